@@ -1,0 +1,33 @@
+# Needs Python 3.10 or newer and make; everything else is installed into .venv, once.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+.PHONY: help demo test lint clean
+
+help:
+	@echo "make demo   train plastic and non-plastic agents on the maze, and compare them"
+	@echo "make test   run the tests"
+	@echo "make lint   check style (ruff) and types (mypy on the installed wheel)"
+	@echo "make clean  remove what the above have made, except runs/"
+
+demo: $(READY)
+	$(BIN)/plasticrl demo
+
+test: $(READY)
+	$(BIN)/python -m pytest
+
+lint: $(READY)
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	.ci/typecheck $(BIN)
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
+
+$(READY): pyproject.toml constraints.txt
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10) and "plasticrl needs Python 3.10 or newer; try: make PYTHON=python3.12")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade --constraint constraints.txt --editable '.[dev]'
+	@touch $@

@@ -1,0 +1,39 @@
+"""Cores by name, as an agent's ``policy_kwargs`` and the commands give them."""
+
+from typing import Any, Literal, TypeAlias, get_args
+
+from plasticrl.nn import GRU, LSTM, AlphaMode, Core, FeedForward, PlasticRNN
+
+CoreName: TypeAlias = Literal["plastic", "homogeneous", "rnn", "lstm", "gru", "feedforward"]
+CORE_NAMES: tuple[CoreName, ...] = get_args(CoreName)
+
+_ALPHA: dict[str, AlphaMode] = {"plastic": "full", "homogeneous": "shared", "rnn": "none"}
+_PLAIN: dict[str, type[LSTM] | type[GRU] | type[FeedForward]] = {
+    "lstm": LSTM,
+    "gru": GRU,
+    "feedforward": FeedForward,
+}
+
+
+def make_core(name: CoreName, input_size: int, hidden_size: int, **options: Any) -> Core:
+    """Build a core.
+
+    Args:
+        name: ``"plastic"`` (one alpha per connection), ``"homogeneous"`` (one alpha for all),
+            ``"rnn"`` (no plasticity), ``"lstm"``, ``"gru"``, or ``"feedforward"`` (no memory).
+        input_size: features per step.
+        hidden_size: number of neurons.
+        **options: further arguments of :class:`plasticrl.PlasticRNN`, for the first three only.
+
+    Raises:
+        ValueError: the name is unknown, or an option is given to a core that has none.
+    """
+    if name in _ALPHA:
+        return PlasticRNN(input_size, hidden_size, alpha=_ALPHA[name], **options)
+    if name not in _PLAIN:
+        raise ValueError(f"unknown core {name!r}: choose one of {', '.join(CORE_NAMES)}")
+    if options:
+        raise ValueError(
+            f"core {name!r} takes no {', '.join(options)}: only {', '.join(_ALPHA)} have plasticity options"
+        )
+    return _PLAIN[name](input_size, hidden_size)

@@ -1,0 +1,159 @@
+"""The one transition of the maze, for a batch of episodes: state in, state out, no hidden state."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from plasticrl.envs.maze_config import MazeConfig
+from plasticrl.envs.maze_layout import ACTIONS, maze_layout
+
+IntArray = NDArray[np.intp]
+_REWARD = 9  # column of the previous reward in an observation, after the 3x3 window
+_ACTION = slice(10, 14)  # columns of the previous action
+
+
+class MazeState(NamedTuple):
+    """Where B episodes are; every field has shape (B,)."""
+
+    square: IntArray  # number of the agent's square in the layout
+    goal: IntArray  # number of the reward's square
+    step: IntArray  # steps taken
+    wall_hits: IntArray  # steps that ran into a wall
+    finds: IntArray  # rewards found
+    first_find: IntArray  # step of the first find, -1 before it
+    last_find: IntArray  # step of the latest find, -1 before the first
+
+
+class MazeTransition(NamedTuple):
+    """What one step of B episodes gives; ``observation`` is (B, D) float32, ``reward`` float64."""
+
+    state: MazeState
+    observation: NDArray[np.float32]
+    reward: NDArray[np.float64]
+    ended: NDArray[np.bool_]
+
+
+class MazeDynamics:
+    """The rules of one maze as pure functions of a batch of states.
+
+    A square and an action decide everything but finds, so the next square, the reward and the whole
+    observation are looked up in tables; only the rows that find the reward are worked on one by one.
+
+    Args:
+        config: the maze.
+    """
+
+    def __init__(self, config: MazeConfig) -> None:
+        self.config = config
+        self.layout = layout = maze_layout(int(config.size))
+        squares = np.arange(layout.n_squares)
+        goals = layout.border if config.reward_on_border else squares
+        self._goals = goals[goals != layout.start]
+
+        hit = layout.next_square == squares[:, None]  # (F, 4)
+        self._next = layout.next_square.ravel()
+        self._hit = hit.ravel().astype(np.intp)
+        self._reward = np.where(hit, 0.0 - config.wall_penalty, 0.0).ravel()  # 0.0 - 0.0, never -0.0
+        width = 10 + 4 * config.observe_action + config.observe_time
+        table = np.zeros((layout.n_squares, 4, width), dtype=np.float32)
+        table[..., :9] = layout.windows[layout.next_square]
+        table[..., _REWARD] = self._reward.reshape(hit.shape)
+        if config.observe_action:
+            table[..., _ACTION] = np.eye(4)
+        self._observation = table.reshape(-1, width)
+        self._start_observation = np.zeros(width, dtype=np.float32)
+        self._start_observation[:9] = layout.windows[layout.start]
+
+    def observation_bounds(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Lowest and highest value of each of the D observed numbers."""
+        low, high = np.zeros_like(self._start_observation), np.ones_like(self._start_observation)
+        low[_REWARD] = min(0.0 - self.config.wall_penalty, self.config.reward, 0.0)
+        high[_REWARD] = max(0.0, self.config.reward)
+        return low, high
+
+    def start(self, rngs: Sequence[np.random.Generator]) -> tuple[MazeState, NDArray[np.float32]]:
+        """New episodes, one for each generator: their states and first observations (B, D)."""
+        count = len(rngs)
+        goal = self._goals[_draw(rngs, len(self._goals))]
+        zero, none = np.zeros(count, dtype=np.intp), np.full(count, -1, dtype=np.intp)
+        square = np.full(count, self.layout.start, dtype=np.intp)
+        state = MazeState(square, goal, zero, zero, zero, none, none)
+        return state, np.tile(self._start_observation, (count, 1))
+
+    def step(
+        self, state: MazeState, action: NDArray[Any], rngs: Sequence[np.random.Generator]
+    ) -> MazeTransition:
+        """One step of every episode. The end comes before the teleport: a find on the last step stays.
+
+        Args:
+            state: B episodes; not changed.
+            action: (B,) integers 0 .. 3: up, down, left, right.
+            rngs: the B generators; one that finds the reward draws one number.
+
+        Raises:
+            ValueError: an action is not one of the four, or they are not B integers.
+        """
+        code = state.square * 4 + _checked(action, state.square.shape)
+        square = self._next.take(code)
+        reward = self._reward.take(code)
+        observation = self._observation.take(code, axis=0)
+        step = state.step + 1
+        ended = step >= self.config.episode_length
+        finds, first, last = state.finds, state.first_find, state.last_find
+        found = square == state.goal
+        if np.count_nonzero(found):
+            reward[found] = self.config.reward
+            observation[found, _REWARD] = self.config.reward
+            finds = finds + found
+            first = np.where(found & (first < 0), step, first)
+            last = np.where(found, step, last)
+            rows = np.flatnonzero(found & ~ended)
+            square[rows] = self._respawn(state.goal[rows], [rngs[row] for row in rows])
+            observation[rows, :9] = self.layout.windows[square[rows]]
+        if self.config.observe_time:
+            observation[:, -1] = step / self.config.episode_length
+        wall_hits = state.wall_hits + self._hit.take(code)
+        after = MazeState(square, state.goal, step, wall_hits, finds, first, last)
+        return MazeTransition(after, observation, reward, ended)
+
+    def _respawn(self, goal: IntArray, rngs: Sequence[np.random.Generator]) -> IntArray:
+        if self.config.recenter:
+            return np.full(len(goal), self.layout.start, dtype=np.intp)
+        square = _draw(rngs, self.layout.n_squares - 1)
+        return square + (square >= goal)  # uniform over the squares that are not the goal
+
+
+def summary(state: MazeState) -> dict[str, NDArray[Any]]:
+    """What ``info`` tells at the end of episodes, each of shape (B,).
+
+    ``rewards_found``, ``wall_hits``; ``first_reward_step``, the step of the first find (-1 without one);
+    ``mean_steps_later``, the mean number of steps from one find to the next (-1.0 with fewer than two).
+    """
+    span = (state.last_find - state.first_find) / np.maximum(state.finds - 1, 1)
+    return {
+        "rewards_found": state.finds,
+        "wall_hits": state.wall_hits,
+        "first_reward_step": state.first_find,
+        "mean_steps_later": np.where(state.finds > 1, span, -1.0),
+    }
+
+
+def _draw(rngs: Sequence[np.random.Generator], n: int) -> IntArray:
+    """One integer below n from each generator; ``random`` is several times faster than ``integers``."""
+    uniform = np.array([rng.random() for rng in rngs], dtype=np.float64)
+    return (uniform * n).astype(np.intp)
+
+
+def _checked(action: NDArray[Any], shape: tuple[int, ...]) -> IntArray:
+    action = np.asarray(action)
+    if action.shape != shape or action.dtype.kind not in "iu":
+        got = f"{action.dtype} of shape {action.shape}"
+        raise ValueError(f"actions must be integers of shape {shape}, one for each episode, got {got}")
+    if np.bitwise_or.reduce(action) >> 2:  # a bit beyond the two lowest: negative or above 3
+        words = ", ".join(f"{number} ({name})" for number, name in enumerate(ACTIONS))
+        raise ValueError(f"an action must be one of {words}; got {np.unique(action).tolist()}")
+    return action.astype(np.intp, copy=False)

@@ -1,0 +1,72 @@
+"""What there is to see in one maze, as plain numbers: the picture and the text are drawn from it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from plasticrl.envs.maze_dynamics import MazeState
+from plasticrl.envs.maze_layout import MazeLayout
+
+Square = tuple[int, int]  # row and column, the outer wall included
+
+
+@dataclass(frozen=True)
+class MazeScene:
+    """One maze at one moment.
+
+    Attributes:
+        walls: (side, side) bool, the outer wall included.
+        agent: the agent's square.
+        goal: the reward's square.
+        trail: the agent's latest squares, oldest first, its present one last.
+        step: steps taken, of ``episode_length``.
+        finds: rewards found.
+    """
+
+    walls: NDArray[np.bool_]
+    agent: Square
+    goal: Square
+    trail: tuple[Square, ...]
+    step: int
+    episode_length: int
+    finds: int
+
+
+def maze_scene(
+    layout: MazeLayout, episode_length: int, history: Sequence[MazeState], row: int = 0
+) -> MazeScene:
+    """The scene of one maze of a batch.
+
+    Args:
+        layout: the maze's walls.
+        episode_length: steps of an episode.
+        history: the latest states of the episode, the present one last.
+        row: which maze of the batch.
+    """
+
+    def at(number: int) -> Square:
+        return int(layout.squares[number, 0]), int(layout.squares[number, 1])
+
+    now = history[-1]
+    return MazeScene(
+        walls=layout.walls,
+        agent=at(now.square[row]),
+        goal=at(now.goal[row]),
+        trail=tuple(at(state.square[row]) for state in history),
+        step=int(now.step[row]),
+        episode_length=episode_length,
+        finds=int(now.finds[row]),
+    )
+
+
+def draw_text(scene: MazeScene) -> str:
+    """The maze in letters: ``#`` wall, ``.`` free, ``R`` reward, ``A`` agent; a line of numbers above."""
+    letters = np.where(scene.walls, "#", ".")
+    letters[scene.goal] = "R"
+    letters[scene.agent] = "A"
+    head = f"step {scene.step}/{scene.episode_length}  rewards {scene.finds}"
+    return "\n".join([head, *(" ".join(line) for line in letters)])

@@ -1,0 +1,176 @@
+"""The maze for many agents at once, stepped as one batch: ``gym.make_vec("PlasticMaze-v0", ...)``."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import gymnasium as gym
+import numpy as np
+from gymnasium.utils import seeding
+from gymnasium.vector import AutoresetMode, VectorEnv
+from gymnasium.vector.utils import batch_space
+from numpy.typing import NDArray
+
+from plasticrl.envs.maze_config import MazeConfig, MazeOptions
+from plasticrl.envs.maze_dynamics import MazeDynamics, MazeState, summary
+from plasticrl.envs.maze_view import FPS, TRAIL, MazeView, check_render_mode
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+Observations = NDArray[np.float32]
+
+
+class PlasticMazeVectorEnv(VectorEnv[Observations, NDArray[Any], NDArray[Any]]):
+    """``num_envs`` mazes with the rules, spaces and arguments of ``PlasticMazeEnv``.
+
+    Environment i behaves exactly as a ``PlasticMazeEnv`` seeded with ``seed + i``. An episode that ends
+    is followed by the next one in the same step (``AutoresetMode.SAME_STEP``): the observation returned
+    is the new episode's first, the last one is ``infos["final_obs"][i]`` and the end's ``info`` is
+    ``infos["final_info"]``, both with their masks ``"_final_obs"`` and ``"_final_info"``. All returned
+    arrays are the caller's: no later step writes into them.
+
+    Args:
+        num_envs: number of mazes, at least 1.
+        render_mode: None, "rgb_array" or "ansi".
+        render_size: side of one rendered picture in pixels, even and at least 64.
+        **maze: the fields of ``plasticrl.envs.MazeConfig``.
+
+    Raises:
+        ValueError, TypeError: an argument is not allowed; the text names it.
+    """
+
+    metadata = {  # noqa: RUF012
+        "render_modes": ["rgb_array", "ansi"],
+        "render_fps": FPS,
+        "autoreset_mode": AutoresetMode.SAME_STEP,
+    }
+
+    def __init__(
+        self,
+        num_envs: int = 1,
+        *,
+        render_mode: str | None = None,
+        render_size: int = 384,
+        **maze: Unpack[MazeOptions],
+    ) -> None:
+        if num_envs < 1:
+            raise ValueError(f"num_envs must be at least 1, got {num_envs}")
+        self.num_envs = num_envs
+        self.config = MazeConfig(**maze)
+        self.render_mode = check_render_mode(render_mode, self.metadata["render_modes"])
+        self.dynamics = MazeDynamics(self.config)
+        self.single_observation_space = gym.spaces.Box(*self.dynamics.observation_bounds(), dtype=np.float32)
+        self.single_action_space = gym.spaces.Discrete(4)
+        self.observation_space = batch_space(self.single_observation_space, num_envs)
+        self.action_space = batch_space(self.single_action_space, num_envs)
+        self._view = MazeView(self.config, render_size)
+        self._history: deque[MazeState] = deque(maxlen=TRAIL)
+        self._rngs: list[np.random.Generator] = []
+        self._state: MazeState | None = None
+
+    @property
+    def episode_length(self) -> int:
+        """Steps of one episode."""
+        return self.config.episode_length
+
+    @property
+    def state(self) -> MazeState:
+        """The state of all mazes, each field of shape (num_envs,).
+
+        Raises:
+            gymnasium.error.ResetNeeded: before the first ``reset``.
+        """
+        if self._state is None:
+            raise gym.error.ResetNeeded("call reset() first")
+        return self._state
+
+    def reset(
+        self,
+        *,
+        seed: int | Sequence[int | None] | None = None,
+        options: dict[str, Any] | None = None,
+    ) -> tuple[Observations, dict[str, Any]]:
+        """Start a new episode in every maze; returns observations (num_envs, D) and an empty dict.
+
+        Args:
+            seed: maze i gets ``seed + i``; a sequence gives each its own; None goes on with the
+                generators there are.
+            options: not used; the mazes run in lockstep, so a "reset_mask" is refused.
+
+        Raises:
+            ValueError: ``seed`` is a sequence of another length, or ``options`` has a "reset_mask".
+        """
+        if options is not None and "reset_mask" in options:
+            raise ValueError("reset_mask is not supported: all episodes end in the same step and restart there")
+        self._seed(seed)
+        self._state, observation = self.dynamics.start(self._rngs)
+        self._history.clear()
+        self._shown()
+        return observation, {}
+
+    def step(
+        self, actions: NDArray[Any]
+    ) -> tuple[Observations, NDArray[np.float64], NDArray[np.bool_], NDArray[np.bool_], dict[str, Any]]:
+        """Take one step in every maze.
+
+        Args:
+            actions: (num_envs,) integers 0 .. 3.
+
+        Raises:
+            gymnasium.error.ResetNeeded: before the first ``reset``.
+            ValueError: an action is not allowed.
+        """
+        state, observation, reward, ended = self.dynamics.step(self.state, actions, self._rngs)
+        infos: dict[str, Any] = {}
+        if ended[0]:  # all episodes have the same length, so they end together
+            infos = _final_infos(state, observation)
+            state, observation = self.dynamics.start(self._rngs)
+            self._history.clear()
+        self._state = state
+        self._shown()
+        return observation, reward, ended, np.zeros(self.num_envs, dtype=np.bool_), infos
+
+    def render(self) -> tuple[Any, ...] | None:
+        """One picture (render_size, render_size, 3) uint8, or one text, for each maze."""
+        if self.render_mode is None:
+            gym.logger.warn("render() needs a render_mode, given to gym.make_vec: 'rgb_array' or 'ansi'")
+            return None
+        if not self._history:
+            raise gym.error.ResetNeeded("call reset() before render()")
+        return tuple(self._view.render(self.render_mode, self._history, row) for row in range(self.num_envs))
+
+    def _seed(self, seed: int | Sequence[int | None] | None) -> None:
+        if isinstance(seed, (int, np.integer)):
+            super().reset(seed=int(seed))
+            seed = [int(seed) + row for row in range(self.num_envs)]
+        if seed is None:
+            if self._rngs:
+                return
+            seed = [None] * self.num_envs
+        if len(seed) != self.num_envs:
+            raise ValueError(f"seed needs one number for each of the {self.num_envs} mazes, got {len(seed)}")
+        fresh = [None if self._rngs and one is None else seeding.np_random(one)[0] for one in seed]
+        self._rngs = [new or old for new, old in zip(fresh, self._rngs or fresh, strict=True)]
+
+    def _shown(self) -> None:
+        if self.render_mode is not None:
+            self._history.append(self.state)
+
+
+def _final_infos(state: MazeState, observation: Observations) -> dict[str, Any]:
+    """The end of every episode in Gymnasium's layout: a mask beside every value."""
+    everywhere = np.ones(len(observation), dtype=np.bool_)
+    final_info: dict[str, Any] = {}
+    for name, value in summary(state).items():
+        final_info |= {name: value, f"_{name}": everywhere.copy()}
+    final_obs = np.empty(len(observation), dtype=object)
+    final_obs[:] = list(observation)
+    return {
+        "final_obs": final_obs,
+        "_final_obs": everywhere.copy(),
+        "final_info": final_info,
+        "_final_info": everywhere,
+    }

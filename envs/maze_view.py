@@ -1,0 +1,77 @@
+"""How a maze is shown: one place that turns a render mode into a picture, a text or a window."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from plasticrl.envs.maze_config import MazeConfig
+from plasticrl.envs.maze_dynamics import MazeState
+from plasticrl.envs.maze_layout import maze_layout
+from plasticrl.envs.maze_scene import draw_text, maze_scene
+
+if TYPE_CHECKING:
+    from plasticrl.envs.maze_window import MazeWindow
+
+TRAIL = 16  # states of the recent past that are kept for the trail
+FPS = 12  # steps shown per second
+
+
+def check_render_mode(render_mode: str | None, allowed: Sequence[str]) -> str | None:
+    """The render mode itself.
+
+    Raises:
+        ValueError: it is neither None nor in ``allowed``.
+    """
+    if render_mode is not None and render_mode not in allowed:
+        raise ValueError(f"render_mode must be None or one of {', '.join(allowed)}, got {render_mode!r}")
+    return render_mode
+
+
+class MazeView:
+    """Renders mazes of one configuration; Pillow and pygame are imported when first needed.
+
+    Args:
+        config: the maze.
+        render_size: side of a picture in pixels.
+
+    Raises:
+        ValueError: ``render_size`` is odd (video formats need even sides) or below 64.
+    """
+
+    def __init__(self, config: MazeConfig, render_size: int) -> None:
+        if render_size < 64 or render_size % 2:
+            raise ValueError(f"render_size must be an even number of pixels, at least 64, got {render_size}")
+        self._config = config
+        self._layout = maze_layout(int(config.size))
+        self._size = render_size
+        self._window: MazeWindow | None = None
+
+    def render(self, mode: str, history: Sequence[MazeState], row: int = 0) -> Any:
+        """Show one maze of a batch.
+
+        Args:
+            mode: "rgb_array", "ansi" or "human".
+            history: the latest states of the episode, the present one last.
+            row: which maze of the batch.
+        """
+        scene = maze_scene(self._layout, self._config.episode_length, history, row)
+        if mode == "ansi":
+            return draw_text(scene)
+        from plasticrl.envs.maze_picture import draw_picture
+
+        picture = draw_picture(scene, self._size)
+        if mode == "rgb_array":
+            return picture
+        if self._window is None:
+            from plasticrl.envs.maze_window import MazeWindow
+
+            self._window = MazeWindow(self._size, FPS)
+        self._window.show(picture)
+        return None
+
+    def close(self) -> None:
+        """Close the window, if there is one."""
+        if self._window is not None:
+            self._window.close()
+            self._window = None

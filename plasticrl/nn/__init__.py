@@ -1,0 +1,25 @@
+"""Networks: the plastic ones and those they are compared with, behind one interface."""
+
+from plasticrl.nn.core import Core, State
+from plasticrl.nn.feedforward import FeedForward, NoState
+from plasticrl.nn.gated import GRU, LSTM, GRUState, LSTMState
+from plasticrl.nn.plastic import AlphaMode, Init, Plasticity
+from plasticrl.nn.plastic_linear import PlasticLinear
+from plasticrl.nn.plastic_rnn import PlasticRNN, PlasticRNNCell
+
+__all__ = [
+    "GRU",
+    "LSTM",
+    "AlphaMode",
+    "Core",
+    "FeedForward",
+    "GRUState",
+    "Init",
+    "LSTMState",
+    "NoState",
+    "PlasticLinear",
+    "PlasticRNN",
+    "PlasticRNNCell",
+    "Plasticity",
+    "State",
+]

@@ -1,0 +1,45 @@
+"""A core without memory: the control that shows what memory is worth."""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from plasticrl.nn.core import Core, positive
+
+
+class NoState(NamedTuple):
+    """The state of a core that remembers nothing."""
+
+
+class FeedForward(Core):
+    """``y = tanh(W x + b)``, each step for itself.
+
+    Args:
+        input_size: features per step.
+        hidden_size: number of neurons n.
+
+    Raises:
+        ValueError: a size is not an integer above 0.
+    """
+
+    def __init__(self, input_size: int, hidden_size: int) -> None:
+        super().__init__()
+        self.input_size = positive("input_size", input_size)
+        self.hidden_size = self.output_size = positive("hidden_size", hidden_size)
+        self.linear = nn.Linear(input_size, hidden_size)
+
+    def reset_parameters(self) -> None:
+        """Draw all parameters anew, as ``torch.nn.Linear`` does."""
+        self.linear.reset_parameters()
+
+    def initial_state(self, batch_size: int) -> NoState:
+        """Nothing."""
+        return NoState()
+
+    def forward(
+        self, inputs: Tensor, state: NoState | None = None, reset: Tensor | None = None
+    ) -> tuple[Tensor, NoState]:
+        """Apply to every step; see :class:`plasticrl.nn.Core`."""
+        self._check_inputs(inputs)
+        return torch.tanh(self.linear(inputs)), NoState()

@@ -1,0 +1,121 @@
+"""LSTM and GRU behind the interface of the plastic network: the paper's comparison cores."""
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from plasticrl.nn.core import Core, positive
+
+
+class LSTMState(NamedTuple):
+    """Hidden and cell state, each ``(B, n)``."""
+
+    hidden: Tensor
+    cell: Tensor
+
+
+class GRUState(NamedTuple):
+    """Hidden state ``(B, n)``."""
+
+    hidden: Tensor
+
+
+class LSTM(Core):
+    """One layer of ``torch.nn.LSTM`` with resets inside the sequence.
+
+    Args:
+        input_size: features per step.
+        hidden_size: number of cells n.
+
+    Raises:
+        ValueError: a size is not an integer above 0.
+    """
+
+    def __init__(self, input_size: int, hidden_size: int) -> None:
+        super().__init__()
+        self.input_size = positive("input_size", input_size)
+        self.hidden_size = self.output_size = positive("hidden_size", hidden_size)
+        self.lstm = nn.LSTM(input_size, hidden_size)
+
+    def reset_parameters(self) -> None:
+        """Draw all parameters anew, as ``torch.nn.LSTM`` does."""
+        self.lstm.reset_parameters()
+
+    def initial_state(self, batch_size: int) -> LSTMState:
+        """Zeros, hidden and cell ``(B, n)``."""
+        zeros = next(self.parameters()).new_zeros(2, batch_size, self.hidden_size)
+        return LSTMState(*zeros)
+
+    def forward(
+        self, inputs: Tensor, state: LSTMState | None = None, reset: Tensor | None = None
+    ) -> tuple[Tensor, LSTMState]:
+        """Unroll over a sequence; see :class:`plasticrl.nn.Core`."""
+        self._check_inputs(inputs)
+        hidden, cell = self.initial_state(inputs.shape[1]) if state is None else state
+        outputs = []
+        for piece, first in _between_resets(inputs, reset):
+            if first is not None:
+                hidden, cell = (s.masked_fill(first[:, None], 0) for s in (hidden, cell))
+            y, (h, c) = self.lstm(piece, (hidden[None], cell[None]))
+            hidden, cell = h[0], c[0]
+            outputs.append(y)
+        return torch.cat(outputs), LSTMState(hidden, cell)
+
+
+class GRU(Core):
+    """One layer of ``torch.nn.GRU`` with resets inside the sequence.
+
+    Args:
+        input_size: features per step.
+        hidden_size: number of units n.
+
+    Raises:
+        ValueError: a size is not an integer above 0.
+    """
+
+    def __init__(self, input_size: int, hidden_size: int) -> None:
+        super().__init__()
+        self.input_size = positive("input_size", input_size)
+        self.hidden_size = self.output_size = positive("hidden_size", hidden_size)
+        self.gru = nn.GRU(input_size, hidden_size)
+
+    def reset_parameters(self) -> None:
+        """Draw all parameters anew, as ``torch.nn.GRU`` does."""
+        self.gru.reset_parameters()
+
+    def initial_state(self, batch_size: int) -> GRUState:
+        """Zeros ``(B, n)``."""
+        return GRUState(next(self.parameters()).new_zeros(batch_size, self.hidden_size))
+
+    def forward(
+        self, inputs: Tensor, state: GRUState | None = None, reset: Tensor | None = None
+    ) -> tuple[Tensor, GRUState]:
+        """Unroll over a sequence; see :class:`plasticrl.nn.Core`."""
+        self._check_inputs(inputs)
+        (hidden,) = self.initial_state(inputs.shape[1]) if state is None else state
+        outputs = []
+        for piece, first in _between_resets(inputs, reset):
+            if first is not None:
+                hidden = hidden.masked_fill(first[:, None], 0)
+            y, h = self.gru(piece, hidden[None])
+            hidden = h[0]
+            outputs.append(y)
+        return torch.cat(outputs), GRUState(hidden)
+
+
+def _between_resets(inputs: Tensor, reset: Tensor | None) -> Iterator[tuple[Tensor, Tensor | None]]:
+    """Cut a sequence where any row resets, so that torch's fused loop runs over each piece.
+
+    Yields:
+        a piece ``(t, B, input_size)`` and the rows ``(B,)`` whose state is cleared before it.
+    """
+    if reset is None:
+        yield inputs, None
+        return
+    cuts = reset.any(dim=1)
+    cuts[0] = True
+    starts = cuts.nonzero().flatten().tolist()
+    for start, end in zip(starts, [*starts[1:], len(inputs)], strict=True):
+        yield inputs[start:end], reset[start]

@@ -1,0 +1,115 @@
+"""What every plastic layer has beside its fixed weights: alpha, eta, a rule, and how they start."""
+
+from math import isfinite
+from typing import Literal, TypeAlias, get_args
+
+import torch
+from torch import Tensor, nn
+
+from plasticrl.rules import RuleLike, get_rule
+
+AlphaMode: TypeAlias = Literal["full", "shared", "none"]
+Init: TypeAlias = Literal["uniform", "normal"]
+
+
+class Plasticity(nn.Module):
+    """Plasticity coefficients and learning rate of one layer's Hebbian trace.
+
+    Args:
+        n_post: number of postsynaptic neurons.
+        n_pre: number of presynaptic neurons.
+        alpha: ``"full"``: one coefficient per connection; ``"shared"``: one for all (the paper's
+            homogeneous plasticity); ``"none"``: not plastic, and then there is no eta either.
+        rule: how the trace changes, by name or as an object.
+        eta: initial learning rate of the trace. Default 0.01, as in the paper.
+        bound_eta: False, as in the paper, learns eta itself, which may drift below zero (Hebb's
+            trace then grows without limit). True learns its logit and so keeps it in (0, 1).
+
+    Attributes:
+        alpha: the coefficients, ``(n_post, n_pre)`` or ``()``; None for "none".
+
+    Raises:
+        ValueError: an argument outside what is named above.
+    """
+
+    alpha: nn.Parameter | None
+    eta_raw: nn.Parameter | None
+
+    def __init__(
+        self,
+        n_post: int,
+        n_pre: int,
+        *,
+        alpha: AlphaMode,
+        rule: RuleLike,
+        eta: float,
+        bound_eta: bool,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        super().__init__()
+        if alpha not in get_args(AlphaMode):
+            raise ValueError(
+                f"alpha must be one of {', '.join(map(repr, get_args(AlphaMode)))}, not {alpha!r}"
+            )
+        if not isfinite(eta) or (bound_eta and not 0 < eta < 1):
+            allowed = "between 0 and 1 when bound_eta is on" if bound_eta else "finite"
+            raise ValueError(f"eta must be {allowed}, not {eta!r}")
+        self.mode: AlphaMode = alpha
+        self.rule = get_rule(rule)
+        self.initial_eta = eta
+        self.bound_eta = bound_eta
+        if alpha == "none":
+            self.register_parameter("alpha", None)
+            self.register_parameter("eta_raw", None)
+        else:
+            shape = (n_post, n_pre) if alpha == "full" else ()
+            self.alpha = nn.Parameter(torch.empty(shape, device=device, dtype=dtype))
+            self.eta_raw = nn.Parameter(torch.empty((), device=device, dtype=dtype))
+
+    @property
+    def eta(self) -> Tensor:
+        """The learning rate in force, a scalar tensor.
+
+        Raises:
+            AttributeError: the layer is not plastic.
+        """
+        if self.eta_raw is None:
+            raise AttributeError("a layer with alpha='none' has no eta")
+        return torch.sigmoid(self.eta_raw) if self.bound_eta else self.eta_raw
+
+    def reset_parameters(self, init: Init, scale: float) -> None:
+        """Draw alpha as :func:`draw_` does and set eta to its initial value."""
+        if self.alpha is None or self.eta_raw is None:
+            return
+        draw_(self.alpha, init, scale)
+        with torch.no_grad():
+            self.eta_raw.fill_(self.initial_eta)
+            if self.bound_eta:
+                self.eta_raw.logit_()
+
+    def trace_shape(self, n_post: int, n_pre: int) -> tuple[int, int]:
+        """Shape of one row's trace: nothing is kept where nothing is plastic."""
+        return (0, 0) if self.mode == "none" else (n_post, n_pre)
+
+    def extra_repr(self) -> str:
+        """Mode, rule and eta, as shown by ``print(module)``."""
+        if self.mode == "none":
+            return "alpha='none'"
+        return f"alpha={self.mode!r}, rule={self.rule}, eta={self.initial_eta}, bound_eta={self.bound_eta}"
+
+
+def draw_(parameter: Tensor, init: Init, scale: float) -> None:
+    """Fill with ``scale * U(0, 1)`` ("uniform", the maze's) or ``scale * N(0, 1)`` ("normal", the patterns').
+
+    Raises:
+        ValueError: the name is neither, or the scale is not finite and at least 0.
+    """
+    if not (isfinite(scale) and scale >= 0):
+        raise ValueError(f"init_scale must be finite and at least 0, not {scale!r}")
+    if init == "uniform":
+        nn.init.uniform_(parameter, 0.0, scale)
+    elif init == "normal":
+        nn.init.normal_(parameter, 0.0, scale)
+    else:
+        raise ValueError(f"init must be one of {', '.join(map(repr, get_args(Init)))}, not {init!r}")

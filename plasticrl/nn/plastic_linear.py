@@ -1,0 +1,125 @@
+"""A feed-forward plastic layer: the trace lies between its input and its output."""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Literal, TypeAlias
+
+import torch
+from torch import Tensor, nn
+
+from plasticrl.nn.core import Core, positive
+from plasticrl.nn.plastic import AlphaMode, Plasticity, draw_
+from plasticrl.rules import RuleLike
+from plasticrl.state import TraceState
+
+Activation: TypeAlias = Literal["softmax", "tanh", "identity"] | Callable[[Tensor], Tensor]
+_ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
+    "softmax": partial(torch.softmax, dim=-1),
+    "tanh": torch.tanh,
+    "identity": nn.Identity(),
+}
+
+
+class PlasticLinear(Core):
+    r"""Plastic layer ``y = f((w + alpha * H) x + drive)``, ``H <- rule(H, pre=x, post=y, eta)``.
+
+    The head of the paper's one-shot classifier (experiment 3): features in, softmax out, and during
+    presentation ``drive`` carries the label as 1000 × one-hot, which clamps the output.
+
+    Args:
+        in_features: presynaptic neurons.
+        out_features: postsynaptic neurons.
+        alpha: ``"full"`` (default), ``"shared"`` or ``"none"``.
+        rule: default ``"oja"``, as in the paper's experiment 3.
+        eta: initial learning rate of the trace. Default 0.01.
+        bound_eta: keep eta in (0, 1) through a sigmoid. Default False.
+        activation: f, ``"softmax"`` (default), ``"tanh"``, ``"identity"``, or a function of a
+            tensor ``(B, out_features)``.
+        init_scale: w starts as ``init_scale * N(0, 1)``, alpha as ``init_scale * U(0, 1)``.
+            Default 0.01, as in the paper.
+
+    Raises:
+        ValueError: an argument outside what is named above.
+    """
+
+    def __init__(
+        self,
+        in_features: int,
+        out_features: int,
+        *,
+        alpha: AlphaMode = "full",
+        rule: RuleLike = "oja",
+        eta: float = 0.01,
+        bound_eta: bool = False,
+        activation: Activation = "softmax",
+        init_scale: float = 0.01,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        super().__init__()
+        self.in_features = self.input_size = positive("in_features", in_features)
+        self.out_features = self.output_size = positive("out_features", out_features)
+        if isinstance(activation, str) and activation not in _ACTIVATIONS:
+            raise ValueError(f"activation must be a function or one of {', '.join(map(repr, _ACTIVATIONS))}")
+        self.activation = _ACTIVATIONS[activation] if isinstance(activation, str) else activation
+        self.init_scale = init_scale
+        self.weight = nn.Parameter(torch.empty((out_features, in_features), device=device, dtype=dtype))
+        self.plasticity = Plasticity(
+            out_features,
+            in_features,
+            alpha=alpha,
+            rule=rule,
+            eta=eta,
+            bound_eta=bound_eta,
+            device=device,
+            dtype=dtype,
+        )
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Draw all parameters anew, as the class describes."""
+        draw_(self.weight, "normal", self.init_scale)
+        self.plasticity.reset_parameters("uniform", self.init_scale)
+
+    def initial_state(self, batch_size: int) -> TraceState:
+        """A trace of zeros, ``(B, out, in)``, or ``(B, 0, 0)`` where alpha is "none"."""
+        shape = self.plasticity.trace_shape(self.out_features, self.in_features)
+        return TraceState(self.weight.new_zeros(batch_size, *shape))
+
+    def forward(
+        self,
+        inputs: Tensor,
+        state: TraceState | None = None,
+        reset: Tensor | None = None,
+        drive: Tensor | None = None,
+    ) -> tuple[Tensor, TraceState]:
+        """Run over a sequence; see :class:`plasticrl.nn.Core`.
+
+        Args:
+            inputs: ``(T, B, in_features)``.
+            state: default the start of an episode.
+            reset: bool ``(T, B)``.
+            drive: what is added before the activation, ``(T, B, out_features)``. Default: nothing.
+
+        Returns:
+            outputs ``(T, B, out_features)`` and the state after the last step.
+        """
+        self._check_inputs(inputs)
+        (trace,) = self.initial_state(inputs.shape[1]) if state is None else state
+        fixed = inputs @ self.weight.T if drive is None else inputs @ self.weight.T + drive
+        alpha, rule = self.plasticity.alpha, self.plasticity.rule
+        if alpha is None:
+            return self.activation(fixed), TraceState(trace)
+        eta = self.plasticity.eta
+        outputs = []
+        for t, x in enumerate(inputs):
+            if reset is not None:
+                trace = trace.masked_fill(reset[t, :, None, None], 0)
+            y = self.activation(fixed[t] + torch.einsum("boi,bi->bo", alpha * trace, x))
+            trace = rule.update(trace, x, y, eta)
+            outputs.append(y)
+        return torch.stack(outputs), TraceState(trace)
+
+    def extra_repr(self) -> str:
+        """Sizes and initialisation, as shown by ``print(module)``."""
+        return f"{self.in_features}, {self.out_features}, init_scale={self.init_scale}"

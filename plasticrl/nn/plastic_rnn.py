@@ -1,0 +1,169 @@
+"""The plastic recurrent network: one step (the cell) and the loop over time."""
+
+import torch
+from torch import Tensor, nn
+
+from plasticrl.nn.core import Core, positive
+from plasticrl.nn.plastic import AlphaMode, Init, Plasticity, draw_
+from plasticrl.ops import Backend, plastic_scan
+from plasticrl.rules import RuleLike
+from plasticrl.state import PlasticState
+
+
+class PlasticRecurrence(nn.Module):
+    """The parameters that one step and the loop over time share; arguments as in :class:`PlasticRNN`."""
+
+    def __init__(
+        self,
+        input_size: int | None,
+        hidden_size: int,
+        *,
+        alpha: AlphaMode = "full",
+        rule: RuleLike = "hebb",
+        eta: float = 0.01,
+        bound_eta: bool = False,
+        init: Init = "uniform",
+        init_scale: float = 0.01,
+        backend: Backend = "auto",
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        super().__init__()
+        n = positive("hidden_size", hidden_size)
+        self.hidden_size = self.output_size = n
+        self.input_size = n if input_size is None else positive("input_size", input_size)
+        self.init: Init = init
+        self.init_scale = init_scale
+        self.backend: Backend = backend
+        self.in_proj = None if input_size is None else nn.Linear(input_size, n, device=device, dtype=dtype)
+        self.weight_hh = nn.Parameter(torch.empty((n, n), device=device, dtype=dtype))
+        self.plasticity = Plasticity(
+            n, n, alpha=alpha, rule=rule, eta=eta, bound_eta=bound_eta, device=device, dtype=dtype
+        )
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Draw all parameters anew, as the class describes."""
+        if self.in_proj is not None:
+            self.in_proj.reset_parameters()
+        draw_(self.weight_hh, self.init, self.init_scale)
+        self.plasticity.reset_parameters(self.init, self.init_scale)
+
+    def initial_state(self, batch_size: int) -> PlasticState:
+        """Zeros: hidden ``(B, n)`` and trace ``(B, n, n)``, or ``(B, 0, 0)`` where alpha is "none"."""
+        n = self.hidden_size
+        return PlasticState(
+            self.weight_hh.new_zeros(batch_size, n),
+            self.weight_hh.new_zeros(batch_size, *self.plasticity.trace_shape(n, n)),
+        )
+
+    def _scan(
+        self,
+        inputs: Tensor,
+        state: PlasticState | None,
+        reset: Tensor | None,
+        clamp: Tensor | None,
+    ) -> tuple[Tensor, PlasticState]:
+        if state is None:
+            state = self.initial_state(inputs.shape[1])
+        drive: Tensor = inputs if self.in_proj is None else self.in_proj(inputs)
+        alpha = self.plasticity.alpha
+        eta = drive.new_zeros(()) if alpha is None else self.plasticity.eta
+        return plastic_scan(
+            drive,
+            self.weight_hh,
+            alpha,
+            eta,
+            state,
+            reset,
+            clamp,
+            rule=self.plasticity.rule,
+            backend=self.backend,
+        )
+
+    def extra_repr(self) -> str:
+        """Sizes and initialisation, as shown by ``print(module)``."""
+        return f"{self.input_size}, {self.hidden_size}, init={self.init!r}, init_scale={self.init_scale}"
+
+
+class PlasticRNN(PlasticRecurrence, Core):
+    r"""Recurrent network whose every connection has a fixed and a plastic part.
+
+    ``y(t) = tanh(in_proj(x(t)) + (w + alpha * H) y(t-1))``, and the trace H changes by a Hebbian
+    rule at every step (Miconi, Clune & Stanley 2018, eqs. 1-3).
+
+    Args:
+        input_size: features per step; None feeds ``hidden_size`` inputs to the neurons directly,
+            without a projection (the paper's pattern and image networks).
+        hidden_size: number of neurons n.
+        alpha: ``"full"`` (default), ``"shared"`` or ``"none"`` (a plain tanh RNN).
+        rule: ``"hebb"`` (default), ``"oja"``, ``"clipped"``, or a rule object.
+        eta: initial learning rate of the trace. Default 0.01.
+        bound_eta: keep eta in (0, 1) through a sigmoid. Default False: free, as in the paper.
+        init: ``"uniform"`` (default): w and alpha start as ``init_scale * U(0, 1)``, the paper's
+            maze; ``"normal"``: as ``init_scale * N(0, 1)``, its patterns. The projection starts
+            like ``torch.nn.Linear``.
+        init_scale: default 0.01, as in the paper.
+        backend: what computes the recurrence, see :func:`plasticrl.plastic_scan`.
+
+    Raises:
+        ValueError: an argument outside what is named above.
+    """
+
+    def forward(
+        self,
+        inputs: Tensor,
+        state: PlasticState | None = None,
+        reset: Tensor | None = None,
+        clamp: Tensor | None = None,
+    ) -> tuple[Tensor, PlasticState]:
+        """Unroll over a sequence; see :class:`plasticrl.nn.Core`.
+
+        Args:
+            inputs: ``(T, B, input_size)``.
+            state: default the start of an episode.
+            reset: bool ``(T, B)``.
+            clamp: bool ``(T, B, n)``, true where a neuron's output is its input rather than what
+                it computes (the input after the projection, where there is one).
+
+        Returns:
+            outputs ``(T, B, n)`` and the state after the last step.
+        """
+        self._check_inputs(inputs)
+        return self._scan(inputs, state, reset, clamp)
+
+
+class PlasticRNNCell(PlasticRecurrence):
+    """One step of :class:`PlasticRNN`: same arguments, same parameters, no time dimension.
+
+    Example:
+        ``for x in inputs: y, state = cell(x, state)`` equals ``PlasticRNN``'s ``rnn(inputs, state)``.
+    """
+
+    def forward(
+        self,
+        inputs: Tensor,
+        state: PlasticState | None = None,
+        reset: Tensor | None = None,
+        clamp: Tensor | None = None,
+    ) -> tuple[Tensor, PlasticState]:
+        """One step.
+
+        Args:
+            inputs: ``(B, input_size)``.
+            state: default the start of an episode.
+            reset: bool ``(B,)``.
+            clamp: bool ``(B, n)``.
+
+        Returns:
+            output ``(B, n)`` and the new state.
+        """
+        if inputs.ndim != 2 or inputs.shape[-1] != self.input_size:
+            raise ValueError(f"inputs must be (B, {self.input_size}), not {tuple(inputs.shape)}")
+        outputs, after = self._scan(
+            inputs[None],
+            state,
+            None if reset is None else reset[None],
+            None if clamp is None else clamp[None],
+        )
+        return outputs[0], after

@@ -1,0 +1,133 @@
+"""Rules by which a Hebbian trace changes.
+
+A rule is a small frozen object: its formula, where it comes from, the bound it keeps, and one pure
+update. ``pre`` is the presynaptic activity ``x(t-1)``, ``post`` the postsynaptic activity ``y(t)``.
+"""
+
+from dataclasses import dataclass
+from math import inf, isfinite
+from typing import ClassVar, Protocol, TypeAlias, runtime_checkable
+
+from torch import Tensor
+
+
+@runtime_checkable
+class Rule(Protocol):
+    """What the recurrence needs of a rule."""
+
+    name: ClassVar[str]
+    formula: ClassVar[str]
+    citation: ClassVar[str]
+
+    @property
+    def bound(self) -> float:
+        """Largest ``|H|`` the rule can reach from ``H = 0`` with activities in [-1, 1] and eta in [0, 1]."""
+        ...
+
+    def update(self, trace: Tensor, pre: Tensor, post: Tensor, eta: Tensor) -> Tensor:
+        """One step of the trace.
+
+        Args:
+            trace: ``(B, n_post, n_pre)``.
+            pre: ``(B, n_pre)``.
+            post: ``(B, n_post)``.
+            eta: scalar tensor.
+
+        Returns:
+            The new trace ``(B, n_post, n_pre)``; the one given is not changed.
+        """
+        ...
+
+
+def _outer(post: Tensor, pre: Tensor) -> Tensor:
+    return post.unsqueeze(-1) * pre.unsqueeze(-2)  # (B, n_post, n_pre)
+
+
+@dataclass(frozen=True)
+class Hebb:
+    """Hebbian product with decay: a running average of ``y xᵀ`` (Miconi et al. 2018, eq. 2)."""
+
+    name: ClassVar[str] = "hebb"
+    formula: ClassVar[str] = "H <- (1 - eta) H + eta y x^T"
+    citation: ClassVar[str] = "Miconi, Clune & Stanley, ICML 2018, eq. 2"
+
+    @property
+    def bound(self) -> float:
+        """1: an average of products of activities in [-1, 1]."""
+        return 1.0
+
+    def update(self, trace: Tensor, pre: Tensor, post: Tensor, eta: Tensor) -> Tensor:
+        """See :meth:`Rule.update`."""
+        return (1 - eta) * trace + eta * _outer(post, pre)
+
+
+@dataclass(frozen=True)
+class Oja:
+    """Oja's rule: Hebb with a decay that grows with the output (Miconi et al. 2018, eq. 3).
+
+    For a linear neuron the row of H converges to the unit principal direction of its inputs.
+    The bound is infinite in general: it depends on the inputs' norm, not only on their range.
+    """
+
+    name: ClassVar[str] = "oja"
+    formula: ClassVar[str] = "H <- H + eta y (x - y H)"
+    citation: ClassVar[str] = "Oja, J. Math. Biol. 15, 1982; Miconi, Clune & Stanley, ICML 2018, eq. 3"
+
+    @property
+    def bound(self) -> float:
+        """Infinite: without a minimum of ``|y|`` a trace may be driven beyond any given value."""
+        return inf
+
+    def update(self, trace: Tensor, pre: Tensor, post: Tensor, eta: Tensor) -> Tensor:
+        """See :meth:`Rule.update`."""
+        return (1 - eta * post.square()).unsqueeze(-1) * trace + eta * _outer(post, pre)
+
+
+@dataclass(frozen=True)
+class ClippedHebb:
+    """Additive Hebb without decay, clipped to ``[-limit, limit]`` (Miconi et al. 2019, non-modulated).
+
+    Attributes:
+        limit: the bound of each trace element; finite and above 0. Default 1.
+
+    Raises:
+        ValueError: ``limit`` is not finite or not above 0.
+    """
+
+    limit: float = 1.0
+    name: ClassVar[str] = "clipped"
+    formula: ClassVar[str] = "H <- clip(H + eta y x^T, -limit, limit)"
+    citation: ClassVar[str] = "Miconi, Rawal, Clune & Stanley, ICLR 2019"
+
+    def __post_init__(self) -> None:
+        if not (isfinite(self.limit) and self.limit > 0):
+            raise ValueError(f"limit must be finite and above 0, not {self.limit!r}")
+
+    @property
+    def bound(self) -> float:
+        """The limit itself."""
+        return self.limit
+
+    def update(self, trace: Tensor, pre: Tensor, post: Tensor, eta: Tensor) -> Tensor:
+        """See :meth:`Rule.update`."""
+        return (trace + eta * _outer(post, pre)).clamp(-self.limit, self.limit)
+
+
+RULES: dict[str, type[Hebb] | type[Oja] | type[ClippedHebb]] = {r.name: r for r in (Hebb, Oja, ClippedHebb)}
+RuleLike: TypeAlias = Rule | str
+
+
+def get_rule(rule: RuleLike) -> Rule:
+    """The rule of that name (``"hebb"``, ``"oja"``, ``"clipped"``), or the rule itself.
+
+    Raises:
+        ValueError: the name is not known.
+        TypeError: neither a name nor a rule.
+    """
+    if isinstance(rule, str):
+        if rule not in RULES:
+            raise ValueError(f"unknown rule {rule!r}: choose one of {', '.join(map(repr, RULES))}")
+        return RULES[rule]()
+    if not isinstance(rule, Rule) or isinstance(rule, type):
+        raise TypeError(f"rule must be a name or an object such as Oja(), not {rule!r}")
+    return rule

@@ -1,0 +1,27 @@
+"""What a plastic network carries from one step to the next."""
+
+from typing import NamedTuple
+
+from torch import Tensor
+
+
+class PlasticState(NamedTuple):
+    """State of a plastic recurrent network: passed in and returned, never hidden in a module.
+
+    Attributes:
+        hidden: last outputs, ``(B, n)``.
+        trace: Hebbian trace, ``(B, n_post, n_pre)``; ``(B, 0, 0)`` where alpha is "none".
+    """
+
+    hidden: Tensor
+    trace: Tensor
+
+
+class TraceState(NamedTuple):
+    """State of a feed-forward plastic layer.
+
+    Attributes:
+        trace: Hebbian trace, ``(B, n_out, n_in)``; ``(B, 0, 0)`` where alpha is "none".
+    """
+
+    trace: Tensor
