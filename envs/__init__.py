@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from plasticrl.envs.maze import PlasticMazeEnv
     from plasticrl.envs.maze_config import MazeConfig
     from plasticrl.envs.maze_vector import PlasticMazeVectorEnv
-    from plasticrl.envs.oracle import MazeBracket, maze_bracket, oracle_share
+    from plasticrl.envs.oracle import MazeBracket, maze_bracket, oracle_policy, oracle_share, random_policy
     from plasticrl.envs.sb3_vec_env import VectorEnvAdapter, make_vec_env
 
 __all__ = [
@@ -21,7 +21,9 @@ __all__ = [
     "VectorEnvAdapter",
     "make_vec_env",
     "maze_bracket",
+    "oracle_policy",
     "oracle_share",
+    "random_policy",
 ]
 
 _HOME = {
@@ -32,7 +34,9 @@ _HOME = {
     "VectorEnvAdapter": "plasticrl.envs.sb3_vec_env",
     "make_vec_env": "plasticrl.envs.sb3_vec_env",
     "maze_bracket": "plasticrl.envs.oracle",
+    "oracle_policy": "plasticrl.envs.oracle",
     "oracle_share": "plasticrl.envs.oracle",
+    "random_policy": "plasticrl.envs.oracle",
 }
 
 

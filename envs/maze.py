@@ -85,9 +85,7 @@ class PlasticMazeEnv(gym.Env[NDArray[np.float32], np.int64]):
         self._shown()
         return observation[0], {}
 
-    def step(
-        self, action: np.int64 | int
-    ) -> tuple[NDArray[np.float32], float, bool, bool, dict[str, Any]]:
+    def step(self, action: np.int64 | int) -> tuple[NDArray[np.float32], float, bool, bool, dict[str, Any]]:
         """Take one step.
 
         Raises:

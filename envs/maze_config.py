@@ -59,7 +59,9 @@ class MazeConfig:
             if not isinstance(getattr(self, name), (bool, np.bool_)):
                 raise TypeError(f"{name} must be True or False, got {getattr(self, name)!r}")
         if self.size < 3 or self.size % 2 == 0:
-            raise ValueError(f"size must be an odd number of squares, at least 3 (such as 9), got {self.size}")
+            raise ValueError(
+                f"size must be an odd number of squares, at least 3 (such as 9), got {self.size}"
+            )
         if self.episode_length < 1:
             raise ValueError(f"episode_length must be at least 1 step, got {self.episode_length}")
         # Rewards are part of the float32 observation, where larger numbers would become infinite.
@@ -67,7 +69,9 @@ class MazeConfig:
         if not abs(self.reward) <= largest:
             raise ValueError(f"reward must be a finite float32 number, got {self.reward}")
         if not 0 <= self.wall_penalty <= largest:
-            raise ValueError(f"wall_penalty must be a finite float32 number, 0 or more, got {self.wall_penalty}")
+            raise ValueError(
+                f"wall_penalty must be a finite float32 number, 0 or more, got {self.wall_penalty}"
+            )
 
 
 def _check_type(name: str, value: object, allowed: tuple[type, ...], words: str) -> None:

@@ -52,7 +52,7 @@ class MazeDynamics:
         self.layout = layout = maze_layout(int(config.size))
         squares = np.arange(layout.n_squares)
         goals = layout.border if config.reward_on_border else squares
-        self._goals = goals[goals != layout.start]
+        self.goals = goals[goals != layout.start]
 
         hit = layout.next_square == squares[:, None]  # (F, 4)
         self._next = layout.next_square.ravel()
@@ -78,7 +78,7 @@ class MazeDynamics:
     def start(self, rngs: Sequence[np.random.Generator]) -> tuple[MazeState, NDArray[np.float32]]:
         """New episodes, one for each generator: their states and first observations (B, D)."""
         count = len(rngs)
-        goal = self._goals[_draw(rngs, len(self._goals))]
+        goal = self.goals[_draw(rngs, len(self.goals))]
         zero, none = np.zeros(count, dtype=np.intp), np.full(count, -1, dtype=np.intp)
         square = np.full(count, self.layout.start, dtype=np.intp)
         state = MazeState(square, goal, zero, zero, zero, none, none)
@@ -112,7 +112,7 @@ class MazeDynamics:
             first = np.where(found & (first < 0), step, first)
             last = np.where(found, step, last)
             rows = np.flatnonzero(found & ~ended)
-            square[rows] = self._respawn(state.goal[rows], [rngs[row] for row in rows])
+            square[rows] = self._respawn(state.goal[rows], [rngs[row] for row in rows.tolist()])
             observation[rows, :9] = self.layout.windows[square[rows]]
         if self.config.observe_time:
             observation[:, -1] = step / self.config.episode_length

@@ -1,4 +1,4 @@
-"""The picture of a maze, drawn with Pillow at four times the size and scaled down to smooth the edges."""
+"""The picture of a maze, drawn with Pillow at three times the size and scaled down to smooth the edges."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from PIL import Image, ImageDraw, ImageFont
 from plasticrl.envs.maze_scene import MazeScene, Square
 
 Color = tuple[int, int, int]
-_OVERSAMPLING = 4
+_OVERSAMPLING = 3
 _FLOOR: Color = (247, 244, 237)
 _WALL: Color = (52, 61, 76)
 _PILLAR_TOP: Color = (72, 83, 101)
@@ -34,7 +34,7 @@ def draw_picture(scene: MazeScene, size: int) -> NDArray[np.uint8]:
     """
     image = Image.new("RGB", (size * _OVERSAMPLING,) * 2, _WALL)
     _Painter(scene, image).paint()
-    small = image.resize((size, size), Image.Resampling.LANCZOS)
+    small = image.reduce(_OVERSAMPLING)
     # Letters are drawn last, at the final size, where the font's own smoothing is sharpest.
     _write(scene, small)
     return np.array(small)
@@ -91,7 +91,9 @@ class _Painter:
         for age, (one, other) in enumerate(pairwise(trail), start=1):
             if abs(one[0] - other[0]) + abs(one[1] - other[1]) == 1:
                 color = _blend(_TRAIL, _FLOOR, 0.15 + 0.7 * age / len(trail))
-                self.draw.line((self.centre(one), self.centre(other)), fill=color, width=round(0.16 * self.unit))
+                self.draw.line(
+                    (self.centre(one), self.centre(other)), fill=color, width=round(0.16 * self.unit)
+                )
                 self.disc(one, 0.08, color)
                 self.disc(other, 0.08, color)
 

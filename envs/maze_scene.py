@@ -51,15 +51,22 @@ def maze_scene(
     def at(number: int) -> Square:
         return int(layout.squares[number, 0]), int(layout.squares[number, 1])
 
+    trail: list[Square] = []
+    finds = int(history[0].finds[row])
+    for state in history:
+        if state.finds[row] > finds:  # the agent was moved on in the step that led to the reward
+            trail.append(at(state.goal[row]))
+        trail.append(at(state.square[row]))
+        finds = int(state.finds[row])
     now = history[-1]
     return MazeScene(
         walls=layout.walls,
         agent=at(now.square[row]),
         goal=at(now.goal[row]),
-        trail=tuple(at(state.square[row]) for state in history),
+        trail=tuple(trail),
         step=int(now.step[row]),
         episode_length=episode_length,
-        finds=int(now.finds[row]),
+        finds=finds,
     )
 
 

@@ -104,7 +104,9 @@ class PlasticMazeVectorEnv(VectorEnv[Observations, NDArray[Any], NDArray[Any]]):
             ValueError: ``seed`` is a sequence of another length, or ``options`` has a "reset_mask".
         """
         if options is not None and "reset_mask" in options:
-            raise ValueError("reset_mask is not supported: all episodes end in the same step and restart there")
+            raise ValueError(
+                "reset_mask is not supported: all episodes end in the same step and restart there"
+            )
         self._seed(seed)
         self._state, observation = self.dynamics.start(self._rngs)
         self._history.clear()
@@ -146,14 +148,15 @@ class PlasticMazeVectorEnv(VectorEnv[Observations, NDArray[Any], NDArray[Any]]):
         if isinstance(seed, (int, np.integer)):
             super().reset(seed=int(seed))
             seed = [int(seed) + row for row in range(self.num_envs)]
+        if not self._rngs:
+            self._rngs = [seeding.np_random()[0] for _ in range(self.num_envs)]
         if seed is None:
-            if self._rngs:
-                return
-            seed = [None] * self.num_envs
+            return
         if len(seed) != self.num_envs:
             raise ValueError(f"seed needs one number for each of the {self.num_envs} mazes, got {len(seed)}")
-        fresh = [None if self._rngs and one is None else seeding.np_random(one)[0] for one in seed]
-        self._rngs = [new or old for new, old in zip(fresh, self._rngs or fresh, strict=True)]
+        for row, one in enumerate(seed):
+            if one is not None:
+                self._rngs[row] = seeding.np_random(one)[0]
 
     def _shown(self) -> None:
         if self.render_mode is not None:

@@ -69,7 +69,9 @@ class VectorEnvAdapter(VecEnv):
     def __init__(self, env: VectorEnv[Any, Any, Any]) -> None:
         mode = env.metadata.get("autoreset_mode")
         if mode != AutoresetMode.SAME_STEP:
-            raise ValueError(f"{env} must declare AutoresetMode.SAME_STEP in its metadata, it declares {mode}")
+            raise ValueError(
+                f"{env} must declare AutoresetMode.SAME_STEP in its metadata, it declares {mode}"
+            )
         self.env = env
         super().__init__(env.num_envs, env.single_observation_space, env.single_action_space)
         self.metadata = env.metadata
@@ -82,6 +84,7 @@ class VectorEnvAdapter(VecEnv):
         """Start new episodes, with the seeds and options set before; returns the observations."""
         if any(options != self._options[0] for options in self._options):
             raise ValueError("the environments are one batch: set_options needs the same options for all")
+        observation: VecEnvObs
         observation, infos = self.env.reset(seed=self._seeds[0], options=self._options[0] or None)
         self.reset_infos = [_row(infos, row) for row in range(self.num_envs)]
         self._reset_seeds()
@@ -103,7 +106,7 @@ class VectorEnvAdapter(VecEnv):
         if batch_info:
             final = {name: batch_info.pop(name, None) for name in ("final_info", "final_obs")}
             infos = [_row(batch_info, row) for row in range(self.num_envs)]
-            for row in np.flatnonzero(done):
+            for row in np.flatnonzero(done).tolist():
                 self.reset_infos[row] = infos[row]
                 infos[row] = self._final_info(row, final, bool(truncated[row] and not terminated[row]))
         else:
@@ -129,8 +132,8 @@ class VectorEnvAdapter(VecEnv):
 
     def get_images(self) -> Sequence[NDArray[np.uint8] | None]:
         """One RGB picture for each environment; needs ``render_mode="rgb_array"``."""
-        frames: Sequence[NDArray[np.uint8] | None] | None = self.env.render()
-        return [None] * self.num_envs if frames is None else frames
+        frames: Any = self.env.render()
+        return [None] * self.num_envs if frames is None else list(frames)
 
     def get_attr(self, attr_name: str, indices: VecEnvIndices = None) -> list[Any]:
         """The batch's attribute, once for each index; wrappers are asked before the environment itself."""
@@ -160,7 +163,9 @@ class VectorEnvAdapter(VecEnv):
             return list(result)
         return [result] * self.num_envs
 
-    def env_is_wrapped(self, wrapper_class: type[gym.Wrapper[Any, Any, Any, Any]], indices: VecEnvIndices = None) -> list[bool]:
+    def env_is_wrapped(
+        self, wrapper_class: type[gym.Wrapper[Any, Any, Any, Any]], indices: VecEnvIndices = None
+    ) -> list[bool]:
         """True for ``Monitor``, whose work this class does, and False for every other wrapper."""
         return [wrapper_class is Monitor for _ in self._get_indices(indices)]
 

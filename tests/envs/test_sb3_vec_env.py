@@ -1,0 +1,216 @@
+import warnings
+
+import gymnasium as gym
+import numpy as np
+import pytest
+from gymnasium.vector import AutoresetMode, SyncVectorEnv
+from gymnasium.wrappers import TimeLimit
+from stable_baselines3 import A2C
+from stable_baselines3.common.env_util import make_vec_env as sb3_make_vec_env
+from stable_baselines3.common.evaluation import evaluate_policy
+from stable_baselines3.common.monitor import Monitor
+from stable_baselines3.common.vec_env import DummyVecEnv, VecMonitor, VecNormalize, VecVideoRecorder
+
+from plasticrl.envs import PlasticMazeEnv, VectorEnvAdapter, make_vec_env
+
+SMALL = {"size": 3, "episode_length": 30}
+
+
+def without_time(info):
+    """An info with what cannot be compared removed; SB3 marks every step, the adapter the ends only."""
+    info = {name: value for name, value in info.items() if not (name == "TimeLimit.truncated" and not value)}
+    if "episode" in info:
+        assert info["episode"]["t"] >= 0
+        info["episode"] = {name: info["episode"][name] for name in "rl"}
+    if "terminal_observation" in info:
+        info["terminal_observation"] = info["terminal_observation"].tolist()
+    return info
+
+
+def test_agrees_with_sb3s_own_way():
+    """DummyVecEnv over Monitor over single mazes returns the same, with the same seeds."""
+    ours = make_vec_env("PlasticMaze-v0", n_envs=3, seed=7, **SMALL)
+    theirs = sb3_make_vec_env("PlasticMaze-v0", n_envs=3, seed=7, env_kwargs=SMALL)
+    assert isinstance(ours, VectorEnvAdapter)
+    assert ours.observation_space == theirs.observation_space
+    assert ours.action_space == theirs.action_space
+    np.testing.assert_array_equal(ours.reset(), theirs.reset())
+    actions = np.random.default_rng(0)
+    ends = 0
+    for _ in range(200):
+        action = actions.integers(0, 4, 3)
+        (obs, reward, done, infos), (obs_, reward_, done_, infos_) = ours.step(action), theirs.step(action)
+        np.testing.assert_array_equal(obs, obs_)
+        np.testing.assert_array_equal(reward, reward_)
+        np.testing.assert_array_equal(done, done_)
+        assert (obs.dtype, reward.dtype, done.dtype) == (obs_.dtype, reward_.dtype, done_.dtype)
+        assert [without_time(info) for info in infos] == [without_time(info) for info in infos_]
+        ends += done.sum()
+    assert ends == 3 * 6
+
+
+def test_infos_exist_at_ends_only():
+    env = make_vec_env("PlasticMaze-v0", n_envs=2, seed=0, **SMALL)
+    env.reset()
+    for step in range(1, 61):
+        _, _, done, infos = env.step(np.zeros(2, dtype=np.int64))
+        assert infos[0] is not infos[1]
+        for info in infos:
+            assert bool(info) == done.all() == (step % 30 == 0)
+    assert infos[0]["TimeLimit.truncated"] is False
+    assert infos[0]["episode"]["l"] == 30
+    assert isinstance(infos[0]["rewards_found"], int)
+    assert env.observation_space.contains(infos[0]["terminal_observation"])
+
+
+def test_any_same_step_vector_env_can_be_adapted():
+    """Rows that end at different steps, by truncation, with infos at every step."""
+
+    class Counter(gym.Env):
+        observation_space = gym.spaces.Dict({"n": gym.spaces.Box(0, 99, (1,))})
+        action_space = gym.spaces.Discrete(2)
+        render_mode = None
+
+        def __init__(self, length):
+            self.length = length
+
+        def reset(self, *, seed=None, options=None):
+            super().reset(seed=seed)
+            self.n = 0
+            return {"n": np.zeros(1, np.float32)}, {"began": True, "seed": seed}
+
+        def step(self, action):
+            self.n += 1
+            over = self.n == self.length
+            info = {"n": self.n, "nested": {"twice": 2 * self.n}}
+            return {"n": np.full(1, self.n, np.float32)}, 1.5, False, over, info
+
+    env = VectorEnvAdapter(
+        SyncVectorEnv([lambda: Counter(2), lambda: Counter(3)], autoreset_mode=AutoresetMode.SAME_STEP)
+    )
+    env.seed(5)
+    env.reset()
+    assert env.reset_infos == [{"began": True, "seed": 5}, {"began": True, "seed": 6}]
+    env.step(np.zeros(2, int))
+    obs, _, done, infos = env.step(np.zeros(2, int))
+    assert done.tolist() == [True, False]
+    assert obs["n"].ravel().tolist() == [0, 2]
+    assert infos[1] == {"n": 2, "nested": {"twice": 4}}
+    assert infos[0]["terminal_observation"] == {"n": np.array([2], np.float32)}
+    assert infos[0]["TimeLimit.truncated"] is True
+    assert (infos[0]["n"], infos[0]["nested"]) == (2, {"twice": 4})
+    assert (infos[0]["episode"]["r"], infos[0]["episode"]["l"]) == (3.0, 2)
+    assert env.reset_infos[0] == {"began": True, "seed": None}
+    _, _, done, infos = env.step(np.zeros(2, int))
+    assert done.tolist() == [False, True]
+    assert (infos[1]["episode"]["r"], infos[1]["episode"]["l"]) == (4.5, 3)
+
+
+def test_an_env_that_resets_otherwise_is_refused():
+    with pytest.raises(ValueError, match=r"must declare AutoresetMode\.SAME_STEP.*NEXT_STEP"):
+        VectorEnvAdapter(gym.make_vec("CartPole-v1", num_envs=2))
+
+
+@pytest.mark.parametrize("env_id", ["CartPole-v1", "Acrobot-v1"])
+def test_other_environments_go_through_sb3(env_id):
+    env = make_vec_env(env_id, n_envs=2, seed=3)
+    assert isinstance(env, DummyVecEnv)
+    assert env.env_is_wrapped(Monitor) == [True, True]
+    np.testing.assert_array_equal(env.reset(), sb3_make_vec_env(env_id, n_envs=2, seed=3).reset())
+
+
+def test_a_module_may_be_named_before_the_id():
+    assert isinstance(make_vec_env("plasticrl:PlasticMaze-v0"), VectorEnvAdapter)
+
+
+def test_bad_arguments_are_named():
+    with pytest.raises(ValueError, match="n_envs must be at least 1, got 0"):
+        make_vec_env("PlasticMaze-v0", n_envs=0)
+    with pytest.raises(ValueError, match="seed must be 0 or more, or None, got -1"):
+        make_vec_env("PlasticMaze-v0", seed=-1)
+    with pytest.raises(ValueError, match="size must be an odd number"):
+        make_vec_env("PlasticMaze-v0", size=4)
+    with pytest.raises(gym.error.Error, match="PlasticMazes"):
+        make_vec_env("PlasticMazes-v0")
+
+
+def test_attributes_and_methods_of_the_batch():
+    env = make_vec_env("PlasticMaze-v0", n_envs=3, render_mode="ansi", **SMALL)
+    env.reset()
+    assert env.get_attr("episode_length") == [30, 30, 30]
+    assert env.get_attr("render_mode", [0, 2]) == ["ansi", "ansi"]
+    assert env.get_attr("config", 1)[0].size == 3
+    assert env.has_attr("dynamics")
+    assert not env.has_attr("no_such_thing")
+    texts = env.env_method("render")
+    assert [text.splitlines()[0] for text in texts] == ["step 0/30  rewards 0"] * 3
+    env.set_attr("note", "kept")
+    assert env.get_attr("note") == ["kept"] * 3
+    with pytest.raises(ValueError, match="the 3 environments are one batch: set an attribute for all"):
+        env.set_attr("note", "x", indices=[0])
+    with pytest.raises(ValueError, match="call a method for all"):
+        env.env_method("render", indices=1)
+    assert env.env_is_wrapped(Monitor) == [True] * 3
+    assert env.env_is_wrapped(TimeLimit, [0]) == [False]
+
+
+def test_seeds_are_used_once_and_options_are_passed_on():
+    env = make_vec_env("PlasticMaze-v0", n_envs=2, seed=1)
+    env.reset()
+    goals = env.get_attr("state")[0].goal
+    env.reset()
+    later = [env.get_attr("state")[0].goal for _ in range(20) if env.reset() is not None]
+    assert any((goal != goals).any() for goal in later)
+    env.seed(1)
+    env.reset()
+    np.testing.assert_array_equal(env.get_attr("state")[0].goal, goals)
+    env.set_options({"reset_mask": np.ones(2, bool)})
+    with pytest.raises(ValueError, match="reset_mask is not supported"):
+        env.reset()
+    env.set_options([{"a": 1}, {"a": 2}])
+    with pytest.raises(ValueError, match="the same options for all"):
+        env.reset()
+
+
+def test_sb3s_wrappers_and_algorithms_run_on_it(tmp_path):
+    env = VecNormalize(make_vec_env("PlasticMaze-v0", n_envs=4, seed=0, **SMALL))
+    model = A2C("MlpPolicy", env, n_steps=8, seed=0).learn(256)
+    assert [episode["l"] for episode in model.ep_info_buffer] == [30] * len(model.ep_info_buffer)
+    assert len(model.ep_info_buffer) == 8
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # evaluate_policy warns when no Monitor is there
+        returns, lengths = evaluate_policy(
+            model, make_vec_env("PlasticMaze-v0", 2, 0, **SMALL), 4, return_episode_rewards=True
+        )
+    assert lengths == [30] * 4
+    assert len(returns) == 4
+    with pytest.warns(UserWarning, match="already wrapped with a `Monitor`"):
+        monitored = VecMonitor(make_vec_env("PlasticMaze-v0", 2, 0, **SMALL), str(tmp_path / "log"))
+    monitored.reset()
+    for _ in range(30):
+        infos = monitored.step(np.zeros(2, int))[3]
+    assert infos[1]["episode"]["l"] == 30
+    monitored.close()
+
+
+def test_pictures_of_all_environments_are_tiled():
+    env = make_vec_env("PlasticMaze-v0", n_envs=4, render_mode="rgb_array", render_size=64)
+    env.reset()
+    assert [frame.shape for frame in env.get_images()] == [(64, 64, 3)] * 4
+    assert env.render().shape == (128, 128, 3)
+
+
+def test_sb3s_video_recorder(tmp_path):
+    pytest.importorskip("moviepy", reason="videos need the extra 'render'")
+    env = make_vec_env("PlasticMaze-v0", n_envs=2, seed=0, render_mode="rgb_array", render_size=64)
+    env = VecVideoRecorder(env, str(tmp_path), lambda step: step == 0, video_length=5)
+    env.reset()
+    for _ in range(6):
+        env.step(np.zeros(2, int))
+    env.close()
+    assert [path.stat().st_size > 0 for path in tmp_path.glob("*.mp4")] == [True]
+
+
+def test_a_plain_maze_in_sb3s_dummy_env_has_its_episode_length():
+    env = DummyVecEnv([PlasticMazeEnv])
+    assert env.get_attr("episode_length") == [250]
