@@ -37,7 +37,7 @@ def concentration(distribution: Distribution) -> Tensor:
     if isinstance(distribution, BernoulliDistribution):
         p = distribution.distribution.probs
         return (p.square() + (1 - p).square()).prod(dim=-1)
-    if isinstance(distribution, DiagGaussianDistribution):
+    if type(distribution) is DiagGaussianDistribution:  # the squashed one derives from it
         return (1 / (2 * math.sqrt(math.pi) * distribution.distribution.stddev)).prod(dim=-1)
     raise TypeError(
         f"no closed form of the concentration of {type(distribution).__name__}: set concentration_coef=0"

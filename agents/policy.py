@@ -7,6 +7,7 @@ import numpy.typing as npt
 import torch
 from gymnasium import spaces
 from stable_baselines3.common.distributions import (
+    CategoricalDistribution,
     DiagGaussianDistribution,
     Distribution,
     make_proba_distribution,
@@ -21,6 +22,8 @@ from stable_baselines3.common.torch_layers import (
 )
 from stable_baselines3.common.type_aliases import Schedule
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.modules.dropout import _DropoutNd
 
 from plasticrl.agents.cores import CoreName, make_core
 from plasticrl.agents.rollout import ObservationTensor
@@ -103,6 +106,9 @@ class PlasticPolicy(BasePolicy):
             hidden_size,
             **{name: value for name, value in options.items() if value is not None},
         )
+        self._differs_in_training = any(
+            isinstance(module, (_DropoutNd, _BatchNorm)) for module in self.features_extractor.modules()
+        )
         self.action_dist = make_proba_distribution(action_space)
         latent = self.core.output_size
         self.log_std: nn.Parameter | None = None
@@ -126,10 +132,8 @@ class PlasticPolicy(BasePolicy):
         """The core's state at the start of ``batch_size`` episodes."""
         return self.core.initial_state(batch_size)
 
-    def step_(
-        self, obs: ObservationTensor, state: Any, episode_starts: Tensor
-    ) -> tuple[Distribution, Tensor]:
-        """One step of a rollout, without gradient; overwrites ``state``.
+    def step_(self, obs: ObservationTensor, state: Any, episode_starts: Tensor) -> Tensor:
+        """One step of the core, without gradient; overwrites ``state``.
 
         Args:
             obs: ``(B, ...)``.
@@ -137,14 +141,14 @@ class PlasticPolicy(BasePolicy):
             episode_starts: bool ``(B,)``.
 
         Returns:
-            distribution of the actions and values ``(B,)``.
+            the core's outputs ``(B, hidden_size)``, from which :meth:`distribution` and
+            :meth:`values` are read.
         """
         with torch.no_grad():
-            latent = self.core.step_(self._features(obs), state, episode_starts)
-            return self._distribution(latent), self.value_net(latent).flatten()
+            return self.core.step_(self._features(obs), state, episode_starts)
 
     def forward(
-        self, obs: ObservationTensor, state: Any, episode_starts: Tensor
+        self, obs: ObservationTensor, state: Any, episode_starts: Tensor, outputs: Tensor | None = None
     ) -> tuple[Distribution, Tensor, Any]:
         """Unroll over whole sequences, with gradient.
 
@@ -152,15 +156,41 @@ class PlasticPolicy(BasePolicy):
             obs: ``(T * B, ...)``, time first.
             state: the core's state before the first step.
             episode_starts: bool ``(T, B)``.
+            outputs: what :meth:`step_` returned at each step, ``(T, B, hidden_size)``, if it was run
+                with the same parameters: spares a plastic core the forward pass.
 
         Returns:
             distribution of the ``T * B`` actions, values ``(T * B,)``, and the final state.
         """
         steps, batch = episode_starts.shape
         features = self._features(obs).view(steps, batch, -1)
-        latent, state = self.core(features, state, episode_starts)
+        if outputs is None or self._differs_in_training:
+            latent, state = self.core(features, state, episode_starts)
+        else:
+            latent, state = self.core.replay(features, state, episode_starts, outputs)
         latent = latent.flatten(0, 1)
-        return self._distribution(latent), self.value_net(latent).flatten(), state
+        return self.distribution(latent), self.values(latent), state
+
+    def distribution(self, outputs: Tensor) -> Distribution:
+        """Distribution of the actions, given the core's outputs ``(N, hidden_size)``."""
+        head = self.action_net(outputs)
+        if isinstance(self.action_dist, DiagGaussianDistribution):
+            assert self.log_std is not None
+            return self.action_dist.proba_distribution(head, self.log_std)
+        return self.action_dist.proba_distribution(head)
+
+    def sample(self, outputs: Tensor) -> Tensor:
+        """Actions drawn without gradient, given the core's outputs ``(B, hidden_size)``."""
+        with torch.no_grad():
+            if isinstance(self.action_dist, CategoricalDistribution):
+                # The draw of Categorical.sample(), without building the distribution at every step.
+                return torch.multinomial(torch.softmax(self.action_net(outputs), dim=-1), 1).squeeze(-1)
+            return self.distribution(outputs).sample()
+
+    def values(self, outputs: Tensor) -> Tensor:
+        """Value estimates ``(...)``, given the core's outputs ``(..., hidden_size)``."""
+        value: Tensor = self.value_net(outputs)
+        return value.squeeze(-1)
 
     def predict_values(self, obs: ObservationTensor, state: Any, episode_starts: Tensor) -> Tensor:
         """Values ``(B,)`` of observations ``(B, ...)``, without changing the state: for bootstrapping."""
@@ -202,14 +232,20 @@ class PlasticPolicy(BasePolicy):
                     f"state must have shapes {[tuple(c.shape) for c in current]} for {batch} environments, "
                     f"not {[s.shape for s in state]}; pass state=None when the number of environments changes"
                 )
-            current = type(current)(*(torch.tensor(s, device=self.device) for s in state))
+            current = type(current)(
+                *(
+                    torch.tensor(s, dtype=c.dtype, device=self.device)
+                    for s, c in zip(state, current, strict=True)
+                )
+            )
         starts = (
             np.zeros(batch, dtype=np.bool_)
             if episode_start is None
             else np.asarray(episode_start, dtype=np.bool_)
         )
-        distribution, _ = self.step_(obs, current, torch.as_tensor(starts, device=self.device).expand(batch))
-        actions = distribution.get_actions(deterministic=deterministic).cpu().numpy()
+        with torch.no_grad():
+            outputs = self.step_(obs, current, torch.as_tensor(starts, device=self.device).expand(batch))
+            actions = self.distribution(outputs).get_actions(deterministic=deterministic).cpu().numpy()
         actions = actions.reshape((-1, *(self.action_space.shape or ())))
         if isinstance(self.action_space, spaces.Box):
             actions = np.clip(actions, self.action_space.low, self.action_space.high)
@@ -224,13 +260,6 @@ class PlasticPolicy(BasePolicy):
 
     def _features(self, obs: ObservationTensor) -> Tensor:
         return self.extract_features(obs, self.features_extractor)
-
-    def _distribution(self, latent: Tensor) -> Distribution:
-        head = self.action_net(latent)
-        if isinstance(self.action_dist, DiagGaussianDistribution):
-            assert self.log_std is not None
-            return self.action_dist.proba_distribution(head, self.log_std)
-        return self.action_dist.proba_distribution(head)
 
     def _get_constructor_parameters(self) -> dict[str, Any]:
         data = super()._get_constructor_parameters()

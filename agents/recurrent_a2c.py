@@ -11,12 +11,12 @@ from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
 from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback, Schedule
-from stable_baselines3.common.utils import explained_variance, obs_as_tensor
+from stable_baselines3.common.utils import check_for_correct_spaces, explained_variance, obs_as_tensor
 from stable_baselines3.common.vec_env import VecEnv
-from torch.nn import functional
 from typing_extensions import Self
 
-from plasticrl.agents.concentration import concentration
+from plasticrl.agents.a2c_loss import a2c_loss
+from plasticrl.agents.argument_checks import check_number
 from plasticrl.agents.episode_length import episode_length
 from plasticrl.agents.plastic_metrics import plastic_metrics
 from plasticrl.agents.policy import PlasticPolicy
@@ -86,9 +86,21 @@ class RecurrentA2C(OnPolicyAlgorithm):
         device: torch.device | str = "auto",
         _init_setup_model: bool = True,
     ) -> None:
-        _check_ranges(
-            learning_rate, n_steps, gamma, gae_lambda, ent_coef, concentration_coef, vf_coef, max_grad_norm
-        )
+        if n_steps is not None and (not isinstance(n_steps, int) or n_steps < 1):
+            raise ValueError(
+                f"n_steps must be an integer above 0, or None for whole episodes, not {n_steps!r}"
+            )
+        if not callable(learning_rate) and not (isfinite(learning_rate) and learning_rate > 0):
+            raise ValueError(
+                f"learning_rate must be finite and above 0, or a function, not {learning_rate!r}"
+            )
+        if not max_grad_norm > 0:
+            raise ValueError(f"max_grad_norm must be above 0 (math.inf: no clipping), not {max_grad_norm!r}")
+        check_number("gamma", gamma, most=1)
+        check_number("gae_lambda", gae_lambda, most=1)
+        check_number("ent_coef", ent_coef)
+        check_number("concentration_coef", concentration_coef)
+        check_number("vf_coef", vf_coef)
         super().__init__(
             policy,  # type: ignore[arg-type]
             env,
@@ -131,13 +143,19 @@ class RecurrentA2C(OnPolicyAlgorithm):
 
         Args:
             env: as in the constructor; its spaces must be the same.
-            force_reset: start new episodes at the next :meth:`learn`.
+            force_reset: start new episodes at the next :meth:`learn`; always so where the number of
+                environments changes.
 
         Raises:
             ValueError: the spaces differ.
         """
+        env = self._wrap_env(env, self.verbose)
+        check_for_correct_spaces(env, self.observation_space, self.action_space)
+        force_reset = force_reset or env.num_envs != self.n_envs
+        self.n_envs = env.num_envs  # SB3 would refuse another number: its buffer has a fixed size
         super().set_env(env, force_reset)
-        self._state = None
+        if force_reset:
+            self._state = None
 
     def collect_rollouts(  # type: ignore[override]
         self, env: VecEnv, callback: BaseCallback, rollout_buffer: Rollout, n_rollout_steps: int
@@ -149,18 +167,21 @@ class RecurrentA2C(OnPolicyAlgorithm):
         if self._state is None:
             self._state = self.policy.initial_state(env.num_envs)
         rollout_buffer.state = type(self._state)(*(s.clone() for s in self._state))
+        rollout_buffer.outputs = torch.empty(
+            n_rollout_steps, env.num_envs, self.policy.core.output_size, device=self.device
+        )
         callback.on_rollout_start()
         obs: Any = self._last_obs
         starts = np.asarray(self._last_episode_starts, dtype=np.bool_)
         for t in range(n_rollout_steps):
-            distribution, values = self.policy.step_(
+            outputs = self.policy.step_(
                 obs_as_tensor(obs, self.device), self._state, torch.as_tensor(starts, device=self.device)
             )
-            actions = distribution.sample().cpu().numpy()
+            actions = self.policy.sample(outputs).cpu().numpy()
+            rollout_buffer.outputs[t] = outputs
             rollout_buffer.put_observation(t, obs)
             rollout_buffer.episode_starts[t] = starts
             rollout_buffer.actions[t] = actions.reshape(env.num_envs, -1)
-            rollout_buffer.values[t] = values.cpu().numpy()
 
             obs, rewards, dones, infos = env.step(self._allowed(actions))
             # Before the callback, so that a run it stops goes on from where the envs are.
@@ -175,6 +196,8 @@ class RecurrentA2C(OnPolicyAlgorithm):
                 self._update_info_buffer(infos, dones)
                 rollout_buffer.rewards[t] += self.gamma * self._values_cut_off(dones, infos)
 
+        with torch.no_grad():
+            rollout_buffer.values = self.policy.values(rollout_buffer.outputs).cpu().numpy()
         last_values = self.policy.predict_values(
             obs_as_tensor(obs, self.device), self._state, torch.as_tensor(starts, device=self.device)
         )
@@ -200,29 +223,25 @@ class RecurrentA2C(OnPolicyAlgorithm):
             rollout.flat_observations(self.device),
             rollout.state,
             torch.as_tensor(rollout.episode_starts, device=self.device),
+            rollout.outputs,
         )
         returns = torch.as_tensor(rollout.returns, device=self.device).flatten()
         advantages = torch.as_tensor(rollout.advantages, device=self.device).flatten()
         if self.normalize_advantage:
             advantages = (advantages - advantages.mean()) / (advantages.std() + 1e-8)
         actions = rollout.flat_actions(self.device)
-        log_prob = distribution.log_prob(
-            actions.flatten() if isinstance(self.action_space, spaces.Discrete) else actions
-        )
-        policy_loss = -(advantages * log_prob).mean()
-        value_loss = functional.mse_loss(returns, values)
-        entropy = distribution.entropy()
-        assert entropy is not None
-        entropy_loss = -entropy.mean()
-        penalty = concentration(distribution).mean()
-        loss = (
-            policy_loss
-            + self.vf_coef * value_loss
-            + self.ent_coef * entropy_loss
-            + self.concentration_coef * penalty
+        loss = a2c_loss(
+            distribution,
+            actions.flatten() if isinstance(self.action_space, spaces.Discrete) else actions,
+            values,
+            returns,
+            advantages,
+            vf_coef=self.vf_coef,
+            ent_coef=self.ent_coef,
+            concentration_coef=self.concentration_coef,
         )
         self.policy.optimizer.zero_grad()
-        loss.backward()
+        loss.total.backward()  # type: ignore[no-untyped-call]
         grad_norm = torch.nn.utils.clip_grad_norm_(self.policy.parameters(), self.max_grad_norm)
         self.policy.optimizer.step()
 
@@ -233,11 +252,12 @@ class RecurrentA2C(OnPolicyAlgorithm):
             "train/explained_variance",
             explained_variance(rollout.values.flatten(), rollout.returns.flatten()),
         )
-        record("train/entropy_loss", entropy_loss.item())
-        record("train/policy_loss", policy_loss.item())
-        record("train/value_loss", value_loss.item())
-        record("train/loss", loss.item())
-        record("train/concentration", penalty.item())
+        record("train/loss", loss.total.item())
+        record("train/policy_loss", loss.policy_loss.item())
+        record("train/value_loss", loss.value_loss.item())
+        record("train/entropy_loss", loss.entropy_loss.item())
+        if self.concentration_coef:
+            record("train/concentration", loss.concentration.item())
         record("train/grad_norm", grad_norm.item())
         if self.policy.log_std is not None:
             record("train/std", self.policy.log_std.exp().mean().item())
@@ -292,33 +312,3 @@ class RecurrentA2C(OnPolicyAlgorithm):
 
     def _excluded_save_params(self) -> list[str]:
         return [*super()._excluded_save_params(), "_state"]
-
-
-def _check_ranges(
-    learning_rate: float | Schedule,
-    n_steps: int | None,
-    gamma: float,
-    gae_lambda: float,
-    ent_coef: float,
-    concentration_coef: float,
-    vf_coef: float,
-    max_grad_norm: float,
-) -> None:
-    if n_steps is not None and (not isinstance(n_steps, int) or n_steps < 1):
-        raise ValueError(
-            f"n_steps must be an integer above 0, or None for the env's episode length, not {n_steps!r}"
-        )
-    if not callable(learning_rate) and not (isfinite(learning_rate) and learning_rate > 0):
-        raise ValueError(f"learning_rate must be finite and above 0, or a function, not {learning_rate!r}")
-    for name, value in (("gamma", gamma), ("gae_lambda", gae_lambda)):
-        if not 0 <= value <= 1:
-            raise ValueError(f"{name} must be between 0 and 1, not {value!r}")
-    for name, value in (
-        ("ent_coef", ent_coef),
-        ("concentration_coef", concentration_coef),
-        ("vf_coef", vf_coef),
-    ):
-        if not (isfinite(value) and value >= 0):
-            raise ValueError(f"{name} must be finite and at least 0, not {value!r}")
-    if not max_grad_norm > 0:
-        raise ValueError(f"max_grad_norm must be above 0 (math.inf for no clipping), not {max_grad_norm!r}")

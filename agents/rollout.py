@@ -28,14 +28,17 @@ class Rollout:
         observations: ``(T, B, ...)``, or a dict of such.
         actions: ``(T, B, action_dim)``; Discrete and MultiDiscrete as int64.
         rewards: ``(T, B)``.
-        values: ``(T, B)``.
         episode_starts: bool ``(T, B)``.
         state: the core's state before the first step.
+        outputs: the core's outputs, ``(T, B, hidden_size)``.
+        values: value estimates of the observations, ``(T, B)``.
         returns: targets of the value function, ``(T, B)``.
         advantages: ``(T, B)``.
     """
 
     state: Any
+    outputs: Tensor
+    values: npt.NDArray[np.float32]
     returns: npt.NDArray[np.float32]
     advantages: npt.NDArray[np.float32]
 
@@ -58,7 +61,6 @@ class Rollout:
             (*shape, get_action_dim(action_space)), dtype=np.int64 if whole else np.float32
         )
         self.rewards = np.empty(shape, dtype=np.float32)
-        self.values = np.empty(shape, dtype=np.float32)
         self.episode_starts = np.empty(shape, dtype=np.bool_)
 
     def put_observation(self, t: int, observation: Observation) -> None:

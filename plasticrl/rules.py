@@ -4,26 +4,27 @@ A rule is a small frozen object: its formula, where it comes from, the bound it 
 update. ``pre`` is the presynaptic activity ``x(t-1)``, ``post`` the postsynaptic activity ``y(t)``.
 """
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from math import inf, isfinite
-from typing import ClassVar, Protocol, TypeAlias, runtime_checkable
+from typing import ClassVar, TypeAlias
 
 from torch import Tensor
 
 
-@runtime_checkable
-class Rule(Protocol):
-    """What the recurrence needs of a rule."""
+class Rule(ABC):
+    """What the recurrence needs of a rule; derive from it to make your own."""
 
     name: ClassVar[str]
     formula: ClassVar[str]
     citation: ClassVar[str]
 
     @property
+    @abstractmethod
     def bound(self) -> float:
-        """Largest ``|H|`` the rule can reach from ``H = 0`` with activities in [-1, 1] and eta in [0, 1]."""
-        ...
+        """Largest ``|H|`` reachable from ``H = 0`` with activities in [-1, 1] and eta in [0, 1]."""
 
+    @abstractmethod
     def update(self, trace: Tensor, pre: Tensor, post: Tensor, eta: Tensor) -> Tensor:
         """One step of the trace.
 
@@ -36,7 +37,6 @@ class Rule(Protocol):
         Returns:
             The new trace ``(B, n_post, n_pre)``; the one given is not changed.
         """
-        ...
 
 
 def _outer(post: Tensor, pre: Tensor) -> Tensor:
@@ -44,7 +44,7 @@ def _outer(post: Tensor, pre: Tensor) -> Tensor:
 
 
 @dataclass(frozen=True)
-class Hebb:
+class Hebb(Rule):
     """Hebbian product with decay: a running average of ``y xᵀ`` (Miconi et al. 2018, eq. 2)."""
 
     name: ClassVar[str] = "hebb"
@@ -62,7 +62,7 @@ class Hebb:
 
 
 @dataclass(frozen=True)
-class Oja:
+class Oja(Rule):
     """Oja's rule: Hebb with a decay that grows with the output (Miconi et al. 2018, eq. 3).
 
     For a linear neuron the row of H converges to the unit principal direction of its inputs.
@@ -84,7 +84,7 @@ class Oja:
 
 
 @dataclass(frozen=True)
-class ClippedHebb:
+class ClippedHebb(Rule):
     """Additive Hebb without decay, clipped to ``[-limit, limit]`` (Miconi et al. 2019, non-modulated).
 
     Attributes:
@@ -113,7 +113,9 @@ class ClippedHebb:
         return (trace + eta * _outer(post, pre)).clamp(-self.limit, self.limit)
 
 
-RULES: dict[str, type[Hebb] | type[Oja] | type[ClippedHebb]] = {r.name: r for r in (Hebb, Oja, ClippedHebb)}
+RULES: dict[str, type[Hebb] | type[Oja] | type[ClippedHebb]] = {
+    rule.name: rule for rule in (Hebb, Oja, ClippedHebb)
+}
 RuleLike: TypeAlias = Rule | str
 
 
@@ -128,6 +130,6 @@ def get_rule(rule: RuleLike) -> Rule:
         if rule not in RULES:
             raise ValueError(f"unknown rule {rule!r}: choose one of {', '.join(map(repr, RULES))}")
         return RULES[rule]()
-    if not isinstance(rule, Rule) or isinstance(rule, type):
+    if not isinstance(rule, Rule):
         raise TypeError(f"rule must be a name or an object such as Oja(), not {rule!r}")
     return rule

@@ -1,6 +1,7 @@
 """The interface of everything that carries memory between steps."""
 
 from abc import ABC, abstractmethod
+from numbers import Integral
 from typing import Any
 
 import torch
@@ -49,6 +50,21 @@ class Core(nn.Module, ABC):
             ValueError: a shape or a dtype does not fit.
         """
 
+    def replay(self, inputs: Tensor, state: Any, reset: Tensor, outputs: Tensor) -> tuple[Tensor, Any]:
+        """Unroll again over a rollout whose outputs are known, to train on it.
+
+        What :meth:`forward` returns, gradients included; a core that can spares the forward pass.
+
+        Args:
+            inputs: ``(T, B, input_size)``.
+            state: state before the first step.
+            reset: bool ``(T, B)``.
+            outputs: what :meth:`step_` returned at each step, with the same parameters,
+                ``(T, B, output_size)``.
+        """
+        result: tuple[Tensor, Any] = self(inputs, state, reset)
+        return result
+
     def step_(self, inputs: Tensor, state: Any, reset: Tensor | None = None) -> Tensor:
         """One step without gradient that overwrites ``state``: what a rollout runs.
 
@@ -67,17 +83,33 @@ class Core(nn.Module, ABC):
             output: Tensor = outputs[0]
         return output
 
-    def _check_inputs(self, inputs: Tensor) -> None:
-        if inputs.ndim != 3 or inputs.shape[-1] != self.input_size:
-            raise ValueError(f"inputs must be (T, B, {self.input_size}), not {tuple(inputs.shape)}")
+    def _check_inputs(self, inputs: Tensor, reset: Tensor | None = None) -> None:
+        if inputs.ndim != 3 or inputs.shape[0] < 1 or inputs.shape[-1] != self.input_size:
+            raise ValueError(
+                f"inputs must be (T, B, {self.input_size}) with T >= 1, not {tuple(inputs.shape)}"
+            )
+        if reset is not None:
+            check_shape("reset", reset, tuple(inputs.shape[:2]))
+            if reset.dtype != torch.bool:
+                raise ValueError(f"reset must be bool, not {reset.dtype}")
+
+
+def check_shape(name: str, tensor: Tensor, shape: tuple[int, ...]) -> None:
+    """Nothing, where the tensor has that shape.
+
+    Raises:
+        ValueError: it has another; the text names both.
+    """
+    if tuple(tensor.shape) != shape:
+        raise ValueError(f"{name} must have shape {shape}, not {tuple(tensor.shape)}")
 
 
 def positive(name: str, value: int) -> int:
-    """``value`` if it is an integer above 0; otherwise an error that says which argument is wrong.
+    """``value`` as an int if it is an integer above 0 (numpy's too), else an error that names the argument.
 
     Raises:
         ValueError: it is not.
     """
-    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+    if not isinstance(value, Integral) or isinstance(value, bool) or value < 1:
         raise ValueError(f"{name} must be an integer above 0, not {value!r}")
-    return value
+    return int(value)

@@ -41,5 +41,5 @@ class FeedForward(Core):
         self, inputs: Tensor, state: NoState | None = None, reset: Tensor | None = None
     ) -> tuple[Tensor, NoState]:
         """Apply to every step; see :class:`plasticrl.nn.Core`."""
-        self._check_inputs(inputs)
+        self._check_inputs(inputs, reset)
         return torch.tanh(self.linear(inputs)), NoState()

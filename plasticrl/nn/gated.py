@@ -6,7 +6,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from plasticrl.nn.core import Core, positive
+from plasticrl.nn.core import Core, check_shape, positive
 
 
 class LSTMState(NamedTuple):
@@ -52,8 +52,10 @@ class LSTM(Core):
         self, inputs: Tensor, state: LSTMState | None = None, reset: Tensor | None = None
     ) -> tuple[Tensor, LSTMState]:
         """Unroll over a sequence; see :class:`plasticrl.nn.Core`."""
-        self._check_inputs(inputs)
+        self._check_inputs(inputs, reset)
         hidden, cell = self.initial_state(inputs.shape[1]) if state is None else state
+        check_shape("state.hidden", hidden, (inputs.shape[1], self.hidden_size))
+        check_shape("state.cell", cell, (inputs.shape[1], self.hidden_size))
         outputs = []
         for piece, first in _between_resets(inputs, reset):
             if first is not None:
@@ -93,8 +95,9 @@ class GRU(Core):
         self, inputs: Tensor, state: GRUState | None = None, reset: Tensor | None = None
     ) -> tuple[Tensor, GRUState]:
         """Unroll over a sequence; see :class:`plasticrl.nn.Core`."""
-        self._check_inputs(inputs)
+        self._check_inputs(inputs, reset)
         (hidden,) = self.initial_state(inputs.shape[1]) if state is None else state
+        check_shape("state.hidden", hidden, (inputs.shape[1], self.hidden_size))
         outputs = []
         for piece, first in _between_resets(inputs, reset):
             if first is not None:

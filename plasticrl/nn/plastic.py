@@ -72,10 +72,11 @@ class Plasticity(nn.Module):
         """The learning rate in force, a scalar tensor.
 
         Raises:
-            AttributeError: the layer is not plastic.
+            RuntimeError: the layer is not plastic.
         """
         if self.eta_raw is None:
-            raise AttributeError("a layer with alpha='none' has no eta")
+            # Not an AttributeError: torch would replace its text by "no attribute 'eta'".
+            raise RuntimeError("a layer with alpha='none' has no eta")
         return torch.sigmoid(self.eta_raw) if self.bound_eta else self.eta_raw
 
     def reset_parameters(self, init: Init, scale: float) -> None:

@@ -7,7 +7,7 @@ from typing import Literal, TypeAlias
 import torch
 from torch import Tensor, nn
 
-from plasticrl.nn.core import Core, positive
+from plasticrl.nn.core import Core, check_shape, positive
 from plasticrl.nn.plastic import AlphaMode, Plasticity, draw_
 from plasticrl.rules import RuleLike
 from plasticrl.state import TraceState
@@ -104,12 +104,17 @@ class PlasticLinear(Core):
         Returns:
             outputs ``(T, B, out_features)`` and the state after the last step.
         """
-        self._check_inputs(inputs)
+        self._check_inputs(inputs, reset)
         (trace,) = self.initial_state(inputs.shape[1]) if state is None else state
-        fixed = inputs @ self.weight.T if drive is None else inputs @ self.weight.T + drive
+        shape = self.plasticity.trace_shape(self.out_features, self.in_features)
+        check_shape("state.trace", trace, (inputs.shape[1], *shape))
+        fixed = inputs @ self.weight.T  # (T, B, out_features)
+        if drive is not None:
+            check_shape("drive", drive, tuple(fixed.shape))
+            fixed = fixed + drive
         alpha, rule = self.plasticity.alpha, self.plasticity.rule
         if alpha is None:
-            return self.activation(fixed), TraceState(trace)
+            return torch.stack([self.activation(f) for f in fixed]), TraceState(trace)
         eta = self.plasticity.eta
         outputs = []
         for t, x in enumerate(inputs):

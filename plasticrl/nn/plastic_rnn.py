@@ -5,7 +5,7 @@ from torch import Tensor, nn
 
 from plasticrl.nn.core import Core, positive
 from plasticrl.nn.plastic import AlphaMode, Init, Plasticity, draw_
-from plasticrl.ops import Backend, plastic_scan
+from plasticrl.ops import Backend, plastic_scan, plastic_step_
 from plasticrl.rules import RuleLike
 from plasticrl.state import PlasticState
 
@@ -63,12 +63,13 @@ class PlasticRecurrence(nn.Module):
         state: PlasticState | None,
         reset: Tensor | None,
         clamp: Tensor | None,
+        outputs: Tensor | None = None,
     ) -> tuple[Tensor, PlasticState]:
         if state is None:
             state = self.initial_state(inputs.shape[1])
         drive: Tensor = inputs if self.in_proj is None else self.in_proj(inputs)
-        alpha = self.plasticity.alpha
-        eta = drive.new_zeros(()) if alpha is None else self.plasticity.eta
+        alpha, eta = self._plasticity()
+        rule = self.plasticity.rule
         return plastic_scan(
             drive,
             self.weight_hh,
@@ -77,9 +78,14 @@ class PlasticRecurrence(nn.Module):
             state,
             reset,
             clamp,
-            rule=self.plasticity.rule,
+            rule=rule,
             backend=self.backend,
+            outputs=outputs,
         )
+
+    def _plasticity(self) -> tuple[Tensor | None, Tensor]:
+        alpha = self.plasticity.alpha
+        return alpha, self.weight_hh.new_zeros(()) if alpha is None else self.plasticity.eta
 
     def extra_repr(self) -> str:
         """Sizes and initialisation, as shown by ``print(module)``."""
@@ -131,6 +137,21 @@ class PlasticRNN(PlasticRecurrence, Core):
         """
         self._check_inputs(inputs)
         return self._scan(inputs, state, reset, clamp)
+
+    def replay(
+        self, inputs: Tensor, state: PlasticState, reset: Tensor, outputs: Tensor
+    ) -> tuple[Tensor, PlasticState]:
+        """See :meth:`plasticrl.nn.Core.replay`: only the trace is computed anew."""
+        self._check_inputs(inputs, reset)
+        known = None if self.backend == "reference" else outputs
+        return self._scan(inputs, state, reset, None, known)
+
+    def step_(self, inputs: Tensor, state: PlasticState, reset: Tensor | None = None) -> Tensor:
+        """See :meth:`plasticrl.nn.Core.step_`: the trace is updated where it lies."""
+        with torch.no_grad():
+            drive = inputs if self.in_proj is None else self.in_proj(inputs)
+            alpha, eta = self._plasticity()
+            return plastic_step_(drive, self.weight_hh, alpha, eta, state, reset, rule=self.plasticity.rule)
 
 
 class PlasticRNNCell(PlasticRecurrence):

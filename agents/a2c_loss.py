@@ -1,0 +1,54 @@
+"""The loss of advantage actor-critic on a rollout."""
+
+from typing import NamedTuple
+
+import torch
+from stable_baselines3.common.distributions import Distribution
+from torch import Tensor
+from torch.nn import functional
+
+from plasticrl.agents.concentration import concentration
+
+
+class A2CLoss(NamedTuple):
+    """The terms, each a mean over the N steps of the rollout; ``total`` is their weighted sum."""
+
+    total: Tensor
+    policy_loss: Tensor
+    value_loss: Tensor
+    entropy_loss: Tensor
+    concentration: Tensor
+
+
+def a2c_loss(
+    distribution: Distribution,
+    actions: Tensor,
+    values: Tensor,
+    returns: Tensor,
+    advantages: Tensor,
+    *,
+    vf_coef: float,
+    ent_coef: float,
+    concentration_coef: float,
+) -> A2CLoss:
+    """Policy gradient, squared error of the values, and what keeps the policy from hardening too soon.
+
+    Args:
+        distribution: of the actions, batch ``(N,)``.
+        actions: taken, in the shape that the distribution's ``log_prob`` wants.
+        values: estimates, ``(N,)``.
+        returns: their targets, ``(N,)``.
+        advantages: ``(N,)``, no gradient.
+        vf_coef: weight of the value loss.
+        ent_coef: weight of the entropy.
+        concentration_coef: weight of the concentration.
+    """
+    policy_loss = -(advantages * distribution.log_prob(actions)).mean()
+    value_loss = functional.mse_loss(returns, values)
+    entropy = distribution.entropy()
+    assert entropy is not None
+    entropy_loss = -entropy.mean()
+    # Not even computed where it has no weight: some distributions have no closed form of it.
+    penalty = concentration(distribution).mean() if concentration_coef else torch.zeros_like(entropy_loss)
+    total = policy_loss + vf_coef * value_loss + ent_coef * entropy_loss + concentration_coef * penalty
+    return A2CLoss(total, policy_loss, value_loss, entropy_loss, penalty)

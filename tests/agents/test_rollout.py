@@ -1,0 +1,224 @@
+"""What a rollout stores and what training makes of it: borders, bootstrapping, stopping, gradients."""
+
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import pytest
+import torch
+from gymnasium import spaces
+from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.vec_env import DummyVecEnv
+from torch import Tensor
+
+from plasticrl.agents import CORE_NAMES, CoreName, RecurrentA2C
+
+EVERY_CORE = pytest.mark.parametrize("core", CORE_NAMES)
+STILL = 1e-30  # a learning rate that leaves float32 parameters as they are
+
+
+class Counter(gym.Env[Any, int]):
+    """Episodes of ``length`` steps, reward 1 each; shows the step number and two random numbers."""
+
+    observation_space = spaces.Box(-np.inf, np.inf, (3,))
+    action_space = spaces.Discrete(2)
+
+    def __init__(self, length: int, truncates: bool) -> None:
+        self.length, self.truncates = length, truncates
+
+    def reset(self, *, seed: int | None = None, options: Any = None) -> tuple[Any, dict[str, Any]]:
+        super().reset(seed=seed)
+        self.steps = 0
+        return self._observe(), {}
+
+    def step(self, action: int) -> tuple[Any, float, bool, bool, dict[str, Any]]:
+        self.steps += 1
+        end = self.steps == self.length
+        return self._observe(), 1.0, end and not self.truncates, end and self.truncates, {}
+
+    def _observe(self) -> Any:
+        return np.array([self.steps, *self.np_random.normal(size=2)], dtype=np.float32)
+
+
+class Recorder(BaseCallback):
+    """Keeps copies of every rollout, of what ends episodes, and of the gradients training left."""
+
+    def _on_training_start(self) -> None:
+        self.rollouts: list[dict[str, Any]] = []
+        self.terminal: list[dict[int, Any]] = []
+
+    def _on_step(self) -> bool:
+        infos = enumerate(self.locals["infos"])
+        self.terminal.append(
+            {i: info["terminal_observation"] for i, info in infos if "terminal_observation" in info}
+        )
+        return True
+
+    def _on_rollout_end(self) -> None:
+        buffer = self.model.rollout_buffer
+        names = ("observations", "actions", "rewards", "values", "episode_starts", "returns", "advantages")
+        kept = {name: torch.from_numpy(getattr(buffer, name).copy()) for name in names}  # type: ignore[union-attr]
+        kept["state"] = [s.clone() for s in buffer.state]  # type: ignore[union-attr]
+        self.rollouts.append(kept)
+
+    def together(self, name: str) -> Tensor:
+        return torch.cat([rollout[name] for rollout in self.rollouts])
+
+
+def agent(core: CoreName, *envs: Counter, n_steps: int = 5, **options: Any) -> RecurrentA2C:
+    strong = {"eta": 0.3, "init": "normal", "init_scale": 0.3}
+    plastic = core in ("plastic", "homogeneous", "rnn")
+    venv = DummyVecEnv([lambda env=env: env for env in envs])  # type: ignore[misc]
+    return RecurrentA2C(
+        "PlasticPolicy",
+        venv,
+        n_steps=n_steps,
+        seed=0,
+        device="cpu",
+        policy_kwargs={"core": core, "hidden_size": 7, **(strong if plastic else {})},
+        **{"gamma": 0.5, "learning_rate": STILL, "max_grad_norm": float("inf"), **options},
+    )
+
+
+def unroll(model: RecurrentA2C, observations: Tensor, starts: Tensor) -> tuple[Tensor, Tensor, Any]:
+    """Outputs and values from zeros, one step at a time, with gradient; and the state at the end."""
+    policy = model.policy
+    state, outputs = policy.core.initial_state(observations.shape[1]), []
+    for x, first in zip(observations, starts, strict=True):
+        y, state = policy.core(x[None], state, first[None])
+        outputs.append(y[0])
+    stacked = torch.stack(outputs)
+    return stacked, policy.value_net(stacked).squeeze(-1), state
+
+
+def constant_value(model: RecurrentA2C, value: float) -> None:
+    with torch.no_grad():
+        model.policy.value_net.weight.zero_()
+        model.policy.value_net.bias.fill_(value)
+
+
+def returns_of_five_steps(truncates: bool) -> list[float]:
+    """gamma 1/2, reward 1, every state worth 8, and an episode that ends after the third of five steps."""
+    model, recorder = agent("plastic", Counter(3, truncates)), Recorder()
+    constant_value(model, 8.0)
+    model.learn(5, recorder)
+    returns: list[float] = recorder.rollouts[0]["returns"].flatten().tolist()
+    return returns
+
+
+def test_truncation_bootstraps() -> None:
+    # third step: 1 + 8/2 = 5, before it 1 + 5/2, 1 + 3.5/2; the last: 1 + 8/2, before it 1 + 5/2
+    assert returns_of_five_steps(truncates=True) == [2.75, 3.5, 5, 3.5, 5]
+
+
+def test_termination_does_not_bootstrap() -> None:
+    # third step: 1, before it 1 + 1/2, 1 + 1.5/2; the last: 1 + 8/2, before it 1 + 5/2
+    assert returns_of_five_steps(truncates=False) == [1.75, 1.5, 1, 3.5, 5]
+
+
+@EVERY_CORE
+def test_the_bootstrap_values_the_last_observation_in_the_light_of_the_episode(core: CoreName) -> None:
+    model, recorder = agent(core, Counter(3, truncates=True), Counter(9, truncates=True)), Recorder()
+    model.learn(10, recorder)
+    rollout = recorder.rollouts[0]
+    observations = rollout["observations"][:3, :1]
+    last = torch.from_numpy(recorder.terminal[2][0])
+    assert last[0] == 3  # not the first observation of the next episode, which shows 0
+    episode = torch.cat([observations, last[None, None]])
+    starts = torch.tensor([True, False, False, False])[:, None]
+    worth = unroll(model, episode, starts)[1][-1].item()
+    assert rollout["rewards"][:, 0].tolist() == pytest.approx([1, 1, 1 + 0.5 * worth, 1, 1], abs=1e-6)
+    assert rollout["rewards"][:, 1].tolist() == [1, 1, 1, 1, 1]
+    assert abs(worth) > 1e-3
+
+
+@EVERY_CORE
+def test_memory_runs_through_rollouts_and_stops_at_borders(core: CoreName) -> None:
+    """Four rollouts of 5 steps with borders of two kinds anywhere equal one unroll of 20 steps.
+
+    Bootstrapping must leave no mark either: neither that of a rollout's end nor that of a truncated
+    episode beside one that goes on.
+    """
+    envs = Counter(3, truncates=True), Counter(5, truncates=False), Counter(7, truncates=True)
+    model, recorder = agent(core, *envs), Recorder()
+    model.learn(4 * 5 * 3, recorder)
+    assert len(recorder.rollouts) == 4
+    starts, observations = recorder.together("episode_starts"), recorder.together("observations")
+    assert torch.equal(starts, observations[..., 0] == 0)
+    _, values, _ = unroll(model, observations, starts)
+    torch.testing.assert_close(recorder.together("values"), values.detach(), rtol=1e-5, atol=1e-6)
+    _, _, state = unroll(model, observations[:15], starts[:15])
+    for kept, expected in zip(recorder.rollouts[3]["state"], state, strict=True):
+        torch.testing.assert_close(kept, expected, rtol=1e-5, atol=1e-6)
+
+
+@EVERY_CORE
+@pytest.mark.parametrize(
+    "options", [{}, {"ent_coef": 0.2, "concentration_coef": 0.0, "normalize_advantage": True}]
+)
+def test_training_takes_the_gradient_of_the_loss_of_a_plain_unroll(
+    core: CoreName, options: dict[str, Any]
+) -> None:
+    """Borders inside; the second rollout, which begins with memory, through which no gradient goes."""
+    model, recorder = agent(core, Counter(3, True), Counter(7, False), vf_coef=0.4, **options), Recorder()
+    model.learn(2 * 5 * 2, recorder)
+    left = {name: p.grad.clone() for name, p in model.policy.named_parameters() if p.grad is not None}
+    rollout, policy = recorder.rollouts[1], model.policy
+    state, outputs = type(policy.initial_state(2))(*rollout["state"]), []
+    for x, first in zip(rollout["observations"], rollout["episode_starts"], strict=True):
+        y, state = policy.core(x[None], state, first[None])
+        outputs.append(y[0])
+    latent = torch.stack(outputs)
+    policies = torch.distributions.Categorical(logits=policy.action_net(latent))
+    weights = rollout["advantages"]
+    if options:
+        weights = (weights - weights.mean()) / weights.std()
+    loss = -(weights * policies.log_prob(rollout["actions"].squeeze(-1))).mean()
+    loss = loss + 0.4 * (rollout["returns"] - policy.value_net(latent).squeeze(-1)).square().mean()
+    loss = loss - model.ent_coef * policies.entropy().mean()
+    loss = loss + model.concentration_coef * policies.probs.square().sum(-1).mean()
+    policy.zero_grad()
+    loss.backward()
+    expected = {name: p.grad for name, p in policy.named_parameters() if p.grad is not None}
+    assert expected.keys() == left.keys() == dict(policy.named_parameters()).keys()
+    for name, grad in expected.items():
+        assert grad is not None
+        assert grad.any(), name
+        torch.testing.assert_close(left[name], grad, rtol=1e-4, atol=1e-6, msg=lambda m, n=name: f"{n}: {m}")
+
+
+class StopAt(Recorder):
+    """Stops the run at a step of the first rollout."""
+
+    def _on_step(self) -> bool:
+        return super()._on_step() and self.n_calls != 3
+
+
+@EVERY_CORE
+def test_a_run_stopped_in_a_rollout_goes_on_where_it_was(core: CoreName) -> None:
+    envs = Counter(9, True), Counter(2, False)
+    model = agent(core, *envs, learning_rate=0.1)
+    before = {name: p.clone() for name, p in model.policy.state_dict().items()}
+    stop, recorder = StopAt(), Recorder()
+    model.learn(100, stop)
+    assert (model.num_timesteps, model._n_updates) == (6, 0)
+    assert all(torch.equal(p, before[name]) for name, p in model.policy.state_dict().items())
+    seen = torch.from_numpy(model.rollout_buffer.observations[:3].copy())  # type: ignore[index]
+    model.learn(10, recorder, reset_num_timesteps=False)
+    assert (model.num_timesteps, model._n_updates) == (16, 1)
+    after = recorder.rollouts[0]
+    assert after["observations"][:, 0, 0].tolist() == [3, 4, 5, 6, 7]
+    assert after["observations"][:, 1, 0].tolist() == [1, 0, 1, 0, 1]
+    assert after["episode_starts"][:, 1].tolist() == [False, True, False, True, False]
+    model.policy.load_state_dict(before)
+    whole = torch.cat([seen, after["observations"]])
+    _, values, _ = unroll(model, whole, whole[..., 0] == 0)
+    torch.testing.assert_close(after["values"], values[3:].detach(), rtol=1e-5, atol=1e-6)
+
+
+def test_a_new_run_starts_new_episodes() -> None:
+    model, recorder = agent("plastic", Counter(9, True)), Recorder()
+    for _ in range(2):
+        model.learn(5, recorder)
+        assert recorder.rollouts[0]["observations"][:, 0, 0].tolist() == [0, 1, 2, 3, 4]
+        assert recorder.rollouts[0]["episode_starts"][:, 0].tolist() == [True, False, False, False, False]

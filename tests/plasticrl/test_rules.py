@@ -1,0 +1,140 @@
+"""What each rule claims: its formula in closed form, its limit, its bound."""
+
+from dataclasses import FrozenInstanceError
+from math import inf
+
+import pytest
+import torch
+
+from plasticrl.rules import RULES, ClippedHebb, Hebb, Oja, Rule, get_rule
+
+ALL_RULES = [Hebb(), Oja(), ClippedHebb(), ClippedHebb(limit=0.3)]
+EVERY_RULE = pytest.mark.parametrize("rule", ALL_RULES, ids=repr)
+
+
+def activities(*shape: int, seed: int = 0) -> torch.Tensor:
+    """Uniform in [-1, 1], as tanh neurons give them."""
+    return torch.rand(shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64) * 2 - 1
+
+
+def scalar(value: float) -> torch.Tensor:
+    return torch.tensor(value, dtype=torch.float64)
+
+
+@EVERY_RULE
+def test_one_step_is_the_published_formula_element_by_element(rule: Rule) -> None:
+    batch, n_post, n_pre, eta = 2, 3, 4, 0.2
+    trace, pre, post = activities(batch, n_post, n_pre), activities(batch, n_pre), activities(batch, n_post)
+    new = rule.update(trace, pre, post, scalar(eta))
+    assert new.shape == trace.shape
+    for b in range(batch):
+        for j in range(n_post):
+            for i in range(n_pre):
+                h, x, y = trace[b, j, i].item(), pre[b, i].item(), post[b, j].item()
+                expected = {
+                    "hebb": (1 - eta) * h + eta * x * y,
+                    "oja": h + eta * y * (x - y * h),
+                    "clipped": max(-rule.bound, min(rule.bound, h + eta * x * y)),
+                }[rule.name]
+                assert new[b, j, i].item() == pytest.approx(expected, abs=1e-14)
+
+
+def test_hebb_is_the_exponential_running_average_of_the_products() -> None:
+    steps, eta = 20, 0.15
+    pre, post, start = activities(steps, 2, 4, seed=1), activities(steps, 2, 3, seed=2), activities(2, 3, 4)
+    trace = start
+    for x, y in zip(pre, post, strict=True):
+        trace = Hebb().update(trace, x, y, scalar(eta))
+    decay = (1 - eta) ** torch.arange(steps - 1, -1, -1, dtype=torch.float64)
+    closed = (1 - eta) ** steps * start + eta * torch.einsum("t,tbj,tbi->bji", decay, post, pre)
+    torch.testing.assert_close(trace, closed)
+
+
+def test_oja_converges_to_the_unit_principal_direction() -> None:
+    """For linear neurons y = H x every row of H goes there, whatever its start (up to the sign)."""
+    n, rows = 4, 6
+    directions = torch.linalg.qr(torch.randn(n, n, generator=torch.Generator().manual_seed(0)).double()).Q
+    spread = torch.tensor([1.0, 0.3, 0.2, 0.1], dtype=torch.float64)  # standard deviations along them
+    draws = torch.randn(4000, 1, n, generator=torch.Generator().manual_seed(1)).double()
+    trace = activities(1, rows, n, seed=3)
+    assert (trace[0] @ directions[:, 0]).abs().min() < 0.5  # it does not start there
+    for x in (draws * spread) @ directions.T:
+        trace = Oja().update(trace, x, (trace @ x.unsqueeze(-1)).squeeze(-1), scalar(0.005))
+    norms = trace[0].norm(dim=-1)
+    torch.testing.assert_close(norms, torch.ones_like(norms), atol=0.01, rtol=0)
+    cosines = (trace[0] @ directions[:, 0]).abs() / norms
+    assert cosines.min() > 0.999
+
+
+@pytest.mark.parametrize("rule", [Hebb(), ClippedHebb(), ClippedHebb(limit=0.3)], ids=repr)
+@pytest.mark.parametrize("eta", [0.01, 0.5, 1.0])
+def test_the_trace_stays_in_its_bound(rule: Rule, eta: float) -> None:
+    pre, post = activities(200, 8, 5, seed=4), activities(200, 8, 3, seed=5)
+    pre[50:100], post[50:100] = 1.0, -1.0  # the hardest push
+    trace, largest = torch.zeros(8, 3, 5, dtype=torch.float64), 0.0
+    for x, y in zip(pre, post, strict=True):
+        trace = rule.update(trace, x, y, scalar(eta))
+        largest = max(largest, trace.abs().max().item())
+    assert largest <= rule.bound
+    if eta == 1.0:
+        assert largest == rule.bound  # the bound is tight
+
+
+def test_oja_has_no_bound_because_a_weak_output_hardly_decays_it() -> None:
+    """H goes to x / y, here 1 / 0.02 = 50, with all activities in [-1, 1]."""
+    assert Oja().bound == inf
+    trace = torch.zeros(1, 1, 1, dtype=torch.float64)
+    for _ in range(20_000):
+        trace = Oja().update(trace, scalar(1.0)[None, None], scalar(0.02)[None, None], scalar(1.0))
+    assert trace.item() == pytest.approx(50, rel=1e-3)
+
+
+@EVERY_RULE
+def test_the_trace_given_is_not_changed(rule: Rule) -> None:
+    trace = activities(1, 3, 3)
+    before = trace.clone()
+    after = rule.update(trace, activities(1, 3), activities(1, 3, seed=1), scalar(0.5))
+    assert torch.equal(trace, before)
+    assert not torch.equal(after, before)
+
+
+@EVERY_RULE
+def test_eta_zero_changes_nothing(rule: Rule) -> None:
+    trace = activities(1, 3, 3) * 0.3
+    assert torch.equal(rule.update(trace, activities(1, 3), activities(1, 3), scalar(0.0)), trace)
+
+
+def test_every_name_gives_its_rule() -> None:
+    assert set(RULES) == {"hebb", "oja", "clipped"}
+    assert [get_rule(name) for name in ("hebb", "oja", "clipped")] == [Hebb(), Oja(), ClippedHebb()]
+
+
+@EVERY_RULE
+def test_a_rule_object_is_taken_as_it_is(rule: Rule) -> None:
+    assert get_rule(rule) is rule
+    assert rule.formula
+    assert rule.citation
+
+
+def test_an_unknown_name_lists_the_known_ones() -> None:
+    with pytest.raises(ValueError, match=r"unknown rule 'bcm'.*'hebb', 'oja', 'clipped'"):
+        get_rule("bcm")
+
+
+@pytest.mark.parametrize("wrong", [Hebb, None, 1.0])
+def test_what_is_no_rule_is_refused(wrong: object) -> None:
+    with pytest.raises(TypeError, match="name or an object"):
+        get_rule(wrong)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("limit", [0.0, -1.0, inf, float("nan")])
+def test_the_limit_of_the_clipped_rule_must_be_finite_and_positive(limit: float) -> None:
+    with pytest.raises(ValueError, match="limit must be finite and above 0"):
+        ClippedHebb(limit=limit)
+
+
+def test_rules_are_frozen_equal_by_value_and_hashable() -> None:
+    with pytest.raises(FrozenInstanceError):
+        ClippedHebb().limit = 2.0  # type: ignore[misc]
+    assert ClippedHebb(0.5) == ClippedHebb(0.5) != ClippedHebb(1.0)
+    assert len({Hebb(), Hebb(), Oja(), ClippedHebb(), ClippedHebb()}) == 3
