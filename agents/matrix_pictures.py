@@ -69,6 +69,6 @@ class MatrixPictures(BaseCallback):
         alpha = core.plasticity.alpha
         if alpha is not None:
             pictures["alpha"] = alpha.reshape(-1, alpha.shape[-1]) if alpha.ndim else alpha.reshape(1, 1)
-            pictures["trace"] = self.model._state.trace[0]  # type: ignore[attr-defined]
+            pictures["trace"] = self.model.core_state.trace[0]  # type: ignore[attr-defined]
         for name, matrix in pictures.items():
             writer.add_image(f"plastic/{name}", matrix_picture(matrix), self.num_timesteps, dataformats="HWC")

@@ -22,6 +22,7 @@ from plasticrl.agents.plastic_metrics import plastic_metrics
 from plasticrl.agents.policy import PlasticPolicy
 from plasticrl.agents.returns import returns_and_advantages
 from plasticrl.agents.rollout import Rollout
+from plasticrl.nn.core import positive
 
 
 class RecurrentA2C(OnPolicyAlgorithm):
@@ -86,10 +87,8 @@ class RecurrentA2C(OnPolicyAlgorithm):
         device: torch.device | str = "auto",
         _init_setup_model: bool = True,
     ) -> None:
-        if n_steps is not None and (not isinstance(n_steps, int) or n_steps < 1):
-            raise ValueError(
-                f"n_steps must be an integer above 0, or None for whole episodes, not {n_steps!r}"
-            )
+        if n_steps is not None:
+            n_steps = positive("n_steps", n_steps)
         if not callable(learning_rate) and not (isfinite(learning_rate) and learning_rate > 0):
             raise ValueError(
                 f"learning_rate must be finite and above 0, or a function, not {learning_rate!r}"
@@ -137,6 +136,11 @@ class RecurrentA2C(OnPolicyAlgorithm):
             self.observation_space, self.action_space, self.lr_schedule, **self.policy_kwargs
         )
         self.policy = self.policy.to(self.device)
+
+    @property
+    def core_state(self) -> Any:
+        """The core's state after the last step of the training envs, B rows; None before the first."""
+        return self._state
 
     def set_env(self, env: GymEnv, force_reset: bool = True) -> None:
         """Train on another env from now on; it may have another number of environments.

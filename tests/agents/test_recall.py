@@ -64,9 +64,9 @@ def share_recalled(core: CoreName, updates: int) -> float:
 
 @pytest.mark.parametrize("core", [name for name in CORE_NAMES if name != "feedforward"])
 def test_every_core_with_memory_recalls_the_cue(core: CoreName) -> None:
-    assert share_recalled(core, updates=250) > 0.9
+    assert share_recalled(core, updates=150) > 0.9
 
 
 def test_without_memory_it_cannot_be_recalled() -> None:
     """A binomial share of 400 around 1/4 stays below 0.35 (4.6 sigma)."""
-    assert share_recalled("feedforward", updates=250) < 0.35
+    assert share_recalled("feedforward", updates=150) < 0.35

@@ -1,0 +1,70 @@
+"""One episode as pictures, as text, and as a GIF."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from io import BytesIO
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+from PIL import Image
+
+from plasticrl.scripts.evaluation import own_random_numbers
+from plasticrl.scripts.maze_setup import make_mazes
+from plasticrl.scripts.settings import MazeSettings
+
+if TYPE_CHECKING:
+    from plasticrl.agents import RecurrentA2C
+
+_COLORS = 64
+_PALETTE_FRAMES = 8
+
+
+def play(
+    agent: RecurrentA2C,
+    maze: MazeSettings,
+    *,
+    mode: Literal["rgb_array", "ansi"],
+    seed: int,
+    deterministic: bool = False,
+    size: int = 384,
+) -> Iterator[Any]:
+    """Play one episode and yield what is to be seen at every step but the last.
+
+    After the last step the maze already shows the next episode.
+
+    Args:
+        agent: acts; its training is not disturbed.
+        maze: where.
+        mode: pictures ``(size, size, 3)`` uint8, or text.
+        seed: of the maze and of the actions' draws.
+        deterministic: the most probable action instead of a draw.
+        size: side of a picture in pixels.
+    """
+    env = make_mazes(maze, 1, seed, render_mode=mode, render_size=size)
+    observation, state, starts = env.reset(), None, np.ones(1, dtype=np.bool_)
+    frames, over = [], False
+    with own_random_numbers(seed):
+        while not over:
+            frames.append(env.env_method("render")[0])
+            action, state = agent.predict(observation, state, starts, deterministic)  # type: ignore[arg-type]
+            observation, _, starts, _ = env.step(action)
+            over = bool(starts[0])
+    env.close()
+    yield from frames
+
+
+def gif(frames: list[Any], fps: float) -> bytes:
+    """Encode pictures ``(height, width, 3)`` as an endless GIF.
+
+    One palette serves all, so that only what changes between two pictures takes room.
+    """
+    pictures = [Image.fromarray(frame) for frame in frames]
+    spread = frames[:: max(1, len(frames) // _PALETTE_FRAMES)]
+    palette = Image.fromarray(np.concatenate(spread)).quantize(_COLORS, Image.Quantize.MEDIANCUT)
+    first, *rest = (picture.quantize(palette=palette, dither=Image.Dither.NONE) for picture in pictures)
+    encoded = BytesIO()
+    first.save(
+        encoded, "GIF", save_all=True, append_images=rest, duration=round(1000 / fps), loop=0, optimize=False
+    )
+    return encoded.getvalue()

@@ -1,0 +1,86 @@
+"""What the benchmarks compare with: the published equations in plain torch, gradients by autograd."""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from plasticrl.envs import PlasticMazeVectorEnv
+
+
+def plain_step(
+    x: Tensor, drive: Tensor, w: Tensor, alpha: Tensor, eta: Tensor, trace: Tensor
+) -> tuple[Tensor, Tensor]:
+    """One step for a batch, Hebb's rule (Miconi et al. 2018, eqs. 1 and 2): outputs and trace.
+
+    Args:
+        x: last outputs, ``(B, n)``.
+        drive: external input, ``(B, n)``.
+        w: fixed weights, ``(n, n)``.
+        alpha: plasticity coefficients, ``(n, n)``.
+        eta: scalar.
+        trace: ``(B, n, n)``.
+    """
+    y = torch.tanh(drive + torch.bmm(w + alpha * trace, x.unsqueeze(2)).squeeze(2))
+    return y, (1 - eta) * trace + eta * torch.bmm(y.unsqueeze(2), x.unsqueeze(1))
+
+
+def plain_scan(drive: Tensor, w: Tensor, alpha: Tensor, eta: Tensor) -> Tensor:
+    """A whole sequence from the start of an episode, ``(T, B, n)``."""
+    x = torch.zeros_like(drive[0])
+    trace = drive.new_zeros(*x.shape, x.shape[-1])
+    outputs = []
+    for now in drive:
+        x, trace = plain_step(x, now, w, alpha, eta, trace)
+        outputs.append(x)
+    return torch.stack(outputs)
+
+
+class PlainA2C(nn.Module):
+    """A whole A2C iteration as one would write it first: the graph is built while the agent acts.
+
+    The environments are this package's batched ones, so that only agent and training are compared.
+
+    Args:
+        n_envs: episodes side by side.
+        hidden_size: neurons.
+    """
+
+    def __init__(self, n_envs: int, hidden_size: int) -> None:
+        super().__init__()
+        self.env = PlasticMazeVectorEnv(n_envs)
+        width = self.env.reset()[0].shape[1]
+        self.inputs = nn.Linear(width, hidden_size)
+        self.w = nn.Parameter(0.01 * torch.rand(hidden_size, hidden_size))
+        self.alpha = nn.Parameter(0.01 * torch.rand(hidden_size, hidden_size))
+        self.eta = nn.Parameter(torch.tensor(0.01))
+        self.actor = nn.Linear(hidden_size, 4)
+        self.critic = nn.Linear(hidden_size, 1)
+        self.optimizer = torch.optim.Adam(self.parameters(), lr=1e-3, eps=1e-4)
+
+    def iteration(self) -> None:
+        """Rollout of one episode, loss, backward, Adam."""
+        obs, _ = self.env.reset(seed=0)
+        x = self.w.new_zeros(len(obs), len(self.w))
+        trace = self.w.new_zeros(*x.shape, len(self.w))
+        log_probs, values, rewards, penalties = [], [], [], []
+        for _ in range(self.env.episode_length):
+            x, trace = plain_step(x, self.inputs(torch.from_numpy(obs)), self.w, self.alpha, self.eta, trace)
+            policy = torch.distributions.Categorical(logits=self.actor(x))
+            action = policy.sample()  # type: ignore[no-untyped-call]
+            obs, reward, *_ = self.env.step(action.numpy())
+            log_probs.append(policy.log_prob(action))  # type: ignore[no-untyped-call]
+            values.append(self.critic(x).squeeze(1))
+            rewards.append(torch.from_numpy(reward).float())
+            penalties.append(policy.probs.square().sum(1))
+        future = torch.zeros(len(obs))
+        returns: list[Tensor] = []
+        for paid in reversed(rewards):
+            future = paid + 0.9 * future
+            returns.insert(0, future)
+        target, value = torch.stack(returns), torch.stack(values)
+        gain = ((target - value.detach()) * torch.stack(log_probs)).mean()
+        loss = -gain + 0.03 * functional.mse_loss(value, target) + 0.1 * torch.stack(penalties).mean()
+        self.optimizer.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        nn.utils.clip_grad_norm_(self.parameters(), 1.0)
+        self.optimizer.step()

@@ -1,0 +1,158 @@
+"""Measures the speed claims of docs/performance.md side by side, and writes them to a folder.
+
+Everything it compares with is in ``bench_plain.py``: the published equations in plain torch.
+"""
+
+import json
+import multiprocessing
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+import torch
+import tyro
+from stable_baselines3 import A2C
+from stable_baselines3.common.logger import configure
+from torch import Tensor
+
+from plasticrl import PlasticState, plastic_scan
+from plasticrl.agents import RecurrentA2C
+from plasticrl.envs import make_vec_env
+from plasticrl.scripts.bench_plain import PlainA2C, plain_scan
+from plasticrl.scripts.bench_timing import interleaved, machine, peak_memory
+
+SEQUENCES = {"A2C": (250, 30, 200), "ICLR": (200, 30, 100)}  # T, B, n
+ONE_EPISODE = {"patterns": (196, 1, 1001), "images": (210, 1, 1025)}
+BASE = (250, 16, 200)
+SWEEPS = {
+    "n": [(250, 16, n) for n in (100, 128, 160, 200, 256)],
+    "T": [(steps, 16, 200) for steps in (62, 125, 250, 500, 1000)],
+    "B": [(250, batch, 200) for batch in (4, 8, 16, 32, 64)],
+}
+
+
+@dataclass(frozen=True)
+class Benchmark:
+    """Measure speed and memory, side by side with plain torch."""
+
+    out: Path = Path("results/benchmarks")
+    """Folder for benchmark.json, benchmark.md and scaling.png."""
+    rounds: int = 5
+    """Measurements of each case; medians are reported."""
+    threads: int | None = None
+    """Threads; None leaves torch's choice."""
+
+
+def main(settings: Benchmark) -> None:
+    """Run all benchmarks and write the results."""
+    if settings.threads is not None:
+        torch.set_num_threads(settings.threads)
+    settings.out.mkdir(parents=True, exist_ok=True)
+    rows: list[dict[str, Any]] = []
+
+    def row(name: str, shape: tuple[int, int, int], seconds: dict[str, float], **more: Any) -> None:
+        plain, fused = seconds["plain"] * 1e3, seconds["fused"] * 1e3
+        ratio = plain / fused
+        rows.append(
+            {"what": name, "shape": shape, "plain_ms": plain, "fused_ms": fused, "ratio": ratio, **more}
+        )
+        print(f"{name:22s} {shape!s:15s} plain {plain:8.1f} ms, fused {fused:7.1f} ms: {ratio:5.1f} x")
+        print("    " + ", ".join(f"{key} {value:,.0f}" for key, value in more.items()), flush=True)
+
+    for name, shape in {**SEQUENCES, **ONE_EPISODE}.items():
+        seconds = interleaved(
+            {"plain": _sequence("plain", shape), "fused": _sequence("fused", shape)}, settings.rounds
+        )
+        memory = {f"{kind}_mb": _memory(kind, shape) for kind in ("plain", "fused")}
+        row(f"sequence, {name}", shape, seconds, **memory)
+    seconds = interleaved(_iterations(30, 200), settings.rounds)
+    steps = {f"{name}_steps_per_s": 30 * 250 / value for name, value in seconds.items()}
+    row("A2C iteration", (250, 30, 200), seconds, **steps)
+
+    scaling = {
+        axis: [(shape, _cost(shape, settings.rounds)) for shape in shapes] for axis, shapes in SWEEPS.items()
+    }
+    everything = {"machine": machine(), "rows": rows, "ns_per_b_t_n2": scaling}
+    (settings.out / "benchmark.json").write_text(json.dumps(everything, indent=2) + "\n")
+    _draw(scaling, settings.out / "scaling.png")
+    print(f"written to {settings.out}")
+
+
+def _sequence(kind: str, shape: tuple[int, int, int]) -> Callable[[], None]:
+    """Forward and backward of one sequence, gradients for drive, w, alpha and eta."""
+    steps, batch, n = shape
+    torch.manual_seed(0)
+    drive = torch.randn(steps, batch, n, requires_grad=True)
+    w, alpha = (torch.randn(n, n).mul_(0.5 / n**0.5).requires_grad_() for _ in range(2))
+    eta = torch.tensor(0.01, requires_grad=True)
+    cotangent = torch.randn(steps, batch, n)
+
+    def fused() -> Tensor:
+        state = PlasticState(torch.zeros(batch, n), torch.zeros(batch, n, n))
+        return plastic_scan(drive, w, alpha, eta, state)[0]
+
+    def run() -> None:
+        outputs = fused() if kind == "fused" else plain_scan(drive, w, alpha, eta)
+        torch.autograd.grad(outputs, (drive, w, alpha, eta), cotangent)
+
+    return run
+
+
+def _memory(kind: str, shape: tuple[int, int, int]) -> float:
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        return pool.apply(_measure_memory, (kind, shape, torch.get_num_threads()))
+
+
+def _measure_memory(kind: str, shape: tuple[int, int, int], threads: int) -> float:
+    torch.set_num_threads(threads)
+    _sequence(kind, (4, 2, 8))()  # loads the kernels
+    return peak_memory(_sequence(kind, shape))
+
+
+def _cost(shape: tuple[int, int, int], rounds: int) -> float:
+    steps, batch, n = shape
+    seconds = interleaved({"fused": _sequence("fused", shape)}, rounds)["fused"]
+    return seconds / (steps * batch * n * n) * 1e9
+
+
+def _iterations(n_envs: int, hidden_size: int) -> dict[str, Callable[[], object]]:
+    """One whole iteration: rollout of an episode, loss, backward, Adam."""
+    env = make_vec_env("PlasticMaze-v0", n_envs=n_envs, seed=0)
+    agent = RecurrentA2C("PlasticPolicy", env, policy_kwargs={"hidden_size": hidden_size}, device="cpu")
+    agent.set_logger(configure(None, []))
+    mlp = A2C(
+        "MlpPolicy",
+        make_vec_env("PlasticMaze-v0", n_envs=n_envs, seed=0),
+        policy_kwargs={"net_arch": {"pi": [hidden_size], "vf": [hidden_size]}},
+        device="cpu",
+    )
+    mlp.set_logger(configure(None, []))
+    steps = agent.n_steps * n_envs
+    return {
+        "plain": PlainA2C(n_envs, hidden_size).iteration,
+        "fused": lambda: agent.learn(steps),
+        "sb3_mlp": lambda: mlp.learn(steps),
+    }
+
+
+def _draw(scaling: dict[str, list[tuple[tuple[int, int, int], float]]], path: Path) -> None:
+    mpl.use("Agg")
+    from matplotlib import pyplot as plt
+
+    figure, axes = plt.subplots(1, len(scaling), figsize=(11, 3.2), sharey=True, layout="constrained")
+    for ax, (name, points), place in zip(axes, scaling.items(), (2, 0, 1), strict=True):
+        ax.plot([shape[place] for shape, _ in points], [cost for _, cost in points], "o-")
+        ax.set_xscale("log", base=2)
+        ax.set_xlabel({"n": "neurons n", "T": "steps T", "B": "episodes B"}[name])
+        ax.set_ylim(bottom=0)
+        ax.grid(alpha=0.3)
+    axes[0].set_ylabel("ns / (B T n²), forward + backward")
+    figure.suptitle(f"Cost per unit of work, around T, B, n = {BASE}")
+    figure.savefig(path, dpi=120)
+    plt.close(figure)
+
+
+if __name__ == "__main__":
+    main(tyro.cli(Benchmark))

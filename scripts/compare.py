@@ -1,0 +1,111 @@
+"""The command ``compare``."""
+
+import os
+import sys
+from pathlib import Path
+
+from plasticrl.scripts.commands import CompareMaze
+from plasticrl.scripts.comparison import Comparison, compare_results, print_comparison, write_comparison
+from plasticrl.scripts.learning_curves import draw_learning_curves
+from plasticrl.scripts.main import main
+from plasticrl.scripts.maze_setup import check_core_options, set_up_torch
+from plasticrl.scripts.maze_training import check_maze_run, run_label
+from plasticrl.scripts.parallel_runs import train_all
+from plasticrl.scripts.presets import MAZE_PRESETS
+from plasticrl.scripts.progress_display import ProgressDisplay
+from plasticrl.scripts.run_folder import CONFIG, check_claim, is_finished, read_json
+from plasticrl.scripts.settings import MazeRun
+from plasticrl.scripts.user_error import UserError, blame_user
+
+
+def run(command: CompareMaze) -> None:
+    """Train what is missing, then print and write the comparison.
+
+    Raises:
+        UserError: the settings are wrong, a folder is taken, or a training failed.
+    """
+    make_comparison(command)
+    print(f"TensorBoard: tensorboard --logdir {command.output.root}")
+
+
+def make_comparison(command: CompareMaze) -> Comparison:
+    """As :func:`run`, without the last line; returns what was printed."""
+    jobs = _check(command)
+    runs, root = command.runs(), command.output.root
+    missing = [run for run in runs if not _is_kept(run, root)]
+    with ProgressDisplay(command.output.quiet) as display:
+        if len(missing) < len(runs):
+            display.note(f"{len(runs) - len(missing)} of {len(runs)} runs are finished already and kept")
+        for run in missing:
+            if run.folder(root).exists():
+                display.note(f"{run_label(run)} is trained again: unfinished, or made with other settings")
+        train_all(missing, command.output, jobs, display.show)
+    comparison = compare_results(runs, root)
+    _write(comparison, runs, root)
+    return comparison
+
+
+def _check(command: CompareMaze) -> int:
+    """Check everything before anything is written; returns the number of jobs."""
+    if not command.cores or len(set(command.cores)) < len(command.cores):
+        raise UserError(
+            f"cores must be one or more, each named once, not {' '.join(command.cores) or 'none'}"
+        )
+    for name, value in (("seeds", command.seeds), ("jobs", command.jobs)):
+        if value is not None and value < 1:
+            raise UserError(f"{name} must be at least 1, not {value}")
+    check_core_options(command.cores, command.agent, MAZE_PRESETS[command.preset].agent)
+    runs, output = command.runs(), command.output
+    for run in runs:
+        if not _is_kept(run, output.root):
+            _check_claim(run, output.root, overwrite=output.overwrite)
+    set_up_torch(output.device, output.threads)
+    for run in runs[: len(command.cores)]:
+        check_maze_run(run)
+    return _processors() if command.jobs is None else command.jobs
+
+
+def _processors() -> int:
+    """Those that this process may use, where the system tells."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _is_kept(run: MazeRun, root: Path) -> bool:
+    folder = run.folder(root)
+    return is_finished(folder) and read_json(folder / CONFIG) == run.as_dict()
+
+
+def _check_claim(run: MazeRun, root: Path, *, overwrite: bool) -> None:
+    folder = run.folder(root)
+    if not overwrite and is_finished(folder):
+        change = _first_difference(read_json(folder / CONFIG), run.as_dict())
+        raise UserError(
+            f"{folder} was trained with other settings ({change}): "
+            "give --overwrite to train it again, or another --root to keep it"
+        )
+    check_claim(folder, overwrite=overwrite)
+
+
+def _first_difference(old: dict[str, object], new: dict[str, object]) -> str:
+    for name, value in new.items():
+        was = old.get(name)
+        if isinstance(value, dict) and isinstance(was, dict) and was != value:
+            return _first_difference(was, value)
+        if was != value:
+            return f"{name} was {was}, now {value}"
+    return "by another version"
+
+
+def _write(comparison: Comparison, runs: list[MazeRun], root: Path) -> None:
+    folder = root / "maze"
+    picture = folder / "learning_curves.png"
+    with blame_user(OSError, about=f"cannot write to {folder}"):
+        table, data = write_comparison(comparison, folder / "comparison")
+        draw_learning_curves(runs, root, comparison, picture)
+    steps = runs[0].training.total_timesteps
+    print_comparison(comparison, f"Maze after {steps:,} steps: interquartile mean over runs, 95 % interval")
+    print(f"table: {table}, {data}\npicture: {picture}")
+
+
+if __name__ == "__main__":
+    sys.exit(main(["compare", *sys.argv[1:]]))

@@ -1,0 +1,52 @@
+"""The command ``demo``."""
+
+import shutil
+import sys
+from pathlib import Path
+from statistics import median_low
+
+from plasticrl.scripts.animation import gif, play
+from plasticrl.scripts.checkpoint_files import find_checkpoint, load_checkpoint
+from plasticrl.scripts.commands import Demo
+from plasticrl.scripts.compare import make_comparison
+from plasticrl.scripts.comparison import Comparison
+from plasticrl.scripts.main import main
+from plasticrl.scripts.maze_setup import make_mazes
+from plasticrl.scripts.settings import MazeRun
+from plasticrl.scripts.watch import write_gif
+
+_GIF, _FPS = "plastic.gif", 12
+
+
+def run(command: Demo) -> None:
+    """Make the demo's comparison, let the plastic agent play for a GIF, and say how to see more.
+
+    Raises:
+        UserError: an option is out of range, or the folder cannot be written.
+    """
+    comparison = make_comparison(command.comparison())
+    path = command.root / _GIF
+    write_gif(path, _play_typical(command, comparison))
+    print(f"GIF of the plastic agent with the median score: {path}\n\nTo see how they learned:")
+    print(f"  {_tensorboard()} --logdir {command.root}")
+    print("and open the address that it prints in a browser.")
+
+
+def _play_typical(command: Demo, comparison: Comparison) -> bytes:
+    scores = next(one.scores for one in comparison.cores if one.core == "plastic")
+    seed = scores.index(median_low(scores))
+    runs: list[MazeRun] = [run for run in command.comparison().runs() if run.core == "plastic"]
+    typical = runs[seed]
+    _, checkpoint = find_checkpoint(typical.folder(command.root))
+    agent = load_checkpoint(checkpoint, make_mazes(typical.maze, 1, 0), "cpu")
+    return gif(list(play(agent, typical.maze, mode="rgb_array", seed=0)), _FPS)
+
+
+def _tensorboard() -> str:
+    """The program's name, or its path where the shell would not find it (a virtual environment's)."""
+    beside = Path(sys.executable).with_name("tensorboard")
+    return str(beside) if shutil.which("tensorboard") is None and beside.exists() else "tensorboard"
+
+
+if __name__ == "__main__":
+    sys.exit(main(["demo", *sys.argv[1:]]))

@@ -1,0 +1,116 @@
+"""How good an agent is on the maze: played episodes, summed up."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from plasticrl.scripts.maze_setup import make_mazes, maze_config
+from plasticrl.scripts.settings import MazeSettings
+
+if TYPE_CHECKING:
+    from plasticrl.agents import RecurrentA2C
+
+MOST_ENVS = 50
+EVALUATION_SEEDS = 1_000_000  # added to a run's seed, so that it is not evaluated on its training episodes
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Means over episodes; None where no episode had such a value.
+
+    Attributes:
+        episodes: how many were played.
+        mean_reward: points per episode.
+        std_reward: standard deviation over the episodes.
+        oracle_share: 0 is acting at random, 1 is knowing the reward's place and walking shortest paths.
+        rewards_found: rewards per episode.
+        wall_hits: steps into a wall per episode.
+        first_reward_step: step of the first find, over the episodes that have one.
+        mean_steps_later: steps from one find to the next, over the episodes that have two.
+        random_reward: what acting at random is expected to score.
+        oracle_reward: what the oracle is expected to score.
+    """
+
+    episodes: int
+    mean_reward: float
+    std_reward: float
+    oracle_share: float
+    rewards_found: float | None
+    wall_hits: float | None
+    first_reward_step: float | None
+    mean_steps_later: float | None
+    random_reward: float
+    oracle_reward: float
+
+    def as_dict(self) -> dict[str, float | None]:
+        """Plain values, for JSON."""
+        return asdict(self)
+
+
+@contextmanager
+def own_random_numbers(seed: int) -> Iterator[None]:
+    """Seed torch's numbers inside and give them back after: training goes on as if nothing had been."""
+    import torch
+
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        yield
+
+
+def mean_of_those_that_happened(values: list[float]) -> float | None:
+    """Mean of the values that are not negative: the maze tells "never" as -1. None where none is."""
+    happened = [value for value in values if value >= 0]
+    return float(np.mean(happened)) if happened else None
+
+
+def evaluate(
+    agent: RecurrentA2C, maze: MazeSettings, *, episodes: int, seed: int, deterministic: bool = False
+) -> Evaluation:
+    """Play episodes and sum them up; the same seed gives the same numbers.
+
+    Args:
+        agent: acts; its training is not disturbed.
+        maze: where.
+        episodes: how many.
+        seed: of the mazes and of the actions' draws.
+        deterministic: the most probable action instead of a draw.
+    """
+    from stable_baselines3.common.evaluation import evaluate_policy
+
+    from plasticrl.envs import maze_bracket, oracle_share
+
+    config = maze_config(maze)
+    finals: list[dict[str, Any]] = []
+
+    def keep_final_info(step_locals: dict[str, Any], _: dict[str, Any]) -> None:
+        if step_locals["done"]:
+            finals.append(step_locals["info"])
+
+    env = make_mazes(maze, min(episodes, MOST_ENVS), seed)
+    with own_random_numbers(seed):
+        rewards, _ = evaluate_policy(
+            agent, env, episodes, deterministic, callback=keep_final_info, return_episode_rewards=True
+        )
+    env.close()
+    bracket, mean = maze_bracket(config), float(np.mean(rewards))
+
+    def mean_info(name: str) -> float | None:
+        return mean_of_those_that_happened([info[name] for info in finals])
+
+    return Evaluation(
+        episodes=len(finals),
+        mean_reward=mean,
+        std_reward=float(np.std(rewards)),
+        oracle_share=oracle_share(mean, config),
+        rewards_found=mean_info("rewards_found"),
+        wall_hits=mean_info("wall_hits"),
+        first_reward_step=mean_info("first_reward_step"),
+        mean_steps_later=mean_info("mean_steps_later"),
+        random_reward=bracket.random,
+        oracle_reward=bracket.oracle,
+    )

@@ -1,0 +1,57 @@
+"""The command ``plasticrl``: from the command line to the command, and from errors to exit codes."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+
+from plasticrl.scripts.command_line import parse
+from plasticrl.scripts.commands import CompareMaze, Demo, Evaluate, TrainMaze, Watch
+from plasticrl.scripts.user_error import UserError
+
+_MODULES = {
+    TrainMaze: "plasticrl.scripts.train",
+    CompareMaze: "plasticrl.scripts.compare",
+    Evaluate: "plasticrl.scripts.evaluate",
+    Watch: "plasticrl.scripts.watch",
+    Demo: "plasticrl.scripts.demo",
+}
+
+_OUT_OF_MEMORY = re.compile("can't allocate memory|out of memory")  # torch raises a RuntimeError
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    """Run one command.
+
+    Args:
+        words: the command line without the program's name; default: the process's own.
+
+    Returns:
+        Exit status: 0; 2 for wrong input, told in one line on stderr; 130 after Ctrl-C.
+    """
+    try:
+        command = parse(sys.argv[1:] if words is None else words)
+        import_module(_MODULES[type(command)]).run(command)
+        sys.stdout.flush()
+    except UserError as error:
+        print(f"plasticrl: error: {error}", file=sys.stderr)
+        return 2
+    except (MemoryError, RuntimeError) as error:
+        if not isinstance(error, MemoryError) and not _OUT_OF_MEMORY.search(str(error)):
+            raise
+        print(
+            "plasticrl: error: out of memory: use a smaller --hidden-size, --n-envs or --size",
+            file=sys.stderr,
+        )
+        return 2
+    except KeyboardInterrupt:
+        print("\nplasticrl: stopped by Ctrl-C; what was written so far is kept", file=sys.stderr)
+        return 130
+    except SystemExit as stop:  # after --help
+        return int(stop.code or 0)
+    except BrokenPipeError:  # the reader of our output, such as head, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return 0

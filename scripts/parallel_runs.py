@@ -1,0 +1,99 @@
+"""Several trainings at the same time, each in a process of its own."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable
+from dataclasses import replace
+from multiprocessing import get_context
+from multiprocessing.connection import Connection, wait
+from multiprocessing.context import SpawnProcess
+from typing import TypeAlias
+
+from plasticrl.scripts.maze_training import run_label, train_maze
+from plasticrl.scripts.progress_display import Report
+from plasticrl.scripts.settings import MazeRun, OutputSettings
+from plasticrl.scripts.user_error import UserError
+
+Failure: TypeAlias = tuple[MazeRun, str]
+
+
+def train_all(
+    runs: list[MazeRun], output: OutputSettings, jobs: int, report: Callable[[Report], None]
+) -> None:
+    """Train all runs, ``jobs`` at a time; one job trains in this process.
+
+    A run that fails does not stop the others.
+
+    Args:
+        runs: what to train; their settings must have been checked.
+        output: as for each run; where ``threads`` is open, side by side each takes one.
+        jobs: processes.
+        report: is told the progress of every run.
+
+    Raises:
+        UserError: runs failed; the text says which and why.
+    """
+    train = _one_by_one if min(jobs, len(runs)) < 2 else _side_by_side
+    failed = train(runs, output, jobs, report)
+    if failed:
+        reasons = "; ".join(f"{run_label(run)}: {reason}" for run, reason in failed)
+        raise UserError(f"{len(failed)} of {len(runs)} trainings failed: {reasons}")
+
+
+def _one_by_one(
+    runs: list[MazeRun], output: OutputSettings, _: int, report: Callable[[Report], None]
+) -> list[Failure]:
+    failed = []
+    for run in runs:
+        try:
+            train_maze(run, output, report)
+        except UserError as error:
+            failed.append((run, str(error)))
+    return failed
+
+
+def _side_by_side(
+    runs: list[MazeRun], output: OutputSettings, jobs: int, report: Callable[[Report], None]
+) -> list[Failure]:
+    alone = replace(output, threads=1) if output.threads is None else output
+    waiting, running = list(reversed(runs)), dict[Connection, tuple[MazeRun, SpawnProcess]]()
+    failed: dict[MazeRun, str] = {}
+    context = get_context("spawn")  # a fork would copy torch's threads in an unknown state
+    try:
+        while waiting or running:
+            while waiting and len(running) < jobs:
+                run = waiting.pop()
+                receiver, sender = context.Pipe(duplex=False)
+                process = context.Process(target=_work, args=(run, alone, sender), daemon=True)
+                process.start()
+                sender.close()  # the child's copy is then the last, and its end is seen as EOFError
+                running[receiver] = run, process
+            for ready in wait(list(running)):
+                assert isinstance(ready, Connection)
+                try:
+                    told: Report | str = ready.recv()
+                except EOFError:
+                    run, process = running.pop(ready)
+                    process.join()
+                    if process.exitcode != 0:
+                        failed.setdefault(run, f"its process ended with status {process.exitcode}, see above")
+                    continue
+                if isinstance(told, str):
+                    failed[running[ready][0]] = told
+                else:
+                    report(told)
+    finally:
+        for _, process in running.values():
+            process.terminate()
+            process.join()
+    return list(failed.items())
+
+
+def _work(run: MazeRun, output: OutputSettings, sender: Connection) -> None:
+    """Train in a process of its own; tells reports, and the reason if it fails."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to all: the parent stops its children
+    try:
+        train_maze(run, output, sender.send)
+    except UserError as error:
+        sender.send(str(error))

@@ -1,0 +1,78 @@
+"""The values that the commands use unless told otherwise: the one place where they are kept."""
+
+from dataclasses import dataclass, replace
+from types import MappingProxyType
+from typing import Literal, TypeAlias
+
+from plasticrl.scripts.settings import AgentSettings, MazeSettings, TrainingSettings
+
+PresetName: TypeAlias = Literal["tuned", "paper", "demo"]
+
+
+@dataclass(frozen=True)
+class MazePreset:
+    """A named choice of all settings of a training on the maze."""
+
+    maze: MazeSettings
+    agent: AgentSettings
+    training: TrainingSettings
+
+
+_MAZE = MazeSettings(
+    env="PlasticMaze-v0",
+    size=None,
+    episode_length=None,
+    reward=None,
+    wall_penalty=None,
+    observe_action=None,
+    observe_time=None,
+    reward_on_border=None,
+    recenter=None,
+)
+
+_TUNED = MazePreset(
+    maze=_MAZE,
+    agent=AgentSettings(
+        hidden_size=64,
+        rule="oja",
+        eta=0.03,
+        bound_eta=False,
+        init="uniform",
+        init_scale=0.01,
+        learning_rate=3e-3,
+        final_learning_rate=0.0,
+        gamma=0.9,
+        gae_lambda=0.9,
+        ent_coef=0.0,
+        concentration_coef=0.2,
+        vf_coef=0.03,
+        max_grad_norm=1.0,
+        normalize_advantage=False,
+    ),
+    training=TrainingSettings(total_timesteps=6_000_000, n_envs=16, eval_episodes=200, checkpoints=10),
+)
+
+# Miconi, Clune & Stanley 2018, section 4.4: one episode per update, 200,000 episodes; the agent sees
+# the walls and the reward only.
+_PAPER = MazePreset(
+    maze=replace(_MAZE, observe_action=False),
+    agent=replace(
+        _TUNED.agent,
+        hidden_size=200,
+        rule="hebb",
+        eta=0.01,
+        learning_rate=1e-4,
+        final_learning_rate=1e-4,
+        gae_lambda=1.0,
+        concentration_coef=0.1,
+        max_grad_norm=None,
+    ),
+    training=replace(_TUNED.training, total_timesteps=50_000_000, n_envs=1),
+)
+
+# Short enough that nine runs take a few minutes on two cores.
+_DEMO = replace(_TUNED, training=replace(_TUNED.training, total_timesteps=2_000_000, checkpoints=3))
+
+MAZE_PRESETS: MappingProxyType[PresetName, MazePreset] = MappingProxyType(
+    {"tuned": _TUNED, "paper": _PAPER, "demo": _DEMO}
+)

@@ -1,0 +1,119 @@
+"""A run's folder: who may write into it, and how its files are written and read back."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from plasticrl.scripts.settings import MazeRun
+from plasticrl.scripts.user_error import UserError, blame_user
+
+CONFIG, RESULT, CHECKPOINTS = "config.json", "result.json", "checkpoints"
+
+
+@contextmanager
+def written_whole(path: Path) -> Iterator[Path]:
+    """A temporary path beside ``path`` that takes its place when the block ends without an error."""
+    temporary = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
+    try:
+        yield temporary
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_json(path: Path, data: Any) -> None:
+    """Write strict JSON: all of it or nothing.
+
+    Raises:
+        ValueError: a number is not finite.
+    """
+    text = json.dumps(data, indent=2, allow_nan=False)
+    with written_whole(path) as temporary:
+        temporary.write_text(text + "\n", encoding="utf-8")
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Read a JSON object.
+
+    Raises:
+        UserError: there is none.
+    """
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(
+            f"cannot read {path}: {getattr(error, 'strerror', None) or 'not a text file'}"
+        ) from error
+    except json.JSONDecodeError as error:
+        raise UserError(f"{path} is not valid JSON ({error}): restore it or train the run again") from error
+    if not isinstance(data, dict):
+        raise UserError(f"{path} does not hold a JSON object: restore it or train the run again")
+    return data
+
+
+def read_run(folder: Path) -> MazeRun:
+    """The settings that made the run in ``folder``.
+
+    Raises:
+        UserError: there is no run, or its settings cannot be read.
+    """
+    if not (folder / CONFIG).is_file():
+        raise UserError(
+            f"{folder} holds no run (no {CONFIG}): give a folder that train wrote, runs/maze/CORE/seed_K"
+        )
+    data = read_json(folder / CONFIG)
+    try:
+        return MazeRun.from_dict(data)
+    except (KeyError, TypeError) as error:
+        raise UserError(
+            f"{folder / CONFIG} is not the settings of a run ({error}): restore it or train the run again"
+        ) from error
+
+
+def is_finished(folder: Path) -> bool:
+    """Whether the run in ``folder`` came to its end."""
+    return (folder / RESULT).is_file()
+
+
+def check_claim(folder: Path, *, overwrite: bool) -> None:
+    """Check, without writing, that :func:`claim` will be allowed.
+
+    Raises:
+        UserError: the folder is taken, is no run's, or cannot be written.
+    """
+    if folder.is_dir() and any(folder.iterdir()):
+        if not overwrite:
+            what = "a finished run" if is_finished(folder) else "an unfinished run or other files"
+            raise UserError(
+                f"{folder} already holds {what}: give --overwrite to replace it, "
+                "or another --seed or --root to keep it"
+            )
+        if not (folder / CONFIG).is_file():
+            raise UserError(
+                f"{folder} is not a run's folder (no {CONFIG}), so --overwrite will not remove it"
+            )
+    existing = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    if not existing.is_dir():
+        raise UserError(f"cannot write to {folder}: {existing} is not a folder; choose another --root")
+    if not os.access(existing, os.W_OK | os.X_OK):
+        raise UserError(f"cannot write to {folder}: no permission for {existing}; choose another --root")
+
+
+def claim(folder: Path, run: MazeRun, *, overwrite: bool) -> None:
+    """Make the folder and write its ``config.json``; with ``overwrite``, remove the run that is there.
+
+    Raises:
+        UserError: the folder is taken, is no run's, or cannot be written.
+    """
+    check_claim(folder, overwrite=overwrite)
+    with blame_user(OSError, about=f"cannot write to {folder}"):
+        if overwrite and folder.exists():
+            shutil.rmtree(folder)
+        (folder / CHECKPOINTS).mkdir(parents=True)  # of two who claim it at once, one fails here
+        write_json(folder / CONFIG, run.as_dict())

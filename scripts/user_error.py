@@ -1,0 +1,25 @@
+"""What the user got wrong: the one kind of error that a command reports in one line."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+
+class UserError(Exception):
+    """The input is at fault; the text names the cause and the way out."""
+
+
+@contextmanager
+def blame_user(*errors: type[Exception], about: str = "") -> Iterator[None]:
+    """Turn ``errors`` raised inside into a :class:`UserError` with the same text.
+
+    Only for code that raises them for wrong input: anything else should keep its traceback.
+
+    Args:
+        *errors: the exceptions to turn.
+        about: put before the text, as what it is about.
+    """
+    try:
+        yield
+    except errors as error:
+        text = " ".join(str(error).split()) or type(error).__name__
+        raise UserError(f"{about}: {text}" if about else text) from error

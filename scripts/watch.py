@@ -1,0 +1,71 @@
+"""The command ``watch``."""
+
+import math
+import sys
+import time
+from collections.abc import Iterable
+from itertools import chain
+from pathlib import Path
+from typing import Literal
+
+from plasticrl.scripts.animation import gif, play
+from plasticrl.scripts.checkpoint_files import find_checkpoint, load_checkpoint
+from plasticrl.scripts.commands import Watch
+from plasticrl.scripts.main import main
+from plasticrl.scripts.maze_setup import check_seed, make_mazes, set_up_torch
+from plasticrl.scripts.run_folder import read_run, written_whole
+from plasticrl.scripts.user_error import UserError, blame_user
+
+FASTEST_GIF = 50.0  # pictures per second; viewers slow faster ones down
+
+
+def run(command: Watch) -> None:
+    """Play one episode and show it.
+
+    Raises:
+        UserError: there is no such run or checkpoint, an option is out of range, or the GIF's folder
+            cannot be written.
+    """
+    if not 0 < command.fps < math.inf or (command.gif and command.fps > FASTEST_GIF):
+        most = f", at most {FASTEST_GIF:g} in a GIF" if command.gif else ""
+        raise UserError(f"fps must be finite and above 0{most}, not {command.fps}")
+    check_seed(command.seed)
+    if command.gif and (command.gif.is_dir() or not command.gif.absolute().parent.is_dir()):
+        raise UserError(f"cannot write {command.gif}: give a file in a folder that exists")
+    folder, checkpoint = find_checkpoint(command.run)
+    maze = read_run(folder).maze
+    set_up_torch(command.device, None)
+    agent = load_checkpoint(checkpoint, make_mazes(maze, 1, 0), command.device)
+    mode: Literal["rgb_array", "ansi"] = "rgb_array" if command.gif else "ansi"
+    frames = play(agent, maze, mode=mode, seed=command.seed, deterministic=command.deterministic)
+    if command.gif:
+        write_gif(command.gif, gif(list(frames), command.fps))
+        print(f"GIF: {command.gif}")
+    else:
+        _show(frames, command.fps)
+
+
+def write_gif(path: Path, encoded: bytes) -> None:
+    """Write a file, whole or not at all.
+
+    Raises:
+        UserError: it cannot be written.
+    """
+    with blame_user(OSError, about=f"cannot write {path}"), written_whole(path) as temporary:
+        temporary.write_bytes(encoded)
+
+
+def _show(frames: Iterable[str], fps: float) -> None:
+    """Frames in one place on a terminal; one below the other, without waiting, elsewhere."""
+    if not sys.stdout.isatty():
+        print("\n\n".join(frames))
+        return
+    home, clear = "\x1b[H", "\x1b[2J"
+    for frame in chain([clear], frames):
+        print(home + frame.replace("\n", "\x1b[K\n"), end="", flush=True)
+        time.sleep(1 / fps)
+    print()
+
+
+if __name__ == "__main__":
+    sys.exit(main(["watch", *sys.argv[1:]]))

@@ -1,0 +1,189 @@
+import os
+from pathlib import Path
+
+import pytest
+
+from plasticrl.scripts.main import main
+
+TRAIN = ["train", "maze", "--total-timesteps", "100"]
+WRONG = [
+    ([], "train"),
+    (["trian", "maze"], "train"),
+    (["train"], "maze"),
+    (["train", "omniglot"], "maze"),
+    ([*TRAIN, "--core", "transformer"], "homogeneous"),
+    ([*TRAIN, "--rule", "bcm"], "oja"),
+    ([*TRAIN, "--env", "PlasticMaze-v9"], "PlasticMazeICLR-v0"),
+    ([*TRAIN, "--preset", "best"], "tuned"),
+    ([*TRAIN, "--learnin-rate", "1"], "--learning-rate"),
+    ([*TRAIN, "--seed"], "--seed"),
+    ([*TRAIN, "--seed", "one"], "--seed"),
+    ([*TRAIN, "--seed", "-1"], "seed must be from 0"),
+    ([*TRAIN, "--seed", "99999999999"], "seed must be from 0"),
+    ([*TRAIN, "--size", "8"], "odd"),
+    ([*TRAIN, "--size", "1"], "at least 3"),
+    ([*TRAIN, "--episode-length", "0"], "episode_length"),
+    ([*TRAIN, "--reward", "nan"], "finite"),
+    ([*TRAIN, "--reward", "-1"], "positive"),
+    ([*TRAIN, "--wall-penalty", "-0.1"], "wall_penalty"),
+    ([*TRAIN, "--learning-rate", "-0.001"], "learning_rate"),
+    ([*TRAIN, "--learning-rate", "0"], "above 0"),
+    ([*TRAIN, "--learning-rate", "nan"], "finite"),
+    ([*TRAIN, "--gamma", "1.5"], "between 0 and 1"),
+    ([*TRAIN, "--gae-lambda", "nan"], "between 0 and 1"),
+    ([*TRAIN, "--ent-coef", "-1"], "ent_coef"),
+    ([*TRAIN, "--concentration-coef", "inf"], "concentration_coef"),
+    ([*TRAIN, "--max-grad-norm", "0"], "max_grad_norm"),
+    ([*TRAIN, "--max-grad-norm", "inf"], "None for no clipping"),
+    ([*TRAIN, "--eta", "nan"], "eta"),
+    ([*TRAIN, "--eta", "1.5", "--bound-eta"], "eta"),
+    ([*TRAIN, "--init-scale", "-1"], "init_scale"),
+    ([*TRAIN, "--hidden-size", "0"], "hidden_size"),
+    ([*TRAIN, "--n-envs", "0"], "n_envs"),
+    ([*TRAIN, "--total-timesteps", "0"], "total_timesteps"),
+    ([*TRAIN, "--eval-episodes", "0"], "eval_episodes"),
+    ([*TRAIN, "--checkpoints", "0"], "checkpoints"),
+    ([*TRAIN, "--threads", "0"], "threads"),
+    ([*TRAIN, "--core", "lstm", "--rule", "oja"], "--rule"),
+    ([*TRAIN, "--core", "rnn", "--eta", "0.5"], "--eta"),
+    ([*TRAIN, "--core", "gru", "--init", "normal"], "--init"),
+    (["compare", "maze", "--seeds", "0"], "seeds"),
+    (["compare", "maze", "--jobs", "0"], "jobs"),
+    (["compare", "maze", "--cores", "rnn", "rnn"], "once"),
+    (["compare", "maze", "--cores", "rnn", "gru", "--rule", "oja"], "--rule"),
+    (["compare", "maze", "--size", "4"], "odd"),
+    (["demo", "--seeds", "0"], "seeds"),
+    (["demo", "--total-timesteps", "-5"], "total_timesteps"),
+    (["evaluate"], "PATH"),
+    (["evaluate", "nowhere"], "does not exist"),
+    (["watch", "nowhere"], "does not exist"),
+    (["watch", "nowhere", "--fps", "nan"], "fps"),
+    (["watch", "nowhere", "--fps", "90", "--gif", "a.gif"], "at most 50"),
+    (["watch", "nowhere", "--gif", "no/such/folder/a.gif"], "folder that exists"),
+    (["watch", "nowhere", "--seed", "-2"], "seed"),
+]
+
+
+def check_refused(words: list[str], says: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(words) == 2
+    shown = capsys.readouterr()
+    assert shown.out == ""
+    assert shown.err.count("\n") == 1
+    assert shown.err.startswith("plasticrl: error: ")
+    assert says in shown.err
+
+
+@pytest.mark.parametrize(("words", "says"), WRONG, ids=[" ".join(words) for words, _ in WRONG])
+def test_wrong_input_is_one_line_and_leaves_nothing(
+    words: list[str],
+    says: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    check_refused(words, says, capsys)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("command", [TRAIN, ["compare", "maze"]])
+def test_file_where_a_folder_should_be(
+    command: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    taken = tmp_path / "taken"
+    taken.write_text("mine")
+    check_refused([*command, "--root", str(taken / "runs")], "not a folder", capsys)
+    assert taken.read_text() == "mine"
+
+
+def test_folder_without_permission(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(os, "access", lambda *_: False)  # root, who may run the tests, is let in everywhere
+    check_refused([*TRAIN, "--root", str(tmp_path)], "no permission", capsys)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_device_that_is_not_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    check_refused([*TRAIN, "--root", str(tmp_path), "--device", "cuda"], "--device cpu", capsys)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("damage", ["gone", "empty", "text", "cut"])
+def test_damaged_checkpoint(
+    damage: str, trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    good = max((trained / "checkpoints").iterdir()).read_bytes()
+    run = tmp_path / "run"
+    (run / "checkpoints").mkdir(parents=True)
+    (run / "config.json").write_bytes((trained / "config.json").read_bytes())
+    content = {"empty": b"", "text": b"no zip file", "cut": good[: len(good) // 2]}
+    if damage != "gone":
+        (run / "checkpoints" / "step_000000000400.zip").write_bytes(content[damage])
+    says = "no checkpoint" if damage == "gone" else "cannot be loaded"
+    check_refused(["evaluate", str(run)], says, capsys)
+    check_refused(["watch", str(run)], says, capsys)
+
+
+@pytest.mark.parametrize(
+    ("text", "says"), [("{", "not valid JSON"), ("[]", "object"), ("{}", "not the settings")]
+)
+def test_damaged_config(
+    text: str, says: str, trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "checkpoints").mkdir()
+    checkpoint = max((trained / "checkpoints").iterdir())
+    (tmp_path / "checkpoints" / checkpoint.name).write_bytes(checkpoint.read_bytes())
+    (tmp_path / "config.json").write_text(text)
+    check_refused(["evaluate", str(tmp_path)], says, capsys)
+
+
+def test_checkpoint_for_other_spaces(trained: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    check_refused(["evaluate", str(trained), "--env", "PlasticMazeICLR-v0"], "other spaces", capsys)
+
+
+def test_file_that_is_no_checkpoint(trained: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    check_refused(["evaluate", str(trained / "config.json")], "not a checkpoint", capsys)
+
+
+@pytest.mark.parametrize("option", [["--episodes", "0"], ["--seed", "-1"], ["--size", "6"]])
+def test_evaluate_out_of_range(option: list[str], trained: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    check_refused(["evaluate", str(trained), *option], option[0].strip("-"), capsys)
+
+
+def test_more_than_fits_into_memory(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    check_refused([*TRAIN, "--root", str(tmp_path), "--hidden-size", "3000000"], "--hidden-size", capsys)
+    assert list(tmp_path.iterdir()) == []
+
+
+DIVERGES = [
+    "--eta",
+    "-5",
+    "--size",
+    "5",
+    "--episode-length",
+    "60",
+    "--hidden-size",
+    "8",
+    "--threads",
+    "1",
+    "--quiet",
+]
+
+
+def test_training_that_diverges(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    check_refused([*TRAIN, "--root", str(tmp_path), *DIVERGES], "diverged", capsys)
+    assert not (tmp_path / "maze" / "plastic" / "seed_0" / "result.json").exists()
+
+
+@pytest.mark.parametrize("jobs", ["1", "2"])
+def test_run_that_fails_does_not_stop_the_others(
+    jobs: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["compare", "maze", "--cores", "plastic", "rnn", "--seeds", "1", "--jobs", jobs]
+    words += ["--root", str(tmp_path), "--total-timesteps", "100", "--eval-episodes", "2", *DIVERGES]
+    check_refused(words, "1 of 2 trainings failed: plastic seed 0: the training diverged", capsys)
+    assert (tmp_path / "maze" / "rnn" / "seed_0" / "result.json").is_file()

@@ -1,0 +1,45 @@
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from plasticrl.scripts.main import main
+
+
+def scores(words: list[str], capsys: pytest.CaptureFixture[str]) -> dict[str, Any]:
+    assert main(["evaluate", *words, "--json"]) == 0
+    shown: dict[str, Any] = json.loads(capsys.readouterr().out)
+    return shown
+
+
+def test_run_is_scored_as_at_its_end(trained: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    expected = json.loads((trained / "result.json").read_text())["evaluation"]
+    shown = scores([str(trained)], capsys)
+    assert {name: shown[name] for name in expected} == expected
+
+
+def test_options_reach_the_evaluation(trained: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    shown = scores([str(trained), "--episodes", "4", "--seed", "9", "--deterministic"], capsys)
+    assert (shown["episodes"], shown["seed"], shown["deterministic"]) == (4, 9, True)
+    longer = scores([str(trained), "--episode-length", "40", "--size", "7"], capsys)
+    assert longer["oracle_reward"] != shown["oracle_reward"]
+
+
+def test_one_checkpoint(trained: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    first = min((trained / "checkpoints").iterdir())
+    assert scores([str(first)], capsys)["checkpoint"] == str(first)
+
+
+def test_table(trained: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    expected = json.loads((trained / "result.json").read_text())["evaluation"]
+    assert main(["evaluate", str(trained)]) == 0
+    shown = capsys.readouterr().out
+    assert f"{expected['mean_reward']:.1f} ± {expected['std_reward']:.1f}" in shown
+    assert f"{expected['oracle_share']:.1%}" in shown
+
+
+def test_nothing_is_written(trained: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    before = {path: path.stat().st_mtime_ns for path in trained.rglob("*")}
+    scores([str(trained)], capsys)
+    assert {path: path.stat().st_mtime_ns for path in trained.rglob("*")} == before

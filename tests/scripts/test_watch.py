@@ -1,0 +1,37 @@
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from plasticrl.scripts.main import main
+
+
+def test_gif(trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "episode.gif"
+    assert main(["watch", str(trained), "--gif", str(path), "--fps", "10"]) == 0
+    assert str(path) in capsys.readouterr().out
+    assert [found.name for found in tmp_path.iterdir()] == ["episode.gif"]
+    assert path.stat().st_size < 2_000_000
+    with Image.open(path) as image:
+        assert image.format == "GIF"
+        assert image.size == (384, 384)
+        assert image.info["duration"] == 100
+        assert image.info["loop"] == 0
+
+
+def test_gif_of_the_papers_maze_stays_small(tmp_path: Path, tiny: list[str]) -> None:
+    options = [*tiny, "--size", "9", "--episode-length", "250", "--total-timesteps", "1"]
+    assert main(["train", "maze", "--root", str(tmp_path), *options]) == 0
+    path = tmp_path / "episode.gif"
+    assert main(["watch", str(tmp_path / "maze" / "plastic" / "seed_0"), "--gif", str(path)]) == 0
+    assert path.stat().st_size < 2_000_000
+
+
+def test_text(trained: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["watch", str(trained), "--seed", "5"]) == 0
+    shown = capsys.readouterr().out
+    frames = shown.strip().split("\n\n")
+    assert [frame.split()[1] for frame in frames] == [f"{step}/20" for step in range(20)]
+    assert all(frame.count("A") == 1 for frame in frames)
+    assert main(["watch", str(trained), "--seed", "5"]) == 0
+    assert capsys.readouterr().out == shown
