@@ -1,5 +1,6 @@
 """The plastic recurrence: its specification and what computes it."""
 
 from plasticrl.ops.scan import Backend, plastic_scan
+from plasticrl.ops.step import plastic_step_
 
-__all__ = ["Backend", "plastic_scan"]
+__all__ = ["Backend", "plastic_scan", "plastic_step_"]

@@ -1,4 +1,4 @@
-"""The specification of the plastic recurrence, in plain torch: any dtype, any device, differentiable twice."""
+"""The specification of the plastic recurrence in plain torch: any dtype, any device, differentiable twice."""
 
 import torch
 from torch import Tensor
@@ -24,7 +24,7 @@ def reference_scan(
     for t in range(drive.shape[0]):
         if reset is not None:
             x = x.masked_fill(reset[t, :, None], 0)  # a mask, not a product: clears NaN too
-            trace = trace.masked_fill(reset[t, :, None, None], 0)
+            trace = trace.masked_fill(reset[t, :, None, None], 0) if alpha is not None else trace
         fan_in = x @ w.T  # (B, n)
         if alpha is not None:
             fan_in = fan_in + ((alpha * trace) @ x.unsqueeze(-1)).squeeze(-1)

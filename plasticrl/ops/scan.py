@@ -5,11 +5,14 @@ from typing import Literal, TypeAlias, get_args
 import torch
 from torch import Tensor
 
+from plasticrl.ops import adjoint
+from plasticrl.ops.function import fused_scan
+from plasticrl.ops.problem import FUSED_RULES, Problem
 from plasticrl.ops.reference import reference_scan
-from plasticrl.rules import RuleLike, get_rule
+from plasticrl.rules import Rule, RuleLike, get_rule
 from plasticrl.state import PlasticState
 
-Backend: TypeAlias = Literal["auto", "reference"]
+Backend: TypeAlias = Literal["auto", "numba", "adjoint", "reference"]
 
 
 def plastic_scan(
@@ -23,6 +26,7 @@ def plastic_scan(
     *,
     rule: RuleLike = "hebb",
     backend: Backend = "auto",
+    outputs: Tensor | None = None,
 ) -> tuple[Tensor, PlasticState]:
     r"""Run a plastic recurrent network over a sequence (Miconi, Clune & Stanley 2018, eqs. 1-3).
 
@@ -42,20 +46,77 @@ def plastic_scan(
         reset: bool ``(T, B)``, true where a step is the first of an episode. Default: no resets.
         clamp: bool ``(T, B, n)``, true where the neuron's output is its drive. Default: no clamps.
         rule: a rule or its name, ``"hebb"``, ``"oja"``, ``"clipped"``. Default Hebb.
-        backend: ``"reference"`` is plain torch and the specification; ``"auto"`` picks the fastest
-            that serves. One asked for by name that cannot serve raises.
+        backend: what computes; ``"auto"`` takes the first of these that serves:
+
+            ============= ========================================== ================== ============
+            name          serves                                     differentiable     memory
+            ============= ========================================== ================== ============
+            ``numba``     float32, CPU, a rule of this package,      once               a few traces
+                          alpha not None                                                per thread
+            ``adjoint``   any dtype and device, a rule of this       once               sqrt(T) B n²
+                          package
+            ``reference`` everything; it is the specification        any number         T B n²
+                                                                     of times
+            ============= ========================================== ================== ============
+        outputs: ``(T, B, n)``, where the outputs are known already (a rollout with the same parameters):
+            replaces the forward pass, the gradients are the same. It must be what the other arguments
+            give, which is not checked. Not for ``"reference"``, which has to compute them.
 
     Returns:
         outputs ``(T, B, n)`` and the state after the last step.
 
     Raises:
-        ValueError: a shape or a dtype does not fit, or a name is unknown; the text says which.
+        ValueError: a shape or a dtype does not fit, a name is unknown, or the backend asked for by name
+            cannot serve; the text says which.
+        RuntimeError: a gradient from a path that is differentiable once was differentiated again.
     """
     resolved = get_rule(rule)
-    _check(drive, w, alpha, eta, state, reset, clamp)
-    if backend in ("auto", "reference"):
+    _check(drive, w, alpha, eta, state, reset, clamp, outputs)
+    problem = Problem(drive, w, alpha, eta, state.hidden, state.trace, reset, clamp, resolved)
+    chosen = _choose(problem, backend, outputs)
+    if chosen == "reference":
         return reference_scan(drive, w, alpha, eta, state, reset, clamp, rule=resolved)
-    raise ValueError(f"unknown backend {backend!r}: choose one of {', '.join(map(repr, get_args(Backend)))}")
+    if chosen == "adjoint":
+        return fused_scan(adjoint, problem, outputs)
+    from plasticrl.ops import native  # numba is imported when first needed
+
+    return fused_scan(native, problem, outputs)
+
+
+def _choose(problem: Problem, backend: Backend, outputs: Tensor | None) -> Backend:
+    """The backend to use, or why the one asked for cannot."""
+    if backend not in get_args(Backend):
+        raise ValueError(
+            f"unknown backend {backend!r}: choose one of {', '.join(map(repr, get_args(Backend)))}"
+        )
+    obstacles = {
+        "numba": _numba_obstacle(problem),
+        "adjoint": _rule_obstacle(problem.rule),
+        "reference": None if outputs is None else "it has to compute the outputs that were given",
+    }
+    able = [name for name, obstacle in obstacles.items() if obstacle is None]
+    if backend == "auto" and able:
+        return able[0]  # type: ignore[return-value]
+    if backend in able:
+        return backend
+    why = "; ".join(f"{name}: {obstacles[name]}" for name in obstacles if backend in (name, "auto"))
+    raise ValueError(f"backend {backend!r} cannot serve ({why}); can: {', '.join(map(repr, able)) or 'none'}")
+
+
+def _numba_obstacle(problem: Problem) -> str | None:
+    if problem.alpha is None:
+        return "alpha is None: there is no trace"
+    if problem.drive.dtype != torch.float32:
+        return f"it computes in torch.float32, not {problem.drive.dtype}"
+    if problem.drive.device.type != "cpu":
+        return f"it computes on the CPU, not on {problem.drive.device}"
+    return _rule_obstacle(problem.rule)
+
+
+def _rule_obstacle(rule: Rule) -> str | None:
+    if isinstance(rule, FUSED_RULES):
+        return None
+    return f"it knows the derivatives of {', '.join(r.__name__ for r in FUSED_RULES)} only, not of {rule!r}"
 
 
 def _check(
@@ -66,6 +127,7 @@ def _check(
     state: PlasticState,
     reset: Tensor | None,
     clamp: Tensor | None,
+    outputs: Tensor | None,
 ) -> None:
     if drive.ndim != 3 or drive.shape[0] < 1:
         raise ValueError(f"drive must be (T, B, n) with T >= 1, not {tuple(drive.shape)}")
@@ -79,15 +141,15 @@ def _check(
         "state.trace": (trace if alpha is not None else None, ((batch, n, n),)),
         "reset": (reset, ((steps, batch),)),
         "clamp": (clamp, ((steps, batch, n),)),
+        "outputs": (outputs, ((steps, batch, n),)),
     }
     for name, (tensor, shapes) in expected.items():
         if tensor is None:
             continue
         if tuple(tensor.shape) not in shapes:
             allowed = " or ".join(map(str, shapes))
-            raise ValueError(
-                f"{name} must have shape {allowed} to fit drive {tuple(drive.shape)}, not {tuple(tensor.shape)}"
-            )
+            fit, given = tuple(drive.shape), tuple(tensor.shape)
+            raise ValueError(f"{name} must have shape {allowed} to fit drive {fit}, not {given}")
         wanted = torch.bool if name in ("reset", "clamp") else drive.dtype
         if tensor.dtype != wanted:
             raise ValueError(f"{name} must be {wanted}, not {tensor.dtype}")

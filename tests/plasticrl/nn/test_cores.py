@@ -236,6 +236,30 @@ def test_a_state_of_another_batch_is_named(core: Core, inputs: Tensor) -> None:
         core(inputs, core.initial_state(B + 1))
 
 
+def test_a_step_names_what_does_not_fit_before_it_writes_anything(core: Core) -> None:
+    """In place, a size that is not checked would be a write past the end of the state."""
+    state = some_state(core)
+    before = [s.clone() for s in state]
+    x = torch.ones(B, N_IN)
+    with pytest.raises(ValueError, match="inputs must be"):
+        core.step_(torch.ones(B, N_IN + 1), state)
+    for reset in (torch.zeros(B - 1, dtype=torch.bool), torch.zeros(B)):
+        with pytest.raises(ValueError, match="reset must"):
+            core.step_(x, state, reset)
+    for field, longer in core.initial_state(B + 2)._asdict().items():
+        with pytest.raises(ValueError, match=rf"state\.{field} must have shape"):
+            core.step_(x, state._replace(**{field: longer}))
+    assert all(torch.equal(s, b) for s, b in zip(state, before, strict=True))
+
+
+@pytest.mark.parametrize("alpha", ["full", "shared"])
+def test_a_step_names_a_state_of_another_dtype(alpha: Any) -> None:
+    core = PlasticRNN(N_IN, N, alpha=alpha)
+    state = PlasticRNN(N_IN, N, alpha=alpha, dtype=torch.float64).initial_state(B)
+    with pytest.raises(ValueError, match=r"state must be torch\.float32, not torch\.float64"):
+        core.step_(torch.ones(B, N_IN), state)
+
+
 @pytest.mark.parametrize("size", [0, -1, 2.0, True, None])
 @pytest.mark.parametrize("build", [PlasticRNN, PlasticLinear, LSTM, GRU, FeedForward])
 def test_sizes_must_be_positive_integers(build: Callable[..., Core], size: Any) -> None:

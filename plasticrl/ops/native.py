@@ -1,0 +1,152 @@
+"""The numba path: float32 on the CPU, threads over episodes, or over neurons where there are few episodes."""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn.functional import pad
+
+from plasticrl.ops import backward_data
+from plasticrl.ops.backward_kernel import backward
+from plasticrl.ops.compile_notice import announce_compilation
+from plasticrl.ops.forward_kernel import Addresses, forward
+from plasticrl.ops.forward_kernel import replay as replay_kernel
+from plasticrl.ops.problem import Cotangents, Gradients, Problem, clip_limit
+from plasticrl.ops.simd import WIDTH
+from plasticrl.ops.threads import run_parallel, run_together, split, thread_count
+from plasticrl.rules import Oja, Rule
+
+announce_compilation()
+
+_BLOCK = 16  # steps between checkpoints
+_ROWS_PER_THREAD = 128  # fewer neurons than this are not worth meeting for at every step
+
+
+def run(problem: Problem) -> tuple[Tensor, Tensor]:
+    """See :class:`plasticrl.ops.problem.Engine`."""
+    outputs = torch.empty(problem.drive.shape)
+    trace = problem.trace.detach().clone(memory_format=torch.contiguous_format)
+    run_in_place(problem, trace, outputs)
+    return outputs, trace
+
+
+def run_in_place(problem: Problem, trace: Tensor, outputs: Tensor) -> None:
+    """Write the outputs, and to ``trace`` (contiguous) the last trace; it holds the first one when called."""
+    p = problem
+    steps, batch, n = p.drive.shape
+    tensors = (p.drive, p.w, _full(p.alpha, n), p.hidden, trace, p.reset, p.clamp, outputs)
+    held = [_contiguous(tensor) for tensor in tensors]  # alive while the kernel runs
+    rule = (np.float32(p.eta.item()), _decay(p.rule), _limit(p.rule), (steps, batch, n))
+    addresses = Addresses(*_addresses(held))
+    teams = _split_rows(batch, n)
+    if teams is None:
+        chunks = split(batch, thread_count(batch))
+        run_parallel(lambda k: forward(addresses, *rule, chunks[k], (0, steps), (0, n)), len(chunks))
+        return
+
+    def member(k: int, meet: Callable[[], object]) -> None:
+        for t in range(steps):
+            forward(addresses, *rule, (0, batch), (t, t + 1), teams[k])
+            meet()
+
+    run_together(member, len(teams))
+
+
+def replay(problem: Problem, outputs: Tensor) -> Tensor:
+    """See :class:`plasticrl.ops.problem.Engine`."""
+    p = problem
+    steps, batch, n = p.drive.shape
+    trace = p.trace.detach().clone(memory_format=torch.contiguous_format)
+    held = [None, None, None, p.hidden.contiguous(), trace, _contiguous(p.reset), None, outputs.contiguous()]
+    rule = (np.float32(p.eta.item()), _decay(p.rule), _limit(p.rule), (steps, batch, n))
+    addresses = Addresses(*_addresses(held))
+    chunks = split(batch, thread_count(batch))
+    run_parallel(lambda k: replay_kernel(addresses, *rule, chunks[k]), len(chunks))
+    return trace
+
+
+def gradients(problem: Problem, outputs: Tensor, cotangents: Cotangents) -> Gradients:
+    """See :class:`plasticrl.ops.problem.Engine`."""
+    p = problem
+    steps, batch, n = p.drive.shape
+    m = -(-n // WIDTH) * WIDTH
+    margin = (0, m - n, 0, m - n)
+    w, alpha = pad(p.w, margin), pad(_full(p.alpha, n), margin)
+    tensors = (w, alpha, p.hidden, p.trace, p.reset, p.clamp, outputs, *cotangents)
+    held = [_contiguous(tensor) for tensor in tensors]  # alive while the kernel runs
+    argument = backward_data.Problem(
+        steps, batch, n, m, np.float32(p.eta.item()), *_decay(p.rule), *_addresses(held)
+    )
+    teams = _split_rows(batch, n)
+    ranges = split(batch, thread_count(batch)) if teams is None else teams
+    parts = len(ranges)
+    copies = parts if teams is None else 1  # threads that share an episode have rows of their own in d_alpha
+    d_drive, d_hidden, d_trace = torch.empty(steps, batch, n), torch.empty(batch, n), torch.empty(batch, n, n)
+    d_alphas, d_etas = torch.zeros(copies, m, m), torch.zeros(parts, dtype=torch.float64)
+    results = [
+        backward_data.Gradients(*_addresses([d_drive, d_alphas[k % copies], d_etas[k], d_hidden, d_trace]))
+        for k in range(parts)
+    ]
+    limit = _limit(p.rule)
+
+    def batch_member(k: int) -> None:
+        working, _held = _scratch(steps, m, 1)
+        backward(argument, working, results[k], limit, ranges[k], (steps + 1, -1), (0, n + n % 2), 0)
+
+    def row_member(k: int, meet: Callable[[], object]) -> None:
+        rows = (ranges[k][0], ranges[k][1] + ranges[k][1] % 2)
+        for b in range(batch):
+            for t in range(steps + 1, -2, -1):
+                backward(argument, shared, results[k], limit, (b, b + 1), (t, t), rows, k)
+                meet()
+
+    if teams is None:
+        run_parallel(batch_member, parts)
+    else:
+        shared, _held = _scratch(steps, m, parts)
+        run_together(row_member, parts)
+    d_alpha = d_alphas.sum(0)[:n, :n]
+    if p.alpha is not None and p.alpha.ndim == 0:
+        d_alpha = d_alpha.sum(dtype=torch.float64).float()
+    return Gradients(d_drive, d_alpha, d_etas.sum().float(), d_hidden, d_trace)
+
+
+def _scratch(steps: int, m: int, parts: int) -> tuple[backward_data.Scratch, list[Tensor]]:
+    """Working memory for one sample at a time, shared by ``parts`` threads, and the tensors that hold it."""
+    block = min(_BLOCK, steps)
+    tensors = [
+        torch.zeros(steps + 2, m), torch.zeros(steps + 2, m), torch.ones(steps + 2, m),
+        torch.zeros(-(-steps // block), m, m), torch.zeros(block, m, m), torch.zeros(m, m),
+        torch.zeros(2, parts, m), torch.zeros(m), torch.zeros(m), torch.zeros(m),
+    ]  # fmt: skip
+    return backward_data.Scratch(block, parts, *_addresses(tensors)), tensors
+
+
+def _split_rows(batch: int, n: int) -> list[tuple[int, int]] | None:
+    """Rows of each thread where the threads are better spent on neurons than on episodes."""
+    threads = thread_count(n // _ROWS_PER_THREAD)
+    return split(n, threads, WIDTH) if batch < threads else None
+
+
+def _addresses(tensors: Sequence[Tensor | None]) -> list[int]:
+    return [0 if tensor is None else tensor.data_ptr() for tensor in tensors]
+
+
+def _contiguous(tensor: Tensor | None) -> Tensor | None:
+    return None if tensor is None else tensor.contiguous()
+
+
+def _full(alpha: Tensor | None, n: int) -> Tensor:
+    assert alpha is not None
+    return alpha.detach().expand(n, n)
+
+
+def _decay(rule: Rule) -> tuple[bool, np.float32]:
+    """Whether the trace decays with y^2, and else at which constant rate; times eta."""
+    return isinstance(rule, Oja), np.float32(clip_limit(rule) is None)
+
+
+def _limit(rule: Rule) -> np.float32 | None:
+    limit = clip_limit(rule)
+    return None if limit is None else np.float32(limit)

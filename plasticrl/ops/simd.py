@@ -1,0 +1,242 @@
+"""Vectors of eight float32 as a type for numba's kernels: what a loop does is written, not hoped for.
+
+numba leaves vectorisation to LLVM, which gives up on loops over this many arrays that may alias. Here the
+vector operations are emitted directly; LLVM maps them to whatever vector unit the host has.
+"""
+
+from collections.abc import Callable
+from importlib import import_module
+from typing import Any, TypeAlias, TypeVar, cast
+
+import numba
+from llvmlite import ir  # type: ignore[import-untyped]
+from numba.extending import intrinsic, models, register_model
+
+cgutils: Any = import_module("numba.core.cgutils")  # as Any: numba's internals are not annotated
+types: Any = import_module("numba.core.types")
+
+WIDTH = 8
+LANES = ir.VectorType(ir.FloatType(), WIDTH)
+_INTS = ir.VectorType(ir.IntType(32), WIDTH)
+_FLOAT_ALIGN = 4
+
+Vector: TypeAlias = Any  # eight float32
+Pointer: TypeAlias = Any  # to numbers, or an array of them
+Range: TypeAlias = tuple[int, int]
+
+_Function = TypeVar("_Function", bound=Callable[..., Any])
+
+
+def kernel(function: _Function) -> _Function:
+    """Compile for the host's processor at the first call, and keep the result on disk."""
+    return cast(_Function, numba.njit(nogil=True, cache=True)(function))
+
+
+def operation(function: Callable[..., Any]) -> Callable[..., Any]:
+    """An operation for kernels, given by the function that emits its LLVM code."""
+    return cast(Callable[..., Any], intrinsic(function))
+
+
+class _Float32Vector(types.Type):  # type: ignore[misc]
+    def __init__(self) -> None:
+        super().__init__(name="float32_vector")
+
+
+vector = _Float32Vector()
+
+
+@register_model(_Float32Vector)
+class _Float32VectorModel(models.PrimitiveModel):
+    def __init__(self, manager: Any, kind: Any) -> None:
+        super().__init__(manager, kind, LANES)  # type: ignore[no-untyped-call]
+
+
+def constant(kind: Any, value: float) -> Any:
+    """``value`` in every lane, as a constant of this vector type."""
+    return ir.Constant(kind, [value] * WIDTH)
+
+
+def call_llvm(builder: Any, name: str, result: Any, *args: Any) -> Any:
+    """Call an intrinsic function of LLVM."""
+    kind = ir.FunctionType(result, [a.type for a in args])
+    return builder.call(cgutils.get_or_insert_function(builder.module, kind, name), args)
+
+
+def emit_fma(builder: Any, a: Any, b: Any, c: Any) -> Any:
+    """``a * b + c``, fused where the processor can."""
+    suffix = "f32" if a.type == LANES else "f64"
+    return call_llvm(builder, f"llvm.fmuladd.v{WIDTH}{suffix}", a.type, a, b, c)
+
+
+def _address(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+    data = args[0]
+    if isinstance(sig.args[0], types.Array):
+        data = cgutils.create_struct_proxy(sig.args[0])(context, builder, args[0]).data
+    index = context.cast(builder, args[1], sig.args[1], types.intp)
+    return builder.bitcast(builder.gep(data, [index]), LANES.as_pointer())
+
+
+def _first(context: Any, builder: Any, kind: Any, count: Any) -> Any:
+    """Mask of the first ``count`` lanes."""
+    narrow = context.cast(builder, count, kind, types.int32)
+    lanes = ir.Constant(_INTS, list(range(WIDTH)))
+    return builder.icmp_signed("<", lanes, _broadcast(builder, narrow, _INTS))
+
+
+def _broadcast(builder: Any, scalar: Any, kind: Any) -> Any:
+    undefined = ir.Constant(kind, ir.Undefined)
+    single = builder.insert_element(undefined, scalar, ir.Constant(ir.IntType(32), 0))
+    return builder.shuffle_vector(single, undefined, ir.Constant(_INTS, [0] * WIDTH))
+
+
+def _pointer(kind: Any) -> Any:
+    def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        return builder.inttoptr(args[0], context.get_value_type(sig.return_type))
+
+    return types.CPointer(kind)(types.intp), generate
+
+
+@operation
+def floats(typing: Any, address: Any) -> Any:
+    """The float32 at an address, to index, load and store."""
+    return _pointer(types.float32)
+
+
+@operation
+def doubles(typing: Any, address: Any) -> Any:
+    """The float64 at an address."""
+    return _pointer(types.float64)
+
+
+@operation
+def flags(typing: Any, address: Any) -> Any:
+    """The bool at an address, as integers."""
+    return _pointer(types.uint8)
+
+
+@operation
+def load(typing: Any, array: Any, i: Any) -> Any:
+    """The vector at ``array[i : i + WIDTH]``, of a contiguous array or a pointer; nothing checks bounds."""
+
+    def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        return builder.load(_address(context, builder, sig, args), align=_FLOAT_ALIGN)
+
+    return vector(array, i), generate
+
+
+@operation
+def store(typing: Any, array: Any, i: Any, value: Any) -> Any:
+    """Write ``value`` to ``array[i : i + WIDTH]``."""
+
+    def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        builder.store(args[2], _address(context, builder, sig, args), align=_FLOAT_ALIGN)
+        return context.get_dummy_value()
+
+    return types.void(array, i, value), generate
+
+
+@operation
+def load_first(typing: Any, array: Any, i: Any, count: Any) -> Any:
+    """``array[i : i + count]`` followed by zeros; nothing beyond ``count`` is touched."""
+
+    def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        mask = _first(context, builder, sig.args[2], args[2])
+        align = ir.Constant(ir.IntType(32), _FLOAT_ALIGN)
+        address = _address(context, builder, sig, args)
+        return call_llvm(
+            builder, f"llvm.masked.load.v{WIDTH}f32.p0", LANES, address, align, mask, constant(LANES, 0.0)
+        )
+
+    return vector(array, i, count), generate
+
+
+@operation
+def store_first(typing: Any, array: Any, i: Any, value: Any, count: Any) -> Any:
+    """Write the first ``count`` lanes of ``value`` to ``array[i : i + count]``."""
+
+    def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        mask = _first(context, builder, sig.args[3], args[3])
+        align = ir.Constant(ir.IntType(32), _FLOAT_ALIGN)
+        address = _address(context, builder, sig, args)
+        call_llvm(builder, f"llvm.masked.store.v{WIDTH}f32.p0", ir.VoidType(), args[2], address, align, mask)
+        return context.get_dummy_value()
+
+    return types.void(array, i, value, count), generate
+
+
+@operation
+def splat(typing: Any, x: Any) -> Any:
+    """``x`` in every lane."""
+
+    def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        return _broadcast(builder, context.cast(builder, args[0], sig.args[0], types.float32), LANES)
+
+    return vector(x), generate
+
+
+@operation
+def fma(typing: Any, a: Any, b: Any, c: Any) -> Any:
+    """``a * b + c``."""
+    return vector(vector, vector, vector), lambda context, builder, sig, args: emit_fma(builder, *args)
+
+
+@operation
+def add(typing: Any, a: Any, b: Any) -> Any:
+    """``a + b``."""
+    return vector(vector, vector), lambda context, builder, sig, args: builder.fadd(*args)
+
+
+@operation
+def sub(typing: Any, a: Any, b: Any) -> Any:
+    """``a - b``."""
+    return vector(vector, vector), lambda context, builder, sig, args: builder.fsub(*args)
+
+
+@operation
+def mul(typing: Any, a: Any, b: Any) -> Any:
+    """``a * b``."""
+    return vector(vector, vector), lambda context, builder, sig, args: builder.fmul(*args)
+
+
+@operation
+def clip(typing: Any, a: Any, limit: Any) -> Any:
+    """``a`` between ``-limit`` and ``limit``; NaN stays NaN."""
+
+    def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        return emit_clip(builder, *args)
+
+    return vector(vector, vector), generate
+
+
+def emit_clip(builder: Any, a: Any, limit: Any) -> Any:
+    """``a`` between ``-limit`` and ``limit``; comparisons with NaN are false, so NaN stays."""
+    negative = builder.fneg(limit)
+    above = builder.fcmp_ordered(">", a, limit)
+    below = builder.fcmp_ordered("<", a, negative)
+    return builder.select(above, limit, builder.select(below, negative, a))
+
+
+@operation
+def keep_inside(typing: Any, value: Any, a: Any, limit: Any) -> Any:
+    """``value`` where ``-limit <= a <= limit``, else 0: it times the derivative of :func:`clip` at ``a``."""
+
+    def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        value, a, limit = args
+        inside = builder.and_(
+            builder.fcmp_ordered("<=", a, limit), builder.fcmp_ordered(">=", a, builder.fneg(limit))
+        )
+        return builder.select(inside, value, constant(LANES, 0.0))
+
+    return vector(vector, vector, vector), generate
+
+
+@operation
+def total(typing: Any, a: Any) -> Any:
+    """Sum of the lanes."""
+
+    def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        kind = ir.FunctionType(ir.FloatType(), [ir.FloatType(), LANES])
+        fn = cgutils.get_or_insert_function(builder.module, kind, f"llvm.vector.reduce.fadd.v{WIDTH}f32")
+        return builder.call(fn, [ir.Constant(ir.FloatType(), -0.0), args[0]], fastmath=("reassoc",))
+
+    return types.float32(vector), generate

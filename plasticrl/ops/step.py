@@ -1,0 +1,60 @@
+"""One step without gradient, in place: what a rollout needs."""
+
+import torch
+from torch import Tensor
+
+from plasticrl.ops.problem import FUSED_RULES, Problem
+from plasticrl.ops.reference import reference_scan
+from plasticrl.rules import RuleLike, get_rule
+from plasticrl.state import PlasticState
+
+
+def plastic_step_(
+    drive: Tensor,
+    w: Tensor,
+    alpha: Tensor | None,
+    eta: Tensor,
+    state: PlasticState,
+    reset: Tensor | None = None,
+    clamp: Tensor | None = None,
+    *,
+    rule: RuleLike = "hebb",
+) -> Tensor:
+    """One step of :func:`plasticrl.plastic_scan` without gradient that updates ``state`` in place.
+
+    It copies no trace (``B n^2`` floats), which is most of the work of a step otherwise. Arguments are not
+    checked: it is meant for the inner loop of a rollout.
+
+    Args:
+        drive: external input of each neuron, ``(B, n)``.
+        w: as for :func:`plasticrl.plastic_scan`.
+        alpha: as for :func:`plasticrl.plastic_scan`.
+        eta: as for :func:`plasticrl.plastic_scan`.
+        state: hidden and trace, overwritten with those after the step.
+        reset: bool ``(B,)``, true where an episode starts with this step. Default: none does.
+        clamp: bool ``(B, n)``, true where the neuron's output is its drive. Default: no clamps.
+        rule: a rule or its name. Default Hebb.
+
+    Returns:
+        The outputs ``(B, n)``, a new tensor.
+    """
+    resolved = get_rule(rule)
+    resets = None if reset is None else reset.unsqueeze(0)
+    clamps = None if clamp is None else clamp.unsqueeze(0)
+    hidden, trace = state
+    fused = isinstance(resolved, FUSED_RULES) and alpha is not None and trace.is_contiguous()
+    if fused and drive.dtype == torch.float32 and drive.device.type == "cpu":
+        from plasticrl.ops import native  # numba is imported when first needed
+
+        y = torch.empty(1, *drive.shape)
+        problem = Problem(drive.unsqueeze(0), w, alpha, eta, hidden, trace, resets, clamps, resolved)
+        native.run_in_place(problem, trace, y)
+        torch.autograd.graph.increment_version(trace)  # autograd cannot see what kernels write
+        hidden.copy_(y[0])
+        return y[0]
+    with torch.no_grad():
+        y, after = reference_scan(drive.unsqueeze(0), w, alpha, eta, state, resets, clamps, rule=resolved)
+        hidden.copy_(after.hidden)
+        if alpha is not None:
+            trace.copy_(after.trace)
+    return y[0]
