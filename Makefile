@@ -4,12 +4,13 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: help demo test lint clean
+.PHONY: help demo test lint bench clean
 
 help:
 	@echo "make demo   train plastic and non-plastic agents on the maze, and compare them"
 	@echo "make test   run the tests"
 	@echo "make lint   check style (ruff) and types (mypy on the installed wheel)"
+	@echo "make bench  measure speed and memory against plain torch (a few minutes)"
 	@echo "make clean  remove what the above have made, except runs/"
 
 demo: $(READY)
@@ -22,6 +23,9 @@ lint: $(READY)
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	.ci/typecheck $(BIN)
+
+bench: $(READY)
+	$(BIN)/python scripts/benchmark.py
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis

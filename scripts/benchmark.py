@@ -38,7 +38,7 @@ class Benchmark:
     """Measure speed and memory, side by side with plain torch."""
 
     out: Path = Path("results/benchmarks")
-    """Folder for benchmark.json, benchmark.md and scaling.png."""
+    """Folder for benchmark.json and scaling.png."""
     rounds: int = 5
     """Measurements of each case; medians are reported."""
     threads: int | None = None

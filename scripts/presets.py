@@ -71,7 +71,7 @@ _PAPER = MazePreset(
 )
 
 # Short enough that nine runs take a few minutes on two cores.
-_DEMO = replace(_TUNED, training=replace(_TUNED.training, total_timesteps=2_000_000, checkpoints=3))
+_DEMO = replace(_TUNED, training=replace(_TUNED.training, total_timesteps=2_500_000, checkpoints=3))
 
 MAZE_PRESETS: MappingProxyType[PresetName, MazePreset] = MappingProxyType(
     {"tuned": _TUNED, "paper": _PAPER, "demo": _DEMO}

@@ -30,7 +30,7 @@ def replay(problem: Problem, outputs: Tensor) -> Tensor:
     return trace
 
 
-def gradients(problem: Problem, outputs: Tensor, cotangents: Cotangents) -> Gradients:
+def gradients(problem: Problem, outputs: Tensor, cotangents: Cotangents, *, with_trace: bool) -> Gradients:
     """See :class:`plasticrl.ops.problem.Engine`."""
     p = problem
     w, alpha, eta = p.w, p.alpha, p.eta
@@ -66,7 +66,7 @@ def gradients(problem: Problem, outputs: Tensor, cotangents: Cotangents) -> Grad
         if p.reset is not None:
             d_x = d_x.masked_fill(p.reset[t, :, None], 0)
             g = g.masked_fill(p.reset[t, :, None, None], 0) if alpha is not None else g
-    return Gradients(d_drive, d_alpha, d_eta, d_x, g)
+    return Gradients(d_drive, d_alpha, d_eta, d_x, g if with_trace else None)
 
 
 def _traces_backwards(p: Problem, x: Tensor, outputs: Tensor) -> Iterator[tuple[int, Tensor]]:

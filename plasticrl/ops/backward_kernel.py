@@ -87,8 +87,9 @@ def _begin(p: Problem, s: Scratch, limit: np.float32 | None, b: int, rows: Range
     """Checkpoints and the last block's traces, and the adjoint that arrives at the last trace."""
     fresh = is_reset(p, 0, b)
     _forget(p, s, rows)
+    for i in range(rows[0], rows[1]):
+        floats(s.delta)[i] = 0  # rows past the last too: NaN times the zeros there is NaN
     for i in range(rows[0], min(rows[1], p.n)):
-        floats(s.delta)[i] = 0
         for j in range(0, p.n, WIDTH):
             at, to, count = (b * p.n + i) * p.n + j, i * p.m + j, min(WIDTH, p.n - j)
             store(floats(s.checkpoints), to, splat(0.0) if fresh else load_first(floats(p.trace), at, count))

@@ -54,6 +54,7 @@ class _FusedScan(Function):
                     torch.zeros_like(hidden) if d_hidden is None else d_hidden,
                     d_trace if alpha is not None else None,
                 ),
+                with_trace=ctx.needs_input_grad[10],
             )
             d_w = None
             if ctx.needs_input_grad[6]:

@@ -21,11 +21,12 @@ announce_compilation()
 
 _BLOCK = 16  # steps between checkpoints
 _ROWS_PER_THREAD = 128  # fewer neurons than this are not worth meeting for at every step
+_WORK_PER_PIECE = 80_000  # T B n^2 of about 20 microseconds: what it takes to wake a thread
 
 
 def run(problem: Problem) -> tuple[Tensor, Tensor]:
     """See :class:`plasticrl.ops.problem.Engine`."""
-    outputs = torch.empty(problem.drive.shape)
+    outputs = empty(*problem.drive.shape)
     trace = problem.trace.detach().clone(memory_format=torch.contiguous_format)
     run_in_place(problem, trace, outputs)
     return outputs, trace
@@ -41,8 +42,10 @@ def run_in_place(problem: Problem, trace: Tensor, outputs: Tensor) -> None:
     addresses = Addresses(*_addresses(held))
     teams = _split_rows(batch, n)
     if teams is None:
-        chunks = split(batch, thread_count(batch))
-        run_parallel(lambda k: forward(addresses, *rule, chunks[k], (0, steps), (0, n)), len(chunks))
+        chunks = _split_batch(steps, batch, n)
+        run_parallel(
+            lambda k: forward(addresses, *rule, chunks[k], (0, steps), (0, n)), len(chunks), (held, outputs)
+        )
         return
 
     def member(k: int, meet: Callable[[], object]) -> None:
@@ -50,7 +53,7 @@ def run_in_place(problem: Problem, trace: Tensor, outputs: Tensor) -> None:
             forward(addresses, *rule, (0, batch), (t, t + 1), teams[k])
             meet()
 
-    run_together(member, len(teams))
+    run_together(member, len(teams), (held, outputs))
 
 
 def replay(problem: Problem, outputs: Tensor) -> Tensor:
@@ -61,12 +64,12 @@ def replay(problem: Problem, outputs: Tensor) -> Tensor:
     held = [None, None, None, p.hidden.contiguous(), trace, _contiguous(p.reset), None, outputs.contiguous()]
     rule = (np.float32(p.eta.item()), _decay(p.rule), _limit(p.rule), (steps, batch, n))
     addresses = Addresses(*_addresses(held))
-    chunks = split(batch, thread_count(batch))
-    run_parallel(lambda k: replay_kernel(addresses, *rule, chunks[k]), len(chunks))
+    chunks = _split_batch(steps, batch, n)
+    run_parallel(lambda k: replay_kernel(addresses, *rule, chunks[k]), len(chunks), held)
     return trace
 
 
-def gradients(problem: Problem, outputs: Tensor, cotangents: Cotangents) -> Gradients:
+def gradients(problem: Problem, outputs: Tensor, cotangents: Cotangents, *, with_trace: bool) -> Gradients:
     """See :class:`plasticrl.ops.problem.Engine`."""
     p = problem
     steps, batch, n = p.drive.shape
@@ -82,13 +85,15 @@ def gradients(problem: Problem, outputs: Tensor, cotangents: Cotangents) -> Grad
     ranges = split(batch, thread_count(batch)) if teams is None else teams
     parts = len(ranges)
     copies = parts if teams is None else 1  # threads that share an episode have rows of their own in d_alpha
-    d_drive, d_hidden, d_trace = torch.empty(steps, batch, n), torch.empty(batch, n), torch.empty(batch, n, n)
-    d_alphas, d_etas = torch.zeros(copies, m, m), torch.zeros(parts, dtype=torch.float64)
+    d_drive, d_hidden = empty(steps, batch, n), empty(batch, n)
+    d_trace = empty(batch, n, n) if with_trace else None
+    d_alphas, d_etas = _zeros(copies, m, m), torch.zeros(parts, dtype=torch.float64, device="cpu")
     results = [
         backward_data.Gradients(*_addresses([d_drive, d_alphas[k % copies], d_etas[k], d_hidden, d_trace]))
         for k in range(parts)
     ]
     limit = _limit(p.rule)
+    memory = (held, d_drive, d_alphas, d_etas, d_hidden, d_trace)
 
     def batch_member(k: int) -> None:
         working, _held = _scratch(steps, m, 1)
@@ -102,10 +107,10 @@ def gradients(problem: Problem, outputs: Tensor, cotangents: Cotangents) -> Grad
                 meet()
 
     if teams is None:
-        run_parallel(batch_member, parts)
+        run_parallel(batch_member, parts, memory)
     else:
-        shared, _held = _scratch(steps, m, parts)
-        run_together(row_member, parts)
+        shared, scratch = _scratch(steps, m, parts)
+        run_together(row_member, parts, (memory, scratch))
     d_alpha = d_alphas.sum(0)[:n, :n]
     if p.alpha is not None and p.alpha.ndim == 0:
         d_alpha = d_alpha.sum(dtype=torch.float64).float()
@@ -116,17 +121,36 @@ def _scratch(steps: int, m: int, parts: int) -> tuple[backward_data.Scratch, lis
     """Working memory for one sample at a time, shared by ``parts`` threads, and the tensors that hold it."""
     block = min(_BLOCK, steps)
     tensors = [
-        torch.zeros(steps + 2, m), torch.zeros(steps + 2, m), torch.ones(steps + 2, m),
-        torch.zeros(-(-steps // block), m, m), torch.zeros(block, m, m), torch.zeros(m, m),
-        torch.zeros(2, parts, m), torch.zeros(m), torch.zeros(m), torch.zeros(m),
+        _zeros(steps + 2, m), _zeros(steps + 2, m), _ones(steps + 2, m),
+        _zeros(-(-steps // block), m, m), _zeros(block, m, m), _zeros(m, m),
+        _zeros(2, parts, m), _zeros(m), _zeros(m), _zeros(m),
     ]  # fmt: skip
     return backward_data.Scratch(block, parts, *_addresses(tensors)), tensors
+
+
+def _split_batch(steps: int, batch: int, n: int) -> list[tuple[int, int]]:
+    """Episodes in pieces, of which threads take one after the other; one piece if it is little work."""
+    pieces = steps * batch * n * n // _WORK_PER_PIECE
+    return split(batch, max(1, pieces) if torch.get_num_threads() > 1 else 1)
 
 
 def _split_rows(batch: int, n: int) -> list[tuple[int, int]] | None:
     """Rows of each thread where the threads are better spent on neurons than on episodes."""
     threads = thread_count(n // _ROWS_PER_THREAD)
     return split(n, threads, WIDTH) if batch < threads else None
+
+
+def empty(*shape: int) -> Tensor:
+    """Room for what a kernel writes, whatever torch's default dtype and device are."""
+    return torch.empty(*shape, dtype=torch.float32, device="cpu")
+
+
+def _zeros(*shape: int) -> Tensor:
+    return torch.zeros(*shape, dtype=torch.float32, device="cpu")
+
+
+def _ones(*shape: int) -> Tensor:
+    return torch.ones(*shape, dtype=torch.float32, device="cpu")
 
 
 def _addresses(tensors: Sequence[Tensor | None]) -> list[int]:

@@ -52,8 +52,10 @@ class Engine(Protocol):
         """The last trace, where the outputs are known."""
         ...
 
-    def gradients(self, problem: Problem, outputs: Tensor, cotangents: Cotangents) -> Gradients:
-        """Adjoints of the arguments."""
+    def gradients(
+        self, problem: Problem, outputs: Tensor, cotangents: Cotangents, *, with_trace: bool
+    ) -> Gradients:
+        """Adjoints of the arguments; that of the first trace, ``B n^2`` numbers, only if it is wanted."""
         ...
 
 

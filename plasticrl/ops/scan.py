@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from plasticrl.ops import adjoint
+from plasticrl.ops.checks import check_arguments
 from plasticrl.ops.function import fused_scan
 from plasticrl.ops.problem import FUSED_RULES, Problem
 from plasticrl.ops.reference import reference_scan
@@ -66,12 +67,12 @@ def plastic_scan(
         outputs ``(T, B, n)`` and the state after the last step.
 
     Raises:
-        ValueError: a shape or a dtype does not fit, a name is unknown, or the backend asked for by name
-            cannot serve; the text says which.
+        ValueError: a shape, a dtype or a device does not fit, a name is unknown, or the backend asked
+            for by name cannot serve; the text says which.
         RuntimeError: a gradient from a path that is differentiable once was differentiated again.
     """
     resolved = get_rule(rule)
-    _check(drive, w, alpha, eta, state, reset, clamp, outputs)
+    check_arguments(drive, w, alpha, eta, state, reset, clamp, outputs)
     problem = Problem(drive, w, alpha, eta, state.hidden, state.trace, reset, clamp, resolved)
     chosen = _choose(problem, backend, outputs)
     if chosen == "reference":
@@ -114,42 +115,6 @@ def _numba_obstacle(problem: Problem) -> str | None:
 
 
 def _rule_obstacle(rule: Rule) -> str | None:
-    if isinstance(rule, FUSED_RULES):
+    if type(rule) in FUSED_RULES:  # a subclass may update differently
         return None
     return f"it knows the derivatives of {', '.join(r.__name__ for r in FUSED_RULES)} only, not of {rule!r}"
-
-
-def _check(
-    drive: Tensor,
-    w: Tensor,
-    alpha: Tensor | None,
-    eta: Tensor,
-    state: PlasticState,
-    reset: Tensor | None,
-    clamp: Tensor | None,
-    outputs: Tensor | None,
-) -> None:
-    if drive.ndim != 3 or drive.shape[0] < 1:
-        raise ValueError(f"drive must be (T, B, n) with T >= 1, not {tuple(drive.shape)}")
-    steps, batch, n = drive.shape
-    hidden, trace = state
-    expected: dict[str, tuple[Tensor | None, tuple[tuple[int, ...], ...]]] = {
-        "w": (w, ((n, n),)),
-        "alpha": (alpha, ((n, n), ())),
-        "eta": (eta, ((),)),
-        "state.hidden": (hidden, ((batch, n),)),
-        "state.trace": (trace if alpha is not None else None, ((batch, n, n),)),
-        "reset": (reset, ((steps, batch),)),
-        "clamp": (clamp, ((steps, batch, n),)),
-        "outputs": (outputs, ((steps, batch, n),)),
-    }
-    for name, (tensor, shapes) in expected.items():
-        if tensor is None:
-            continue
-        if tuple(tensor.shape) not in shapes:
-            allowed = " or ".join(map(str, shapes))
-            fit, given = tuple(drive.shape), tuple(tensor.shape)
-            raise ValueError(f"{name} must have shape {allowed} to fit drive {fit}, not {given}")
-        wanted = torch.bool if name in ("reset", "clamp") else drive.dtype
-        if tensor.dtype != wanted:
-            raise ValueError(f"{name} must be {wanted}, not {tensor.dtype}")

@@ -28,7 +28,11 @@ _Function = TypeVar("_Function", bound=Callable[..., Any])
 
 
 def kernel(function: _Function) -> _Function:
-    """Compile for the host's processor at the first call, and keep the result on disk."""
+    """Compile for the host's processor at the first call, and keep the result on disk.
+
+    The copy on disk is renewed when the function's own file changes, not when one that it imports does:
+    after editing those, remove the ``*.nbi`` files from ``__pycache__``.
+    """
     return cast(_Function, numba.njit(nogil=True, cache=True)(function))
 
 

@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor
 
+from plasticrl.ops.checks import check_arguments
 from plasticrl.ops.problem import FUSED_RULES, Problem
 from plasticrl.ops.reference import reference_scan
 from plasticrl.rules import RuleLike, get_rule
@@ -22,8 +23,7 @@ def plastic_step_(
 ) -> Tensor:
     """One step of :func:`plasticrl.plastic_scan` without gradient that updates ``state`` in place.
 
-    It copies no trace (``B n^2`` floats), which is most of the work of a step otherwise. Arguments are not
-    checked: it is meant for the inner loop of a rollout.
+    It copies no trace (``B n^2`` floats): meant for the inner loop of a rollout.
 
     Args:
         drive: external input of each neuron, ``(B, n)``.
@@ -37,23 +37,28 @@ def plastic_step_(
 
     Returns:
         The outputs ``(B, n)``, a new tensor.
+
+    Raises:
+        ValueError: a shape, a dtype or a device does not fit, or the rule's name is unknown.
     """
     resolved = get_rule(rule)
     resets = None if reset is None else reset.unsqueeze(0)
     clamps = None if clamp is None else clamp.unsqueeze(0)
     hidden, trace = state
-    fused = isinstance(resolved, FUSED_RULES) and alpha is not None and trace.is_contiguous()
+    drives = drive.unsqueeze(0)
+    check_arguments(drives, w, alpha, eta, state, resets, clamps, None)
+    fused = type(resolved) in FUSED_RULES and alpha is not None and trace.is_contiguous()
     if fused and drive.dtype == torch.float32 and drive.device.type == "cpu":
         from plasticrl.ops import native  # numba is imported when first needed
 
-        y = torch.empty(1, *drive.shape)
-        problem = Problem(drive.unsqueeze(0), w, alpha, eta, hidden, trace, resets, clamps, resolved)
+        y = native.empty(*drives.shape)
+        problem = Problem(drives, w, alpha, eta, hidden, trace, resets, clamps, resolved)
         native.run_in_place(problem, trace, y)
         torch.autograd.graph.increment_version(trace)  # autograd cannot see what kernels write
-        hidden.copy_(y[0])
+        hidden.detach().copy_(y[0])
         return y[0]
     with torch.no_grad():
-        y, after = reference_scan(drive.unsqueeze(0), w, alpha, eta, state, resets, clamps, rule=resolved)
+        y, after = reference_scan(drives, w, alpha, eta, state, resets, clamps, rule=resolved)
         hidden.copy_(after.hidden)
         if alpha is not None:
             trace.copy_(after.trace)

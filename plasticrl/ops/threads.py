@@ -6,8 +6,9 @@ threads enter it.
 
 import os
 import threading
+from collections import deque
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from itertools import pairwise
 
 import torch
@@ -25,33 +26,48 @@ def thread_count(limit: int) -> int:
 def split(count: int, parts: int, multiple: int = 1) -> list[tuple[int, int]]:
     """Cut ``range(count)`` into at most ``parts`` even ranges whose borders are multiples of ``multiple``."""
     units = -(-count // multiple)
-    parts = min(parts, units)
+    parts = max(1, min(parts, units))  # one empty range for nothing
     borders = [min(count, units * k // parts * multiple) for k in range(parts + 1)]
     return list(pairwise(borders))
 
 
-def run_parallel(work: Callable[[int], None], count: int) -> None:
-    """Run ``work(0) .. work(count - 1)``, each free of the others, the first one in this thread."""
-    if count == 1:
-        work(0)
-        return
-    others = [_workers(count - 1).submit(work, k) for k in range(1, count)]
+def run_parallel(work: Callable[[int], None], count: int, memory: object) -> None:
+    """Run ``work(0) .. work(count - 1)``, each free of the others.
+
+    Threads take the next piece when they are done with one: a worker wakes late, or shares its
+    processor with another program. They hold ``memory``, what the work has the bare addresses of: it must
+    outlive them even where Ctrl-C ends the wait for them.
+    """
+    pieces = deque(range(count))
+
+    def member(_memory: object) -> None:
+        while True:
+            try:
+                piece = pieces.popleft()
+            except IndexError:
+                return
+            work(piece)
+
+    helpers = thread_count(count) - 1
+    others = [_workers(helpers).submit(member, memory) for _ in range(helpers)]
     try:
-        work(0)
+        member(memory)
     finally:
-        for other in others:
-            other.result()
+        wait(others)
+    for other in others:
+        other.result()
 
 
-def run_together(work: Callable[[int, Callable[[], object]], None], count: int) -> None:
+def run_together(work: Callable[[int, Callable[[], object]], None], count: int, memory: object) -> None:
     """Run ``work(k, meet)`` at once in ``count`` threads, which wait for each other at every ``meet()``.
 
     The threads are started for this call: in a shared pool two calls could each hold half of the workers.
+    They hold ``memory`` as those of :func:`run_parallel` do.
     """
     barrier = threading.Barrier(count)
     errors: list[BaseException] = []
 
-    def member(k: int) -> None:
+    def member(k: int, _memory: object) -> None:
         try:
             work(k, barrier.wait)
         except threading.BrokenBarrierError:
@@ -60,10 +76,10 @@ def run_together(work: Callable[[int, Callable[[], object]], None], count: int) 
             errors.append(error)
             barrier.abort()
 
-    threads = [threading.Thread(target=member, args=(k,), daemon=True) for k in range(1, count)]
+    threads = [threading.Thread(target=member, args=(k, memory), daemon=True) for k in range(1, count)]
     for thread in threads:
         thread.start()
-    member(0)
+    member(0, memory)
     for thread in threads:
         thread.join()
     if errors:

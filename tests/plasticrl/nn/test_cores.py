@@ -256,7 +256,7 @@ def test_a_step_names_what_does_not_fit_before_it_writes_anything(core: Core) ->
 def test_a_step_names_a_state_of_another_dtype(alpha: Any) -> None:
     core = PlasticRNN(N_IN, N, alpha=alpha)
     state = PlasticRNN(N_IN, N, alpha=alpha, dtype=torch.float64).initial_state(B)
-    with pytest.raises(ValueError, match=r"state must be torch\.float32, not torch\.float64"):
+    with pytest.raises(ValueError, match=r"state.hidden must be torch\.float32, not torch\.float64"):
         core.step_(torch.ones(B, N_IN), state)
 
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from plasticrl.ops import plastic_scan
+from plasticrl.ops import native, plastic_scan
 from plasticrl.rules import ClippedHebb, Hebb, Oja, Rule
 from plasticrl.state import PlasticState
 
@@ -127,6 +127,7 @@ def test_edges_of_blocks_and_vectors_in_float32(backend, rule, shape):
 
 @pytest.fixture
 def threads() -> Iterator[Callable[[int], None]]:
+    """Sets torch's number of threads for one test."""
     before = torch.get_num_threads()
     yield torch.set_num_threads
     torch.set_num_threads(before)
@@ -140,9 +141,11 @@ def test_neurons_split_over_threads(threads, rule, hand_over):
 
 
 @pytest.mark.parametrize("count", [1, 2, 3])
-def test_any_number_of_threads(threads, count):
+def test_any_number_of_threads(threads, count, monkeypatch):
     threads(count)
+    monkeypatch.setattr(native, "_WORK_PER_PIECE", 1)  # split even this little work
     assert_agrees(make_case(12, 5, 10), torch.float32, "numba")
+    assert_agrees(make_case(12, 5, 10), torch.float32, "numba", hand_over=True)
     assert_agrees(make_case(9, 2, 400), torch.float32, "numba")
 
 
@@ -183,6 +186,13 @@ def test_arguments_need_not_be_contiguous(backend):
     got, got_gradients = case.run(torch.float32, backend)
     torch.testing.assert_close(got, expected)
     torch.testing.assert_close(got_gradients, gradients, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("backend", ["numba", "adjoint"])
+def test_an_empty_batch_is_served(backend):
+    results, gradients = make_case(3, 0, 5).run(torch.float32, backend)
+    assert [tuple(r.shape) for r in results] == [(3, 0, 5), (0, 5), (0, 5, 5)]
+    assert not gradients["w"].any()
 
 
 @pytest.mark.parametrize("backend", ["numba", "adjoint"])

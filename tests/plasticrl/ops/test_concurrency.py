@@ -52,7 +52,7 @@ sys.exit(os.waitstatus_to_exitcode(status))
 
 def work_in_parallel() -> None:
     done: list[int] = []
-    run_parallel(done.append, 3)
+    run_parallel(done.append, 3, None)
     assert sorted(done) == [0, 1, 2]
 
 
@@ -90,9 +90,9 @@ def test_an_error_in_one_thread_is_raised_and_stops_the_others():
         meet()
 
     with pytest.raises(ZeroDivisionError):
-        run_together(fail, 3)
+        run_together(fail, 3, None)
     with pytest.raises(ZeroDivisionError):
-        run_parallel(lambda k: 1 // (k - 1) and None, 3)
+        run_parallel(lambda k: 1 // (k - 1) and None, 3, None)
 
 
 @pytest.mark.parametrize(

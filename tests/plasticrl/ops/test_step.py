@@ -74,3 +74,13 @@ def test_strided_state_is_updated_too():
     strided = PlasticState(start.hidden.clone(), start.trace.mT.contiguous().mT)
     plastic_step_(drive[0], w, alpha, eta, strided)
     torch.testing.assert_close(strided, expected)
+
+
+@pytest.mark.parametrize("name", ["w", "alpha"])
+def test_an_argument_that_does_not_fit_raises_before_anything_is_written(name):
+    drive, w, alpha, eta, start = draw("full", torch.float32)
+    state = clone(start)
+    arguments = {"w": w, "alpha": alpha, name: torch.zeros(N, N + 1)}
+    with pytest.raises(ValueError, match=name):
+        plastic_step_(drive[0], eta=eta, state=state, **arguments)
+    torch.testing.assert_close(state, start, rtol=0, atol=0)

@@ -1,0 +1,47 @@
+"""What the arguments of a scan have to be."""
+
+import torch
+from torch import Tensor
+
+from plasticrl.state import PlasticState
+
+
+def check_arguments(
+    drive: Tensor,
+    w: Tensor,
+    alpha: Tensor | None,
+    eta: Tensor,
+    state: PlasticState,
+    reset: Tensor | None,
+    clamp: Tensor | None,
+    outputs: Tensor | None,
+) -> None:
+    """Raise if a shape, a dtype or a device does not fit the drive's: kernels write where they are told to.
+
+    Raises:
+        ValueError: it names the argument, what it is and what it may be.
+    """
+    if drive.ndim != 3 or drive.shape[0] < 1:
+        raise ValueError(f"drive must be (T, B, n) with T >= 1, not {tuple(drive.shape)}")
+    steps, batch, n = drive.shape
+    dtype, device = drive.dtype, drive.device
+    trace = None if alpha is None else state.trace
+    for name, tensor, wanted, *shapes in (
+        ("w", w, dtype, (n, n)),
+        ("alpha", alpha, dtype, (n, n), ()),
+        ("eta", eta, dtype, ()),
+        ("state.hidden", state.hidden, dtype, (batch, n)),
+        ("state.trace", trace, dtype, (batch, n, n)),
+        ("reset", reset, torch.bool, (steps, batch)),
+        ("clamp", clamp, torch.bool, (steps, batch, n)),
+        ("outputs", outputs, dtype, (steps, batch, n)),
+    ):
+        if tensor is None:
+            continue
+        if tensor.shape not in shapes:
+            allowed, fit, given = " or ".join(map(str, shapes)), tuple(drive.shape), tuple(tensor.shape)
+            raise ValueError(f"{name} must have shape {allowed} to fit drive {fit}, not {given}")
+        if tensor.dtype != wanted:
+            raise ValueError(f"{name} must be {wanted}, not {tensor.dtype}")
+        if tensor.device != device:
+            raise ValueError(f"{name} must be on {device} like drive, not on {tensor.device}")

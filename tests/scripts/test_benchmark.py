@@ -1,0 +1,47 @@
+"""The ratios of the benchmark mean something only if both sides compute the same."""
+
+import torch
+
+from plasticrl import PlasticState, plastic_scan
+from plasticrl.scripts.bench_plain import PlainA2C, plain_scan
+from plasticrl.scripts.bench_timing import interleaved, machine
+
+
+def test_plain_and_fused_recurrence_compute_the_same() -> None:
+    torch.manual_seed(0)
+    steps, batch, n = 12, 3, 9
+    drive = torch.randn(steps, batch, n, dtype=torch.float64, requires_grad=True)
+    w, alpha = (0.3 * torch.randn(n, n, dtype=torch.float64) for _ in range(2))
+    parameters = [p.requires_grad_() for p in (drive, w, alpha, torch.tensor(0.1, dtype=torch.float64))]
+    state = PlasticState(drive.new_zeros(batch, n), drive.new_zeros(batch, n, n))
+    ours, _ = plastic_scan(*parameters, state, backend="reference")  # type: ignore[misc]
+    plain = plain_scan(*parameters)
+    cotangent = torch.randn_like(ours)
+    torch.testing.assert_close(plain, ours)
+    for a, b in zip(
+        torch.autograd.grad(plain, parameters, cotangent),
+        torch.autograd.grad(ours, parameters, cotangent),
+        strict=True,
+    ):
+        torch.testing.assert_close(a, b)
+
+
+def test_an_iteration_of_the_plain_agent_trains_every_parameter() -> None:
+    torch.manual_seed(0)
+    agent = PlainA2C(n_envs=2, hidden_size=5)
+    before = [p.detach().clone() for p in agent.parameters()]
+    agent.iteration()
+    assert all(not torch.equal(old, new) for old, new in zip(before, agent.parameters(), strict=True))
+
+
+def test_cases_take_turns_after_a_warm_up() -> None:
+    calls: list[str] = []
+    medians = interleaved({name: lambda name=name: calls.append(name) for name in "ab"}, rounds=3)  # type: ignore[misc]
+    assert "".join(calls) == "ab" * 4
+    assert set(medians) == {"a", "b"}
+
+
+def test_the_machine_is_described() -> None:
+    described = machine()
+    assert described["processor"]
+    assert described["torch"] == torch.__version__
