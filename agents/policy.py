@@ -92,20 +92,12 @@ class PlasticPolicy(BasePolicy):
             optimizer_kwargs=optimizer_kwargs,
         )
         options = {"rule": rule, "eta": eta, "bound_eta": bound_eta, "init": init, "init_scale": init_scale}
-        self.core_kwargs: dict[str, Any] = {
-            "core": core,
-            "hidden_size": hidden_size,
-            **{name: value for name, value in options.items() if value is not None},
-        }
+        given = {name: value for name, value in options.items() if value is not None}
+        self.core_kwargs: dict[str, Any] = {"core": core, "hidden_size": hidden_size, **given}
         self.ortho_init = ortho_init
         self.log_std_init = log_std_init
         self.features_extractor = self.make_features_extractor()
-        self.core = make_core(
-            core,
-            self.features_extractor.features_dim,
-            hidden_size,
-            **{name: value for name, value in options.items() if value is not None},
-        )
+        self.core = make_core(core, self.features_extractor.features_dim, hidden_size, **given)
         self._differs_in_training = any(
             isinstance(module, (_DropoutNd, _BatchNorm)) for module in self.features_extractor.modules()
         )
