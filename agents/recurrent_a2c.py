@@ -13,11 +13,14 @@ from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback, Schedule
 from stable_baselines3.common.utils import check_for_correct_spaces, explained_variance, obs_as_tensor
 from stable_baselines3.common.vec_env import VecEnv
+from torch import Tensor
 from typing_extensions import Self
 
 from plasticrl.agents.a2c_loss import a2c_loss
 from plasticrl.agents.argument_checks import check_number
 from plasticrl.agents.episode_length import episode_length
+from plasticrl.agents.finite_checks import NonFiniteError, first_non_finite
+from plasticrl.agents.maze_rollout import can_play, play_ahead
 from plasticrl.agents.plastic_metrics import plastic_metrics
 from plasticrl.agents.policy import PlasticPolicy
 from plasticrl.agents.returns import returns_and_advantages
@@ -171,18 +174,26 @@ class RecurrentA2C(OnPolicyAlgorithm):
         if self._state is None:
             self._state = self.policy.initial_state(env.num_envs)
         rollout_buffer.state = type(self._state)(*(s.clone() for s in self._state))
-        rollout_buffer.outputs = torch.empty(
-            n_rollout_steps, env.num_envs, self.policy.core.output_size, device=self.device
-        )
         callback.on_rollout_start()
         obs: Any = self._last_obs
         starts = np.asarray(self._last_episode_starts, dtype=np.bool_)
-        for t in range(n_rollout_steps):
-            outputs = self.policy.step_(
-                obs_as_tensor(obs, self.device), self._state, torch.as_tensor(starts, device=self.device)
+        played = None
+        if can_play(self.policy, env):
+            played = play_ahead(self.policy, env, self._state, obs, starts, n_rollout_steps)
+            rollout_buffer.outputs = played.outputs
+        else:
+            rollout_buffer.outputs = torch.empty(
+                n_rollout_steps, env.num_envs, self.policy.core.output_size, device=self.device
             )
-            actions = self.policy.sample(outputs).cpu().numpy()
-            rollout_buffer.outputs[t] = outputs
+        for t in range(n_rollout_steps):
+            if played is None:
+                outputs = self.policy.step_(
+                    obs_as_tensor(obs, self.device), self._state, torch.as_tensor(starts, device=self.device)
+                )
+                actions = self.policy.sample(outputs).cpu().numpy()
+                rollout_buffer.outputs[t] = outputs
+            else:
+                actions = played.actions[t]
             rollout_buffer.put_observation(t, obs)
             rollout_buffer.episode_starts[t] = starts
             rollout_buffer.actions[t] = actions.reshape(env.num_envs, -1)
@@ -194,6 +205,8 @@ class RecurrentA2C(OnPolicyAlgorithm):
             self.num_timesteps += env.num_envs
             callback.update_locals(locals())
             if not callback.on_step():
+                if played is not None:
+                    self._state = self._state_after(t + 1)
                 return False
             rollout_buffer.rewards[t] = rewards
             if dones.any():
@@ -201,7 +214,9 @@ class RecurrentA2C(OnPolicyAlgorithm):
                 rollout_buffer.rewards[t] += self.gamma * self._values_cut_off(dones, infos)
 
         with torch.no_grad():
-            rollout_buffer.values = self.policy.values(rollout_buffer.outputs).cpu().numpy()
+            values = self.policy.values(rollout_buffer.outputs)
+        self._check_finite({"values": values})
+        rollout_buffer.values = values.cpu().numpy()
         last_values = self.policy.predict_values(
             obs_as_tensor(obs, self.device), self._state, torch.as_tensor(starts, device=self.device)
         )
@@ -217,6 +232,14 @@ class RecurrentA2C(OnPolicyAlgorithm):
         callback.update_locals(locals())
         callback.on_rollout_end()
         return True
+
+    def _state_after(self, steps: int) -> Any:
+        """The core's state where a rollout that was played to its end is broken off."""
+        rollout = self.rollout_buffer
+        seen: Any = rollout.flat_observations(self.device)
+        starts = torch.as_tensor(rollout.episode_starts[:steps], device=self.device)
+        with torch.no_grad():
+            return self.policy(seen[: starts.numel()], rollout.state, starts)[2]
 
     def train(self) -> None:
         """One gradient step over the whole rollout."""
@@ -247,6 +270,7 @@ class RecurrentA2C(OnPolicyAlgorithm):
         self.policy.optimizer.zero_grad()
         loss.total.backward()  # type: ignore[no-untyped-call]
         grad_norm = torch.nn.utils.clip_grad_norm_(self.policy.parameters(), self.max_grad_norm)
+        self._check_finite({"loss": loss.total, "gradient": grad_norm})
         self.policy.optimizer.step()
 
         self._n_updates += 1
@@ -283,6 +307,14 @@ class RecurrentA2C(OnPolicyAlgorithm):
         return super().learn(
             total_timesteps, callback, log_interval, tb_log_name, reset_num_timesteps, progress_bar
         )
+
+    def _check_finite(self, tensors: dict[str, Tensor]) -> None:
+        name = first_non_finite(tensors)
+        if name is not None:
+            raise NonFiniteError(
+                f"the training diverged: {name} not finite after {self.num_timesteps:,} steps and "
+                f"{self._n_updates} updates; try a lower learning rate, eta or max_grad_norm, or bound_eta=True"
+            )
 
     def _allowed(self, actions: npt.NDArray[Any]) -> npt.NDArray[Any]:
         """Gaussian actions clipped to the space, as in SB3: the unclipped ones are what is learned from."""

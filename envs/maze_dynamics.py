@@ -45,6 +45,13 @@ class MazeDynamics:
 
     Args:
         config: the maze.
+
+    Attributes:
+        next_square: (S * 4,) the square that each action leads to, by square and action.
+        rewards: (S * 4,) what that pays where it is no find.
+        observations: (S * 4, D) what is seen then.
+        start_observation: (D,) what is seen at the start.
+        goals: the squares where the reward may lie.
     """
 
     def __init__(self, config: MazeConfig) -> None:
@@ -55,22 +62,22 @@ class MazeDynamics:
         self.goals = goals[goals != layout.start]
 
         hit = layout.next_square == squares[:, None]  # (F, 4)
-        self._next = layout.next_square.ravel()
+        self.next_square = layout.next_square.ravel()
         self._hit = hit.ravel().astype(np.intp)
-        self._reward = np.where(hit, 0.0 - config.wall_penalty, 0.0).ravel()  # 0.0 - 0.0, never -0.0
+        self.rewards = np.where(hit, 0.0 - config.wall_penalty, 0.0).ravel()  # 0.0 - 0.0, never -0.0
         width = 10 + 4 * config.observe_action + config.observe_time
         table = np.zeros((layout.n_squares, 4, width), dtype=np.float32)
         table[..., :9] = layout.windows[layout.next_square]
-        table[..., _REWARD] = self._reward.reshape(hit.shape)
+        table[..., _REWARD] = self.rewards.reshape(hit.shape)
         if config.observe_action:
             table[..., _ACTION] = np.eye(4)
-        self._observation = table.reshape(-1, width)
-        self._start_observation = np.zeros(width, dtype=np.float32)
-        self._start_observation[:9] = layout.windows[layout.start]
+        self.observations = table.reshape(-1, width)
+        self.start_observation = np.zeros(width, dtype=np.float32)
+        self.start_observation[:9] = layout.windows[layout.start]
 
     def observation_bounds(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Lowest and highest value of each of the D observed numbers."""
-        low, high = np.zeros_like(self._start_observation), np.ones_like(self._start_observation)
+        low, high = np.zeros_like(self.start_observation), np.ones_like(self.start_observation)
         low[_REWARD] = min(0.0 - self.config.wall_penalty, self.config.reward, 0.0)
         high[_REWARD] = max(0.0, self.config.reward)
         return low, high
@@ -82,7 +89,7 @@ class MazeDynamics:
         zero, none = np.zeros(count, dtype=np.intp), np.full(count, -1, dtype=np.intp)
         square = np.full(count, self.layout.start, dtype=np.intp)
         state = MazeState(square, goal, zero, zero, zero, none, none)
-        return state, np.tile(self._start_observation, (count, 1))
+        return state, np.tile(self.start_observation, (count, 1))
 
     def step(
         self, state: MazeState, action: NDArray[Any], rngs: Sequence[np.random.Generator]
@@ -98,9 +105,9 @@ class MazeDynamics:
             ValueError: an action is not one of the four, or they are not B integers.
         """
         code = state.square * 4 + _checked(action, state.square.shape)
-        square = self._next.take(code)
-        reward = self._reward.take(code)
-        observation = self._observation.take(code, axis=0)
+        square = self.next_square.take(code)
+        reward = self.rewards.take(code)
+        observation = self.observations.take(code, axis=0)
         step = state.step + 1
         ended = step >= self.config.episode_length
         finds, first, last = state.finds, state.first_find, state.last_find

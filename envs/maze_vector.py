@@ -135,6 +135,15 @@ class PlasticMazeVectorEnv(VectorEnv[Observations, NDArray[Any], NDArray[Any]]):
         self._shown()
         return observation, reward, ended, np.zeros(self.num_envs, dtype=np.bool_), infos
 
+    def upcoming(self, count: int) -> NDArray[np.float64]:
+        """The next ``count`` random numbers of each maze, (num_envs, count); drawing goes on before them."""
+        numbers = np.empty((self.num_envs, count))
+        for row, rng in enumerate(self._rngs):
+            before = rng.bit_generator.state
+            numbers[row] = rng.random(count)
+            rng.bit_generator.state = before
+        return numbers
+
     def render(self) -> tuple[Any, ...] | None:
         """One picture (render_size, render_size, 3) uint8, or one text, for each maze."""
         if self.render_mode is None:

@@ -68,7 +68,7 @@ class PlasticRecurrence(nn.Module):
         if state is None:
             state = self.initial_state(inputs.shape[1])
         drive: Tensor = inputs if self.in_proj is None else self.in_proj(inputs)
-        alpha, eta = self._plasticity()
+        alpha, eta = self.coefficients()
         rule = self.plasticity.rule
         return plastic_scan(
             drive,
@@ -83,7 +83,8 @@ class PlasticRecurrence(nn.Module):
             outputs=outputs,
         )
 
-    def _plasticity(self) -> tuple[Tensor | None, Tensor]:
+    def coefficients(self) -> tuple[Tensor | None, Tensor]:
+        """Alpha and eta as :func:`plasticrl.plastic_scan` takes them; eta is 0 where alpha is None."""
         alpha = self.plasticity.alpha
         return alpha, self.weight_hh.new_zeros(()) if alpha is None else self.plasticity.eta
 
@@ -155,7 +156,7 @@ class PlasticRNN(PlasticRecurrence, Core):
         check_shape("state.trace", state.trace, (len(inputs), *shape))
         with torch.no_grad():
             drive = inputs if self.in_proj is None else self.in_proj(inputs)
-            alpha, eta = self._plasticity()
+            alpha, eta = self.coefficients()
             return plastic_step_(drive, self.weight_hh, alpha, eta, state, reset, rule=self.plasticity.rule)
 
 

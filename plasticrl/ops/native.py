@@ -1,6 +1,7 @@
 """The numba path: float32 on the CPU, threads over episodes, or over neurons where there are few episodes."""
 
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -32,19 +33,33 @@ def run(problem: Problem) -> tuple[Tensor, Tensor]:
     return outputs, trace
 
 
-def run_in_place(problem: Problem, trace: Tensor, outputs: Tensor) -> None:
-    """Write the outputs, and to ``trace`` (contiguous) the last trace; it holds the first one when called."""
+class KernelCall(NamedTuple):
+    """What a forward kernel is called with before its ranges, and what must stay alive meanwhile."""
+
+    arguments: tuple[Addresses, np.float32, tuple[bool, np.float32], np.float32 | None, tuple[int, int, int]]
+    memory: object
+
+
+def kernel_call(problem: Problem, trace: Tensor, outputs: Tensor) -> KernelCall:
+    """The call that writes ``outputs`` and changes ``trace``, both contiguous, in place."""
     p = problem
     steps, batch, n = p.drive.shape
     tensors = (p.drive, p.w, _full(p.alpha, n), p.hidden, trace, p.reset, p.clamp, outputs)
-    held = [_contiguous(tensor) for tensor in tensors]  # alive while the kernel runs
-    rule = (np.float32(p.eta.item()), _decay(p.rule), _limit(p.rule), (steps, batch, n))
-    addresses = Addresses(*_addresses(held))
+    held = [_contiguous(tensor) for tensor in tensors]
+    rule = (np.float32(p.eta.item()), _decay(p.rule), _limit(p.rule))
+    return KernelCall((Addresses(*_addresses(held)), *rule, (steps, batch, n)), held)
+
+
+def run_in_place(problem: Problem, trace: Tensor, outputs: Tensor) -> None:
+    """Write the outputs, and to ``trace`` (contiguous) the last trace; it holds the first one when called."""
+    steps, batch, n = problem.drive.shape
+    call = kernel_call(problem, trace, outputs)
+    addresses, *rule = call.arguments
     teams = _split_rows(batch, n)
     if teams is None:
-        chunks = _split_batch(steps, batch, n)
+        chunks = split_batch(steps, batch, n)
         run_parallel(
-            lambda k: forward(addresses, *rule, chunks[k], (0, steps), (0, n)), len(chunks), (held, outputs)
+            lambda k: forward(addresses, *rule, chunks[k], (0, steps), (0, n)), len(chunks), call.memory
         )
         return
 
@@ -53,7 +68,7 @@ def run_in_place(problem: Problem, trace: Tensor, outputs: Tensor) -> None:
             forward(addresses, *rule, (0, batch), (t, t + 1), teams[k])
             meet()
 
-    run_together(member, len(teams), (held, outputs))
+    run_together(member, len(teams), call.memory)
 
 
 def replay(problem: Problem, outputs: Tensor) -> Tensor:
@@ -64,7 +79,7 @@ def replay(problem: Problem, outputs: Tensor) -> Tensor:
     held = [None, None, None, p.hidden.contiguous(), trace, _contiguous(p.reset), None, outputs.contiguous()]
     rule = (np.float32(p.eta.item()), _decay(p.rule), _limit(p.rule), (steps, batch, n))
     addresses = Addresses(*_addresses(held))
-    chunks = _split_batch(steps, batch, n)
+    chunks = split_batch(steps, batch, n)
     run_parallel(lambda k: replay_kernel(addresses, *rule, chunks[k]), len(chunks), held)
     return trace
 
@@ -128,7 +143,7 @@ def _scratch(steps: int, m: int, parts: int) -> tuple[backward_data.Scratch, lis
     return backward_data.Scratch(block, parts, *_addresses(tensors)), tensors
 
 
-def _split_batch(steps: int, batch: int, n: int) -> list[tuple[int, int]]:
+def split_batch(steps: int, batch: int, n: int) -> list[tuple[int, int]]:
     """Episodes in pieces, of which threads take one after the other; one piece if it is little work."""
     pieces = steps * batch * n * n // _WORK_PER_PIECE
     return split(batch, max(1, pieces) if torch.get_num_threads() > 1 else 1)
@@ -161,9 +176,8 @@ def _contiguous(tensor: Tensor | None) -> Tensor | None:
     return None if tensor is None else tensor.contiguous()
 
 
-def _full(alpha: Tensor | None, n: int) -> Tensor:
-    assert alpha is not None
-    return alpha.detach().expand(n, n)
+def _full(alpha: Tensor | None, n: int) -> Tensor | None:
+    return None if alpha is None else alpha.detach().expand(n, n)
 
 
 def _decay(rule: Rule) -> tuple[bool, np.float32]:

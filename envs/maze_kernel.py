@@ -1,0 +1,113 @@
+"""The transition of the maze compiled, one episode at a time: for playing a whole rollout in one loop.
+
+``MazeDynamics.step`` is the definition; this module only repeats it where numpy cannot go, and a test
+compares the two step by step.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, NamedTuple, TypeVar, cast
+
+import numba
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from plasticrl.envs.maze_dynamics import MazeDynamics
+
+_Function = TypeVar("_Function", bound=Callable[..., object])
+
+
+class MazeTables(NamedTuple):
+    """A maze as arrays; S squares, G goals, D observed numbers."""
+
+    next_square: NDArray[np.intp]  # (S * 4,) by square and action
+    reward: NDArray[np.float64]  # (S * 4,)
+    observation: NDArray[np.float32]  # (S * 4, D)
+    windows: NDArray[np.float32]  # (S, 9)
+    start_observation: NDArray[np.float32]  # (D,)
+    goals: NDArray[np.intp]  # (G,)
+    start: int
+    find_reward: float
+    episode_length: int
+    observe_time: bool
+    recenter: bool
+
+
+class MazePosition(NamedTuple):
+    """Where one episode is, and its next random numbers."""
+
+    square: int
+    goal: int
+    step: int
+    draws: int  # random numbers used
+
+
+def maze_tables(dynamics: MazeDynamics) -> MazeTables:
+    """The arrays of one maze."""
+    config = dynamics.config
+    return MazeTables(
+        next_square=dynamics.next_square,
+        reward=dynamics.rewards,
+        observation=dynamics.observations,
+        windows=np.ascontiguousarray(dynamics.layout.windows),
+        start_observation=dynamics.start_observation,
+        goals=np.ascontiguousarray(dynamics.goals),
+        start=int(dynamics.layout.start),
+        find_reward=float(config.reward),
+        episode_length=int(config.episode_length),
+        observe_time=bool(config.observe_time),
+        recenter=bool(config.recenter),
+    )
+
+
+def compiled(function: _Function) -> _Function:
+    """Compile at the first call, and keep the result on disk."""
+    return cast(_Function, numba.njit(nogil=True, cache=True)(function))
+
+
+@compiled
+def maze_step(
+    tables: MazeTables,
+    at: MazePosition,
+    action: int,
+    uniform: NDArray[np.float64],
+    observation: NDArray[np.float32],
+) -> tuple[MazePosition, float, bool]:
+    """One step, and a new episode where it was the last one.
+
+    Args:
+        tables: the maze.
+        at: where the episode is.
+        action: 0 .. 3.
+        uniform: the generator's numbers in [0, 1), of which the first ``at.draws`` are used.
+        observation: (D,), overwritten with the next step's.
+
+    Returns:
+        where the episode is now, the reward, and whether an episode ended.
+    """
+    code = at.square * 4 + action
+    square, goal, draws = tables.next_square[code], at.goal, at.draws
+    reward = tables.reward[code]
+    step = at.step + 1
+    ended = step >= tables.episode_length
+    if square == goal:
+        reward = tables.find_reward
+    if ended:
+        observation[:] = tables.start_observation
+        goal = tables.goals[int(uniform[draws] * len(tables.goals))]
+        return MazePosition(tables.start, goal, 0, draws + 1), reward, ended
+    observation[:] = tables.observation[code]
+    if square == goal:
+        observation[9] = reward
+        if tables.recenter:
+            square = tables.start
+        else:
+            square = int(uniform[draws] * (len(tables.windows) - 1))
+            square += square >= goal  # uniform over the squares that are not the goal
+            draws += 1
+        observation[:9] = tables.windows[square]
+    if tables.observe_time:
+        observation[-1] = step / tables.episode_length
+    return MazePosition(square, goal, step, draws), reward, ended

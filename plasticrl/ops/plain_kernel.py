@@ -1,0 +1,54 @@
+"""The recurrence without a trace (alpha None), forwards: all samples share the loads of one matrix."""
+
+import numpy as np
+
+from plasticrl.ops.denormals import flush_denormals, restore_denormals
+from plasticrl.ops.forward_kernel import Addresses
+from plasticrl.ops.plain_products import products
+from plasticrl.ops.simd import WIDTH, Range, add, flags, floats, kernel, load, load_first, store_first
+from plasticrl.ops.tanh import tanh
+
+
+@kernel
+def plain_forward(
+    addresses: Addresses,
+    eta: np.float32,
+    decay: tuple[bool, np.float32],
+    limit: np.float32 | None,
+    shape: tuple[int, int, int],
+    samples: Range,
+    steps: Range,
+    rows: Range,
+) -> None:
+    """Arguments as for ``forward_kernel.forward``, in whose place it is called; no rule has an effect here."""
+    drive, w, hidden = floats(addresses.drive), floats(addresses.w), floats(addresses.hidden)
+    outputs, reset, clamp = floats(addresses.outputs), flags(addresses.reset), flags(addresses.clamp)
+    _, batch, n = shape
+    before = flush_denormals()
+    x = np.empty((samples[1] - samples[0]) * n, np.float32)
+    fan_in = np.empty(2 * WIDTH, np.float32)
+    for t in range(steps[0], steps[1]):
+        for b in range(samples[0], samples[1]):
+            at, to = (t * batch + b) * n, (b - samples[0]) * n
+            fresh = addresses.reset != 0 and reset[t * batch + b] != 0
+            for i in range(n):
+                if fresh:
+                    x[to + i] = 0
+                elif t == 0:
+                    x[to + i] = hidden[b * n + i]
+                else:
+                    x[to + i] = outputs[at - batch * n + i]
+        for first in range(rows[0], rows[1], WIDTH):
+            count = min(WIDTH, rows[1] - first)
+            for b in range(samples[0], samples[1], 2):
+                pair = min(2, samples[1] - b)
+                products(w, x, fan_in, first, count, (b - samples[0]) * n, (pair - 1) * n, n)
+                for k in range(pair):
+                    at = (t * batch + b + k) * n + first
+                    y = tanh(add(load(fan_in, k * WIDTH), load_first(drive, at, count)))
+                    store_first(outputs, at, y, count)
+                    if addresses.clamp:
+                        for i in range(at, at + count):
+                            if clamp[i]:
+                                outputs[i] = drive[i]
+    restore_denormals(before)
