@@ -140,7 +140,11 @@ class PlasticPolicy(BasePolicy):
             return self.core.step_(self._features(obs), state, episode_starts)
 
     def forward(
-        self, obs: ObservationTensor, state: Any, episode_starts: Tensor, outputs: Tensor | None = None
+        self,
+        obs: ObservationTensor,
+        state: Any,
+        episode_starts: Tensor,
+        known: tuple[Tensor, Any] | None = None,
     ) -> tuple[Distribution, Tensor, Any]:
         """Unroll over whole sequences, with gradient.
 
@@ -148,18 +152,19 @@ class PlasticPolicy(BasePolicy):
             obs: ``(T * B, ...)``, time first.
             state: the core's state before the first step.
             episode_starts: bool ``(T, B)``.
-            outputs: what :meth:`step_` returned at each step, ``(T, B, hidden_size)``, if it was run
-                with the same parameters: spares a plastic core the forward pass.
+            known: what :meth:`step_` returned at each step, ``(T, B, hidden_size)``, and the state after
+                the last one, if it was run with the same parameters: spares a plastic core the forward
+                pass.
 
         Returns:
             distribution of the ``T * B`` actions, values ``(T * B,)``, and the final state.
         """
         steps, batch = episode_starts.shape
         features = self._features(obs).view(steps, batch, -1)
-        if outputs is None or self._differs_in_training:
+        if known is None or self._differs_in_training:
             latent, state = self.core(features, state, episode_starts)
         else:
-            latent, state = self.core.replay(features, state, episode_starts, outputs)
+            latent, state = self.core.replay(features, state, episode_starts, known)
         latent = latent.flatten(0, 1)
         return self.distribution(latent), self.values(latent), state
 

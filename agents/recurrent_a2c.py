@@ -250,7 +250,7 @@ class RecurrentA2C(OnPolicyAlgorithm):
             rollout.flat_observations(self.device),
             rollout.state,
             torch.as_tensor(rollout.episode_starts, device=self.device),
-            rollout.outputs,
+            (rollout.outputs, self._state),
         )
         returns = torch.as_tensor(rollout.returns, device=self.device).flatten()
         advantages = torch.as_tensor(rollout.advantages, device=self.device).flatten()
@@ -313,7 +313,8 @@ class RecurrentA2C(OnPolicyAlgorithm):
         if name is not None:
             raise NonFiniteError(
                 f"the training diverged: {name} not finite after {self.num_timesteps:,} steps and "
-                f"{self._n_updates} updates; try a lower learning rate, eta or max_grad_norm, or bound_eta=True"
+                f"{self._n_updates} updates; "
+                "try a lower learning rate, eta or max_grad_norm, or bound_eta=True"
             )
 
     def _allowed(self, actions: npt.NDArray[Any]) -> npt.NDArray[Any]:

@@ -50,8 +50,10 @@ class Core(nn.Module, ABC):
             ValueError: a shape or a dtype does not fit.
         """
 
-    def replay(self, inputs: Tensor, state: Any, reset: Tensor, outputs: Tensor) -> tuple[Tensor, Any]:
-        """Unroll again over a rollout whose outputs are known, to train on it.
+    def replay(
+        self, inputs: Tensor, state: Any, reset: Tensor, known: tuple[Tensor, Any]
+    ) -> tuple[Tensor, Any]:
+        """Unroll again over a rollout whose results are known, to train on it.
 
         What :meth:`forward` returns, gradients included; a core that can spares the forward pass.
 
@@ -59,8 +61,8 @@ class Core(nn.Module, ABC):
             inputs: ``(T, B, input_size)``.
             state: state before the first step.
             reset: bool ``(T, B)``.
-            outputs: what :meth:`step_` returned at each step, with the same parameters,
-                ``(T, B, output_size)``.
+            known: what :meth:`step_` returned at each step, with the same parameters,
+                ``(T, B, output_size)``, and the state after the last one.
         """
         result: tuple[Tensor, Any] = self(inputs, state, reset)
         return result

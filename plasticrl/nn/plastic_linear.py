@@ -104,6 +104,27 @@ class PlasticLinear(Core):
         Returns:
             outputs ``(T, B, out_features)`` and the state after the last step.
         """
+        _, outputs, after = self._run(inputs, state, reset, drive)
+        return outputs, after
+
+    def sums(
+        self,
+        inputs: Tensor,
+        state: TraceState | None = None,
+        reset: Tensor | None = None,
+        drive: Tensor | None = None,
+    ) -> tuple[Tensor, TraceState]:
+        """What :meth:`forward` applies the activation to, and the same state.
+
+        For a softmax these are the logits: their log-softmax is finite where the outputs round to 0.
+        """
+        sums, _, after = self._run(inputs, state, reset, drive)
+        return sums, after
+
+    def _run(
+        self, inputs: Tensor, state: TraceState | None, reset: Tensor | None, drive: Tensor | None
+    ) -> tuple[Tensor, Tensor, TraceState]:
+        """Sums and outputs, each ``(T, B, out_features)``, and the last state."""
         self._check_inputs(inputs, reset)
         (trace,) = self.initial_state(inputs.shape[1]) if state is None else state
         shape = self.plasticity.trace_shape(self.out_features, self.in_features)
@@ -114,16 +135,16 @@ class PlasticLinear(Core):
             fixed = fixed + drive
         alpha, rule = self.plasticity.alpha, self.plasticity.rule
         if alpha is None:
-            return torch.stack([self.activation(f) for f in fixed]), TraceState(trace)
+            return fixed, torch.stack([self.activation(f) for f in fixed]), TraceState(trace)
         eta = self.plasticity.eta
-        outputs = []
+        sums, outputs = [], []
         for t, x in enumerate(inputs):
             if reset is not None:
                 trace = trace.masked_fill(reset[t, :, None, None], 0)
-            y = self.activation(fixed[t] + torch.einsum("boi,bi->bo", alpha * trace, x))
-            trace = rule.update(trace, x, y, eta)
-            outputs.append(y)
-        return torch.stack(outputs), TraceState(trace)
+            sums.append(fixed[t] + torch.einsum("boi,bi->bo", alpha * trace, x))
+            outputs.append(self.activation(sums[-1]))
+            trace = rule.update(trace, x, outputs[-1], eta)
+        return torch.stack(sums), torch.stack(outputs), TraceState(trace)
 
     def extra_repr(self) -> str:
         """Sizes and initialisation, as shown by ``print(module)``."""

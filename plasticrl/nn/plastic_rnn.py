@@ -63,7 +63,7 @@ class PlasticRecurrence(nn.Module):
         state: PlasticState | None,
         reset: Tensor | None,
         clamp: Tensor | None,
-        outputs: Tensor | None = None,
+        known: tuple[Tensor, PlasticState] | None = None,
     ) -> tuple[Tensor, PlasticState]:
         if state is None:
             state = self.initial_state(inputs.shape[1])
@@ -80,7 +80,7 @@ class PlasticRecurrence(nn.Module):
             clamp,
             rule=rule,
             backend=self.backend,
-            outputs=outputs,
+            known=known,
         )
 
     def coefficients(self) -> tuple[Tensor | None, Tensor]:
@@ -140,11 +140,10 @@ class PlasticRNN(PlasticRecurrence, Core):
         return self._scan(inputs, state, reset, clamp)
 
     def replay(
-        self, inputs: Tensor, state: PlasticState, reset: Tensor, outputs: Tensor
+        self, inputs: Tensor, state: PlasticState, reset: Tensor, known: tuple[Tensor, PlasticState]
     ) -> tuple[Tensor, PlasticState]:
-        """See :meth:`plasticrl.nn.Core.replay`: only the trace is computed anew."""
+        """See :meth:`plasticrl.nn.Core.replay`: nothing is computed anew."""
         self._check_inputs(inputs, reset)
-        known = None if self.backend == "reference" else outputs
         return self._scan(inputs, state, reset, None, known)
 
     def step_(self, inputs: Tensor, state: PlasticState, reset: Tensor | None = None) -> Tensor:

@@ -19,17 +19,6 @@ def run(problem: Problem) -> tuple[Tensor, Tensor]:
     return outputs, trace if trace is not p.trace else trace.clone()
 
 
-def replay(problem: Problem, outputs: Tensor) -> Tensor:
-    """See :class:`plasticrl.ops.problem.Engine`."""
-    if problem.alpha is None:
-        return problem.trace.clone()
-    x = presynaptic(problem, outputs)
-    trace = problem.trace
-    for t in range(len(outputs)):
-        trace = _step(problem, trace, x, outputs, t)
-    return trace
-
-
 def gradients(problem: Problem, outputs: Tensor, cotangents: Cotangents, *, with_trace: bool) -> Gradients:
     """See :class:`plasticrl.ops.problem.Engine`."""
     p = problem

@@ -14,7 +14,7 @@ def check_arguments(
     state: PlasticState,
     reset: Tensor | None,
     clamp: Tensor | None,
-    outputs: Tensor | None,
+    known: tuple[Tensor, PlasticState] | None,
 ) -> None:
     """Raise if a shape, a dtype or a device does not fit the drive's: kernels write where they are told to.
 
@@ -26,6 +26,7 @@ def check_arguments(
     steps, batch, n = drive.shape
     dtype, device = drive.dtype, drive.device
     trace = None if alpha is None else state.trace
+    outputs, last_trace = (None, None) if known is None else (known[0], known[1].trace)
     for name, tensor, wanted, *shapes in (
         ("w", w, dtype, (n, n)),
         ("alpha", alpha, dtype, (n, n), ()),
@@ -34,7 +35,8 @@ def check_arguments(
         ("state.trace", trace, dtype, (batch, n, n)),
         ("reset", reset, torch.bool, (steps, batch)),
         ("clamp", clamp, torch.bool, (steps, batch, n)),
-        ("outputs", outputs, dtype, (steps, batch, n)),
+        ("known outputs", outputs, dtype, (steps, batch, n)),
+        ("known state.trace", None if alpha is None else last_trace, dtype, (batch, n, n)),
     ):
         if tensor is None:
             continue

@@ -106,44 +106,6 @@ def forward(
 
 
 @kernel
-def replay(
-    addresses: Addresses,
-    eta: np.float32,
-    decay: tuple[bool, np.float32],
-    limit: np.float32 | None,
-    shape: tuple[int, int, int],
-    samples: Range,
-) -> None:
-    """Carry the trace over all steps, where the outputs are known; row by row, each staying in cache."""
-    hidden, trace, outputs = floats(addresses.hidden), floats(addresses.trace), floats(addresses.outputs)
-    reset = flags(addresses.reset)
-    n_steps, batch, n = shape
-    oja, constant = decay
-    before = flush_denormals()
-    for b in range(samples[0], samples[1]):
-        first, fresh = 0, False  # what happened before the last reset is forgotten
-        if addresses.reset:
-            for t in range(n_steps):
-                if reset[t * batch + b]:
-                    first, fresh = t, True
-        for i in range(n):
-            row = (b * n + i) * n
-            if fresh:
-                _fill(trace, row, n)
-            for t in range(first, n_steps):
-                at = (t * batch + b) * n
-                y = outputs[at + i]
-                keep = 1 - eta * (y * y if oja else constant)
-                if t == first and fresh:
-                    continue  # a reset step has no input to learn from
-                if t == 0:
-                    _update(trace, hidden, b * n, row, row, n, keep, eta * y, keep, eta * y, limit)
-                else:
-                    _update(trace, outputs, at - batch * n, row, row, n, keep, eta * y, keep, eta * y, limit)
-    restore_denormals(before)
-
-
-@kernel
 def _fan_in(
     w: Pointer,
     alpha: Pointer,

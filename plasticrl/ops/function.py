@@ -12,11 +12,10 @@ from plasticrl.state import PlasticState
 
 
 def fused_scan(
-    engine: Engine, problem: Problem, outputs: Tensor | None = None
+    engine: Engine, problem: Problem, known: tuple[Tensor, PlasticState] | None = None
 ) -> tuple[Tensor, PlasticState]:
     """The recurrence by ``engine``, differentiable once."""
     p = problem
-    known = None if outputs is None else outputs.detach()
     outputs, hidden, trace = _FusedScan.apply(  # type: ignore[no-untyped-call]
         engine, p.rule, p.reset, p.clamp, known, p.drive, p.w, p.alpha, p.eta, p.hidden, p.trace
     )
@@ -27,14 +26,14 @@ class _FusedScan(Function):
     @staticmethod
     def forward(
         ctx: Any, engine: Engine, rule: Rule,
-        reset: Tensor | None, clamp: Tensor | None, known: Tensor | None,
+        reset: Tensor | None, clamp: Tensor | None, known: tuple[Tensor, PlasticState] | None,
         drive: Tensor, w: Tensor, alpha: Tensor | None, eta: Tensor, hidden: Tensor, trace: Tensor,
     ) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
         problem = Problem(drive, w, alpha, eta, hidden, trace, reset, clamp, rule)
         if known is None:
             outputs, last = engine.run(problem)
         else:
-            outputs, last = known, engine.replay(problem, known)
+            outputs, last = known[0].detach(), known[1].trace.detach()
         ctx.engine, ctx.rule = engine, rule
         ctx.set_materialize_grads(False)
         ctx.save_for_backward(drive, w, alpha, eta, hidden, trace, reset, clamp, outputs)

@@ -1,6 +1,6 @@
 """The numba path: float32 on the CPU, threads over episodes, or over neurons where there are few episodes."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -8,11 +8,13 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from plasticrl.ops import backward_data
+from plasticrl.ops import backward_data, native_plain
 from plasticrl.ops.backward_kernel import backward
+from plasticrl.ops.buffers import addresses, contiguous, empty, ones, zeros
 from plasticrl.ops.compile_notice import announce_compilation
 from plasticrl.ops.forward_kernel import Addresses, forward
-from plasticrl.ops.forward_kernel import replay as replay_kernel
+from plasticrl.ops.pieces import split_batch, split_plain_batch, split_rows
+from plasticrl.ops.plain_kernel import plain_forward
 from plasticrl.ops.problem import Cotangents, Gradients, Problem, clip_limit
 from plasticrl.ops.simd import WIDTH
 from plasticrl.ops.threads import run_parallel, run_together, split, thread_count
@@ -21,14 +23,11 @@ from plasticrl.rules import Oja, Rule
 announce_compilation()
 
 _BLOCK = 16  # steps between checkpoints
-_ROWS_PER_THREAD = 128  # fewer neurons than this are not worth meeting for at every step
-_WORK_PER_PIECE = 80_000  # T B n^2 of about 20 microseconds: what it takes to wake a thread
 
 
 def run(problem: Problem) -> tuple[Tensor, Tensor]:
     """See :class:`plasticrl.ops.problem.Engine`."""
-    outputs = empty(*problem.drive.shape)
-    trace = problem.trace.detach().clone(memory_format=torch.contiguous_format)
+    outputs, trace = empty(*problem.drive.shape), _own_trace(problem)
     run_in_place(problem, trace, outputs)
     return outputs, trace
 
@@ -44,67 +43,57 @@ def kernel_call(problem: Problem, trace: Tensor, outputs: Tensor) -> KernelCall:
     """The call that writes ``outputs`` and changes ``trace``, both contiguous, in place."""
     p = problem
     steps, batch, n = p.drive.shape
-    tensors = (p.drive, p.w, _full(p.alpha, n), p.hidden, trace, p.reset, p.clamp, outputs)
-    held = [_contiguous(tensor) for tensor in tensors]
+    alpha = None if p.alpha is None else _full(p.alpha, n)
+    tensors = (p.drive, p.w, alpha, p.hidden, trace, p.reset, p.clamp, outputs)
+    held = contiguous(tensors)
     rule = (np.float32(p.eta.item()), _decay(p.rule), _limit(p.rule))
-    return KernelCall((Addresses(*_addresses(held)), *rule, (steps, batch, n)), held)
+    return KernelCall((Addresses(*addresses(held)), *rule, (steps, batch, n)), held)
 
 
 def run_in_place(problem: Problem, trace: Tensor, outputs: Tensor) -> None:
     """Write the outputs, and to ``trace`` (contiguous) the last trace; it holds the first one when called."""
     steps, batch, n = problem.drive.shape
     call = kernel_call(problem, trace, outputs)
-    addresses, *rule = call.arguments
-    teams = _split_rows(batch, n)
+    kernel, cut = (plain_forward, split_plain_batch) if problem.alpha is None else (forward, split_batch)
+    teams = split_rows(batch, n)
     if teams is None:
-        chunks = split_batch(steps, batch, n)
+        chunks = cut(steps, batch, n)
         run_parallel(
-            lambda k: forward(addresses, *rule, chunks[k], (0, steps), (0, n)), len(chunks), call.memory
+            lambda k: kernel(*call.arguments, chunks[k], (0, steps), (0, n)), len(chunks), call.memory
         )
         return
 
     def member(k: int, meet: Callable[[], object]) -> None:
         for t in range(steps):
-            forward(addresses, *rule, (0, batch), (t, t + 1), teams[k])
+            kernel(*call.arguments, (0, batch), (t, t + 1), teams[k])
             meet()
 
     run_together(member, len(teams), call.memory)
 
 
-def replay(problem: Problem, outputs: Tensor) -> Tensor:
-    """See :class:`plasticrl.ops.problem.Engine`."""
-    p = problem
-    steps, batch, n = p.drive.shape
-    trace = p.trace.detach().clone(memory_format=torch.contiguous_format)
-    held = [None, None, None, p.hidden.contiguous(), trace, _contiguous(p.reset), None, outputs.contiguous()]
-    rule = (np.float32(p.eta.item()), _decay(p.rule), _limit(p.rule), (steps, batch, n))
-    addresses = Addresses(*_addresses(held))
-    chunks = split_batch(steps, batch, n)
-    run_parallel(lambda k: replay_kernel(addresses, *rule, chunks[k]), len(chunks), held)
-    return trace
-
-
 def gradients(problem: Problem, outputs: Tensor, cotangents: Cotangents, *, with_trace: bool) -> Gradients:
     """See :class:`plasticrl.ops.problem.Engine`."""
     p = problem
+    if p.alpha is None:
+        return native_plain.gradients(p, outputs, cotangents, with_trace=with_trace)
     steps, batch, n = p.drive.shape
     m = -(-n // WIDTH) * WIDTH
     margin = (0, m - n, 0, m - n)
     w, alpha = pad(p.w, margin), pad(_full(p.alpha, n), margin)
     tensors = (w, alpha, p.hidden, p.trace, p.reset, p.clamp, outputs, *cotangents)
-    held = [_contiguous(tensor) for tensor in tensors]  # alive while the kernel runs
+    held = contiguous(tensors)
     argument = backward_data.Problem(
-        steps, batch, n, m, np.float32(p.eta.item()), *_decay(p.rule), *_addresses(held)
+        steps, batch, n, m, np.float32(p.eta.item()), *_decay(p.rule), *addresses(held)
     )
-    teams = _split_rows(batch, n)
+    teams = split_rows(batch, n)
     ranges = split(batch, thread_count(batch)) if teams is None else teams
     parts = len(ranges)
     copies = parts if teams is None else 1  # threads that share an episode have rows of their own in d_alpha
     d_drive, d_hidden = empty(steps, batch, n), empty(batch, n)
     d_trace = empty(batch, n, n) if with_trace else None
-    d_alphas, d_etas = _zeros(copies, m, m), torch.zeros(parts, dtype=torch.float64, device="cpu")
+    d_alphas, d_etas = zeros(copies, m, m), torch.zeros(parts, dtype=torch.float64, device="cpu")
     results = [
-        backward_data.Gradients(*_addresses([d_drive, d_alphas[k % copies], d_etas[k], d_hidden, d_trace]))
+        backward_data.Gradients(*addresses([d_drive, d_alphas[k % copies], d_etas[k], d_hidden, d_trace]))
         for k in range(parts)
     ]
     limit = _limit(p.rule)
@@ -127,7 +116,7 @@ def gradients(problem: Problem, outputs: Tensor, cotangents: Cotangents, *, with
         shared, scratch = _scratch(steps, m, parts)
         run_together(row_member, parts, (memory, scratch))
     d_alpha = d_alphas.sum(0)[:n, :n]
-    if p.alpha is not None and p.alpha.ndim == 0:
+    if p.alpha.ndim == 0:
         d_alpha = d_alpha.sum(dtype=torch.float64).float()
     return Gradients(d_drive, d_alpha, d_etas.sum().float(), d_hidden, d_trace)
 
@@ -136,48 +125,22 @@ def _scratch(steps: int, m: int, parts: int) -> tuple[backward_data.Scratch, lis
     """Working memory for one sample at a time, shared by ``parts`` threads, and the tensors that hold it."""
     block = min(_BLOCK, steps)
     tensors = [
-        _zeros(steps + 2, m), _zeros(steps + 2, m), _ones(steps + 2, m),
-        _zeros(-(-steps // block), m, m), _zeros(block, m, m), _zeros(m, m),
-        _zeros(2, parts, m), _zeros(m), _zeros(m), _zeros(m),
+        zeros(steps + 2, m), zeros(steps + 2, m), ones(steps + 2, m),
+        zeros(-(-steps // block), m, m), zeros(block, m, m), zeros(m, m),
+        zeros(2, parts, m), zeros(m), zeros(m), zeros(m),
     ]  # fmt: skip
-    return backward_data.Scratch(block, parts, *_addresses(tensors)), tensors
+    return backward_data.Scratch(block, parts, *addresses(tensors)), tensors
 
 
-def split_batch(steps: int, batch: int, n: int) -> list[tuple[int, int]]:
-    """Episodes in pieces, of which threads take one after the other; one piece if it is little work."""
-    pieces = steps * batch * n * n // _WORK_PER_PIECE
-    return split(batch, max(1, pieces) if torch.get_num_threads() > 1 else 1)
+def _own_trace(problem: Problem) -> Tensor:
+    """The first trace to write the following ones to; nothing where there is none."""
+    if problem.alpha is None:
+        return empty(0)
+    return problem.trace.detach().clone(memory_format=torch.contiguous_format)
 
 
-def _split_rows(batch: int, n: int) -> list[tuple[int, int]] | None:
-    """Rows of each thread where the threads are better spent on neurons than on episodes."""
-    threads = thread_count(n // _ROWS_PER_THREAD)
-    return split(n, threads, WIDTH) if batch < threads else None
-
-
-def empty(*shape: int) -> Tensor:
-    """Room for what a kernel writes, whatever torch's default dtype and device are."""
-    return torch.empty(*shape, dtype=torch.float32, device="cpu")
-
-
-def _zeros(*shape: int) -> Tensor:
-    return torch.zeros(*shape, dtype=torch.float32, device="cpu")
-
-
-def _ones(*shape: int) -> Tensor:
-    return torch.ones(*shape, dtype=torch.float32, device="cpu")
-
-
-def _addresses(tensors: Sequence[Tensor | None]) -> list[int]:
-    return [0 if tensor is None else tensor.data_ptr() for tensor in tensors]
-
-
-def _contiguous(tensor: Tensor | None) -> Tensor | None:
-    return None if tensor is None else tensor.contiguous()
-
-
-def _full(alpha: Tensor | None, n: int) -> Tensor | None:
-    return None if alpha is None else alpha.detach().expand(n, n)
+def _full(alpha: Tensor, n: int) -> Tensor:
+    return alpha.detach().expand(n, n)
 
 
 def _decay(rule: Rule) -> tuple[bool, np.float32]:

@@ -20,13 +20,13 @@ def plain_forward(
     steps: Range,
     rows: Range,
 ) -> None:
-    """Arguments as for ``forward_kernel.forward``, in whose place it is called; no rule has an effect here."""
+    """Called as ``forward_kernel.forward`` is; what only concerns the trace is ignored."""
     drive, w, hidden = floats(addresses.drive), floats(addresses.w), floats(addresses.hidden)
     outputs, reset, clamp = floats(addresses.outputs), flags(addresses.reset), flags(addresses.clamp)
     _, batch, n = shape
     before = flush_denormals()
     x = np.empty((samples[1] - samples[0]) * n, np.float32)
-    fan_in = np.empty(2 * WIDTH, np.float32)
+    fan_in = np.empty(WIDTH, np.float32)
     for t in range(steps[0], steps[1]):
         for b in range(samples[0], samples[1]):
             at, to = (t * batch + b) * n, (b - samples[0]) * n
@@ -40,15 +40,12 @@ def plain_forward(
                     x[to + i] = outputs[at - batch * n + i]
         for first in range(rows[0], rows[1], WIDTH):
             count = min(WIDTH, rows[1] - first)
-            for b in range(samples[0], samples[1], 2):
-                pair = min(2, samples[1] - b)
-                products(w, x, fan_in, first, count, (b - samples[0]) * n, (pair - 1) * n, n)
-                for k in range(pair):
-                    at = (t * batch + b + k) * n + first
-                    y = tanh(add(load(fan_in, k * WIDTH), load_first(drive, at, count)))
-                    store_first(outputs, at, y, count)
-                    if addresses.clamp:
-                        for i in range(at, at + count):
-                            if clamp[i]:
-                                outputs[i] = drive[i]
+            for b in range(samples[0], samples[1]):
+                products(w, x, fan_in, first, count, (b - samples[0]) * n, n)
+                at = (t * batch + b) * n + first
+                store_first(outputs, at, tanh(add(load(fan_in, 0), load_first(drive, at, count))), count)
+                if addresses.clamp:
+                    for i in range(at, at + count):
+                        if clamp[i]:
+                            outputs[i] = drive[i]
     restore_denormals(before)

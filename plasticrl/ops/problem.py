@@ -48,10 +48,6 @@ class Engine(Protocol):
         """Outputs ``(T, B, n)`` and the last trace."""
         ...
 
-    def replay(self, problem: Problem, outputs: Tensor) -> Tensor:
-        """The last trace, where the outputs are known."""
-        ...
-
     def gradients(
         self, problem: Problem, outputs: Tensor, cotangents: Cotangents, *, with_trace: bool
     ) -> Gradients:

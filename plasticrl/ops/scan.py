@@ -27,7 +27,7 @@ def plastic_scan(
     *,
     rule: RuleLike = "hebb",
     backend: Backend = "auto",
-    outputs: Tensor | None = None,
+    known: tuple[Tensor, PlasticState] | None = None,
 ) -> tuple[Tensor, PlasticState]:
     r"""Run a plastic recurrent network over a sequence (Miconi, Clune & Stanley 2018, eqs. 1-3).
 
@@ -52,16 +52,16 @@ def plastic_scan(
             ============= ========================================== ================== ============
             name          serves                                     differentiable     memory
             ============= ========================================== ================== ============
-            ``numba``     float32, CPU, a rule of this package,      once               a few traces
-                          alpha not None                                                per thread
+            ``numba``     float32, CPU, a rule of this package       once               a few traces
+                                                                                        per thread
             ``adjoint``   any dtype and device, a rule of this       once               sqrt(T) B n²
                           package
             ``reference`` everything; it is the specification        any number         T B n²
                                                                      of times
             ============= ========================================== ================== ============
-        outputs: ``(T, B, n)``, where the outputs are known already (a rollout with the same parameters):
+        known: what this call returns, where that is known already (a rollout with the same parameters):
             replaces the forward pass, the gradients are the same. It must be what the other arguments
-            give, which is not checked. Not for ``"reference"``, which has to compute them.
+            give, which is not checked. ``"reference"`` computes all the same.
 
     Returns:
         outputs ``(T, B, n)`` and the state after the last step.
@@ -72,19 +72,19 @@ def plastic_scan(
         RuntimeError: a gradient from a path that is differentiable once was differentiated again.
     """
     resolved = get_rule(rule)
-    check_arguments(drive, w, alpha, eta, state, reset, clamp, outputs)
+    check_arguments(drive, w, alpha, eta, state, reset, clamp, known)
     problem = Problem(drive, w, alpha, eta, state.hidden, state.trace, reset, clamp, resolved)
-    chosen = _choose(problem, backend, outputs)
+    chosen = _choose(problem, backend)
     if chosen == "reference":
         return reference_scan(drive, w, alpha, eta, state, reset, clamp, rule=resolved)
     if chosen == "adjoint":
-        return fused_scan(adjoint, problem, outputs)
+        return fused_scan(adjoint, problem, known)
     from plasticrl.ops import native  # numba is imported when first needed
 
-    return fused_scan(native, problem, outputs)
+    return fused_scan(native, problem, known)
 
 
-def _choose(problem: Problem, backend: Backend, outputs: Tensor | None) -> Backend:
+def _choose(problem: Problem, backend: Backend) -> Backend:
     """The backend to use, or why the one asked for cannot."""
     if backend not in get_args(Backend):
         raise ValueError(
@@ -93,20 +93,19 @@ def _choose(problem: Problem, backend: Backend, outputs: Tensor | None) -> Backe
     obstacles = {
         "numba": _numba_obstacle(problem),
         "adjoint": _rule_obstacle(problem.rule),
-        "reference": None if outputs is None else "it has to compute the outputs that were given",
+        "reference": None,
     }
     able = [name for name, obstacle in obstacles.items() if obstacle is None]
-    if backend == "auto" and able:
+    if backend == "auto":
         return able[0]  # type: ignore[return-value]
     if backend in able:
         return backend
-    why = "; ".join(f"{name}: {obstacles[name]}" for name in obstacles if backend in (name, "auto"))
-    raise ValueError(f"backend {backend!r} cannot serve ({why}); can: {', '.join(map(repr, able)) or 'none'}")
+    raise ValueError(
+        f"backend {backend!r} cannot serve ({obstacles[backend]}); can: {', '.join(map(repr, able))}"
+    )
 
 
 def _numba_obstacle(problem: Problem) -> str | None:
-    if problem.alpha is None:
-        return "alpha is None: there is no trace"
     if problem.drive.dtype != torch.float32:
         return f"it computes in torch.float32, not {problem.drive.dtype}"
     if problem.drive.device.type != "cpu":

@@ -47,14 +47,15 @@ def plastic_step_(
     hidden, trace = state
     drives = drive.unsqueeze(0)
     check_arguments(drives, w, alpha, eta, state, resets, clamps, None)
-    fused = type(resolved) in FUSED_RULES and alpha is not None and trace.is_contiguous()
+    fused = type(resolved) in FUSED_RULES and (alpha is None or trace.is_contiguous())
     if fused and drive.dtype == torch.float32 and drive.device.type == "cpu":
-        from plasticrl.ops import native  # numba is imported when first needed
+        from plasticrl.ops import buffers, native  # numba is imported when first needed
 
-        y = native.empty(*drives.shape)
+        y = buffers.empty(*drives.shape)
         problem = Problem(drives, w, alpha, eta, hidden, trace, resets, clamps, resolved)
         native.run_in_place(problem, trace, y)
-        torch.autograd.graph.increment_version(trace)  # autograd cannot see what kernels write
+        if alpha is not None:
+            torch.autograd.graph.increment_version(trace)  # autograd cannot see what kernels write
         hidden.detach().copy_(y[0])
         return y[0]
     with torch.no_grad():

@@ -123,6 +123,26 @@ def test_an_activation_of_ones_own_sees_one_step_at_a_time(alpha: AlphaMode) -> 
     torch.testing.assert_close(own(inputs)[0], named(inputs)[0])
 
 
+@pytest.mark.parametrize("alpha", ["full", "none"])
+def test_the_activation_of_the_sums_is_the_output(alpha: AlphaMode) -> None:
+    layer = PlasticLinear(4, 3, alpha=alpha, activation="tanh", eta=0.5, init_scale=1.0)
+    inputs, drive, reset = noise(5, 2, 4), noise(5, 2, 3, seed=1), noise(5, 2, seed=2) > 0.5
+    state = layer(noise(2, 2, 4, seed=3))[1]
+    outputs, after = layer(inputs, state, reset, drive)
+    sums, same = layer.sums(inputs, state, reset, drive)
+    torch.testing.assert_close(torch.tanh(sums), outputs)
+    torch.testing.assert_close(same.trace, after.trace)
+
+
+def test_the_log_softmax_of_the_sums_is_finite_where_the_softmax_is_0() -> None:
+    layer = PlasticLinear(4, 3)
+    label = 1000 * torch.eye(3)[:1, None]
+    outputs, _ = layer(noise(1, 1, 4), drive=label)
+    sums, _ = layer.sums(noise(1, 1, 4), drive=label)
+    assert outputs[..., 1:].max() == 0
+    torch.testing.assert_close(sums.log_softmax(-1)[..., 1:], torch.full((1, 1, 2), -1000.0), atol=1, rtol=0)
+
+
 def test_identity_reads_the_sums_themselves() -> None:
     layer = PlasticLinear(4, 3, activation="identity")
     inputs = noise(1, 2, 4)

@@ -1,0 +1,82 @@
+"""The adjoint of the recurrence without a trace: products with the transposed matrix, backwards in time."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from plasticrl.ops.denormals import flush_denormals, restore_denormals
+from plasticrl.ops.plain_products import products
+from plasticrl.ops.simd import (
+    WIDTH,
+    Range,
+    add,
+    flags,
+    floats,
+    kernel,
+    load,
+    load_first,
+    mul,
+    splat,
+    store,
+    store_first,
+    sub,
+)
+
+
+class PlainAdjoint(NamedTuple):
+    """Where the tensors are (contiguous); 0 for none."""
+
+    w_transposed: int  # n n
+    reset: int  # T B
+    clamp: int  # T B n
+    outputs: int  # T B n
+    d_outputs: int  # T B n
+    d_last_hidden: int  # B n
+    d_drive: int  # T B n, written
+    d_hidden: int  # B n, written
+
+
+@kernel
+def plain_backward(
+    addresses: PlainAdjoint, shape: tuple[int, int, int], samples: Range, steps: Range, rows: Range
+) -> None:
+    """Run steps ``steps[0]`` down to ``steps[1]``, inclusive, for these samples and rows.
+
+    Step -1 writes the first hidden state's adjoint. Where rows are split, threads meet after each step.
+    """
+    w, outputs, d_drive = floats(addresses.w_transposed), floats(addresses.outputs), floats(addresses.d_drive)
+    d_outputs, d_last_hidden = floats(addresses.d_outputs), floats(addresses.d_last_hidden)
+    d_hidden, reset, clamp = floats(addresses.d_hidden), flags(addresses.reset), flags(addresses.clamp)
+    n_steps, batch, n = shape
+    before = flush_denormals()
+    delta = np.empty((samples[1] - samples[0]) * n, np.float32)  # of tanh's argument, one step later
+    fan_out = np.empty(WIDTH, np.float32)
+    for t in range(steps[0], steps[1] - 1, -1):
+        for b in range(samples[0], samples[1]):
+            at, to = ((t + 1) * batch + b) * n, (b - samples[0]) * n
+            cut = t + 1 == n_steps or (addresses.reset != 0 and reset[(t + 1) * batch + b] != 0)
+            for i in range(n):
+                if cut or (addresses.clamp != 0 and clamp[at + i] != 0):
+                    delta[to + i] = 0
+                else:
+                    delta[to + i] = d_drive[at + i]
+        for first in range(rows[0], rows[1], WIDTH):
+            count = min(WIDTH, rows[1] - first)
+            for b in range(samples[0], samples[1]):
+                products(w, delta, fan_out, first, count, (b - samples[0]) * n, n)
+                dy, to = load(fan_out, 0), b * n + first
+                if t < 0:
+                    store_first(d_hidden, to, dy, count)
+                    continue
+                at = t * batch * n + to
+                dy = add(dy, load_first(d_outputs, at, count))
+                if t == n_steps - 1:
+                    dy = add(dy, load_first(d_last_hidden, to, count))
+                y = load_first(outputs, at, count)
+                store_first(d_drive, at, mul(dy, sub(splat(1.0), mul(y, y))), count)
+                if addresses.clamp:
+                    store(fan_out, 0, dy)
+                    for i in range(count):
+                        if clamp[at + i]:
+                            d_drive[at + i] = fan_out[i]
+    restore_denormals(before)
