@@ -35,8 +35,8 @@ class PlasticLinear(Core):
         bound_eta: keep eta in (0, 1) through a sigmoid. Default False.
         activation: f, ``"softmax"`` (default), ``"tanh"``, ``"identity"``, or a function of a
             tensor ``(B, out_features)``.
-        init_scale: w starts as ``init_scale * N(0, 1)``, alpha as ``init_scale * U(0, 1)``.
-            Default 0.01, as in the paper.
+        init_scale: w starts as ``init_scale * N(0, 1)``. Default 0.01, as in the paper.
+        alpha_scale: alpha starts as ``alpha_scale * U(0, 1)``. Default: ``init_scale``.
 
     Raises:
         ValueError: an argument outside what is named above.
@@ -53,6 +53,7 @@ class PlasticLinear(Core):
         bound_eta: bool = False,
         activation: Activation = "softmax",
         init_scale: float = 0.01,
+        alpha_scale: float | None = None,
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
     ) -> None:
@@ -63,6 +64,7 @@ class PlasticLinear(Core):
             raise ValueError(f"activation must be a function or one of {', '.join(map(repr, _ACTIVATIONS))}")
         self.activation = _ACTIVATIONS[activation] if isinstance(activation, str) else activation
         self.init_scale = init_scale
+        self.alpha_scale = init_scale if alpha_scale is None else alpha_scale
         self.weight = nn.Parameter(torch.empty((out_features, in_features), device=device, dtype=dtype))
         self.plasticity = Plasticity(
             out_features,
@@ -79,7 +81,7 @@ class PlasticLinear(Core):
     def reset_parameters(self) -> None:
         """Draw all parameters anew, as the class describes."""
         draw_(self.weight, "normal", self.init_scale)
-        self.plasticity.reset_parameters("uniform", self.init_scale)
+        self.plasticity.reset_parameters("uniform", self.alpha_scale)
 
     def initial_state(self, batch_size: int) -> TraceState:
         """A trace of zeros, ``(B, out, in)``, or ``(B, 0, 0)`` where alpha is "none"."""

@@ -13,7 +13,6 @@ from plasticrl.ops.simd import (
     flags,
     floats,
     kernel,
-    load,
     load_first,
     mul,
     splat,
@@ -50,21 +49,22 @@ def plain_backward(
     n_steps, batch, n = shape
     before = flush_denormals()
     delta = np.empty((samples[1] - samples[0]) * n, np.float32)  # of tanh's argument, one step later
-    fan_out = np.empty(WIDTH, np.float32)
+    total = np.empty(WIDTH, np.float32)
     for t in range(steps[0], steps[1] - 1, -1):
         for b in range(samples[0], samples[1]):
             at, to = ((t + 1) * batch + b) * n, (b - samples[0]) * n
             cut = t + 1 == n_steps or (addresses.reset != 0 and reset[(t + 1) * batch + b] != 0)
-            for i in range(n):
-                if cut or (addresses.clamp != 0 and clamp[at + i] != 0):
-                    delta[to + i] = 0
-                else:
-                    delta[to + i] = d_drive[at + i]
+            for i in range(0, n, WIDTH):
+                count = min(WIDTH, n - i)
+                store_first(delta, to + i, splat(0.0) if cut else load_first(d_drive, at + i, count), count)
+            if addresses.clamp and not cut:
+                for i in range(n):
+                    if clamp[at + i]:
+                        delta[to + i] = 0
         for first in range(rows[0], rows[1], WIDTH):
             count = min(WIDTH, rows[1] - first)
             for b in range(samples[0], samples[1]):
-                products(w, delta, fan_out, first, count, (b - samples[0]) * n, n)
-                dy, to = load(fan_out, 0), b * n + first
+                dy, to = products(w, delta, first, count, (b - samples[0]) * n, n), b * n + first
                 if t < 0:
                     store_first(d_hidden, to, dy, count)
                     continue
@@ -75,8 +75,8 @@ def plain_backward(
                 y = load_first(outputs, at, count)
                 store_first(d_drive, at, mul(dy, sub(splat(1.0), mul(y, y))), count)
                 if addresses.clamp:
-                    store(fan_out, 0, dy)
+                    store(total, 0, dy)
                     for i in range(count):
                         if clamp[at + i]:
-                            d_drive[at + i] = fan_out[i]
+                            d_drive[at + i] = total[i]
     restore_denormals(before)

@@ -5,7 +5,7 @@ import numpy as np
 from plasticrl.ops.denormals import flush_denormals, restore_denormals
 from plasticrl.ops.forward_kernel import Addresses
 from plasticrl.ops.plain_products import products
-from plasticrl.ops.simd import WIDTH, Range, add, flags, floats, kernel, load, load_first, store_first
+from plasticrl.ops.simd import WIDTH, Range, add, flags, floats, kernel, load_first, splat, store_first
 from plasticrl.ops.tanh import tanh
 
 
@@ -26,24 +26,24 @@ def plain_forward(
     _, batch, n = shape
     before = flush_denormals()
     x = np.empty((samples[1] - samples[0]) * n, np.float32)
-    fan_in = np.empty(WIDTH, np.float32)
     for t in range(steps[0], steps[1]):
         for b in range(samples[0], samples[1]):
             at, to = (t * batch + b) * n, (b - samples[0]) * n
             fresh = addresses.reset != 0 and reset[t * batch + b] != 0
-            for i in range(n):
-                if fresh:
-                    x[to + i] = 0
-                elif t == 0:
-                    x[to + i] = hidden[b * n + i]
-                else:
-                    x[to + i] = outputs[at - batch * n + i]
+            for i in range(0, n, WIDTH):
+                count, pre = min(WIDTH, n - i), splat(0.0)
+                if not fresh:
+                    if t == 0:
+                        pre = load_first(hidden, b * n + i, count)
+                    else:
+                        pre = load_first(outputs, at - batch * n + i, count)
+                store_first(x, to + i, pre, count)
         for first in range(rows[0], rows[1], WIDTH):
             count = min(WIDTH, rows[1] - first)
             for b in range(samples[0], samples[1]):
-                products(w, x, fan_in, first, count, (b - samples[0]) * n, n)
+                fan_in = products(w, x, first, count, (b - samples[0]) * n, n)
                 at = (t * batch + b) * n + first
-                store_first(outputs, at, tanh(add(load(fan_in, 0), load_first(drive, at, count))), count)
+                store_first(outputs, at, tanh(add(fan_in, load_first(drive, at, count))), count)
                 if addresses.clamp:
                     for i in range(at, at + count):
                         if clamp[i]:

@@ -1,11 +1,11 @@
 """Rows of a matrix times a vector: what is left of a step where there is no trace."""
 
-from plasticrl.ops.simd import WIDTH, Pointer, fma, kernel, load, load_first, splat, total
+from plasticrl.ops.simd import WIDTH, Pointer, Vector, fma, kernel, load, load_first, splat, totals
 
 
 @kernel
-def products(w: Pointer, x: Pointer, out: Pointer, first: int, count: int, at: int, n: int) -> None:
-    """Write rows ``first .. first + count`` of w, at most eight, times ``x[at : at + n]`` to ``out[:8]``.
+def products(w: Pointer, x: Pointer, first: int, count: int, at: int, n: int) -> Vector:
+    """Rows ``first .. first + count`` of w, at most eight, times ``x[at : at + n]``.
 
     Eight sums in flight share the loads of x and hide their latency; past the last row it is taken again.
     """
@@ -33,5 +33,4 @@ def products(w: Pointer, x: Pointer, out: Pointer, first: int, count: int, at: i
         s2, s3 = fma(load_first(w, r2 + p, m), v, s2), fma(load_first(w, r3 + p, m), v, s3)
         s4, s5 = fma(load_first(w, r4 + p, m), v, s4), fma(load_first(w, r5 + p, m), v, s5)
         s6, s7 = fma(load_first(w, r6 + p, m), v, s6), fma(load_first(w, r7 + p, m), v, s7)
-    out[0], out[1], out[2], out[3] = total(s0), total(s1), total(s2), total(s3)
-    out[4], out[5], out[6], out[7] = total(s4), total(s5), total(s6), total(s7)
+    return totals(s0, s1, s2, s3, s4, s5, s6, s7)

@@ -244,3 +244,22 @@ def total(typing: Any, a: Any) -> Any:
         return builder.call(fn, [ir.Constant(ir.FloatType(), -0.0), args[0]], fastmath=("reassoc",))
 
     return types.float32(vector), generate
+
+
+@operation
+def totals(typing: Any, a: Any, b: Any, c: Any, d: Any, e: Any, f: Any, g: Any, h: Any) -> Any:
+    """The sums of the lanes of eight vectors, as one."""
+
+    def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        def folded(a: Any, b: Any, even: list[int]) -> Any:
+            """Sum of the lanes ``even`` of a and b, and of their neighbours ``step`` further."""
+            step = 4 if even[1] == 1 else 1
+            masks = (ir.Constant(_INTS, even), ir.Constant(_INTS, [lane + step for lane in even]))
+            return builder.fadd(*(builder.shuffle_vector(a, b, mask) for mask in masks))
+
+        within_halves, of_halves = [0, 2, 8, 10, 4, 6, 12, 14], [0, 1, 2, 3, 8, 9, 10, 11]
+        pairs = [folded(args[k], args[k + 1], within_halves) for k in (0, 2, 4, 6)]
+        fours = [folded(pairs[k], pairs[k + 1], within_halves) for k in (0, 2)]
+        return folded(fours[0], fours[1], of_halves)
+
+    return vector(*(vector,) * 8), generate
