@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from plasticrl.envs.maze_config import MazeConfig, MazeOptions
 from plasticrl.envs.maze_dynamics import MazeDynamics, MazeState, summary
+from plasticrl.envs.maze_saved_state import maze_state_dict, restored_mazes
 from plasticrl.envs.maze_view import FPS, TRAIL, MazeView, check_render_mode
 
 if TYPE_CHECKING:
@@ -101,6 +102,24 @@ class PlasticMazeEnv(gym.Env[NDArray[np.float32], np.int64]):
         over = bool(ended[0])
         info = {name: value[0].item() for name, value in summary(self._state).items()} if over else {}
         return observation[0], float(reward[0]), over, False, info
+
+    def state_dict(self) -> dict[str, Any]:
+        """All that is needed to go on from here, as plain values and arrays.
+
+        Raises:
+            gymnasium.error.ResetNeeded: before the first ``reset``.
+        """
+        return maze_state_dict(self.config, self.state, [self.np_random])
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from where :meth:`state_dict` was asked; no ``reset`` is needed.
+
+        Raises:
+            ValueError: it is not the state of a maze with these settings.
+        """
+        self._state, (self.np_random,) = restored_mazes(self.dynamics, state, 1, over=True)
+        self._history.clear()
+        self._shown()
 
     def render(self) -> Any:
         """The picture (render_size, render_size, 3) uint8, the text, or None with "human"."""

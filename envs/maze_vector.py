@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from plasticrl.envs.maze_config import MazeConfig, MazeOptions
 from plasticrl.envs.maze_dynamics import MazeDynamics, MazeState, summary
+from plasticrl.envs.maze_saved_state import maze_state_dict, restored_mazes
 from plasticrl.envs.maze_view import FPS, TRAIL, MazeView, check_render_mode
 
 if TYPE_CHECKING:
@@ -134,6 +135,24 @@ class PlasticMazeVectorEnv(VectorEnv[Observations, NDArray[Any], NDArray[Any]]):
         self._state = state
         self._shown()
         return observation, reward, ended, np.zeros(self.num_envs, dtype=np.bool_), infos
+
+    def state_dict(self) -> dict[str, Any]:
+        """All that is needed to go on from here, as plain values and arrays.
+
+        Raises:
+            gymnasium.error.ResetNeeded: before the first ``reset``.
+        """
+        return maze_state_dict(self.config, self.state, self._rngs)
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from where :meth:`state_dict` was asked; no ``reset`` is needed.
+
+        Raises:
+            ValueError: it is not the state of as many mazes with these settings.
+        """
+        self._state, self._rngs = restored_mazes(self.dynamics, state, self.num_envs, over=False)
+        self._history.clear()
+        self._shown()
 
     def upcoming(self, count: int) -> NDArray[np.float64]:
         """The next ``count`` random numbers of each maze, (num_envs, count); drawing goes on before them."""

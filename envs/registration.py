@@ -1,10 +1,17 @@
 """Registers the environments; importing this module needs Gymnasium only."""
 
+from typing import Any
+
 import gymnasium as gym
 
-_MAZES = {
+_MAZES: dict[str, dict[str, Any]] = {
     "PlasticMaze-v0": {},
     "PlasticMazeICLR-v0": {"size": 11, "episode_length": 200, "wall_penalty": 0.0},
+}
+_TASKS: dict[str, dict[str, Any]] = {
+    "PlasticPatterns-v0": {"task": "patterns"},
+    "PlasticImages-v0": {"task": "images"},
+    "PlasticOmniglot-v0": {"task": "omniglot"},
 }
 
 
@@ -12,14 +19,27 @@ def register_envs() -> None:
     """Register the package's environments with Gymnasium (done by ``import plasticrl``).
 
     ``PlasticMaze-v0`` is the maze of Miconi et al. (2018), ``PlasticMazeICLR-v0`` that of the follow-up of
-    2019: 11 x 11, 200 steps, no wall penalty. Registering twice does nothing. No time limit is set: the
-    maze itself ends its episodes with ``terminated``.
+    2019: 11 x 11, 200 steps, no wall penalty. ``PlasticPatterns-v0``, ``PlasticImages-v0`` and
+    ``PlasticOmniglot-v0`` are the paper's supervised tasks as ``plasticrl.envs.EpisodeEnv``; ``gym.make``
+    takes the options of ``plasticrl.envs.make_task``, such as ``n_bits``, ``n_way`` or ``data_dir``.
+
+    Registering twice does nothing. No time limit is set: the environments themselves end their episodes
+    with ``terminated``.
     """
+    maze, episode = "plasticrl.envs.maze", "plasticrl.envs.episode"
     for env_id, settings in _MAZES.items():
-        if env_id not in gym.registry:
-            gym.register(
-                env_id,
-                entry_point="plasticrl.envs.maze:PlasticMazeEnv",
-                vector_entry_point="plasticrl.envs.maze_vector:PlasticMazeVectorEnv",
-                kwargs=dict(settings),
-            )
+        _register(env_id, f"{maze}:PlasticMazeEnv", f"{maze}_vector:PlasticMazeVectorEnv", settings)
+    for env_id, settings in _TASKS.items():
+        _register(
+            env_id,
+            f"{episode}_env:make_episode_env",
+            f"{episode}_vector_env:make_episode_vector_env",
+            settings,
+        )
+
+
+def _register(env_id: str, entry_point: str, vector_entry_point: str, settings: dict[str, Any]) -> None:
+    if env_id not in gym.registry:
+        gym.register(
+            env_id, entry_point=entry_point, vector_entry_point=vector_entry_point, kwargs=dict(settings)
+        )

@@ -16,6 +16,8 @@ from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.vec_env import VecEnv
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvIndices, VecEnvObs, VecEnvStepReturn
 
+from plasticrl.envs.saved_state import array_of, entry
+
 
 def make_vec_env(id: str, n_envs: int = 1, seed: int | None = None, **env_kwargs: Any) -> VecEnv:
     """A registered environment as an SB3 ``VecEnv``, batched natively where it can be.
@@ -125,6 +127,37 @@ class VectorEnvAdapter(VecEnv):
         self._returns[row] = 0
         self._lengths[row] = 0
         return info
+
+    def state_dict(self) -> dict[str, Any]:
+        """All that is needed to go on from here: the batch's own ``state_dict()``, and what is counted.
+
+        Raises:
+            TypeError: the batch has no ``state_dict()``.
+            gymnasium.error.ResetNeeded: before the first ``reset``.
+        """
+        env: Any = self.env
+        if not hasattr(env, "state_dict"):
+            raise TypeError(f"{type(env).__name__} does not tell its state: it has no state_dict()")
+        counts = {"returns": self._returns.copy(), "lengths": self._lengths.copy()}
+        return {"env": env.state_dict(), **counts}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from where :meth:`state_dict` was asked; no ``reset`` is needed.
+
+        Raises:
+            TypeError: the batch has no ``load_state_dict()``.
+            ValueError: it is not the state of such a batch.
+        """
+        env: Any = self.env
+        if not hasattr(env, "load_state_dict"):
+            raise TypeError(f"{type(env).__name__} does not take a state: it has no load_state_dict()")
+        returns = array_of("returns", entry(state, "returns"), self._returns.shape, "f")
+        lengths = array_of("lengths", entry(state, "lengths"), self._lengths.shape, "iu")
+        env.load_state_dict(entry(state, "env"))
+        self._returns[:], self._lengths[:] = returns, lengths
+        self.reset_infos = [{} for _ in range(self.num_envs)]
+        self._reset_seeds()
+        self._reset_options()
 
     def close(self) -> None:
         """Close the batched environment."""

@@ -1,0 +1,135 @@
+"""Supervised episodes as transitions, for a batch of them: state in, state out, no hidden state."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import prod
+from typing import Any, NamedTuple
+
+import gymnasium as gym
+import numpy as np
+from numpy.typing import NDArray
+
+from plasticrl.envs.episode import EpisodeTask
+
+Verdict = dict[str, NDArray[Any]]
+
+
+class EpisodeState(NamedTuple):
+    """B episodes side by side, all at the same step."""
+
+    observations: NDArray[np.float32]  # (T + 1, B, W); zeros after the last step
+    target: NDArray[Any]  # (B, D) float32, or (B,) int64
+    target_mask: NDArray[np.bool_]  # (T, B)
+    hidden: NDArray[np.bool_] | None  # (B, D)
+    step: int  # actions taken
+    verdict: Verdict  # of the last judged step, each (B,); empty before it
+
+
+class EpisodeTransition(NamedTuple):
+    """What one step of B episodes gives; ``observation`` is (B, W) float32, ``reward`` (B,) float64."""
+
+    state: EpisodeState
+    observation: NDArray[np.float32]
+    reward: NDArray[np.float64]
+    ended: bool
+
+
+class EpisodeDynamics:
+    """The rules of a task as an environment, as pure functions of a batch of states.
+
+    Args:
+        task: what draws the episodes.
+
+    Raises:
+        TypeError: ``task`` is not an ``EpisodeTask``.
+    """
+
+    def __init__(self, task: EpisodeTask) -> None:
+        if not isinstance(task, EpisodeTask):
+            raise TypeError(f"task must be an EpisodeTask, such as PatternsTask(), got {task!r}")
+        self.task = task
+        self.input_size = prod(task.input_shape)
+        bound, n_classes = np.float32(task.input_bound), task.n_classes
+        high = np.full(self.input_size + (n_classes or 0), bound, dtype=np.float32)
+        low = -high
+        low[self.input_size :], high[self.input_size :] = 0, 1  # the label
+        self.observation_space = gym.spaces.Box(low, high, dtype=np.float32)
+        self.action_space: gym.spaces.Discrete | gym.spaces.Box
+        if n_classes is None:
+            self.action_space = gym.spaces.Box(-1.0, 1.0, (self.input_size,), dtype=np.float32)
+        else:
+            self.action_space = gym.spaces.Discrete(n_classes)
+
+    def start(self, rngs: Sequence[np.random.Generator]) -> tuple[EpisodeState, NDArray[np.float32]]:
+        """New episodes, one drawn from each generator, and their first observations (B, W)."""
+        episodes = [self.task.sample(1, rng) for rng in rngs]
+        width, n_classes = self.observation_space.shape[0], self.task.n_classes
+        observations = np.zeros((self.task.steps + 1, len(rngs), width), dtype=np.float32)
+        for row, episode in enumerate(episodes):
+            observations[:-1, row, : self.input_size] = episode.inputs.reshape(self.task.steps, -1)
+            if n_classes is not None:
+                observations[:-1, row, self.input_size :] = episode.labels == np.arange(n_classes)
+        hidden = [episode.hidden for episode in episodes if episode.hidden is not None]
+        state = EpisodeState(
+            observations,
+            np.concatenate([episode.target for episode in episodes]),
+            np.concatenate([episode.target_mask for episode in episodes], axis=1),
+            np.concatenate(hidden) if hidden else None,
+            0,
+            {},
+        )
+        return state, observations[0].copy()
+
+    def step(self, state: EpisodeState, actions: NDArray[Any]) -> EpisodeTransition:
+        """One step of every episode: the action answers the observation that was returned last.
+
+        Args:
+            state: B episodes that are not over; not changed.
+            actions: (B, D) numbers in [-1, 1], or (B,) integers below ``n_classes``.
+
+        Raises:
+            ValueError: an action is not allowed.
+        """
+        actions = self._checked(actions, len(state.target))
+        judged, verdict = state.target_mask[state.step], state.verdict
+        reward = np.zeros(len(judged))
+        if judged.any():
+            score, latest = self._judge(state, actions)
+            reward[judged] = score[judged]
+            verdict = {name: np.where(judged, new, verdict.get(name, new)) for name, new in latest.items()}
+        after = state._replace(step=state.step + 1, verdict=verdict)
+        observation = state.observations[after.step].copy()
+        return EpisodeTransition(after, observation, reward, after.step >= self.task.steps)
+
+    def _judge(self, state: EpisodeState, actions: NDArray[Any]) -> tuple[NDArray[np.float64], Verdict]:
+        """Scores (B,), and what ``info`` tells of them."""
+        if self.task.n_classes is not None:
+            correct = actions == state.target
+            return correct.astype(np.float64), {"correct": correct}
+        squared = np.square(actions.astype(np.float64) - state.target)
+        verdict = {"error": squared.mean(axis=1)}
+        if state.hidden is not None:
+            verdict["hidden_error"] = squared.mean(axis=1, where=state.hidden)
+        verdict["wrong_signs"] = ((actions > 0) != (state.target > 0)).mean(axis=1)
+        return -verdict["error"], verdict
+
+    def _checked(self, actions: NDArray[Any], batch: int) -> NDArray[Any]:
+        actions = np.asarray(actions)
+        shape = (batch, *(self.action_space.shape or ()))
+        n_classes = self.task.n_classes
+        kinds, words = ("fiu", "numbers") if n_classes is None else ("iu", "integers")
+        if actions.shape != shape or actions.dtype.kind not in kinds:
+            got = f"{actions.dtype} of shape {actions.shape}"
+            raise ValueError(
+                f"actions must be {words} of shape {shape}, episodes x one prediction, got {got}"
+            )
+        lowest, highest = actions.min(), actions.max()
+        if n_classes is None:
+            if not (lowest >= -1 and highest <= 1):  # not so for NaN either
+                raise ValueError(f"predictions must be in [-1, 1], got {lowest} to {highest}")
+        elif lowest < 0 or highest >= n_classes:
+            raise ValueError(
+                f"an action must be a class 0 .. {n_classes - 1}, got {np.unique(actions).tolist()}"
+            )
+        return actions

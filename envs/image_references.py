@@ -1,0 +1,83 @@
+"""What an image completion is to be compared with: predictions that no network had a part in.
+
+All of them keep the pixels that the query shows, and so differ at the hidden ones alone.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from plasticrl.envs.episode import Episode
+
+
+def zero_reference(episode: Episode) -> NDArray[np.float32]:
+    """Zero at every hidden pixel, which is each image's own mean.
+
+    Args:
+        episode: B episodes of image completion.
+
+    Returns:
+        (B, D)
+
+    Raises:
+        ValueError: the episode hides no pixels.
+    """
+    return _fill(episode, np.zeros(episode.target.shape, dtype=np.float32))
+
+
+def mean_image_reference(episode: Episode, images: NDArray[np.float32]) -> NDArray[np.float32]:
+    """The mean of other images at every hidden pixel.
+
+    Args:
+        episode: B episodes of image completion.
+        images: (M, D), which should be the training images.
+
+    Returns:
+        (B, D)
+
+    Raises:
+        ValueError: the episode hides no pixels.
+    """
+    mean = images.mean(axis=0, dtype=np.float64).astype(np.float32)
+    return _fill(episode, np.broadcast_to(mean, episode.target.shape))
+
+
+def nearest_shown_reference(episode: Episode) -> NDArray[np.float32]:
+    """The image shown in the episode that is nearest to the query in its visible pixels.
+
+    It is an upper bracket: it keeps whole images, so it is without error wherever no other shown image has
+    the same visible pixels.
+
+    Args:
+        episode: B episodes of image completion.
+
+    Returns:
+        (B, D)
+
+    Raises:
+        ValueError: the episode hides no pixels.
+    """
+    hidden, query = _hidden(episode), episode.inputs[-1]
+    best = np.full(len(query), np.inf)
+    nearest = query.copy()
+    for step in episode.inputs:
+        distance = np.square(step - query).sum(axis=1, where=~hidden, dtype=np.float64)
+        # Neither pauses nor the query: they show nothing where it is hidden.
+        nearer = (distance < best) & ((step != 0) & hidden).any(axis=1)
+        best[nearer] = distance[nearer]
+        nearest[nearer] = step[nearer]
+    return _fill(episode, nearest)
+
+
+def _fill(episode: Episode, guess: NDArray[np.float32]) -> NDArray[np.float32]:
+    filled: NDArray[np.float32] = np.where(_hidden(episode), guess, episode.inputs[-1])
+    return filled
+
+
+def _hidden(episode: Episode) -> NDArray[np.bool_]:
+    if episode.hidden is None:
+        raise ValueError(
+            "the references are for image completion: this episode hides no pixels (hidden is None)"
+        )
+    return episode.hidden

@@ -1,0 +1,73 @@
+"""Which pixels of an image a query hides."""
+
+from __future__ import annotations
+
+import math
+from typing import Literal, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+OcclusionKind = Literal["half", "quarter", "pixels", "square"]
+
+
+class Occlusion:
+    """Draws masks of hidden pixels for square images.
+
+    Args:
+        kind: "half", the top or the bottom half; "quarter", one of the four quadrants; "pixels", single
+            pixels anywhere; "square", a square anywhere inside the image.
+        side: height and width of the images in pixels; even, at least 2.
+        share: share of the pixels that "pixels" and "square" hide, 0.5 by default: rounded to a number of
+            pixels, or to a side of the square, that hides something and leaves something. The other two
+            kinds take none.
+
+    Attributes:
+        n_hidden: number of pixels that every mask hides.
+
+    Raises:
+        ValueError: an argument is not allowed; the text names it.
+    """
+
+    def __init__(self, kind: OcclusionKind, side: int, share: float | None = None) -> None:
+        if kind not in get_args(OcclusionKind):
+            raise ValueError(f"occlusion must be one of {', '.join(get_args(OcclusionKind))}, got {kind!r}")
+        if side < 2 or side % 2:
+            raise ValueError(f"the images' side must be even, at least 2 pixels, got {side}")
+        if share is not None and kind not in ("pixels", "square"):
+            raise ValueError(f"share is for the occlusions pixels and square, got {share!r} with {kind!r}")
+        share = 0.5 if share is None else share
+        if not 0 < share < 1:
+            raise ValueError(f"share must be between 0 and 1, both excluded, got {share!r}")
+        self.kind = kind
+        self.side = side
+        pixels = side * side
+        self._edge = min(max(round(math.sqrt(share * pixels)), 1), side - 1)
+        self.n_hidden = {
+            "half": pixels // 2,
+            "quarter": pixels // 4,
+            "pixels": min(max(round(share * pixels), 1), pixels - 1),
+            "square": self._edge**2,
+        }[kind]
+
+    def draw(self, batch_size: int, rng: np.random.Generator) -> NDArray[np.bool_]:
+        """Masks (batch_size, side * side), rows of pixels one after another, true where hidden."""
+        if self.kind == "pixels":
+            first = np.arange(self.side**2) < self.n_hidden
+            return rng.permuted(np.tile(first, (batch_size, 1)), axis=1)
+        half = self.side // 2
+        height, width = {
+            "half": (half, self.side),
+            "quarter": (half, half),
+            "square": (self._edge, self._edge),
+        }[self.kind]
+        # A half or a quadrant lies at a multiple of its size, a square anywhere.
+        if self.kind == "square":
+            corner = rng.integers(0, self.side - self._edge + 1, (2, batch_size, 1))
+        else:
+            corner = half * rng.integers(0, (2, self.side // width), (batch_size, 2)).T[:, :, None]
+        place = np.arange(self.side)
+        rows = (place >= corner[0]) & (place < corner[0] + height)
+        columns = (place >= corner[1]) & (place < corner[1] + width)
+        masks: NDArray[np.bool_] = rows[:, :, None] & columns[:, None, :]
+        return masks.reshape(batch_size, -1)

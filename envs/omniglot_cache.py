@@ -1,0 +1,102 @@
+"""The cached array of Omniglot drawings: which file it is, and whether it can be believed."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+import struct
+import zipfile
+import zlib
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from plasticrl.envs.data import cache_dir, write_atomically
+from plasticrl.envs.omniglot_layout import is_drawing
+
+# Part of every key: raise it when the same drawings would give other arrays.
+_VERSION = 1
+
+# What zipfile and numpy are known to raise on files that are missing, damaged or something else.
+_DAMAGE = (
+    zipfile.BadZipFile,
+    zlib.error,
+    struct.error,
+    EOFError,
+    KeyError,
+    OSError,
+    RuntimeError,
+    ValueError,
+)
+
+
+def source_key(sources: Iterable[Path], settings: str) -> str:
+    """Hex digest that changes when the source files or the settings do.
+
+    Of an archive its bytes count; of a folder the drawings' names, sizes and times of change, since reading
+    every file would take as long as the cache saves.
+    """
+    digest = hashlib.sha256(f"{_VERSION} {settings}".encode())
+    for source in sources:
+        digest.update(_tree_digest(source) if source.is_dir() else _file_digest(source))
+    return digest.hexdigest()
+
+
+def cache_file(key: str, size: int) -> Path:
+    """Where the array of this key is kept."""
+    return cache_dir() / f"omniglot-{size}-{key[:16]}.npz"
+
+
+def read_cache(
+    file: Path, key: str, shape: tuple[int, ...]
+) -> tuple[NDArray[np.uint8], NDArray[np.str_]] | None:
+    """Images and alphabets out of a cached file; None where it is missing, damaged or another's."""
+    try:
+        with file.open("rb") as stream:
+            # Checksums first: numpy would believe the shape in a damaged header.
+            with zipfile.ZipFile(stream) as archive:
+                if archive.testzip() is not None:
+                    return None
+            stream.seek(0)
+            with np.load(stream, allow_pickle=False) as stored:
+                images, alphabets, its_key = stored["images"], stored["alphabets"], stored["key"]
+    except _DAMAGE:
+        return None
+    if str(its_key) != key or images.dtype != np.uint8 or images.shape != shape:
+        return None
+    if alphabets.dtype.kind != "U" or alphabets.shape != shape[:1]:
+        return None
+    return images, alphabets
+
+
+def write_cache(file: Path, key: str, images: NDArray[np.uint8], alphabets: NDArray[np.str_]) -> None:
+    """Keep the arrays, packed (8 MB at size 31); the file is there whole or not at all.
+
+    Raises:
+        OSError: the folder cannot be written to.
+    """
+    packed = io.BytesIO()
+    np.savez_compressed(packed, images=images, alphabets=alphabets, key=np.array(key))
+    write_atomically(file, packed.getvalue())
+
+
+def _file_digest(file: Path) -> bytes:
+    with file.open("rb") as stream:
+        digest = hashlib.sha256()
+        while block := stream.read(2**20):
+            digest.update(block)
+    return digest.digest()
+
+
+def _tree_digest(folder: Path) -> bytes:
+    entries = []
+    for below, _, names in os.walk(folder):
+        for name in names:
+            path = Path(below, name).relative_to(folder).as_posix()
+            if is_drawing(path):
+                status = os.stat(os.path.join(below, name))
+                entries.append(f"{path} {status.st_size} {status.st_mtime_ns}")
+    return hashlib.sha256("\n".join(sorted(entries)).encode()).digest()

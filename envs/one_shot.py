@@ -1,0 +1,122 @@
+"""One-shot classification on any set of pictures in classes: the protocol of experiment 3."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from plasticrl.envs.argument_checks import check_count
+from plasticrl.envs.distinct_draws import distinct_draws
+from plasticrl.envs.episode import Episode, EpisodeTask
+
+
+class OneShotTask(EpisodeTask):
+    """N classes x K pictures with their labels, then one unlabelled picture of one of the classes.
+
+    Miconi et al. (2018), section 4.3. In every episode the classes are drawn without replacement, the
+    labels 0 to N - 1 are given to them at random, and their N K pictures are shown in random order. The last
+    picture is one that was not shown, of a class drawn evenly; its label is asked. Each class is turned by a
+    random multiple of 90 degrees, its shown and its asked picture alike.
+
+    Args:
+        images: (classes, pictures per class, size, size) uint8; 0 becomes the input 0.0 and 255 becomes 1.0.
+            Kept, not copied.
+        n_way: N, classes of an episode: 2 up to all there are.
+        k_shot: K, labelled pictures of each class: 1 up to the pictures per class less one.
+        rotations: whether to turn the classes.
+        pool: None (default): every episode draws from all classes. P: the episodes of a batch draw from P
+            classes, K + 1 pictures and one rotation of each, chosen anew for every batch. That is for
+            training: a network that looks at each picture once gets many episodes out of few pictures.
+
+    Attributes:
+        steps: N K + 1.
+        n_classes: N.
+        input_shape: (size, size).
+
+    Raises:
+        ValueError: an argument is not what is said here; the text names it.
+    """
+
+    def __init__(
+        self,
+        images: NDArray[np.uint8],
+        n_way: int = 5,
+        k_shot: int = 1,
+        rotations: bool = True,
+        pool: int | None = None,
+    ) -> None:
+        if images.ndim != 4 or images.dtype != np.uint8 or images.shape[2] != images.shape[3]:
+            raise ValueError(
+                "images must be uint8 of shape (classes, pictures per class, size, size), "
+                f"got {images.dtype} of shape {images.shape}"
+            )
+        classes, pictures, size, _ = images.shape
+        if check_count("n_way", n_way, least=2) > classes:
+            raise ValueError(f"n_way must be at most {classes}, the number of classes, got {n_way}")
+        if check_count("k_shot", k_shot) >= pictures:
+            raise ValueError(
+                f"k_shot must be at most {pictures - 1}, got {k_shot}: a class has {pictures} pictures, "
+                "and one that was not shown is needed for the question"
+            )
+        if not isinstance(rotations, bool):
+            raise ValueError(f"rotations must be True or False, got {rotations!r}")
+        if pool is not None and not n_way <= check_count("pool", pool) <= classes:
+            raise ValueError(f"pool must be from n_way ({n_way}) to {classes} classes, or None, got {pool}")
+        self.images = images
+        self.pool = pool
+        self.n_classes: int = int(n_way)
+        self.k_shot = int(k_shot)
+        self.rotations = rotations
+        self.steps = self.n_classes * self.k_shot + 1
+        self.input_shape = (size, size)
+
+    def sample(self, batch_size: int, rng: np.random.Generator) -> Episode:
+        """Draw ``batch_size`` episodes: ``inputs`` (T, B, size, size) in [0, 1], ``labels`` (T, B).
+
+        ``target`` (B,) is the label asked; ``labels`` is -1 and ``target_mask`` true at the last step only.
+
+        Raises:
+            ValueError: ``batch_size`` is below 1.
+        """
+        batch = check_count("batch_size", batch_size)
+        n_way, k_shot = self.n_classes, self.k_shot
+        classes, pictures = self.images.shape[:2] if self.pool is None else (self.pool, k_shot + 1)
+        # Labels are positions in a random order of the chosen classes, so they are random themselves.
+        chosen = distinct_draws(rng, batch, classes, n_way)
+        # The picture after the K that may be shown is the one that may be asked.
+        drawn = distinct_draws(rng, batch * n_way, pictures, k_shot + 1).reshape(batch, n_way, k_shot + 1)
+        slots = rng.permuted(np.tile(np.arange(n_way * k_shot), (batch, 1)), axis=1)
+        target = rng.integers(n_way, size=batch)
+        label = np.concatenate([slots.T // k_shot, target[None]])  # (T, B)
+        shot = np.concatenate([slots.T % k_shot, np.full((1, batch), k_shot)])
+        column = np.arange(batch)
+        which = chosen[column, label], drawn[column, label, shot]
+        if self.pool is None:
+            turns = rng.integers(4, size=(batch, n_way))[column, label] if self.rotations else None
+            inputs, picture = _seen(self.images[which], turns), None
+        else:
+            inputs, picture = self._draw_pool(rng)[which], which[0] * pictures + which[1]
+        labels = label.copy()
+        labels[-1] = -1
+        target_mask = np.zeros((self.steps, batch), dtype=bool)
+        target_mask[-1] = True
+        return Episode(inputs, None, labels, target, target_mask, None, picture)
+
+    def _draw_pool(self, rng: np.random.Generator) -> NDArray[np.float32]:
+        """The pictures of one batch: (pool, K + 1, size, size)."""
+        assert self.pool is not None
+        classes, pictures = self.images.shape[:2]
+        chosen = distinct_draws(rng, 1, classes, self.pool).T  # (pool, 1)
+        drawn = distinct_draws(rng, self.pool, pictures, self.k_shot + 1)
+        turns = np.broadcast_to(rng.integers(4, size=(self.pool, 1)), drawn.shape) if self.rotations else None
+        return _seen(self.images[chosen, drawn], turns)
+
+
+def _seen(images: NDArray[np.uint8], turns: NDArray[np.int64] | None) -> NDArray[np.float32]:
+    """Images (A, B, size, size), overwritten, by their number of quarter turns (A, B), in [0, 1]."""
+    if turns is not None:
+        for quarters in (1, 2, 3):
+            turned = turns == quarters
+            images[turned] = np.rot90(images[turned], quarters, axes=(1, 2))
+    seen: NDArray[np.float32] = np.divide(images, np.float32(255), dtype=np.float32)
+    return seen

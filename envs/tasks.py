@@ -1,0 +1,49 @@
+"""The supervised tasks by name; each is imported, and its data read, when it is asked for."""
+
+from __future__ import annotations
+
+import os
+from typing import Any, Literal, TypeAlias, get_args
+
+from plasticrl.envs.episode import EpisodeTask
+
+TaskName: TypeAlias = Literal["patterns", "images", "omniglot"]
+TASK_NAMES: tuple[TaskName, ...] = get_args(TaskName)
+
+
+def make_task(name: TaskName, **options: Any) -> EpisodeTask:
+    """Build a task.
+
+    Args:
+        name: "patterns", "images" or "omniglot".
+        **options: the arguments of ``PatternsTask`` or ``OmniglotTask``; for "images" those of
+            ``ImagesTask`` but ``images``, and what says which these are: ``dataset`` (default
+            "cifar-10"), ``split`` (default "train") and ``data_dir``, as for ``load_cifar``.
+
+    Raises:
+        ValueError: the name or an option is not allowed, or the data is not what it should be.
+        TypeError: an option that the task does not have.
+    """
+    if name == "patterns":
+        from plasticrl.envs.patterns import PatternsTask
+
+        return PatternsTask(**options)
+    if name == "images":
+        return _images(**options)
+    if name == "omniglot":
+        from plasticrl.envs.omniglot import OmniglotTask
+
+        return OmniglotTask(**options)
+    raise ValueError(f"unknown task {name!r}: choose one of {', '.join(map(repr, TASK_NAMES))}")
+
+
+def _images(
+    dataset: Literal["cifar-10", "cifar-100"] = "cifar-10",
+    split: Literal["train", "test"] = "train",
+    data_dir: str | os.PathLike[str] | None = None,
+    **options: Any,
+) -> EpisodeTask:
+    from plasticrl.envs.cifar import load_cifar
+    from plasticrl.envs.images import ImagesTask
+
+    return ImagesTask(load_cifar(dataset, split=split, data_dir=data_dir), **options)

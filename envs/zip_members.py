@@ -1,0 +1,68 @@
+"""Wanted members of a zip file, read into memory."""
+
+from __future__ import annotations
+
+import stat
+import struct
+import zipfile
+import zlib
+from collections.abc import Callable
+from io import BytesIO
+from pathlib import Path
+
+from plasticrl.envs.archive_limits import ArchiveLimits
+
+_ENTRY = b"PK\x01\x02"  # begins every entry of the list of members
+# What zipfile is known to raise on damaged files, beside its own error.
+_DAMAGE = (
+    zipfile.BadZipFile,
+    zlib.error,
+    struct.error,
+    EOFError,
+    IndexError,
+    NotImplementedError,
+    OSError,
+    OverflowError,
+    RuntimeError,
+    UnicodeError,
+)
+
+
+def read_zip(path: Path, wanted: Callable[[str], bool], limits: ArchiveLimits) -> dict[str, bytes]:
+    """Read the wanted members of a zip; see ``read_archive``.
+
+    Raises:
+        DataError: a member is hostile or the file is damaged.
+    """
+    try:
+        content = path.read_bytes()
+        # Before zipfile makes an object of every entry, of which a small file can list millions.
+        limits.allow_members(content.count(_ENTRY))
+        with zipfile.ZipFile(BytesIO(content)) as archive:
+            return _read_members(archive, wanted, limits)
+    except _DAMAGE as problem:
+        raise limits.error(f"it is not an undamaged zip ({problem or type(problem).__name__})") from problem
+
+
+def _read_members(
+    archive: zipfile.ZipFile, wanted: Callable[[str], bool], limits: ArchiveLimits
+) -> dict[str, bytes]:
+    files = []
+    for info in archive.infolist():
+        # As it is in the file: `filename` is cut at a zero byte.
+        name = limits.admit(info.orig_filename)
+        kind = stat.S_IFMT(info.external_attr >> 16)  # 0 where the zip was not written on Unix
+        if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
+            raise limits.error(f"{name!r} is a link or a device, not a file")
+        if info.flag_bits & 0x1:
+            raise limits.error(f"{name!r} is encrypted")
+        # Other methods cannot be unpacked piece by piece, and no official file uses them.
+        if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+            raise limits.error(f"{name!r} is packed by a method that is neither stored nor deflated")
+        if not info.is_dir() and wanted(name):
+            files.append((name, info))
+    found = {}
+    for name, info in files:
+        with archive.open(info) as stream:
+            found[name] = limits.read(name, stream, info.file_size)
+    return found
