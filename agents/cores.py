@@ -7,12 +7,24 @@ from plasticrl.nn import GRU, LSTM, AlphaMode, Core, FeedForward, PlasticRNN
 CoreName: TypeAlias = Literal["plastic", "homogeneous", "rnn", "lstm", "gru", "feedforward"]
 CORE_NAMES: tuple[CoreName, ...] = get_args(CoreName)
 
+PlasticName: TypeAlias = Literal["plastic", "homogeneous", "rnn"]
 _ALPHA: dict[str, AlphaMode] = {"plastic": "full", "homogeneous": "shared", "rnn": "none"}
 _PLAIN: dict[str, type[LSTM] | type[GRU] | type[FeedForward]] = {
     "lstm": LSTM,
     "gru": GRU,
     "feedforward": FeedForward,
 }
+
+
+def alpha_mode(core: PlasticName) -> AlphaMode:
+    """What a plastic layer of that name learns of alpha.
+
+    Raises:
+        ValueError: the name is not one of a plastic layer, nor of the same layer without plasticity.
+    """
+    if core not in _ALPHA:
+        raise ValueError(f"core must be one of {', '.join(map(repr, _ALPHA))}, not {core!r}")
+    return _ALPHA[core]
 
 
 def make_core(name: CoreName, input_size: int, hidden_size: int, **options: Any) -> Core:

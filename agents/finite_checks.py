@@ -1,7 +1,12 @@
 """Stops a training whose numbers are no longer finite, before they reach the parameters."""
 
-from collections.abc import Mapping
+from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -16,3 +21,14 @@ def first_non_finite(tensors: Mapping[str, Tensor | None]) -> str | None:
         if tensor is not None and not torch.isfinite(tensor).all():
             return name
     return None
+
+
+def non_finite_place(arrays: npt.NDArray[Any] | dict[str, npt.NDArray[Any]]) -> tuple[int, int] | None:
+    """First step and environment at which an array ``(T, B, ...)`` is not finite; None where it is."""
+    places = []
+    for array in arrays.values() if isinstance(arrays, dict) else [arrays]:
+        finite = np.isfinite(array) if array.dtype.kind == "f" else np.True_
+        if not finite.all():
+            step, row = np.argwhere(~finite)[0][:2].tolist()
+            places.append((step, row))
+    return min(places, default=None)

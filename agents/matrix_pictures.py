@@ -1,6 +1,7 @@
-"""A callback that shows a plastic core's matrices in TensorBoard."""
+"""A plastic core's matrices as pictures, and a callback that shows them in TensorBoard."""
 
 from math import ceil
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -9,7 +10,7 @@ from stable_baselines3.common.logger import Logger, TensorBoardOutputFormat
 from torch import Tensor
 from torch.utils.tensorboard.writer import SummaryWriter
 
-from plasticrl.nn import PlasticRNN
+from plasticrl.nn import Core, PlasticLinear, PlasticRNN
 
 _SMALLEST_SIDE = 200  # pixels; smaller matrices are shown with larger squares
 _NEGATIVE, _ZERO, _POSITIVE = (33, 102, 172), (247, 247, 247), (178, 24, 43)
@@ -40,6 +41,28 @@ def matrix_picture(matrix: Tensor) -> npt.NDArray[np.uint8]:
     return colors.repeat(side, axis=0).repeat(side, axis=1)
 
 
+def log_matrices(writer: SummaryWriter, core: Core, state: Any, step: int) -> None:
+    """Show w, alpha and the first trace as ``plastic/w``, ``plastic/alpha`` and ``plastic/trace``.
+
+    A core without one of them is shown without it, one that is no plastic kind of core not at all.
+
+    Args:
+        writer: of TensorBoard.
+        core: whose.
+        state: its state, which holds the trace.
+        step: to show them at.
+    """
+    if not isinstance(core, (PlasticRNN, PlasticLinear)):
+        return
+    matrices: dict[str, Tensor] = {"w": core.weight_hh if isinstance(core, PlasticRNN) else core.weight}
+    alpha = core.plasticity.alpha
+    if alpha is not None:
+        matrices["alpha"] = alpha.reshape(-1, alpha.shape[-1]) if alpha.ndim else alpha.reshape(1, 1)
+        matrices["trace"] = state.trace[0]
+    for name, matrix in matrices.items():
+        writer.add_image(f"plastic/{name}", matrix_picture(matrix), step, dataformats="HWC")
+
+
 class MatrixPictures(BaseCallback):
     """Shows w, alpha and the trace of the first environment as pictures in TensorBoard.
 
@@ -62,13 +85,7 @@ class MatrixPictures(BaseCallback):
         if self.num_timesteps < self._next:
             return
         self._next = (self.num_timesteps // self.every + 1) * self.every
-        core, writer = self.model.policy.core, tensorboard_writer(self.logger)
-        if writer is None or not isinstance(core, PlasticRNN):
-            return
-        pictures: dict[str, Tensor] = {"w": core.weight_hh}
-        alpha = core.plasticity.alpha
-        if alpha is not None:
-            pictures["alpha"] = alpha.reshape(-1, alpha.shape[-1]) if alpha.ndim else alpha.reshape(1, 1)
-            pictures["trace"] = self.model.core_state.trace[0]  # type: ignore[attr-defined]
-        for name, matrix in pictures.items():
-            writer.add_image(f"plastic/{name}", matrix_picture(matrix), self.num_timesteps, dataformats="HWC")
+        agent: Any = self.model
+        writer = tensorboard_writer(self.logger)
+        if writer is not None:
+            log_matrices(writer, agent.policy.core, agent.core_state, self.num_timesteps)

@@ -13,6 +13,7 @@ from plasticrl.agents.policy import PlasticPolicy
 from plasticrl.envs.maze_vector import PlasticMazeVectorEnv
 from plasticrl.envs.sb3_vec_env import VectorEnvAdapter
 from plasticrl.nn.plastic_rnn import PlasticRNN
+from plasticrl.ops.pieces import split_batch
 from plasticrl.ops.problem import FUSED_RULES, Problem
 from plasticrl.state import PlasticState
 
@@ -104,7 +105,7 @@ def play_ahead(
             _noise(n_steps, batch, len(actor.action_bias)),
         )
         call = native.kernel_call(problem, state.trace, outputs)
-        samples = native.split_batch(n_steps, batch, n)
+        samples = split_batch(n_steps, batch, n)
         run_parallel(
             lambda k: play(*call.arguments, samples[k], actor, *world, record),
             len(samples),

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from plasticrl.nn import Core, PlasticRNN
+from plasticrl.nn import Core, PlasticLinear, PlasticRNN
 
 
 def plastic_metrics(core: Core, state: Any) -> dict[str, float]:
@@ -10,9 +10,9 @@ def plastic_metrics(core: Core, state: Any) -> dict[str, float]:
 
     Args:
         core: the agent's core.
-        state: its state at the end of the rollout.
+        state: its state at the end of the rollout or the episodes.
     """
-    if not isinstance(core, PlasticRNN) or core.plasticity.alpha is None:
+    if not isinstance(core, (PlasticRNN, PlasticLinear)) or core.plasticity.alpha is None:
         return {}
     return {
         "eta": core.plasticity.eta.item(),

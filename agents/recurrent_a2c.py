@@ -1,34 +1,29 @@
 """Advantage actor-critic on whole sequences, with a recurrent core."""
 
+from __future__ import annotations
+
 from math import isfinite
 from typing import Any, ClassVar
 
-import numpy as np
-import numpy.typing as npt
 import torch
 from gymnasium import spaces
-from stable_baselines3.common.callbacks import BaseCallback
-from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
 from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback, Schedule
-from stable_baselines3.common.utils import check_for_correct_spaces, explained_variance, obs_as_tensor
-from stable_baselines3.common.vec_env import VecEnv
-from torch import Tensor
+from stable_baselines3.common.utils import explained_variance
 from typing_extensions import Self
 
+from plasticrl.agents.a2c_loading import ACTION_SPACES
 from plasticrl.agents.a2c_loss import a2c_loss
 from plasticrl.agents.argument_checks import check_number
 from plasticrl.agents.episode_length import episode_length
-from plasticrl.agents.finite_checks import NonFiniteError, first_non_finite
-from plasticrl.agents.maze_rollout import can_play, play_ahead
 from plasticrl.agents.plastic_metrics import plastic_metrics
 from plasticrl.agents.policy import PlasticPolicy
-from plasticrl.agents.returns import returns_and_advantages
+from plasticrl.agents.resumable import ResumableAgent
 from plasticrl.agents.rollout import Rollout
 from plasticrl.nn.core import positive
 
 
-class RecurrentA2C(OnPolicyAlgorithm):
+class RecurrentA2C(ResumableAgent):
     """A2C whose core is unrolled through the whole rollout: no minibatches, no stored states.
 
     Follows SB3's ``A2C`` in names and behaviour and ``RecurrentPPO`` in :meth:`predict`. One update
@@ -65,8 +60,6 @@ class RecurrentA2C(OnPolicyAlgorithm):
         ValueError: an argument is out of its range; the text names it.
     """
 
-    policy: PlasticPolicy  # type: ignore[assignment]
-    rollout_buffer: Rollout  # type: ignore[assignment]
     policy_aliases: ClassVar[dict[str, type[BasePolicy]]] = {"PlasticPolicy": PlasticPolicy}
 
     def __init__(
@@ -122,11 +115,10 @@ class RecurrentA2C(OnPolicyAlgorithm):
             seed=seed,
             device=device,
             _init_setup_model=False,
-            supported_action_spaces=(spaces.Box, spaces.Discrete, spaces.MultiDiscrete, spaces.MultiBinary),
+            supported_action_spaces=ACTION_SPACES,
         )
         self.concentration_coef = concentration_coef
         self.normalize_advantage = normalize_advantage
-        self._state: Any = None  # the core's state; None until the first rollout
         if n_steps is None and self.env is not None:
             self.n_steps = episode_length(self.env)
         if _init_setup_model:
@@ -139,107 +131,6 @@ class RecurrentA2C(OnPolicyAlgorithm):
             self.observation_space, self.action_space, self.lr_schedule, **self.policy_kwargs
         )
         self.policy = self.policy.to(self.device)
-
-    @property
-    def core_state(self) -> Any:
-        """The core's state after the last step of the training envs, B rows; None before the first."""
-        return self._state
-
-    def set_env(self, env: GymEnv, force_reset: bool = True) -> None:
-        """Train on another env from now on; it may have another number of environments.
-
-        Args:
-            env: as in the constructor; its spaces must be the same.
-            force_reset: start new episodes at the next :meth:`learn`; always so where the number of
-                environments changes.
-
-        Raises:
-            ValueError: the spaces differ.
-        """
-        env = self._wrap_env(env, self.verbose)
-        check_for_correct_spaces(env, self.observation_space, self.action_space)
-        force_reset = force_reset or env.num_envs != self.n_envs
-        self.n_envs = env.num_envs  # SB3 would refuse another number: its buffer has a fixed size
-        super().set_env(env, force_reset)
-        if force_reset:
-            self._state = None
-
-    def collect_rollouts(  # type: ignore[override]
-        self, env: VecEnv, callback: BaseCallback, rollout_buffer: Rollout, n_rollout_steps: int
-    ) -> bool:
-        """Step the envs and fill ``rollout_buffer``; False where the callback stopped it."""
-        assert self._last_obs is not None
-        assert self._last_episode_starts is not None
-        self.policy.set_training_mode(False)
-        if self._state is None:
-            self._state = self.policy.initial_state(env.num_envs)
-        rollout_buffer.state = type(self._state)(*(s.clone() for s in self._state))
-        callback.on_rollout_start()
-        obs: Any = self._last_obs
-        starts = np.asarray(self._last_episode_starts, dtype=np.bool_)
-        played = None
-        if can_play(self.policy, env):
-            played = play_ahead(self.policy, env, self._state, obs, starts, n_rollout_steps)
-            rollout_buffer.outputs = played.outputs
-        else:
-            rollout_buffer.outputs = torch.empty(
-                n_rollout_steps, env.num_envs, self.policy.core.output_size, device=self.device
-            )
-        for t in range(n_rollout_steps):
-            if played is None:
-                outputs = self.policy.step_(
-                    obs_as_tensor(obs, self.device), self._state, torch.as_tensor(starts, device=self.device)
-                )
-                actions = self.policy.sample(outputs).cpu().numpy()
-                rollout_buffer.outputs[t] = outputs
-            else:
-                actions = played.actions[t]
-            rollout_buffer.put_observation(t, obs)
-            rollout_buffer.episode_starts[t] = starts
-            rollout_buffer.actions[t] = actions.reshape(env.num_envs, -1)
-
-            obs, rewards, dones, infos = env.step(self._allowed(actions))
-            # Before the callback, so that a run it stops goes on from where the envs are.
-            self._last_obs, self._last_episode_starts = obs, dones
-            starts = dones
-            self.num_timesteps += env.num_envs
-            callback.update_locals(locals())
-            if not callback.on_step():
-                if played is not None:
-                    self._state = self._state_after(t + 1)
-                return False
-            rollout_buffer.rewards[t] = rewards
-            if dones.any():
-                self._update_info_buffer(infos, dones)
-                rollout_buffer.rewards[t] += self.gamma * self._values_cut_off(dones, infos)
-
-        with torch.no_grad():
-            values = self.policy.values(rollout_buffer.outputs)
-        self._check_finite({"values": values})
-        rollout_buffer.values = values.cpu().numpy()
-        last_values = self.policy.predict_values(
-            obs_as_tensor(obs, self.device), self._state, torch.as_tensor(starts, device=self.device)
-        )
-        rollout_buffer.returns, rollout_buffer.advantages = returns_and_advantages(
-            rollout_buffer.rewards,
-            rollout_buffer.values,
-            rollout_buffer.episode_starts,
-            last_values.cpu().numpy(),
-            starts,
-            gamma=self.gamma,
-            gae_lambda=self.gae_lambda,
-        )
-        callback.update_locals(locals())
-        callback.on_rollout_end()
-        return True
-
-    def _state_after(self, steps: int) -> Any:
-        """The core's state where a rollout that was played to its end is broken off."""
-        rollout = self.rollout_buffer
-        seen: Any = rollout.flat_observations(self.device)
-        starts = torch.as_tensor(rollout.episode_starts[:steps], device=self.device)
-        with torch.no_grad():
-            return self.policy(seen[: starts.numel()], rollout.state, starts)[2]
 
     def train(self) -> None:
         """One gradient step over the whole rollout."""
@@ -307,45 +198,3 @@ class RecurrentA2C(OnPolicyAlgorithm):
         return super().learn(
             total_timesteps, callback, log_interval, tb_log_name, reset_num_timesteps, progress_bar
         )
-
-    def _check_finite(self, tensors: dict[str, Tensor]) -> None:
-        name = first_non_finite(tensors)
-        if name is not None:
-            raise NonFiniteError(
-                f"the training diverged: {name} not finite after {self.num_timesteps:,} steps and "
-                f"{self._n_updates} updates; "
-                "try a lower learning rate, eta or max_grad_norm, or bound_eta=True"
-            )
-
-    def _allowed(self, actions: npt.NDArray[Any]) -> npt.NDArray[Any]:
-        """Gaussian actions clipped to the space, as in SB3: the unclipped ones are what is learned from."""
-        if isinstance(self.action_space, spaces.Box):
-            shaped = actions.reshape(-1, *self.action_space.shape)
-            clipped: npt.NDArray[Any] = np.clip(shaped, self.action_space.low, self.action_space.high)
-            return clipped
-        return actions
-
-    def _values_cut_off(
-        self, dones: npt.NDArray[np.bool_], infos: list[dict[str, Any]]
-    ) -> npt.NDArray[np.float32]:
-        """Value of the last observation where a time limit cut an episode off, else 0: ``(B,)``.
-
-        The step that values it is not committed to the trace: the episode is over.
-        """
-        values = np.zeros(len(dones), dtype=np.float32)
-        rows = [i for i in np.flatnonzero(dones) if infos[i].get("TimeLimit.truncated", False)]
-        if rows:
-            observations = [infos[i]["terminal_observation"] for i in rows]
-            stacked = (
-                {key: np.stack([o[key] for o in observations]) for key in observations[0]}
-                if isinstance(observations[0], dict)
-                else np.stack(observations)
-            )
-            state = type(self._state)(*(s[rows] for s in self._state))
-            no_start = torch.zeros(len(rows), dtype=torch.bool, device=self.device)
-            obs: Any = obs_as_tensor(stacked, self.device)
-            values[rows] = self.policy.predict_values(obs, state, no_start).cpu().numpy()
-        return values
-
-    def _excluded_save_params(self) -> list[str]:
-        return [*super()._excluded_save_params(), "_state"]

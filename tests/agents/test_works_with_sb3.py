@@ -80,7 +80,7 @@ def test_evaluation_during_training_saves_the_best_and_stops_at_a_threshold(tmp_
     model = agent().learn(100_000, callback)
     assert model.num_timesteps < 20_000
     assert callback.best_mean_reward >= LENGTH - 0.5
-    best = RecurrentA2C.load(tmp_path / "best_model.zip", device="cpu")
+    best = RecurrentA2C.load(tmp_path / "best_model", device="cpu")
     assert evaluate_policy(best, envs(2), n_eval_episodes=10)[0] >= LENGTH - 0.5
     assert np.load(tmp_path / "evaluations.npz")["results"].shape[1] == 10
 

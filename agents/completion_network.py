@@ -1,0 +1,96 @@
+"""The plastic network that completes vectors: one neuron for each element, and a bias neuron."""
+
+import torch
+from torch import Tensor
+from torch.nn.functional import pad
+
+from plasticrl.agents.cores import PlasticName, alpha_mode
+from plasticrl.agents.episode_network import EpisodeNetwork
+from plasticrl.agents.episode_tensors import EpisodeTensors
+from plasticrl.envs.argument_checks import check_count
+from plasticrl.nn import Init, PlasticRNN
+from plasticrl.nn.core import check_shape, positive
+from plasticrl.ops.scan import Backend
+from plasticrl.rules import RuleLike
+from plasticrl.state import PlasticState
+
+
+class CompletionNetwork(EpisodeNetwork):
+    """Fully recurrent network of experiments 1 and 2 (Miconi, Clune & Stanley 2018).
+
+    Neurons: one for each of the D elements, one that is 1 at every step (the bias), and ``extra_neurons``
+    that see no input. Where the episode has a ``clamp``, a neuron is held at its input; otherwise the input
+    is added to what it receives. Full plasticity, 1,000 bits: 2 x 1,001² parameters, and eta.
+
+    Args:
+        n_bits: D, elements of the vectors to complete.
+        core: ``"plastic"`` (default; one alpha per connection), ``"homogeneous"`` (one for all) or
+            ``"rnn"`` (not plastic).
+        extra_neurons: default 0. The paper gives its non-plastic network 2,000.
+        rule, eta, bound_eta, init, init_scale, backend: as in :class:`plasticrl.PlasticRNN`; defaults as in
+            the paper's programs: Hebb, 0.01, free, and w and alpha start as 0.01 N(0, 1).
+
+    Raises:
+        ValueError: an argument outside what is named above.
+    """
+
+    core: PlasticRNN
+
+    def __init__(
+        self,
+        n_bits: int,
+        core: PlasticName = "plastic",
+        *,
+        extra_neurons: int = 0,
+        rule: RuleLike = "hebb",
+        eta: float = 0.01,
+        bound_eta: bool = False,
+        init: Init = "normal",
+        init_scale: float = 0.01,
+        backend: Backend = "auto",
+    ) -> None:
+        super().__init__()
+        self.n_bits = positive("n_bits", n_bits)
+        self.extra_neurons = check_count("extra_neurons", extra_neurons, least=0)
+        self.core = PlasticRNN(
+            None,
+            self.n_bits + 1 + self.extra_neurons,
+            alpha=alpha_mode(core),
+            rule=rule,
+            eta=eta,
+            bound_eta=bound_eta,
+            init=init,
+            init_scale=init_scale,
+            backend=backend,
+        )
+
+    def forward(self, episode: EpisodeTensors) -> tuple[Tensor, PlasticState]:
+        """See :class:`EpisodeNetwork`."""
+        check_completion(episode, self.n_bits)
+        drive, clamp = self._with_bias(episode)
+        outputs, state = self.core(drive, clamp=clamp)
+        return outputs[..., : self.n_bits], state
+
+    def _with_bias(self, episode: EpisodeTensors) -> tuple[Tensor, Tensor]:
+        """Drive and clamp of all neurons, ``(T, B, D + 1 + extra_neurons)``."""
+        bias = self.n_bits
+        others = (0, 1 + self.extra_neurons)
+        drive = pad(episode.inputs, others)
+        drive[..., bias] = 1
+        known = torch.zeros_like(episode.inputs, dtype=torch.bool) if episode.clamp is None else episode.clamp
+        clamp = pad(known, others)
+        clamp[..., bias] = True
+        return drive, clamp
+
+
+def check_completion(episode: EpisodeTensors, n_bits: int) -> None:
+    """Nothing, where the episode asks to complete vectors of that size.
+
+    Raises:
+        ValueError: it does not; the text says what it has.
+    """
+    inputs = episode.inputs
+    if inputs.ndim != 3 or inputs.shape[-1] != n_bits or len(inputs) < 1:
+        raise ValueError(f"inputs must be (T, B, {n_bits}) with T >= 1, not {tuple(inputs.shape)}")
+    if episode.clamp is not None:
+        check_shape("clamp", episode.clamp, tuple(inputs.shape))

@@ -1,0 +1,36 @@
+"""SB3's callbacks on a learner that counts episodes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from stable_baselines3.common.callbacks import (
+    BaseCallback,
+    CallbackList,
+    ConvertCallback,
+    ProgressBarCallback,
+)
+from stable_baselines3.common.type_aliases import MaybeCallback
+
+if TYPE_CHECKING:
+    from plasticrl.agents.episode_learner import EpisodeLearner
+
+
+class EpisodeProgressBar(ProgressBarCallback):
+    """SB3's, which counts by the number of environments."""
+
+    def _on_step(self) -> bool:
+        self.pbar.update(self.model.batch_size)  # type: ignore[attr-defined]
+        return True
+
+
+def ready_callback(callback: MaybeCallback, learner: EpisodeLearner, progress_bar: bool) -> BaseCallback:
+    """What was given to ``learn`` (none, one, several, a function) as one callback of the learner."""
+    if isinstance(callback, list):
+        callback = CallbackList(callback)
+    if not isinstance(callback, BaseCallback):
+        callback = ConvertCallback(callback)
+    if progress_bar:
+        callback = CallbackList([callback, EpisodeProgressBar()])
+    callback.init_callback(learner)  # type: ignore[arg-type]
+    return callback

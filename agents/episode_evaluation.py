@@ -1,0 +1,94 @@
+"""How good a learner, or any function that predicts, is on a task."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from plasticrl.agents.episode_metrics import (
+    Estimate,
+    episode_kind,
+    episode_metrics,
+    mean_interval,
+    share_interval,
+)
+from plasticrl.envs.episode import Episode, EpisodeTask
+from plasticrl.nn.core import positive
+
+Predictor = Callable[[Episode], NDArray[Any]]
+_STREAM = 0x65766C  # keeps evaluation's random numbers apart from those of a training with the same seed
+
+
+@dataclass(frozen=True)
+class EpisodeEvaluation:
+    """Means over episodes.
+
+    Attributes:
+        n_episodes: how many.
+        seed: what they were drawn with.
+        metrics: mean and 95 % interval of each metric; the names are those of
+            :func:`plasticrl.agents.episode_metrics.episode_metrics`.
+    """
+
+    n_episodes: int
+    seed: int
+    metrics: Mapping[str, Estimate]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values, for JSON."""
+        return {
+            "n_episodes": self.n_episodes,
+            "seed": self.seed,
+            **{name: estimate._asdict() for name, estimate in self.metrics.items()},
+        }
+
+
+def evaluate_predictor(
+    predict: Predictor, task: EpisodeTask, n_episodes: int = 1000, *, seed: int = 0, batch_size: int = 32
+) -> EpisodeEvaluation:
+    """Draw episodes, predict, and sum up; equal arguments mean equal episodes, whoever predicts.
+
+    Args:
+        predict: from an episode batch to ``(B, D)``, or to classes ``(B,)``.
+        task: gives the episodes.
+        n_episodes: how many. Default 1,000.
+        seed: of the episodes. They are others than those of a training with that seed.
+        batch_size: episodes side by side; it too decides which episodes are drawn. Default 32.
+
+    Raises:
+        ValueError: a number is not an integer above 0 (``seed``: at least 0).
+    """
+    positive("n_episodes", n_episodes)
+    positive("batch_size", batch_size)
+    if seed < 0:
+        raise ValueError(f"seed must be an integer of at least 0, not {seed!r}")
+    rng = np.random.default_rng([_STREAM, seed])
+    kind = None
+    found: dict[str, list[NDArray[np.float32]]] = {}
+    for start in range(0, n_episodes, batch_size):
+        episode = task.sample(min(batch_size, n_episodes - start), rng)
+        kind = kind or episode_kind(episode)
+        metrics = episode_metrics(
+            torch.as_tensor(predict(episode)).double(),
+            torch.as_tensor(episode.target),
+            None if episode.hidden is None else torch.as_tensor(episode.hidden),
+            kind,
+        )
+        for name, values in metrics.items():
+            found.setdefault(name, []).append(values.numpy())
+    whole = {name: np.concatenate(parts).astype(np.float64) for name, parts in found.items()}
+    return EpisodeEvaluation(
+        n_episodes,
+        seed,
+        {
+            name: share_interval(int(values.sum()), n_episodes)
+            if kind == "classes"
+            else mean_interval(values)
+            for name, values in whole.items()
+        },
+    )

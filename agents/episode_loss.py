@@ -1,0 +1,67 @@
+"""What an episode's outputs are judged by, as a number to descend."""
+
+from typing import Literal, TypeAlias, get_args
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from plasticrl.agents.episode_tensors import EpisodeTensors
+
+LossName: TypeAlias = Literal["squared_error", "cross_entropy", "binary_cross_entropy"]
+_CLASSIFYING: tuple[LossName, ...] = ("cross_entropy", "binary_cross_entropy")
+
+
+def loss_for(name: LossName | None, n_classes: int | None) -> LossName:
+    """The loss of that name, or the usual one, if it suits the task.
+
+    Args:
+        name: None for squared error where the task completes vectors, cross-entropy where it classifies.
+        n_classes: of the task; None where it completes.
+
+    Raises:
+        ValueError: the name is unknown, or is a loss of the other kind of task.
+    """
+    allowed: tuple[LossName, ...] = ("squared_error",) if n_classes is None else _CLASSIFYING
+    if name is None:
+        return allowed[0]
+    if name not in get_args(LossName) or name not in allowed:
+        raise ValueError(f"loss must be one of {', '.join(map(repr, allowed))} for this task, not {name!r}")
+    return name
+
+
+def episode_loss(outputs: Tensor, episode: EpisodeTensors, name: LossName) -> Tensor:
+    """Mean over the episodes, and within each over its judged steps.
+
+    - ``squared_error``: sum over the D elements, as in the paper's programs for patterns and images.
+    - ``cross_entropy``: minus the log-probability of the right class (the paper's text, experiment 3).
+    - ``binary_cross_entropy``: mean over the N softmax outputs, each as a guess of its own (its program).
+
+    Args:
+        outputs: ``(T, B, D)``, or log-probabilities ``(T, B, N)``.
+        episode: gives target and mask.
+        name: which.
+
+    Returns:
+        a scalar.
+    """
+    mask = episode.target_mask
+    weight = mask / mask.sum(0) / mask.shape[1]  # (T, B), sums to 1
+    if name == "squared_error":
+        errors = (outputs - episode.target).square().sum(-1)
+    elif name == "cross_entropy":
+        target = episode.target.expand(len(outputs), -1)
+        errors = -outputs.gather(-1, target[..., None]).squeeze(-1)
+    else:
+        right = F.one_hot(episode.target, outputs.shape[-1]).to(outputs.dtype)
+        errors = F.binary_cross_entropy(outputs.exp(), right.expand_as(outputs), reduction="none").mean(-1)
+    # Not weight * errors: at a step that is not judged, an error may be infinite and would make NaN.
+    return (weight * errors.masked_fill(~mask, 0)).sum()
+
+
+def judged_outputs(outputs: Tensor, episode: EpisodeTensors) -> Tensor:
+    """Each episode's output at its last judged step: ``(T, B, D)`` to ``(B, D)``."""
+    steps, batch = episode.target_mask.shape
+    numbers = torch.arange(1, steps + 1, device=outputs.device)[:, None]
+    last = (episode.target_mask * numbers).argmax(0)
+    return outputs[last, torch.arange(batch, device=outputs.device)]

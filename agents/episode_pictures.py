@@ -1,0 +1,99 @@
+"""A callback that shows episodes, and what the network keeps of them, in TensorBoard."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from stable_baselines3.common.callbacks import BaseCallback
+
+from plasticrl.agents.episode_drawings import RGB, one_shot_episodes, reconstructions
+from plasticrl.agents.episode_tensors import EpisodeTensors, to_tensors
+from plasticrl.agents.episode_update import predicted
+from plasticrl.agents.matrix_pictures import log_matrices, tensorboard_writer
+from plasticrl.envs.episode import Episode
+from plasticrl.nn.core import positive
+
+if TYPE_CHECKING:
+    from plasticrl.agents.episode_learner import EpisodeLearner
+
+
+class EpisodePictures(BaseCallback):
+    """Shows a few episodes, always the same ones, and the core's w, alpha and trace.
+
+    The tags are ``episodes/reconstructions`` (target, degraded query, output) or ``episodes/one_shot``
+    (every image with its label, and the answer), ``plastic/w``, ``plastic/alpha`` and ``plastic/trace``,
+    the first episode's trace before the step that is judged. Does nothing where the learner does not log
+    to TensorBoard.
+
+    Args:
+        every: training episodes between two pictures.
+        n_episodes: how many are shown. Default 4.
+        seed: of these episodes, which are drawn from the learner's ``eval_task``, or else its ``task``.
+    """
+
+    def __init__(self, every: int, n_episodes: int = 4, seed: int = 0) -> None:
+        super().__init__()
+        self.every = positive("every", every)
+        self.n_episodes = positive("n_episodes", n_episodes)
+        self.seed = seed
+        self._next = every
+
+    @property
+    def _learner(self) -> EpisodeLearner:
+        return self.model  # type: ignore[return-value]
+
+    def _on_training_start(self) -> None:
+        self._set_next()
+
+    def _on_step(self) -> bool:
+        if self.num_timesteps >= self._next:
+            self._set_next()
+            self.show()
+        return True
+
+    def _set_next(self) -> None:
+        self._next = (self.num_timesteps // self.every + 1) * self.every
+
+    def show(self) -> None:
+        """Show the pictures now."""
+        writer, learner = tensorboard_writer(self.logger), self._learner
+        if writer is None:
+            return
+        task = learner.eval_task or learner.task
+        episode = task.sample(self.n_episodes, np.random.default_rng(self.seed))
+        tensors = to_tensors(episode, learner.device)
+        learner.network.eval()
+        with torch.no_grad():
+            outputs, state = learner.network(tensors)
+            prediction = predicted(outputs, tensors, learner.task.n_classes)
+            judged = int(episode.target_mask.argmax(0)[0])  # the first episode's first judged step
+            if judged > 0:
+                _, state = learner.network(_until(tensors, judged))
+        name, picture = draw(episode, prediction.cpu().numpy())
+        writer.add_image(f"episodes/{name}", picture, self.num_timesteps, dataformats="HWC")
+        log_matrices(writer, learner.network.core, state, self.num_timesteps)
+
+
+def draw(episode: Episode, prediction: NDArray[Any]) -> tuple[str, RGB]:
+    """The picture of B episodes, and what kind it is: "reconstructions" or "one_shot".
+
+    Args:
+        episode: what was shown and asked.
+        prediction: ``(B, D)``, or classes ``(B,)``.
+    """
+    if episode.labels is not None:
+        return "one_shot", one_shot_episodes(episode, prediction)
+    return "reconstructions", reconstructions(episode.target, episode.inputs[-1], prediction)
+
+
+def _until(episode: EpisodeTensors, steps: int) -> EpisodeTensors:
+    """The first steps of an episode."""
+    return episode._replace(
+        inputs=episode.inputs[:steps],
+        clamp=None if episode.clamp is None else episode.clamp[:steps],
+        labels=None if episode.labels is None else episode.labels[:steps],
+        target_mask=episode.target_mask[:steps],
+    )

@@ -1,0 +1,46 @@
+"""Means over the last training episodes, kept on the device until someone asks."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+
+class EpisodeStatistics:
+    """A window of the last updates' values.
+
+    Args:
+        updates: how many updates it holds.
+    """
+
+    def __init__(self, updates: int) -> None:
+        self.names: tuple[str, ...] = ()
+        self._values: deque[Tensor] = deque(maxlen=updates)
+
+    def add(self, values: Mapping[str, Tensor]) -> None:
+        """Take in the scalars of one update; always the same names."""
+        self.names = tuple(values)
+        self._values.append(torch.stack([value.detach() for value in values.values()]))
+
+    def means(self) -> dict[str, float]:
+        """Over the window, by name; empty before the first update."""
+        means = self.values.mean(0).tolist() if self._values else []
+        return dict(zip(self.names, means, strict=True))
+
+    @property
+    def values(self) -> Tensor:
+        """The window, ``(updates so far, names)``."""
+        return torch.stack(tuple(self._values)) if self._values else torch.zeros(0, len(self.names))
+
+    def clear(self) -> None:
+        """Forget all."""
+        self._values.clear()
+
+    def restore(self, names: tuple[str, ...], values: Tensor) -> None:
+        """Take up ``names`` and ``values`` of another window of the same length."""
+        self.names = names
+        self.clear()
+        self._values.extend(values)

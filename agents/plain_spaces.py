@@ -1,0 +1,73 @@
+"""Gymnasium's spaces as plain values and arrays, and back."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from typing import Any
+
+import numpy as np
+from gymnasium import spaces
+
+
+def plain_space(space: spaces.Space[Any]) -> dict[str, Any]:
+    """Box, Discrete, MultiDiscrete, MultiBinary, or a Dict of them, by what makes it.
+
+    Raises:
+        TypeError: it is another space.
+    """
+    kind = type(space)
+    if isinstance(space, spaces.Box) and kind is spaces.Box:
+        return {"kind": "Box", "low": space.low, "high": space.high}
+    if isinstance(space, spaces.Discrete) and kind is spaces.Discrete:
+        return {"kind": "Discrete", "n": space.n, "start": space.start}
+    if isinstance(space, spaces.MultiDiscrete) and kind is spaces.MultiDiscrete:
+        return {"kind": "MultiDiscrete", "nvec": space.nvec, "start": space.start}
+    if isinstance(space, spaces.MultiBinary) and kind is spaces.MultiBinary:
+        return {"kind": "MultiBinary", "n": space.n if isinstance(space.n, int) else list(space.n)}
+    if isinstance(space, spaces.Dict) and kind is spaces.Dict:  # its order is that of the features
+        return {"kind": "Dict", "spaces": [[key, plain_space(inner)] for key, inner in space.items()]}
+    raise TypeError(
+        f"{space} cannot be saved: only Box, Discrete, MultiDiscrete, MultiBinary and Dict spaces can"
+    )
+
+
+def space_from_plain(plain: Any) -> spaces.Space[Any]:
+    """What :func:`plain_space` was given.
+
+    Raises:
+        ValueError: ``plain`` was not made by it.
+    """
+    try:
+        return _space(plain)
+    except (KeyError, TypeError, AssertionError, OverflowError, RecursionError) as error:
+        raise ValueError(f"not a space ({error!r})") from error
+
+
+def _space(plain: Any) -> spaces.Space[Any]:
+    kind = plain["kind"]
+    if kind == "Box":
+        low, high = _array(plain["low"]), _array(plain["high"])
+        return spaces.Box(low, high, dtype=low.dtype.type)
+    if kind == "Discrete":
+        return spaces.Discrete(_whole(plain["n"]), start=_whole(plain["start"]))
+    if kind == "MultiDiscrete":
+        nvec, start = _array(plain["nvec"]), _array(plain["start"])
+        return spaces.MultiDiscrete(nvec, dtype=nvec.dtype.type, start=start)
+    if kind == "MultiBinary":
+        n = plain["n"]
+        return spaces.MultiBinary([_whole(size) for size in n] if isinstance(n, list) else _whole(n))
+    if kind == "Dict":
+        return spaces.Dict(OrderedDict((key, _space(inner)) for key, inner in plain["spaces"]))
+    raise ValueError(f"unknown space {kind!r}")
+
+
+def _array(value: Any) -> Any:
+    if not isinstance(value, np.ndarray):
+        raise TypeError(f"an array belongs where {value!r} is")
+    return value
+
+
+def _whole(value: Any) -> int:
+    if type(value) is not int or abs(value) > 2**62:
+        raise TypeError(f"a whole number belongs where {value!r} is")
+    return value

@@ -1,0 +1,124 @@
+"""Nested values as JSON beside tensors, and back; what can come back is a closed list."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from math import isfinite
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from stable_baselines3.common.sb2_compat.rmsprop_tf_like import RMSpropTFLike
+from stable_baselines3.common.torch_layers import CombinedExtractor, FlattenExtractor, NatureCNN
+from torch import Tensor, nn
+
+from plasticrl.rules import RULES, get_rule
+
+# The only classes that a file can name. They are looked up here, never imported by their name.
+_CLASSES: dict[str, type] = {
+    cls.__name__: cls
+    for cls in (
+        *(torch.optim.Adadelta, torch.optim.Adagrad, torch.optim.Adam, torch.optim.AdamW),
+        *(torch.optim.Adamax, torch.optim.NAdam, torch.optim.RAdam, torch.optim.RMSprop, torch.optim.SGD),
+        RMSpropTFLike,
+        *(FlattenExtractor, NatureCNN, CombinedExtractor),
+        *(nn.Tanh, nn.ReLU, nn.ELU, nn.LeakyReLU, nn.GELU, nn.SiLU, nn.Sigmoid, nn.Identity),
+    )
+}
+_NOT_FINITE = {"inf": float("inf"), "-inf": float("-inf"), "nan": float("nan")}
+
+
+class Absent(NamedTuple):
+    """Stands in a tree for what a file cannot hold."""
+
+    what: str
+
+
+class NotPlainError(TypeError):
+    """A value that a file cannot hold; the text names it."""
+
+
+def encode(value: Any, tensors: dict[str, Tensor], name: str) -> Any:
+    """``value`` as what JSON holds; its arrays and tensors are put into ``tensors``.
+
+    Plain values, lists, tuples, mappings with text as keys, arrays, tensors, the rules of plasticity, and
+    the optimisers, feature extractors and activations of a closed list.
+
+    Args:
+        value: what to encode.
+        tensors: is added to, by names that start with ``name``.
+        name: of the value.
+
+    Raises:
+        NotPlainError: the value is, or holds, anything else.
+    """
+    if isinstance(value, np.generic):
+        value = value.item()
+    if value is None or isinstance(value, (bool, int, str)):
+        return value
+    if isinstance(value, float):
+        return value if isfinite(value) else {"$float": str(value)}
+    if isinstance(value, Absent):
+        return {"$absent": value.what}
+    if isinstance(value, tuple):
+        return {"$tuple": [encode(item, tensors, f"{name}/{i}") for i, item in enumerate(value)]}
+    if isinstance(value, list):
+        return [encode(item, tensors, f"{name}/{i}") for i, item in enumerate(value)]
+    if isinstance(value, Mapping) and all(isinstance(key, str) and key[:1] != "$" for key in value):
+        return {key: encode(item, tensors, f"{name}/{key}" if name else key) for key, item in value.items()}
+    if isinstance(value, Tensor):
+        return {"$tensor": _put(value.detach(), tensors, name)}
+    if isinstance(value, np.ndarray):
+        try:
+            return {"$array": _put(torch.from_numpy(value.copy()), tensors, name)}
+        except TypeError as error:
+            raise NotPlainError(f"{name} is an array of {value.dtype}, which no file holds") from error
+    if isinstance(value, type) and _CLASSES.get(value.__name__) is value:
+        return {"$class": value.__name__}
+    if type(value) in RULES.values():
+        return {"$rule": value.name, **asdict(value)}
+    raise NotPlainError(f"{name} is {value!r}, which no file holds")
+
+
+def decode(value: Any, tensors: dict[str, Tensor]) -> Any:
+    """What :func:`encode` was given.
+
+    Args:
+        value: what it returned.
+        tensors: what it filled; what is used is taken out.
+
+    Raises:
+        ValueError, KeyError, TypeError: ``value`` was not made by it.
+    """
+    if isinstance(value, list):
+        return [decode(item, tensors) for item in value]
+    if not isinstance(value, dict):
+        return value
+    mark = next((key for key in value if key[:1] == "$"), None)
+    if mark is None:
+        return {key: decode(item, tensors) for key, item in value.items()}
+    held = value[mark]
+    if mark == "$float":
+        return _NOT_FINITE[held]
+    if mark == "$absent":
+        return Absent(str(held))
+    if mark == "$tuple":
+        return tuple(decode(item, tensors) for item in list(held))
+    if mark == "$tensor":
+        return tensors.pop(held)
+    if mark == "$array":
+        return tensors.pop(held).numpy().copy()
+    if mark == "$class":
+        return _CLASSES[held]
+    if mark == "$rule":
+        options = {key: item for key, item in value.items() if key != mark}
+        return type(get_rule(str(held)))(**options)
+    raise ValueError(f"{mark!r} is unknown")
+
+
+def _put(tensor: Tensor, tensors: dict[str, Tensor], name: str) -> str:
+    while name in tensors:  # "a/b" in one mapping and "b" in its neighbour "a"
+        name += "'"
+    tensors[name] = tensor
+    return name

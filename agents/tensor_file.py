@@ -1,0 +1,134 @@
+"""One file for tensors and the plain data that belongs to them: safetensors with JSON, no pickle."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from io import BufferedIOBase
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load as tensors_from_bytes
+from safetensors.torch import save as tensors_to_bytes
+from torch import Tensor
+
+SUFFIX = ".safetensors"
+_ENTRY = "plasticrl"  # the only one of the metadata: safetensors writes several in no fixed order
+_LENGTH_BYTES = 8  # a safetensors file starts with the length of its header
+_OTHERS = {b"PK\x03\x04": "a zip archive, such as Stable-Baselines3 writes", b"\x80": "a pickle"}
+
+
+class TensorFileError(ValueError):
+    """A file that is not what :func:`write_tensors` wrote; the text names the file and the cause."""
+
+
+def with_suffix(path: str | os.PathLike[str]) -> Path:
+    """The path, with ``.safetensors`` where it has no suffix."""
+    path = Path(path)
+    return path if path.suffix else path.with_suffix(SUFFIX)
+
+
+def write_tensors(
+    file: str | os.PathLike[str] | BufferedIOBase, tensors: Mapping[str, Tensor], data: Mapping[str, Any]
+) -> None:
+    """Write tensors and plain data: equal content gives equal bytes.
+
+    A path gets the whole file or keeps what it had: the bytes go to a temporary file beside it, which is
+    flushed to the disk and then takes its place.
+
+    Args:
+        file: a path, or a binary file object.
+        tensors: by name; any device.
+        data: what JSON can hold; no NaN, no infinity.
+
+    Raises:
+        OSError: the file cannot be written.
+        TypeError: ``data`` holds what JSON cannot.
+        ValueError: it holds a number that is not finite.
+    """
+    on_cpu = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    text = _canonical({"data": data, "sha256": _digest(on_cpu, data)})
+    content = tensors_to_bytes(on_cpu, {_ENTRY: text})
+    if isinstance(file, BufferedIOBase):
+        file.write(content)
+    else:
+        write_whole(Path(file), content)
+
+
+def read_tensors(
+    file: str | os.PathLike[str] | BufferedIOBase,
+) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """What :func:`write_tensors` wrote, tensors on the CPU; runs no code that the file could bring.
+
+    Raises:
+        OSError: the file cannot be read.
+        TensorFileError: it was not written here, or is damaged.
+    """
+    if isinstance(file, BufferedIOBase):
+        name, content = str(getattr(file, "name", "the file object")), file.read()
+    else:
+        name, content = os.fspath(file), Path(file).read_bytes()
+    try:
+        tensors = tensors_from_bytes(content)  # checks the header's lengths against those of the content
+        header = content[_LENGTH_BYTES : _LENGTH_BYTES + int.from_bytes(content[:_LENGTH_BYTES], "little")]
+        entry = json.loads(json.loads(header)["__metadata__"][_ENTRY])
+        data, digest = entry["data"], entry["sha256"]
+        fits = digest == _digest(tensors, data)
+    except (SafetensorError, ValueError, KeyError, TypeError, RecursionError) as error:
+        raise TensorFileError(
+            f"{name} is not a file that plasticrl wrote, or is damaged ({_guess(content)}"
+            f"{type(error).__name__}: {error}): give another file"
+        ) from error
+    if not fits:
+        raise TensorFileError(f"{name} is damaged (its content does not fit its sha256): give another file")
+    if not isinstance(data, dict):
+        raise TensorFileError(f"{name} holds {type(data).__name__} where a JSON object belongs")
+    return tensors, data
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Write a file so that even a crash or a full disk leaves the old one or the new one.
+
+    Raises:
+        OSError: the file cannot be written; what was there is still there.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        with temporary.open("wb") as stream:
+            stream.write(content)
+            stream.flush()
+            os.fsync(stream.fileno())
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    if os.name == "posix":  # elsewhere a folder cannot be opened
+        folder = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)  # the new name, too, is then on the disk
+        finally:
+            os.close(folder)
+
+
+def _guess(content: bytes) -> str:
+    """What a file that cannot be read may be instead."""
+    for start, kind in _OTHERS.items():
+        if content.startswith(start):
+            return f"it starts like {kind}, which is never unpickled here: that can run code; "
+    return ""
+
+
+def _canonical(data: Any) -> str:
+    return json.dumps(data, sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+
+def _digest(tensors: Mapping[str, Tensor], data: Any) -> str:
+    """Over all that the file says: the data, and each tensor's name, type, shape and bytes."""
+    digest = hashlib.sha256(_canonical(data).encode())
+    for name, tensor in sorted(tensors.items()):
+        digest.update(f"\n{name!r} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+        digest.update(tensor.reshape(-1).view(torch.uint8).numpy())  # type: ignore[arg-type]
+    return digest.hexdigest()

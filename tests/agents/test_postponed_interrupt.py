@@ -1,0 +1,65 @@
+import os
+import signal
+import threading
+from collections.abc import Callable
+
+import pytest
+
+from plasticrl.agents.postponed_interrupt import PostponedInterrupt
+
+
+def press_ctrl_c() -> None:
+    os.kill(os.getpid(), signal.SIGINT)
+
+
+def run(*actions: Callable[[], None]) -> None:
+    with PostponedInterrupt() as interrupt:
+        for number, action in enumerate(actions):
+            assert interrupt.pending == (number > 0)
+            action()
+
+
+def test_the_interrupt_comes_when_the_block_ends() -> None:
+    reached: list[bool] = []
+    with pytest.raises(KeyboardInterrupt):
+        run(press_ctrl_c, lambda: reached.append(True))
+    assert reached
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_a_second_one_comes_at_once() -> None:
+    reached: list[bool] = []
+    with pytest.raises(KeyboardInterrupt):
+        run(press_ctrl_c, press_ctrl_c, lambda: reached.append(True))
+    assert not reached
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_another_error_is_not_hidden() -> None:
+    def fail() -> None:
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        run(press_ctrl_c, fail)
+
+
+def test_another_handler_and_other_threads_are_left_alone() -> None:
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        with PostponedInterrupt() as interrupt:
+            press_ctrl_c()
+            assert not interrupt.pending
+        assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+    handlers = []
+
+    def in_thread() -> None:
+        with PostponedInterrupt():
+            handlers.append(signal.getsignal(signal.SIGINT))
+
+    thread = threading.Thread(target=in_thread)
+    thread.start()
+    thread.join()
+    assert handlers == [signal.default_int_handler]
