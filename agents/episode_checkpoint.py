@@ -28,13 +28,14 @@ def plain(name: str, options: dict[str, Any] | None) -> dict[str, Any]:
         ValueError: they are not plain values.
     """
     options = dict(options or {})
-    try:
-        json.dumps(options, allow_nan=False)
-    except (TypeError, ValueError) as error:
-        raise ValueError(
-            f"{name} must be plain values, which a checkpoint can hold ({error}): "
-            'give a rule by its name, such as rule="oja"'
-        ) from error
+    for option, value in options.items():
+        try:
+            json.dumps(value, allow_nan=False)
+        except (TypeError, ValueError) as error:
+            raise ValueError(
+                f"{name}: {option} must be a plain, finite value, which a checkpoint can hold, "
+                f"not {value!r}: give a rule by its name, such as rule='oja'"
+            ) from error
     return options
 
 

@@ -1,27 +1,32 @@
-"""Checkpoints of an agent: the one place that knows their format."""
+"""Checkpoints of agents and learners: the one place that knows their names and formats."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
-from zipfile import BadZipFile
+from typing import TYPE_CHECKING, Any
 
-from plasticrl.scripts.run_folder import CHECKPOINTS, CONFIG, written_whole
+from plasticrl.scripts.run_folder import CHECKPOINTS, CONFIG
 from plasticrl.scripts.user_error import UserError
 
 if TYPE_CHECKING:
+    from stable_baselines3.common.type_aliases import Schedule
     from stable_baselines3.common.vec_env import VecEnv
 
-    from plasticrl.agents import RecurrentA2C
+    from plasticrl.agents import EpisodeLearner, RecurrentA2C
+    from plasticrl.envs.episode import EpisodeTask
 
-SUFFIX = ".zip"
+SUFFIX = ".safetensors"
 
 
-def save_checkpoint(agent: RecurrentA2C, folder: Path) -> Path:
-    """Write ``folder/step_NNNNNNNNNNNN.zip``, whole or not at all."""
-    path = folder / f"step_{agent.num_timesteps:012d}{SUFFIX}"
-    with written_whole(path) as temporary:
-        agent.save(temporary)
+def save_checkpoint(learner: Any, folder: Path) -> Path:
+    """Write ``folder/step_NNNNNNNNNNNN.safetensors``, whole or not at all.
+
+    Args:
+        learner: has ``num_timesteps`` and ``save``.
+        folder: of the checkpoints.
+    """
+    path = folder / f"step_{learner.num_timesteps:012d}{SUFFIX}"
+    learner.save(path)
     return path
 
 
@@ -35,7 +40,7 @@ def find_checkpoint(path: Path) -> tuple[Path, Path]:
         folder = path.parent.parent if path.parent.name == CHECKPOINTS else path.parent
         if path.suffix != SUFFIX or not (folder / CONFIG).is_file():
             raise UserError(
-                f"{path} is not a checkpoint in a run's folder: give RUN, or RUN/{CHECKPOINTS}/step_N{SUFFIX}"
+                f"{path} is not a checkpoint in a run's folder: give RUN, or a file in RUN/{CHECKPOINTS}"
             )
         return folder, path
     if not path.exists():
@@ -44,11 +49,11 @@ def find_checkpoint(path: Path) -> tuple[Path, Path]:
         )
     found = sorted((path / CHECKPOINTS).glob(f"step_*{SUFFIX}"))
     if not found:
-        raise UserError(f"{path} holds no checkpoint ({CHECKPOINTS}/step_*{SUFFIX}): train a run there first")
+        raise UserError(f"{path} holds no checkpoint ({CHECKPOINTS}/step_N): train a run there first")
     return path, found[-1]
 
 
-def load_checkpoint(path: Path, env: VecEnv, device: str) -> RecurrentA2C:
+def load_agent(path: Path, env: VecEnv, device: str) -> RecurrentA2C:
     """Load an agent to act in ``env``.
 
     Raises:
@@ -58,10 +63,33 @@ def load_checkpoint(path: Path, env: VecEnv, device: str) -> RecurrentA2C:
 
     try:
         return RecurrentA2C.load(path, env=env, device=device)
-    except (ValueError, KeyError, EOFError, BadZipFile, OSError, AssertionError, RuntimeError) as error:
+    except (ValueError, OSError) as error:
         cause = " ".join(str(error).split())
         if "spaces do not match" in cause:
             raise UserError(
                 f"{path} was trained for other spaces ({cause}): give a run of its own maze"
             ) from error
+        raise UserError(f"{path} cannot be loaded as a checkpoint ({cause}): choose another one") from error
+
+
+def load_learner(
+    path: Path, task: EpisodeTask, device: str, learning_rate: float | Schedule
+) -> EpisodeLearner:
+    """Load a learner of a supervised task.
+
+    Args:
+        path: the checkpoint.
+        task: what it was trained on.
+        device: what computes the network.
+        learning_rate: that of the training; the file cannot hold a function.
+
+    Raises:
+        UserError: the file is not a checkpoint, or is one for another task.
+    """
+    from plasticrl.agents import EpisodeLearner
+
+    try:
+        return EpisodeLearner.load(path, task, device=device, learning_rate=learning_rate)
+    except (ValueError, OSError) as error:
+        cause = " ".join(str(error).split())
         raise UserError(f"{path} cannot be loaded as a checkpoint ({cause}): choose another one") from error

@@ -1,9 +1,9 @@
 """From the words of a command line to a typed command, or to one line about what is wrong with them."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import redirect_stderr
-from dataclasses import dataclass, make_dataclass
+from dataclasses import dataclass, fields, make_dataclass
 from functools import reduce
 from io import StringIO
 from operator import or_
@@ -12,19 +12,49 @@ from typing import Annotated, Any
 import tyro
 from tyro.conf import subcommand
 
-from plasticrl.scripts.commands import Command, CompareMaze, Demo, Evaluate, TrainMaze, Watch
-from plasticrl.scripts.presets import MAZE_PRESETS, PresetName
+from plasticrl.scripts.commands import (
+    Command,
+    CompareImages,
+    CompareMaze,
+    CompareOmniglot,
+    ComparePatterns,
+    Demo,
+    Evaluate,
+    TrainImages,
+    TrainMaze,
+    TrainOmniglot,
+    TrainPatterns,
+    Watch,
+)
+from plasticrl.scripts.episode_presets import IMAGES_PRESETS, OMNIGLOT_PRESETS, PATTERNS_PRESETS
+from plasticrl.scripts.presets import MAZE_PRESETS
 from plasticrl.scripts.user_error import UserError
 
 _PROGRAM = "plasticrl"
 _ABOUT = "Train networks that go on learning after training, and compare them."
 _MARKERS = (tyro.conf.OmitArgPrefixes, tyro.conf.OmitSubcommandPrefixes)
+_CHOSEN = "chosen_task"
 _ANSI = re.compile(r"\x1b\[[0-9;]*m")
+
+
+_PRESETS: dict[str, Mapping[Any, Any]] = {
+    "maze": MAZE_PRESETS,
+    "patterns": PATTERNS_PRESETS,
+    "images": IMAGES_PRESETS,
+    "omniglot": OMNIGLOT_PRESETS,
+}
+_TRAIN = {"maze": TrainMaze, "patterns": TrainPatterns, "images": TrainImages, "omniglot": TrainOmniglot}
+_COMPARE = {
+    "maze": CompareMaze,
+    "patterns": ComparePatterns,
+    "images": CompareImages,
+    "omniglot": CompareOmniglot,
+}
 
 
 @dataclass(frozen=True)
 class _Preset:
-    preset: PresetName = "tuned"
+    preset: str = ""
 
 
 def parse(words: Sequence[str]) -> Command:
@@ -45,35 +75,42 @@ def parse(words: Sequence[str]) -> Command:
         raise UserError(one_line(complaints.getvalue())) from None
 
 
-def _parse_tree(words: Sequence[str], preset: PresetName) -> Any:
+def _parse_tree(words: Sequence[str], preset: str) -> Any:
     """Parse with the preset's values as defaults, so that ``--help`` shows them and options override them."""
-    values = MAZE_PRESETS[preset]
-    settings: dict[str, Any] = {
-        "preset": preset,
-        "maze": values.maze,
-        "agent": values.agent,
-        "training": values.training,
-    }
-    train = _tasks(Annotated[TrainMaze, subcommand("maze", default=TrainMaze(**settings))])
-    compare = _tasks(Annotated[CompareMaze, subcommand("maze", default=CompareMaze(**settings))])
+    train = _tasks(_TRAIN, preset)
+    compare = _tasks(_COMPARE, preset)
     commands: tuple[Any, ...] = (
-        Annotated[train, subcommand("train", description="Train one agent.")],
+        Annotated[train, subcommand("train", description="Train one network on a task.")],
         Annotated[Evaluate, subcommand("evaluate")],
-        Annotated[compare, subcommand("compare", description="Train and compare several kinds of agent.")],
+        Annotated[compare, subcommand("compare", description="Train and compare several kinds of network.")],
         Annotated[Watch, subcommand("watch")],
         Annotated[Demo, subcommand("demo")],
     )
     return tyro.cli(reduce(or_, commands), prog=_PROGRAM, description=_ABOUT, args=words, config=_MARKERS)
 
 
-def _tasks(*tasks: Any) -> Any:
+def _tasks(commands: Mapping[str, Any], preset: str) -> Any:
     """A command that goes on with the name of a task."""
-    nothing = Annotated[None, tyro.conf.Suppress]  # a choice needs two members, and one task is one
-    return make_dataclass("Tasks", [("task", reduce(or_, (*tasks, nothing)))])
+    tasks = [
+        Annotated[command, subcommand(name, default=command(**_defaults(name, preset)))]
+        for name, command in commands.items()
+    ]
+    return make_dataclass("Tasks", [(_CHOSEN, reduce(or_, tasks))])
+
+
+def _defaults(task: str, preset: str) -> dict[str, Any]:
+    """A preset's settings; none where the task has no such preset, which is then told when parsing."""
+    values = _PRESETS[task].get(preset)
+    if values is None:
+        return {}
+    groups = {field.name: getattr(values, field.name) for field in fields(values)}
+    if "task" in groups:
+        groups[task] = groups.pop("task")
+    return {"preset": preset, **groups}
 
 
 def _unwrapped(parsed: Any) -> Command:
-    command: Command = getattr(parsed, "task", parsed)
+    command: Command = getattr(parsed, _CHOSEN, parsed)
     return command
 
 

@@ -2,29 +2,27 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import tyro
 
-from plasticrl.scripts.presets import MAZE_PRESETS, PresetName
-from plasticrl.scripts.settings import (
-    AgentSettings,
-    CoreChoice,
-    Device,
-    MazeId,
-    MazeRun,
-    MazeSettings,
-    OutputSettings,
-    TrainingSettings,
+from plasticrl.scripts.episode_settings import CompletionCore, OneShotCore
+from plasticrl.scripts.presets import MAZE_PRESETS
+from plasticrl.scripts.settings import CoreChoice, Device, MazeId, OutputSettings
+from plasticrl.scripts.task_options import (
+    CompareOptions,
+    ImagesOptions,
+    MazeOptions,
+    OmniglotOptions,
+    PatternsOptions,
+    TrainOptions,
 )
-
-_DEFAULT = MAZE_PRESETS["tuned"]
 
 
 @dataclass(frozen=True)
-class TrainMaze:
+class TrainMaze(MazeOptions, TrainOptions):
     """Train one agent on the maze.
 
     The run goes to ROOT/maze/CORE/seed_SEED: settings, checkpoints, TensorBoard events, progress.csv, and
@@ -35,22 +33,48 @@ class TrainMaze:
     core: CoreChoice = "plastic"
     """Network: plastic (a plasticity coefficient for every connection), homogeneous (one for all), rnn \
 (no plasticity), lstm, gru, or feedforward (no memory)."""
-    seed: int = 0
-    """Seed of the weights, the mazes and the actions."""
-    preset: PresetName = "tuned"
-    """Which defaults the options below have: tuned, the paper's own (Miconi et al. 2018), or the demo's."""
-    maze: MazeSettings = _DEFAULT.maze
-    agent: AgentSettings = _DEFAULT.agent
-    training: TrainingSettings = _DEFAULT.training
-    output: OutputSettings = field(default_factory=OutputSettings)
-
-    def run(self) -> MazeRun:
-        """What is to be trained."""
-        return MazeRun(self.core, self.seed, self.maze, self.agent, self.training)
 
 
 @dataclass(frozen=True)
-class CompareMaze:
+class TrainPatterns(PatternsOptions, TrainOptions):
+    """Train one network to memorize patterns of bits within an episode.
+
+    The run goes to ROOT/patterns/CORE/seed_SEED; otherwise as train maze.
+    """
+
+    core: CompletionCore = "plastic"
+    """Network: plastic (a plasticity coefficient for every connection), homogeneous (one for all), rnn \
+(no plasticity), or lstm."""
+
+
+@dataclass(frozen=True)
+class TrainImages(ImagesOptions, TrainOptions):
+    """Train one network to complete images that it saw earlier in the episode.
+
+    The run goes to ROOT/images/CORE/seed_SEED; otherwise as train maze. It is trained and evaluated on
+    different images.
+    """
+
+    core: CompletionCore = "plastic"
+    """Network: plastic (a plasticity coefficient for every connection), homogeneous (one for all), rnn \
+(no plasticity), or lstm."""
+
+
+@dataclass(frozen=True)
+class TrainOmniglot(OmniglotOptions, TrainOptions):
+    """Train one network to tell handwritten characters apart that it saw once, earlier in the episode.
+
+    The run goes to ROOT/omniglot/CORE/seed_SEED; otherwise as train maze. It is trained and evaluated on
+    different characters.
+    """
+
+    core: OneShotCore = "plastic"
+    """Last layer: plastic (a plasticity coefficient for every connection), homogeneous (one for all), or \
+rnn (no plasticity)."""
+
+
+@dataclass(frozen=True)
+class CompareMaze(MazeOptions, CompareOptions):
     """Train several cores on the maze and compare them.
 
     Trains the runs that are missing, several at a time, prints a table, and writes it with a picture of
@@ -60,29 +84,35 @@ class CompareMaze:
 
     cores: tuple[CoreChoice, ...] = ("plastic", "homogeneous", "rnn")
     """Networks to compare; see train."""
-    seeds: int = 3
-    """Runs per core, with seeds 0, 1, 2 and so on."""
-    jobs: int | None = None
-    """Runs to train at the same time, each on one thread unless told otherwise; None: one per processor."""
-    preset: PresetName = "tuned"
-    """Which defaults the options below have: tuned, the paper's own (Miconi et al. 2018), or the demo's."""
-    maze: MazeSettings = _DEFAULT.maze
-    agent: AgentSettings = _DEFAULT.agent
-    training: TrainingSettings = _DEFAULT.training
-    output: OutputSettings = field(default_factory=OutputSettings)
 
-    def runs(self) -> list[MazeRun]:
-        """What is to be trained, core by core within a seed."""
-        return [
-            MazeRun(core, seed, self.maze, self.agent, self.training)
-            for seed in range(self.seeds)
-            for core in self.cores
-        ]
+
+@dataclass(frozen=True)
+class ComparePatterns(PatternsOptions, CompareOptions):
+    """Train several networks to memorize patterns and compare them; see compare maze."""
+
+    cores: tuple[CompletionCore, ...] = ("plastic", "homogeneous", "rnn")
+    """Networks to compare; see train."""
+
+
+@dataclass(frozen=True)
+class CompareImages(ImagesOptions, CompareOptions):
+    """Train several networks to complete images and compare them; see compare maze."""
+
+    cores: tuple[CompletionCore, ...] = ("plastic", "homogeneous", "rnn")
+    """Networks to compare; see train."""
+
+
+@dataclass(frozen=True)
+class CompareOmniglot(OmniglotOptions, CompareOptions):
+    """Train several networks to tell characters apart and compare them; see compare maze."""
+
+    cores: tuple[OneShotCore, ...] = ("plastic", "homogeneous", "rnn")
+    """Networks to compare; see train."""
 
 
 @dataclass(frozen=True)
 class Evaluate:
-    """Play episodes with a trained agent and print its scores. Nothing is written.
+    """Try a trained network on episodes that it was not trained on, and print its scores. Nothing is written.
 
     With the seed left open, a run's newest checkpoint gives the very numbers of its result.json.
     """
@@ -90,26 +120,35 @@ class Evaluate:
     run: tyro.conf.Positional[Path]
     """A run's folder (its newest checkpoint is taken), or a checkpoint file in one."""
     episodes: int | None = None
-    """Episodes to play; None for as many as at the end of the training."""
+    """Episodes to try; None for as many as at the end of the training."""
     seed: int | None = None
-    """Seed of the mazes and the actions; None for the one used at the end of the training."""
+    """Seed of the episodes, and of the actions in the maze; None for the one used at the end of the \
+training."""
     deterministic: bool = False
-    """Take the most probable action instead of drawing one, as in training."""
+    """Take the most probable action instead of drawing one, as in training (maze)."""
     env: MazeId | None = None
-    """Another environment to play in; None for the run's own."""
+    """Another environment to play in; None for the run's own (maze)."""
     size: int | None = None
-    """Another side of the maze, in squares; odd. None for the run's own."""
+    """Another side of the maze, in squares; odd. None for the run's own (maze)."""
     episode_length: int | None = None
-    """Another number of steps; None for the run's own."""
+    """Another number of steps; None for the run's own (maze)."""
+    data_dir: Path | None = None
+    """Where the data are; see train (images, omniglot)."""
     device: Device = "auto"
     """What computes the network."""
     json: bool = False
     """Print JSON instead of a table."""
 
+    def given(self) -> dict[str, Any]:
+        """The options that only some tasks have and that were given, by name."""
+        names = ("deterministic", "env", "size", "episode_length", "data_dir")
+        options = {name: getattr(self, name) for name in names}
+        return {name: value for name, value in options.items() if value not in (None, False)}
+
 
 @dataclass(frozen=True)
 class Watch:
-    """Watch a trained agent for one episode: in the terminal, or as a GIF."""
+    """Watch an agent in the maze for one episode: in the terminal, or as a GIF."""
 
     run: tyro.conf.Positional[Path]
     """A run's folder (its newest checkpoint is taken), or a checkpoint file in one."""
@@ -159,4 +198,6 @@ class Demo:
         )
 
 
-Command: TypeAlias = TrainMaze | CompareMaze | Evaluate | Watch | Demo
+Train: TypeAlias = TrainMaze | TrainPatterns | TrainImages | TrainOmniglot
+Compare: TypeAlias = CompareMaze | ComparePatterns | CompareImages | CompareOmniglot
+Command: TypeAlias = Train | Compare | Evaluate | Watch | Demo

@@ -4,21 +4,20 @@ import os
 import sys
 from pathlib import Path
 
-from plasticrl.scripts.commands import CompareMaze
-from plasticrl.scripts.comparison import Comparison, compare_results, print_comparison, write_comparison
+from plasticrl.scripts.commands import Compare
+from plasticrl.scripts.comparison import Comparison, print_comparison, write_comparison
 from plasticrl.scripts.learning_curves import draw_learning_curves
 from plasticrl.scripts.main import main
-from plasticrl.scripts.maze_setup import check_core_options, set_up_torch
-from plasticrl.scripts.maze_training import check_maze_run, run_label
 from plasticrl.scripts.parallel_runs import train_all
-from plasticrl.scripts.presets import MAZE_PRESETS
 from plasticrl.scripts.progress_display import ProgressDisplay
+from plasticrl.scripts.run import Run
 from plasticrl.scripts.run_folder import CONFIG, check_claim, is_finished, read_json
-from plasticrl.scripts.settings import MazeRun
+from plasticrl.scripts.set_up import set_up_torch
+from plasticrl.scripts.training import check_run
 from plasticrl.scripts.user_error import UserError, blame_user
 
 
-def run(command: CompareMaze) -> None:
+def run(command: Compare) -> None:
     """Train what is missing, then print and write the comparison.
 
     Raises:
@@ -28,7 +27,7 @@ def run(command: CompareMaze) -> None:
     print(f"TensorBoard: tensorboard --logdir {command.output.root}")
 
 
-def make_comparison(command: CompareMaze) -> Comparison:
+def make_comparison(command: Compare) -> Comparison:
     """As :func:`run`, without the last line; returns what was printed."""
     jobs = _check(command)
     runs, root = command.runs(), command.output.root
@@ -38,14 +37,14 @@ def make_comparison(command: CompareMaze) -> Comparison:
             display.note(f"{len(runs) - len(missing)} of {len(runs)} runs are finished already and kept")
         for run in missing:
             if run.folder(root).exists():
-                display.note(f"{run_label(run)} is trained again: unfinished, or made with other settings")
+                display.note(f"{run.label} is trained again: unfinished, or made with other settings")
         train_all(missing, command.output, jobs, display.show)
-    comparison = compare_results(runs, root)
+    comparison = runs[0].compare(runs, root)
     _write(comparison, runs, root)
     return comparison
 
 
-def _check(command: CompareMaze) -> int:
+def _check(command: Compare) -> int:
     """Check everything before anything is written; returns the number of jobs."""
     if not command.cores or len(set(command.cores)) < len(command.cores):
         raise UserError(
@@ -54,14 +53,14 @@ def _check(command: CompareMaze) -> int:
     for name, value in (("seeds", command.seeds), ("jobs", command.jobs)):
         if value is not None and value < 1:
             raise UserError(f"{name} must be at least 1, not {value}")
-    check_core_options(command.cores, command.agent, MAZE_PRESETS[command.preset].agent)
+    command.check_options(command.cores)
     runs, output = command.runs(), command.output
     for run in runs:
         if not _is_kept(run, output.root):
             _check_claim(run, output.root, overwrite=output.overwrite)
     set_up_torch(output.device, output.threads)
     for run in runs[: len(command.cores)]:
-        check_maze_run(run)
+        check_run(run)
     return _processors() if command.jobs is None else command.jobs
 
 
@@ -70,12 +69,12 @@ def _processors() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _is_kept(run: MazeRun, root: Path) -> bool:
+def _is_kept(run: Run, root: Path) -> bool:
     folder = run.folder(root)
     return is_finished(folder) and read_json(folder / CONFIG) == run.as_dict()
 
 
-def _check_claim(run: MazeRun, root: Path, *, overwrite: bool) -> None:
+def _check_claim(run: Run, root: Path, *, overwrite: bool) -> None:
     folder = run.folder(root)
     if not overwrite and is_finished(folder):
         change = _first_difference(read_json(folder / CONFIG), run.as_dict())
@@ -96,14 +95,13 @@ def _first_difference(old: dict[str, object], new: dict[str, object]) -> str:
     return "by another version"
 
 
-def _write(comparison: Comparison, runs: list[MazeRun], root: Path) -> None:
-    folder = root / "maze"
+def _write(comparison: Comparison, runs: list[Run], root: Path) -> None:
+    folder = root / runs[0].task
     picture = folder / "learning_curves.png"
     with blame_user(OSError, about=f"cannot write to {folder}"):
         table, data = write_comparison(comparison, folder / "comparison")
         draw_learning_curves(runs, root, comparison, picture)
-    steps = runs[0].training.total_timesteps
-    print_comparison(comparison, f"Maze after {steps:,} steps: interquartile mean over runs, 95 % interval")
+    print_comparison(comparison, runs)
     print(f"table: {table}, {data}\npicture: {picture}")
 
 

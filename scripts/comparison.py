@@ -1,135 +1,119 @@
-"""What a comparison says: the scores of every core over its runs, between random and oracle."""
+"""What a comparison of cores is, whatever the task, and how it is printed and written."""
 
 from __future__ import annotations
 
 import csv
-from collections.abc import Callable
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from plasticrl.scripts.robust_scores import bootstrap_interval, interquartile_mean
+from plasticrl.scripts.run import Run
 from plasticrl.scripts.run_folder import RESULT, read_json, write_json, written_whole
-from plasticrl.scripts.settings import MazeRun
-from plasticrl.scripts.tables import percent, print_table
+from plasticrl.scripts.tables import print_table
 from plasticrl.scripts.user_error import UserError
 
+Cells = Sequence[str | int | float | None]
 
-@dataclass(frozen=True)
-class CoreScore:
-    """One core's final scores.
 
-    Attributes:
-        core: which.
-        scores: points per episode of each run, by seed.
-        reward: their interquartile mean.
-        low, high: its 95 % bootstrap interval; None for a single run.
-        share, share_low, share_high: the same as the oracle's share.
-        rewards_found: rewards per episode, mean over the runs.
-    """
+class Summary(NamedTuple):
+    """The interquartile mean over runs, and its 95 % bootstrap interval: None for a single run."""
 
-    core: str
-    scores: tuple[float, ...]
-    reward: float
+    middle: float
     low: float | None
     high: float | None
-    share: float
-    share_low: float | None
-    share_high: float | None
-    rewards_found: float
+
+    def text(self, form: Callable[[float], str]) -> str:
+        """For a table."""
+        around = "" if self.low is None or self.high is None else f"  [{form(self.low)}, {form(self.high)}]"
+        return form(self.middle) + around
 
 
 @dataclass(frozen=True)
-class Comparison:
-    """All cores between their bracket.
+class CurveAxes:
+    """What the picture of the learning curves shows.
 
     Attributes:
-        random: what acting at random is expected to score.
-        oracle: what knowing the reward's place is expected to score.
-        cores: by falling score.
+        title: the task.
+        steps, score: columns of ``progress.csv``.
+        x_label, x_unit: of the axis, and what one of its units is.
+        y_label: of the score.
+        references: name, score and line style of what is drawn across.
+        share: the scores that are 0 and 100 % on an axis to the right; None for no such axis.
     """
 
-    random: float
-    oracle: float
-    cores: tuple[CoreScore, ...]
+    title: str
+    steps: str
+    score: str
+    x_label: str
+    x_unit: float
+    y_label: str
+    references: Sequence[tuple[str, float, str]]
+    share: tuple[float, float, str] | None = None
 
 
-def compare_results(runs: list[MazeRun], root: Path) -> Comparison:
-    """Sum up the ``result.json`` of finished runs on the same maze.
+class Comparison(ABC):
+    """The scores of all cores beside those of the references; a frozen dataclass."""
+
+    @property
+    @abstractmethod
+    def ranking(self) -> list[str]:
+        """The cores, best first."""
+
+    @abstractmethod
+    def title(self, runs: Sequence[Run]) -> str:
+        """What the table says."""
+
+    @abstractmethod
+    def table(self) -> list[Sequence[str]]:
+        """The printed table: its columns, then a row for each agent."""
+
+    @abstractmethod
+    def csv_rows(self) -> list[Cells]:
+        """The table as numbers: its columns, then a row for each agent; None is an empty cell."""
+
+    @abstractmethod
+    def axes(self) -> CurveAxes:
+        """What the picture of the learning curves shows."""
+
+
+def summarize(scores: Sequence[float]) -> Summary:
+    """One core's scores over its runs."""
+    low, high = bootstrap_interval(scores) or (None, None)
+    return Summary(float(interquartile_mean(scores)), low, high)
+
+
+def read_evaluations(runs: Sequence[Run], root: Path, read: Callable[[Any], Any]) -> dict[str, list[Any]]:
+    """What ``read`` takes from the evaluation in each run's ``result.json``, by core.
 
     Raises:
         UserError: a result cannot be read.
     """
-    results: dict[str, list[dict[str, Any]]] = {}
+    results: dict[str, list[Any]] = {}
     for run in runs:
         path = run.folder(root) / RESULT
         try:
-            evaluation = read_json(path)["evaluation"]
-            random, oracle = float(evaluation["random_reward"]), float(evaluation["oracle_reward"])
-            results.setdefault(run.core, []).append(
-                {name: float(evaluation[name]) for name in ("mean_reward", "rewards_found")}
-            )
+            results.setdefault(run.core, []).append(read(read_json(path)["evaluation"]))
         except (KeyError, TypeError, ValueError) as error:
             raise UserError(
                 f"{path} is not a run's result ({error}): train it again with --overwrite"
             ) from error
-
-    def share(reward: float) -> float:
-        return (reward - random) / (oracle - random)
-
-    def score(core: str, found: list[dict[str, float]]) -> CoreScore:
-        scores = tuple(result["mean_reward"] for result in found)
-        reward = float(interquartile_mean(scores))
-        low, high = bootstrap_interval(scores) or (None, None)
-        return CoreScore(
-            core=core,
-            scores=scores,
-            reward=reward,
-            low=low,
-            high=high,
-            share=share(reward),
-            share_low=None if low is None else share(low),
-            share_high=None if high is None else share(high),
-            rewards_found=sum(result["rewards_found"] for result in found) / len(found),
-        )
-
-    cores = sorted((score(*item) for item in results.items()), key=lambda one: -one.reward)
-    return Comparison(random, oracle, tuple(cores))
+    return results
 
 
 def write_comparison(comparison: Comparison, path: Path) -> list[Path]:
-    """Write ``path`` with ``.json`` and ``.csv``, one line per agent; returns the two files."""
+    """Write ``path`` with ``.csv`` and ``.json``; returns the two files."""
     table, data = path.with_suffix(".csv"), path.with_suffix(".json")
-    write_json(data, asdict(comparison))
+    write_json(data, asdict(comparison))  # type: ignore[call-overload]
     with written_whole(table) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        writer.writerow(["agent", "runs", "reward", "low", "high", "share", "share_low", "share_high"])
-        writer.writerow(["oracle", "", comparison.oracle, "", "", 1.0, "", ""])
-        for one in comparison.cores:
-            numbers = (one.reward, one.low, one.high, one.share, one.share_low, one.share_high)
-            writer.writerow([one.core, len(one.scores), *("" if n is None else n for n in numbers)])
-        writer.writerow(["random", "", comparison.random, "", "", 0.0, "", ""])
+        for row in comparison.csv_rows():
+            csv.writer(file).writerow(["" if cell is None else cell for cell in row])
     return [table, data]
 
 
-def print_comparison(comparison: Comparison, title: str) -> None:
-    """Print the table, best first, between oracle and random."""
-
-    def interval(middle: float, low: float | None, high: float | None, form: Callable[[float], str]) -> str:
-        around = "" if low is None or high is None else f"  [{form(low)}, {form(high)}]"
-        return form(middle) + around
-
-    rows = [("oracle", "", f"{comparison.oracle:.1f}", "100%", "")]
-    rows += [
-        (
-            one.core,
-            str(len(one.scores)),
-            interval(one.reward, one.low, one.high, "{:.1f}".format),
-            interval(one.share, one.share_low, one.share_high, percent),
-            f"{one.rewards_found:.1f}",
-        )
-        for one in comparison.cores
-    ]
-    rows.append(("random", "", f"{comparison.random:.1f}", "0%", ""))
-    columns = ["agent", "runs", "points per episode", "share of the oracle", "rewards found"]
-    print_table(title, columns, rows)
+def print_comparison(comparison: Comparison, runs: Sequence[Run]) -> None:
+    """Print the table."""
+    columns, *rows = comparison.table()
+    print_table(comparison.title(runs), columns, rows)

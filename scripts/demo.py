@@ -6,13 +6,12 @@ from pathlib import Path
 from statistics import median_low
 
 from plasticrl.scripts.animation import gif, play
-from plasticrl.scripts.checkpoint_files import find_checkpoint, load_checkpoint
+from plasticrl.scripts.checkpoint_files import find_checkpoint, load_agent
 from plasticrl.scripts.commands import Demo
 from plasticrl.scripts.compare import make_comparison
-from plasticrl.scripts.comparison import Comparison
 from plasticrl.scripts.main import main
+from plasticrl.scripts.maze_comparison import MazeComparison
 from plasticrl.scripts.maze_setup import make_mazes
-from plasticrl.scripts.settings import MazeRun
 from plasticrl.scripts.watch import write_gif
 
 _GIF, _FPS = "plastic.gif", 12
@@ -25,6 +24,7 @@ def run(command: Demo) -> None:
         UserError: an option is out of range, or the folder cannot be written.
     """
     comparison = make_comparison(command.comparison())
+    assert isinstance(comparison, MazeComparison)
     path = command.root / _GIF
     write_gif(path, _play_typical(command, comparison))
     print(f"GIF of the plastic agent with the median score: {path}\n\nTo see how they learned:")
@@ -32,13 +32,12 @@ def run(command: Demo) -> None:
     print("and open the address that it prints in a browser.")
 
 
-def _play_typical(command: Demo, comparison: Comparison) -> bytes:
+def _play_typical(command: Demo, comparison: MazeComparison) -> bytes:
     scores = next(one.scores for one in comparison.cores if one.core == "plastic")
     seed = scores.index(median_low(scores))
-    runs: list[MazeRun] = [run for run in command.comparison().runs() if run.core == "plastic"]
-    typical = runs[seed]
+    typical = command.comparison().make_run("plastic", seed)
     _, checkpoint = find_checkpoint(typical.folder(command.root))
-    agent = load_checkpoint(checkpoint, make_mazes(typical.maze, 1, 0), "cpu")
+    agent = load_agent(checkpoint, make_mazes(typical.maze, 1, 0), "cpu")
     return gif(list(play(agent, typical.maze, mode="rgb_array", seed=0)), _FPS)
 
 

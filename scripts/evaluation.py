@@ -9,18 +9,19 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from plasticrl.scripts.evaluated import Scores
 from plasticrl.scripts.maze_setup import make_mazes, maze_config
 from plasticrl.scripts.settings import MazeSettings
+from plasticrl.scripts.tables import percent
 
 if TYPE_CHECKING:
     from plasticrl.agents import RecurrentA2C
 
 MOST_ENVS = 50
-EVALUATION_SEEDS = 1_000_000  # added to a run's seed, so that it is not evaluated on its training episodes
 
 
 @dataclass(frozen=True)
-class Evaluation:
+class Evaluation(Scores):
     """Means over episodes; None where no episode had such a value.
 
     Attributes:
@@ -50,6 +51,34 @@ class Evaluation:
     def as_dict(self) -> dict[str, float | None]:
         """Plain values, for JSON."""
         return asdict(self)
+
+    def summary(self) -> str:
+        """Points, oracle share, and acting at random."""
+        return (
+            f"{self.mean_reward:.1f} points per episode, {percent(self.oracle_share)} of the oracle's "
+            f"{self.oracle_reward:.0f} (random: {self.random_reward:.1f})"
+        )
+
+    def scalars(self) -> dict[str, float]:
+        """Points and oracle share."""
+        return {"mean_reward": self.mean_reward, "oracle_share": self.oracle_share}
+
+    def rows(self) -> list[tuple[str, str]]:
+        """Everything, for a table."""
+
+        def number(value: float | None) -> str:
+            return "-" if value is None else f"{value:.1f}"
+
+        return [
+            ("points per episode", f"{self.mean_reward:.1f} ± {self.std_reward:.1f}"),
+            ("acting at random", number(self.random_reward)),
+            ("oracle", number(self.oracle_reward)),
+            ("share of the oracle", f"{self.oracle_share:.1%}"),
+            ("rewards found", number(self.rewards_found)),
+            ("steps to the first", number(self.first_reward_step)),
+            ("steps to a later one", number(self.mean_steps_later)),
+            ("wall hits", number(self.wall_hits)),
+        ]
 
 
 @contextmanager

@@ -9,12 +9,13 @@ from collections.abc import Sequence
 from importlib import import_module
 
 from plasticrl.scripts.command_line import parse
-from plasticrl.scripts.commands import CompareMaze, Demo, Evaluate, TrainMaze, Watch
+from plasticrl.scripts.commands import Demo, Evaluate, Watch
+from plasticrl.scripts.task_options import CompareOptions, TrainOptions
 from plasticrl.scripts.user_error import UserError
 
 _MODULES = {
-    TrainMaze: "plasticrl.scripts.train",
-    CompareMaze: "plasticrl.scripts.compare",
+    TrainOptions: "plasticrl.scripts.train",
+    CompareOptions: "plasticrl.scripts.compare",
     Evaluate: "plasticrl.scripts.evaluate",
     Watch: "plasticrl.scripts.watch",
     Demo: "plasticrl.scripts.demo",
@@ -34,7 +35,8 @@ def main(words: Sequence[str] | None = None) -> int:
     """
     try:
         command = parse(sys.argv[1:] if words is None else words)
-        import_module(_MODULES[type(command)]).run(command)
+        module = next(name for kind, name in _MODULES.items() if isinstance(command, kind))
+        import_module(module).run(command)
         sys.stdout.flush()
     except UserError as error:
         print(f"plasticrl: error: {error}", file=sys.stderr)
@@ -43,7 +45,8 @@ def main(words: Sequence[str] | None = None) -> int:
         if not isinstance(error, MemoryError) and not _OUT_OF_MEMORY.search(str(error)):
             raise
         print(
-            "plasticrl: error: out of memory: use a smaller --hidden-size, --n-envs or --size",
+            "plasticrl: error: out of memory: use a smaller network, task or batch, such as by "
+            "--hidden-size, --n-envs or --size on the maze, --n-bits or --batch-size elsewhere",
             file=sys.stderr,
         )
         return 2

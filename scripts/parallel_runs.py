@@ -3,23 +3,24 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from multiprocessing import get_context
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 from typing import TypeAlias
 
-from plasticrl.scripts.maze_training import run_label, train_maze
 from plasticrl.scripts.progress_display import Report
-from plasticrl.scripts.settings import MazeRun, OutputSettings
+from plasticrl.scripts.run import Run
+from plasticrl.scripts.settings import OutputSettings
+from plasticrl.scripts.training import train
 from plasticrl.scripts.user_error import UserError
 
-Failure: TypeAlias = tuple[MazeRun, str]
+Failure: TypeAlias = tuple[Run, str]
 
 
 def train_all(
-    runs: list[MazeRun], output: OutputSettings, jobs: int, report: Callable[[Report], None]
+    runs: Sequence[Run], output: OutputSettings, jobs: int, report: Callable[[Report], None]
 ) -> None:
     """Train all runs, ``jobs`` at a time; one job trains in this process.
 
@@ -34,31 +35,31 @@ def train_all(
     Raises:
         UserError: runs failed; the text says which and why.
     """
-    train = _one_by_one if min(jobs, len(runs)) < 2 else _side_by_side
-    failed = train(runs, output, jobs, report)
+    work = _one_by_one if min(jobs, len(runs)) < 2 else _side_by_side
+    failed = work(runs, output, jobs, report)
     if failed:
-        reasons = "; ".join(f"{run_label(run)}: {reason}" for run, reason in failed)
+        reasons = "; ".join(f"{run.label}: {reason}" for run, reason in failed)
         raise UserError(f"{len(failed)} of {len(runs)} trainings failed: {reasons}")
 
 
 def _one_by_one(
-    runs: list[MazeRun], output: OutputSettings, _: int, report: Callable[[Report], None]
+    runs: Sequence[Run], output: OutputSettings, _: int, report: Callable[[Report], None]
 ) -> list[Failure]:
     failed = []
     for run in runs:
         try:
-            train_maze(run, output, report)
+            train(run, output, report)
         except UserError as error:
             failed.append((run, str(error)))
     return failed
 
 
 def _side_by_side(
-    runs: list[MazeRun], output: OutputSettings, jobs: int, report: Callable[[Report], None]
+    runs: Sequence[Run], output: OutputSettings, jobs: int, report: Callable[[Report], None]
 ) -> list[Failure]:
     alone = replace(output, threads=1) if output.threads is None else output
-    waiting, running = list(reversed(runs)), dict[Connection, tuple[MazeRun, SpawnProcess]]()
-    failed: dict[MazeRun, str] = {}
+    waiting, running = list(reversed(runs)), dict[Connection, tuple[Run, SpawnProcess]]()
+    failed: dict[Run, str] = {}
     context = get_context("spawn")  # a fork would copy torch's threads in an unknown state
     try:
         while waiting or running:
@@ -90,10 +91,10 @@ def _side_by_side(
     return list(failed.items())
 
 
-def _work(run: MazeRun, output: OutputSettings, sender: Connection) -> None:
+def _work(run: Run, output: OutputSettings, sender: Connection) -> None:
     """Train in a process of its own; tells reports, and the reason if it fails."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to all: the parent stops its children
     try:
-        train_maze(run, output, sender.send)
+        train(run, output, sender.send)
     except UserError as error:
         sender.send(str(error))

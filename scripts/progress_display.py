@@ -10,8 +10,6 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, ProgressColumn, Task, TaskID, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
-from plasticrl.scripts.tables import percent
-
 SECONDS_BETWEEN_LINES = 10.0
 
 
@@ -21,28 +19,23 @@ class Report:
 
     Attributes:
         label: which run.
-        steps: environment steps taken.
-        total: environment steps to take.
-        reward: mean points of the last episodes; None before the first has ended.
-        share: the same as the oracle's share.
-        speed: environment steps per second.
+        done: steps taken, or episodes seen.
+        total: how many it will be.
+        score: how good it is by now, in a few words; empty before anything is known.
+        speed: steps or episodes per second.
+        unit: which of the two.
     """
 
     label: str
-    steps: int
+    done: int
     total: int
-    reward: float | None
-    share: float | None
+    score: str
     speed: float
+    unit: str
 
     def numbers(self) -> str:
-        """Reward, oracle share and speed in words."""
-        score = (
-            ""
-            if self.reward is None
-            else f"reward {self.reward:6.1f}  oracle {percent(self.share or 0):>4}  "
-        )
-        return f"{score}{self.speed:7,.0f} steps/s"
+        """Score and speed in words."""
+        return f"{self.score}{'  ' if self.score else ''}{self.speed:7,.0f} {self.unit}/s"
 
 
 @dataclass
@@ -82,19 +75,19 @@ class ProgressDisplay:
         """Show a run's progress."""
         if self.quiet:
             return
-        steps = min(report.steps, report.total)
+        done = min(report.done, report.total)
         if self._live:
             if report.label not in self._tasks:
                 self._tasks[report.label] = self._bars.add_task(report.label, total=report.total)
-            self._bars.update(self._tasks[report.label], completed=steps, numbers=report.numbers())
+            self._bars.update(self._tasks[report.label], completed=done, numbers=report.numbers())
             return
         now = time.monotonic()
         last = self._printed.setdefault(report.label, now)
-        if now - last >= SECONDS_BETWEEN_LINES or steps == report.total:
+        if now - last >= SECONDS_BETWEEN_LINES or done == report.total:
             self._printed[report.label] = now
-            left = (report.total - steps) / report.speed if report.speed else 0.0
+            left = (report.total - done) / report.speed if report.speed else 0.0
             print(
-                f"{report.label}  {steps / report.total:4.0%}  {report.numbers()}  {left:,.0f} s left",
+                f"{report.label}  {done / report.total:4.0%}  {report.numbers()}  {left:,.0f} s left",
                 file=sys.stderr,
                 flush=True,
             )

@@ -10,7 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from plasticrl.scripts.settings import MazeRun
+from plasticrl.scripts.run import Run
+from plasticrl.scripts.run_kinds import run_from_dict
 from plasticrl.scripts.user_error import UserError, blame_user
 
 CONFIG, RESULT, CHECKPOINTS = "config.json", "result.json", "checkpoints"
@@ -57,7 +58,7 @@ def read_json(path: Path) -> dict[str, Any]:
     return data
 
 
-def read_run(folder: Path) -> MazeRun:
+def read_run(folder: Path) -> Run:
     """The settings that made the run in ``folder``.
 
     Raises:
@@ -65,11 +66,11 @@ def read_run(folder: Path) -> MazeRun:
     """
     if not (folder / CONFIG).is_file():
         raise UserError(
-            f"{folder} holds no run (no {CONFIG}): give a folder that train wrote, runs/maze/CORE/seed_K"
+            f"{folder} holds no run (no {CONFIG}): give a folder that train wrote, runs/TASK/CORE/seed_K"
         )
     data = read_json(folder / CONFIG)
     try:
-        return MazeRun.from_dict(data)
+        return run_from_dict(data)
     except (KeyError, TypeError) as error:
         raise UserError(
             f"{folder / CONFIG} is not the settings of a run ({error}): restore it or train the run again"
@@ -105,7 +106,7 @@ def check_claim(folder: Path, *, overwrite: bool) -> None:
         raise UserError(f"cannot write to {folder}: no permission for {existing}; choose another --root")
 
 
-def claim(folder: Path, run: MazeRun, *, overwrite: bool) -> None:
+def claim(folder: Path, run: Run, *, overwrite: bool) -> None:
     """Make the folder and write its ``config.json``; with ``overwrite``, remove the run that is there.
 
     Raises:

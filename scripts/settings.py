@@ -1,4 +1,4 @@
-"""What a training run can be asked to be: typed settings, and their place in ``config.json``.
+"""What a training on the maze can be asked to be, and where any training writes: typed settings.
 
 The defaults of the maze, the agent and the training are the presets of :mod:`plasticrl.scripts.presets`.
 The choices are spelled out here so that ``--help`` need not load torch; a test compares them with the code.
@@ -6,7 +6,7 @@ The choices are spelled out here so that ``--help`` need not load torch; a test 
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
@@ -110,37 +110,3 @@ class OutputSettings:
     """Threads of the network's computations; None leaves the choice to torch, 1 when runs go side by side."""
     quiet: bool = False
     """Show no progress."""
-
-
-@dataclass(frozen=True)
-class MazeRun:
-    """Everything that decides what one training on the maze learns: the contents of ``config.json``."""
-
-    core: CoreChoice
-    seed: int
-    maze: MazeSettings
-    agent: AgentSettings
-    training: TrainingSettings
-
-    def folder(self, root: Path) -> Path:
-        """The run's own folder below ``root``."""
-        return root / "maze" / self.core / f"seed_{self.seed}"
-
-    def as_dict(self) -> dict[str, Any]:
-        """Plain values, for JSON."""
-        return {"task": "maze", **asdict(self)}
-
-    @classmethod
-    def from_dict(cls, data: dict[str, Any]) -> MazeRun:
-        """The inverse of :meth:`as_dict`.
-
-        Raises:
-            KeyError, TypeError: ``data`` is not from there.
-        """
-        return cls(
-            core=data["core"],
-            seed=data["seed"],
-            maze=MazeSettings(**data["maze"]),
-            agent=AgentSettings(**data["agent"]),
-            training=TrainingSettings(**data["training"]),
-        )

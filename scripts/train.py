@@ -2,29 +2,24 @@
 
 import sys
 
-from plasticrl.scripts.commands import TrainMaze
+from plasticrl.scripts.commands import Train
 from plasticrl.scripts.main import main
-from plasticrl.scripts.maze_setup import check_core_options
-from plasticrl.scripts.maze_training import train_maze
-from plasticrl.scripts.presets import MAZE_PRESETS
 from plasticrl.scripts.progress_display import ProgressDisplay
-from plasticrl.scripts.tables import percent
+from plasticrl.scripts.training import train
 
 
-def run(command: TrainMaze) -> None:
-    """Train one agent and say where everything is.
+def run(command: Train) -> None:
+    """Train one network and say where everything is.
 
     Raises:
         UserError: the settings are wrong, or the folder is taken.
     """
-    check_core_options((command.core,), command.agent, MAZE_PRESETS[command.preset].agent)
-    run = command.run()
+    command.check_options((command.core,))
+    run = command.make_run(command.core, command.seed)
     with ProgressDisplay(command.output.quiet) as display:
-        evaluation = train_maze(run, command.output, display.show)
+        scores = train(run, command.output, display.show)
     print(
-        f"{run.core} seed {run.seed}: {evaluation.mean_reward:.1f} points per episode, "
-        f"{percent(evaluation.oracle_share)} of the oracle's {evaluation.oracle_reward:.0f} "
-        f"(random: {evaluation.random_reward:.1f})\n"
+        f"{run.label}: {scores.summary()}\n"
         f"run: {run.folder(command.output.root)}\n"
         f"TensorBoard: tensorboard --logdir {command.output.root}"
     )

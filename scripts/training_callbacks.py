@@ -1,42 +1,52 @@
-"""What happens while a run trains: progress, checkpoints, and the maze in TensorBoard."""
+"""What happens while any run trains: progress, checkpoints, and the settings in TensorBoard."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from abc import abstractmethod
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.logger import HParam
-from stable_baselines3.common.utils import safe_mean
-from tensorboard.compat.proto.summary_pb2 import Summary  # type: ignore[import-untyped]
 
-from plasticrl.agents.matrix_pictures import tensorboard_writer
-from plasticrl.scripts.animation import gif, play
 from plasticrl.scripts.checkpoint_files import save_checkpoint
 from plasticrl.scripts.progress_display import Report
-from plasticrl.scripts.settings import MazeRun
+from plasticrl.scripts.run import Run
 
-_ANIMATION_SIZE, _ANIMATION_FPS = 192, 12
+_SECONDS_BETWEEN_REPORTS = 0.2  # a task may make thousands of updates in a second
 
 
 class ReportProgress(BaseCallback):
-    """Reports after every rollout.
+    """Reports how far the training is; a subclass says when, and how good it is.
 
     Args:
         label: which run.
-        total: environment steps to take.
-        share: the oracle's share of a mean reward.
+        total: length of the training.
+        unit: what ``total`` counts.
         report: takes the reports.
     """
 
-    def __init__(
-        self, label: str, total: int, share: Callable[[float], float], report: Callable[[Report], None]
-    ) -> None:
+    def __init__(self, label: str, total: int, unit: str, report: Callable[[Report], None]) -> None:
         super().__init__()
-        self.label, self.total, self.share, self.report = label, total, share, report
-        self._began = 0.0
+        self.label, self.total, self.unit, self.report = label, total, unit, report
+        self._began = self._told = 0.0
+
+    @abstractmethod
+    def score(self) -> str:
+        """How good it is now, in a few words; empty before anything is known."""
+
+    def is_time(self) -> bool:
+        """Whether the last report is a while ago, or this is the end of the training."""
+        now = time.monotonic()
+        return now - self._told >= _SECONDS_BETWEEN_REPORTS or self.num_timesteps >= self.total
+
+    def tell(self) -> None:
+        """Report."""
+        self._told = time.monotonic()
+        speed = self.num_timesteps / max(time.monotonic() - self._began, 1e-9)
+        self.report(Report(self.label, self.num_timesteps, self.total, self.score(), speed, self.unit))
 
     def _on_training_start(self) -> None:
         self._began = time.monotonic()
@@ -44,57 +54,49 @@ class ReportProgress(BaseCallback):
     def _on_step(self) -> bool:
         return True
 
-    def _on_rollout_end(self) -> None:
-        episodes = self.model.ep_info_buffer
-        reward = float(safe_mean([episode["r"] for episode in episodes])) if episodes else None
-        self.report(
-            Report(
-                self.label,
-                self.num_timesteps,
-                self.total,
-                reward,
-                None if reward is None else self.share(reward),
-                self.num_timesteps / max(time.monotonic() - self._began, 1e-9),
-            )
-        )
-
 
 class SaveCheckpoints(BaseCallback):
-    """Saves a checkpoint every so many environment steps, and an episode's animation with it.
+    """Saves a checkpoint every so often; a subclass says at which moments it may.
 
     The checkpoint at the end of the training is not its business.
 
     Args:
-        every: environment steps between two.
+        every: steps (episodes of a supervised task) between two.
+        total: length of the training.
         folder: of the checkpoints.
-        run: what is trained.
     """
 
-    def __init__(self, every: int, folder: Path, run: MazeRun) -> None:
+    def __init__(self, every: int, total: int, folder: Path) -> None:
         super().__init__()
-        self.every, self.folder, self.run = every, folder, run
+        self.every, self.total, self.folder = every, total, folder
         self._next = every
+
+    def save_when_due(self) -> bool:
+        """Save if it is time, and say whether it was."""
+        if not self._next <= self.num_timesteps < self.total:
+            return False
+        self._next = (self.num_timesteps // self.every + 1) * self.every
+        save_checkpoint(self.model, self.folder)
+        return True
 
     def _on_step(self) -> bool:
         return True
 
-    def _on_rollout_start(self) -> None:  # the update of the rollout before has been made
-        if self._next <= self.num_timesteps < self.run.training.total_timesteps:
-            self._next = (self.num_timesteps // self.every + 1) * self.every
-            save_checkpoint(self.model, self.folder)  # type: ignore[arg-type]
-            log_animation(self.model, self.run)
-
 
 class LogHyperparameters(BaseCallback):
-    """Puts the run's settings into TensorBoard's table of hyperparameters."""
+    """Puts the run's settings into TensorBoard's table of hyperparameters.
 
-    def __init__(self, run: MazeRun) -> None:
+    Args:
+        run: has them.
+        metrics: tags of the scores beside them.
+    """
+
+    def __init__(self, run: Run, metrics: Iterable[str]) -> None:
         super().__init__()
-        self.run = run
+        self.run, self.metrics = run, dict.fromkeys(metrics, 0.0)
 
     def _on_training_start(self) -> None:
-        metrics = {"rollout/ep_rew_mean": 0.0, "maze/oracle_share": 0.0, "eval/mean_reward": 0.0}
-        self.logger.record("hparams", HParam(flat(self.run.as_dict()), metrics), exclude=("csv",))
+        self.logger.record("hparams", HParam(flat(self.run.as_dict()), self.metrics), exclude=("csv",))
 
     def _on_step(self) -> bool:
         return True
@@ -109,21 +111,3 @@ def flat(settings: dict[str, Any], prefix: str = "") -> dict[str, bool | int | f
         else:
             level[prefix + name] = "default" if value is None else value
     return level
-
-
-def log_animation(agent: Any, run: MazeRun) -> None:
-    """Put one episode into TensorBoard's images, as the moving picture ``maze/episode``."""
-    writer = tensorboard_writer(agent.logger)
-    if writer is None:
-        return
-    frames = list(play(agent, run.maze, mode="rgb_array", seed=run.seed, size=_ANIMATION_SIZE))
-    image = Summary.Image(
-        height=_ANIMATION_SIZE,
-        width=_ANIMATION_SIZE,
-        colorspace=3,
-        encoded_image_string=gif(frames, _ANIMATION_FPS),
-    )
-    # A summary of its own, since the writer's own way to add a video needs moviepy.
-    summary = Summary(value=[Summary.Value(tag="maze/episode", image=image)])
-    assert writer.file_writer is not None
-    writer.file_writer.add_summary(summary, agent.num_timesteps)

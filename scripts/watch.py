@@ -9,11 +9,13 @@ from pathlib import Path
 from typing import Literal
 
 from plasticrl.scripts.animation import gif, play
-from plasticrl.scripts.checkpoint_files import find_checkpoint, load_checkpoint
+from plasticrl.scripts.checkpoint_files import find_checkpoint, load_agent
 from plasticrl.scripts.commands import Watch
 from plasticrl.scripts.main import main
-from plasticrl.scripts.maze_setup import check_seed, make_mazes, set_up_torch
+from plasticrl.scripts.maze_run import MazeRun
+from plasticrl.scripts.maze_setup import make_mazes
 from plasticrl.scripts.run_folder import read_run, written_whole
+from plasticrl.scripts.set_up import check_seed, set_up_torch
 from plasticrl.scripts.user_error import UserError, blame_user
 
 FASTEST_GIF = 50.0  # pictures per second; viewers slow faster ones down
@@ -23,8 +25,8 @@ def run(command: Watch) -> None:
     """Play one episode and show it.
 
     Raises:
-        UserError: there is no such run or checkpoint, an option is out of range, or the GIF's folder
-            cannot be written.
+        UserError: there is no such checkpoint, it is not of the maze, an option is out of range, or the
+            GIF's folder cannot be written.
     """
     if not 0 < command.fps < math.inf or (command.gif and command.fps > FASTEST_GIF):
         most = f", at most {FASTEST_GIF:g} in a GIF" if command.gif else ""
@@ -33,9 +35,14 @@ def run(command: Watch) -> None:
     if command.gif and (command.gif.is_dir() or not command.gif.absolute().parent.is_dir()):
         raise UserError(f"cannot write {command.gif}: give a file in a folder that exists")
     folder, checkpoint = find_checkpoint(command.run)
-    maze = read_run(folder).maze
+    trained = read_run(folder)
+    if not isinstance(trained, MazeRun):
+        raise UserError(
+            f"{folder} is a run of {trained.task}, and only the maze can be watched: see it in TensorBoard"
+        )
+    maze = trained.maze
     set_up_torch(command.device, None)
-    agent = load_checkpoint(checkpoint, make_mazes(maze, 1, 0), command.device)
+    agent = load_agent(checkpoint, make_mazes(maze, 1, 0), command.device)
     mode: Literal["rgb_array", "ansi"] = "rgb_array" if command.gif else "ansi"
     frames = play(agent, maze, mode=mode, seed=command.seed, deterministic=command.deterministic)
     if command.gif:

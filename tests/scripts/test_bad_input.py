@@ -1,5 +1,8 @@
+import json
 import os
+import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -10,7 +13,7 @@ WRONG = [
     ([], "train"),
     (["trian", "maze"], "train"),
     (["train"], "maze"),
-    (["train", "omniglot"], "maze"),
+    (["train", "chess"], "omniglot"),
     ([*TRAIN, "--core", "transformer"], "homogeneous"),
     ([*TRAIN, "--rule", "bcm"], "oja"),
     ([*TRAIN, "--env", "PlasticMaze-v9"], "PlasticMazeICLR-v0"),
@@ -52,6 +55,37 @@ WRONG = [
     (["compare", "maze", "--cores", "rnn", "rnn"], "once"),
     (["compare", "maze", "--cores", "rnn", "gru", "--rule", "clipped"], "--rule"),
     (["compare", "maze", "--size", "4"], "odd"),
+    (["train", "patterns", "--core", "gru"], "lstm"),
+    (["train", "patterns", "--n-bits", "1"], "n_bits"),
+    (["train", "patterns", "--degraded", "1"], "degraded"),
+    (["train", "patterns", "--input-gain", "-1"], "input_gain"),
+    (["train", "patterns", "--preset", "paper"], "program"),
+    (["train", "patterns", "--data-dir", "."], "--data-dir"),
+    (["train", "patterns", "--total-episodes", "0"], "total_episodes"),
+    (["train", "patterns", "--batch-size", "0"], "batch_size"),
+    (["train", "patterns", "--eval-episodes", "0"], "eval_episodes"),
+    (["train", "patterns", "--learning-rate", "nan"], "learning_rate"),
+    (["train", "patterns", "--final-learning-rate", "-1"], "final_learning_rate"),
+    (["train", "patterns", "--decay-every", "0"], "decay_every"),
+    (["train", "patterns", "--decay-factor", "0"], "decay_factor"),
+    (["train", "patterns", "--max-grad-norm", "nan"], "max_grad_norm"),
+    (["train", "patterns", "--seed", "-1"], "seed must be from 0"),
+    (["train", "patterns", "--eta", "inf"], "eta"),
+    (["train", "patterns", "--extra-neurons", "5"], "core rnn, not for plastic"),
+    (["train", "patterns", "--core", "rnn", "--extra-neurons", "-5"], "extra_neurons"),
+    (["train", "patterns", "--core", "rnn", "--hidden-size", "5"], "lstm"),
+    (["train", "patterns", "--core", "lstm", "--hidden-size", "0"], "hidden_size"),
+    (["train", "patterns", "--core", "lstm", "--rule", "oja"], "--rule"),
+    (["train", "images", "--data-dir", "nowhere"], "nowhere"),
+    (["train", "images", "--occlusion", "all"], "quarter"),
+    (["train", "images", "--dataset", "mnist"], "cifar-100"),
+    (["train", "omniglot", "--data-dir", "nowhere"], "nowhere"),
+    (["train", "omniglot", "--core", "lstm"], "homogeneous"),
+    (["train", "omniglot", "--loss", "hinge"], "cross_entropy"),
+    (["train", "omniglot", "--core", "rnn", "--eta", "0.5"], "--eta"),
+    (["compare", "patterns", "--seeds", "0"], "seeds"),
+    (["compare", "patterns", "--cores", "lstm", "lstm"], "once"),
+    (["compare", "omniglot", "--cores", "plastic", "lstm"], "homogeneous"),
     (["demo", "--seeds", "0"], "seeds"),
     (["demo", "--total-timesteps", "-5"], "total_timesteps"),
     (["evaluate"], "PATH"),
@@ -122,7 +156,7 @@ def test_damaged_checkpoint(
     (run / "config.json").write_bytes((trained / "config.json").read_bytes())
     content = {"empty": b"", "text": b"no zip file", "cut": good[: len(good) // 2]}
     if damage != "gone":
-        (run / "checkpoints" / "step_000000000400.zip").write_bytes(content[damage])
+        (run / "checkpoints" / "step_000000000400.safetensors").write_bytes(content[damage])
     says = "no checkpoint" if damage == "gone" else "cannot be loaded"
     check_refused(["evaluate", str(run)], says, capsys)
     check_refused(["watch", str(run)], says, capsys)
@@ -154,6 +188,78 @@ def test_evaluate_out_of_range(option: list[str], trained: Path, capsys: pytest.
     check_refused(["evaluate", str(trained), *option], option[0].strip("-"), capsys)
 
 
+@pytest.mark.parametrize(
+    "options",
+    [["--n-way", "101"], ["--k-shot", "0"], ["--k-shot", "2"], ["--n-filters", "0"]],
+    ids=" ".join,
+)
+def test_wrong_for_the_data(
+    options: list[str], tiny_data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["train", "omniglot", "--root", str(tmp_path), "--data-dir", str(tiny_data), *options]
+    check_refused(words, options[0].strip("-").replace("-", "_"), capsys)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_damaged_data(tiny_data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    data = tmp_path / "data"
+    shutil.copytree(tiny_data, data)
+    file = data / "cifar-10-batches-bin" / "data_batch_2.bin"
+    file.write_bytes(file.read_bytes()[:-1])
+    words = ["train", "images", "--root", str(tmp_path / "runs"), "--data-dir", str(data)]
+    check_refused(words, "data_batch_2.bin", capsys)
+    assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.parametrize("option", ["--env=PlasticMaze-v0", "--deterministic", "--size=5"])
+def test_maze_options_on_another_task(
+    option: str, supervised: Any, trained_supervised: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["evaluate", str(trained_supervised), option, *supervised.data]
+    check_refused(words, option.partition("=")[0], capsys)
+
+
+def test_data_where_there_are_none(trained: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    check_refused(["evaluate", str(trained), "--data-dir", "."], "--data-dir", capsys)
+
+
+def test_watching_what_is_no_maze(trained_supervised: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    check_refused(["watch", str(trained_supervised)], "only the maze", capsys)
+
+
+@pytest.mark.parametrize("damage", ["empty", "text", "cut", "other task"])
+def test_damaged_checkpoint_of_a_learner(
+    damage: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["train", "patterns", "--n-bits", "6", "--total-episodes", "2", "--eval-episodes", "2", "--quiet"]
+    assert main([*words, "--root", str(tmp_path)]) == 0
+    capsys.readouterr()
+    folder = tmp_path / "patterns" / "plastic" / "seed_0"
+    newest = max((folder / "checkpoints").iterdir())
+    content = newest.read_bytes()
+    changed = {
+        "empty": b"",
+        "text": b"not tensors",
+        "cut": content[: len(content) // 2],
+        "other task": content,
+    }
+    newest.write_bytes(changed[damage])
+    if damage == "other task":
+        config = folder / "config.json"
+        config.write_text(config.read_text().replace('"n_bits": 6', '"n_bits": 8'))
+    check_refused(["evaluate", str(folder)], "cannot be loaded", capsys)
+
+
+@pytest.mark.parametrize("task", ["patterns", "images", "omniglot", "chess", []])
+def test_config_of_another_task(
+    task: object, trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(trained, tmp_path / "run")
+    config = tmp_path / "run" / "config.json"
+    config.write_text(json.dumps({**json.loads(config.read_text()), "task": task}))
+    check_refused(["evaluate", str(tmp_path / "run")], "not the settings", capsys)
+
+
 def test_more_than_fits_into_memory(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     check_refused([*TRAIN, "--root", str(tmp_path), "--hidden-size", "3000000"], "--hidden-size", capsys)
     assert list(tmp_path.iterdir()) == []
@@ -177,6 +283,12 @@ DIVERGES = [
 def test_training_that_diverges(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     check_refused([*TRAIN, "--root", str(tmp_path), *DIVERGES], "diverged", capsys)
     assert not (tmp_path / "maze" / "plastic" / "seed_0" / "result.json").exists()
+
+
+def test_learner_that_diverges(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["train", "patterns", "--n-bits", "8", "--eta", "-9", "--n-cycles", "9", "--total-episodes", "40"]
+    check_refused([*words, "--root", str(tmp_path), "--quiet"], "the training diverged after", capsys)
+    assert not (tmp_path / "patterns" / "plastic" / "seed_0" / "result.json").exists()
 
 
 @pytest.mark.parametrize("jobs", ["1", "2"])

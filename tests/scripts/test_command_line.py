@@ -2,17 +2,24 @@ import ast
 import inspect
 import subprocess
 import sys
+from dataclasses import asdict
 from typing import get_args
 
 import gymnasium as gym
 import pytest
 
-from plasticrl.agents import CORE_NAMES
+from plasticrl.agents import CORE_NAMES, NETWORK_NAMES
+from plasticrl.agents.episode_loss import LossName
+from plasticrl.envs import PatternsTask
+from plasticrl.envs import patterns as patterns_task
+from plasticrl.envs.occlusion import OcclusionKind
+from plasticrl.envs.omniglot_splits import SplitBy
+from plasticrl.envs.tasks import TASK_NAMES
 from plasticrl.nn import Init
 from plasticrl.rules import RULES
-from plasticrl.scripts import commands, settings
+from plasticrl.scripts import commands, episode_presets, episode_settings, settings, task_options
 from plasticrl.scripts.command_line import parse
-from plasticrl.scripts.commands import CompareMaze, TrainMaze
+from plasticrl.scripts.commands import Command, CompareMaze, TrainMaze
 from plasticrl.scripts.main import main
 from plasticrl.scripts.presets import MAZE_PRESETS, PresetName
 
@@ -24,6 +31,46 @@ def test_choices_are_those_of_the_code() -> None:
     registered = {name for name, spec in gym.registry.items() if "PlasticMaze" in str(spec.entry_point)}
     assert set(get_args(settings.MazeId)) == registered
     assert get_args(PresetName) == tuple(MAZE_PRESETS)
+
+
+def test_choices_of_the_supervised_tasks_are_those_of_the_code() -> None:
+    assert get_args(episode_settings.EpisodeTaskName) == TASK_NAMES
+    assert get_args(episode_settings.CompletionCore) == NETWORK_NAMES
+    assert get_args(episode_settings.OneShotCore) == tuple(name for name in NETWORK_NAMES if name != "lstm")
+    assert get_args(episode_settings.OcclusionChoice) == get_args(OcclusionKind)
+    assert get_args(episode_settings.SplitChoice) == get_args(SplitBy)
+    assert {"squared_error", *get_args(episode_settings.LossChoice)} == set(get_args(LossName))
+    for names, presets in (
+        (episode_presets.PatternsPresetName, episode_presets.PATTERNS_PRESETS),
+        (episode_presets.ImagesPresetName, episode_presets.IMAGES_PRESETS),
+        (episode_presets.OmniglotPresetName, episode_presets.OMNIGLOT_PRESETS),
+    ):
+        assert get_args(names) == tuple(presets)
+
+
+@pytest.mark.parametrize("preset", get_args(episode_presets.PatternsPresetName))
+def test_presets_of_patterns_are_those_of_the_task(preset: episode_presets.PatternsPresetName) -> None:
+    ours = PatternsTask(**asdict(episode_presets.PATTERNS_PRESETS[preset].task))
+    theirs = PatternsTask(**patterns_task.PATTERNS_PRESETS[preset])
+    assert vars(ours) == vars(theirs)
+
+
+@pytest.mark.parametrize(
+    ("task", "preset", "rate"),
+    [
+        ("patterns", "program", 0.0003),
+        ("patterns", "small", 0.001),
+        ("images", "paper", 0.0001),
+        ("omniglot", "paper", 3e-05),
+        ("omniglot", "tuned", 0.001),
+    ],
+)
+def test_every_task_takes_its_preset_and_options_override_it(task: str, preset: str, rate: float) -> None:
+    command: Command = parse(["train", task, "--eta", "0.5", "--preset", preset])
+    run = command.make_run("plastic", 0)  # type: ignore[union-attr]
+    assert run.task == task
+    assert run.descent.learning_rate == rate
+    assert run.network.eta == 0.5
 
 
 @pytest.mark.parametrize("preset", get_args(PresetName))
@@ -47,12 +94,11 @@ def test_compare_makes_every_pair_of_core_and_seed() -> None:
     }
 
 
-@pytest.mark.parametrize("module", [commands, settings])
+@pytest.mark.parametrize("module", [commands, settings, episode_settings, task_options])
 def test_every_option_is_explained(module: object) -> None:
-    groups = {"maze", "agent", "training", "output"}  # their classes explain them
-    own = {"MazeRun"}  # not options
+    groups = {"maze", "agent", "training", "output", "patterns", "images", "omniglot", "network", "descent"}
     for node in ast.parse(inspect.getsource(module)).body:  # type: ignore[arg-type]
-        if not isinstance(node, ast.ClassDef) or node.name in own:
+        if not isinstance(node, ast.ClassDef):
             continue
         for statement, after in zip(node.body, [*node.body[1:], None], strict=True):
             if isinstance(statement, ast.AnnAssign) and isinstance(statement.target, ast.Name):
@@ -64,7 +110,11 @@ def test_every_option_is_explained(module: object) -> None:
     ("words", "expected"),
     [
         (["--help"], ["train", "evaluate", "compare", "watch", "demo"]),
-        (["train", "--help"], ["maze"]),
+        (["train", "--help"], ["maze", "patterns", "images", "omniglot"]),
+        (["train", "patterns", "--help"], ["--n-bits", "--extra-neurons", "--batch-size", "(default: 1000)"]),
+        (["train", "images", "--help"], ["--occlusion", "--data-dir"]),
+        (["train", "omniglot", "--preset", "paper", "--help"], ["--n-way", "--decay-every", "5000000"]),
+        (["compare", "omniglot", "--help"], ["--cores", "--seeds", "--data-dir"]),
         (["train", "maze", "--help"], ["--core", "--seed", "--hidden-size", "--rule", "--root", "(default:"]),
         (["train", "maze", "--preset", "paper", "--help"], ["50000000", "(default: paper)"]),
         (["evaluate", "--help"], ["--episodes", "--deterministic", "--json"]),

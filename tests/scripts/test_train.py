@@ -19,7 +19,8 @@ def test_run_folder_holds_what_a_run_is(trained: Path) -> None:
     names = {path.name.partition(".tfevents")[0] for path in trained.iterdir()}
     assert names == {"config.json", "progress.csv", "events.out", "checkpoints", "result.json"}
     checkpoints = sorted(path.name for path in (trained / "checkpoints").iterdir())
-    assert checkpoints == ["step_000000000240.zip", "step_000000000400.zip"]  # updates of 80 steps
+    # Updates of 80 steps.
+    assert checkpoints == ["step_000000000240.safetensors", "step_000000000400.safetensors"]
 
 
 def test_config_is_read_back_as_it_was_given(trained: Path) -> None:

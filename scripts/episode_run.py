@@ -1,0 +1,113 @@
+"""A training on a supervised task, as the commands see it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from plasticrl.scripts.episode_settings import (
+    ClassDescentSettings,
+    CompletionSettings,
+    DescentSettings,
+    EpisodeTaskName,
+    EpisodeTrainingSettings,
+    ImagesSettings,
+    OmniglotSettings,
+    OneShotSettings,
+    PatternsSettings,
+)
+from plasticrl.scripts.run import EvaluationChoices, Run
+
+if TYPE_CHECKING:
+    from plasticrl.scripts.episode_comparison import EpisodeComparison
+    from plasticrl.scripts.episode_training import EpisodeTrainer
+    from plasticrl.scripts.evaluated import Evaluated
+
+_GROUPS = ("network", "descent", "training")
+_SETTINGS: dict[str, tuple[type[Any], type[Any], type[Any]]] = {
+    "patterns": (PatternsSettings, CompletionSettings, DescentSettings),
+    "images": (ImagesSettings, CompletionSettings, DescentSettings),
+    "omniglot": (OmniglotSettings, OneShotSettings, ClassDescentSettings),
+}
+
+
+@dataclass(frozen=True)
+class EpisodeRun(Run):
+    """A task, a core, a seed, and all settings of the task, the network and the training.
+
+    Attributes:
+        data_dir: where the task's data are; not part of ``config.json``, since it changes no result.
+    """
+
+    name: EpisodeTaskName
+    settings: PatternsSettings | ImagesSettings | OmniglotSettings
+    network: CompletionSettings | OneShotSettings
+    descent: DescentSettings
+    training: EpisodeTrainingSettings
+    data_dir: Path | None = None
+
+    @property
+    def task(self) -> EpisodeTaskName:
+        """Name of the task."""
+        return self.name
+
+    @property
+    def total(self) -> int:
+        """Episodes of the training."""
+        return self.training.total_episodes
+
+    @property
+    def eval_episodes(self) -> int:
+        """Episodes of the evaluation at the end."""
+        return self.training.eval_episodes
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values, for JSON."""
+        groups = {self.name: self.settings, **{name: getattr(self, name) for name in _GROUPS}}
+        return {
+            "task": self.name,
+            "core": self.core,
+            "seed": self.seed,
+            **{name: asdict(group) for name, group in groups.items()},
+        }
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> EpisodeRun:
+        """The inverse of :meth:`as_dict`; see :class:`Run`."""
+        task, network, descent = _SETTINGS[data["task"]]
+        return cls(
+            core=data["core"],
+            seed=data["seed"],
+            name=data["task"],
+            settings=task(**data[data["task"]]),
+            network=network(**data["network"]),
+            descent=descent(**data["descent"]),
+            training=EpisodeTrainingSettings(**data["training"]),
+        )
+
+    def trainer(self, device: str) -> EpisodeTrainer:
+        """The task and the learner, ready to train; see :class:`Run`."""
+        from plasticrl.scripts.episode_training import EpisodeTrainer
+
+        return EpisodeTrainer(self, device)
+
+    def evaluate(self, checkpoint: Path, episodes: int, seed: int, choices: EvaluationChoices) -> Evaluated:
+        """Draw held-out episodes; see :class:`Run`."""
+        from plasticrl.scripts.checkpoint_files import load_learner
+        from plasticrl.scripts.episode_scores import evaluate
+        from plasticrl.scripts.episode_setup import learning_rate, make_tasks
+        from plasticrl.scripts.evaluated import Evaluated
+
+        given = self.options_for(choices, *(() if self.name == "patterns" else ("data_dir",)))
+        tasks = make_tasks(replace(self, **given))
+        learner = load_learner(checkpoint, tasks.train, choices.device, learning_rate(self))
+        scores = evaluate(learner, self.name, tasks, episodes=episodes, seed=seed)
+        return Evaluated(scores, f"{learner.num_timesteps:,} episodes", {})
+
+    def compare(self, runs: Sequence[EpisodeRun], root: Path) -> EpisodeComparison:
+        """Sum up finished runs of this task; see :class:`Run`."""
+        from plasticrl.scripts.episode_comparison import compare_episodes
+
+        return compare_episodes(self.name, runs, root)

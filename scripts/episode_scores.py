@@ -1,0 +1,89 @@
+"""How good a network is on a supervised task: held-out episodes, summed up."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, astuple, dataclass
+from typing import TYPE_CHECKING, Any
+
+from plasticrl.scripts.comparison import Summary
+from plasticrl.scripts.episode_metrics_shown import SHOWN_METRICS
+from plasticrl.scripts.episode_references import Metrics, evaluate_references
+from plasticrl.scripts.episode_settings import EpisodeTaskName
+from plasticrl.scripts.episode_setup import Tasks
+from plasticrl.scripts.evaluated import Scores
+
+if TYPE_CHECKING:
+    from plasticrl.agents.episode_learner import EpisodeLearner
+
+
+@dataclass(frozen=True)
+class Estimated:
+    """A mean over episodes and its 95 % interval; None where there is no saying, for a single episode."""
+
+    mean: float
+    low: float | None
+    high: float | None
+
+
+@dataclass(frozen=True)
+class EpisodeScores(Scores):
+    """A network beside the references of its task.
+
+    Attributes:
+        task: name of the task.
+        episodes: how many were drawn.
+        metrics: each one's mean and interval.
+        references: each one's metrics, on the same episodes.
+    """
+
+    task: EpisodeTaskName
+    episodes: int
+    metrics: dict[str, Estimated]
+    references: dict[str, Metrics]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values, for JSON."""
+        return asdict(self)
+
+    def summary(self) -> str:
+        """The main metric, and that of the references."""
+        main = SHOWN_METRICS[self.task][0]
+        others = ", ".join(
+            f"{other}: {main.text(values[main.name])}" for other, values in self.references.items()
+        )
+        return f"{main.label} {main.text(self.metrics[main.name].mean)} ({others})"
+
+    def scalars(self) -> dict[str, float]:
+        """The means."""
+        return {name: estimate.mean for name, estimate in self.metrics.items()}
+
+    def rows(self) -> list[tuple[str, str]]:
+        """Everything, for a table."""
+        rows = []
+        for metric in SHOWN_METRICS[self.task]:
+            rows.append((metric.label, Summary(*astuple(self.metrics[metric.name])).text(metric.form)))
+            rows += [
+                (f"  {one}", metric.text(values[metric.name])) for one, values in self.references.items()
+            ]
+        return rows
+
+
+def evaluate(
+    learner: EpisodeLearner, task: EpisodeTaskName, tasks: Tasks, *, episodes: int, seed: int
+) -> EpisodeScores:
+    """Draw held-out episodes and sum them up; the same seed gives the same numbers.
+
+    Args:
+        learner: predicts; its training is not disturbed.
+        task: its name.
+        tasks: what it is trained and evaluated on.
+        episodes: how many.
+        seed: of the episodes.
+    """
+    found = learner.evaluate(episodes, tasks.test, seed=seed).metrics
+    metrics = {
+        name: Estimated(estimate.mean, *(x if math.isfinite(x) else None for x in estimate[1:]))
+        for name, estimate in found.items()
+    }
+    return EpisodeScores(task, episodes, metrics, evaluate_references(tasks, episodes, seed))

@@ -1,0 +1,116 @@
+"""From settings to objects: the tasks, and the learner, of a training on a supervised task."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict
+from typing import TYPE_CHECKING, NamedTuple
+
+from plasticrl.scripts.core_options import COMPLETION_OPTIONS, ONE_SHOT_OPTIONS
+from plasticrl.scripts.episode_run import EpisodeRun
+from plasticrl.scripts.episode_settings import ClassDescentSettings
+from plasticrl.scripts.set_up import check_at_least, check_learning_rates, check_seed
+from plasticrl.scripts.trainer import MOST_ROWS
+from plasticrl.scripts.user_error import UserError, blame_user
+
+if TYPE_CHECKING:
+    from stable_baselines3.common.type_aliases import Schedule
+
+    from plasticrl.agents.episode_learner import EpisodeLearner
+    from plasticrl.envs.episode import EpisodeTask
+
+
+class Tasks(NamedTuple):
+    """What is trained on, and what is evaluated on: never the same images or classes."""
+
+    train: EpisodeTask
+    test: EpisodeTask
+
+
+def check_run(run: EpisodeRun) -> None:
+    """Check what neither the task nor the learner checks.
+
+    Raises:
+        UserError: a setting is out of its range.
+    """
+    check_seed(run.seed)
+    training, descent = run.training, run.descent
+    check_at_least(
+        1,
+        total_episodes=training.total_episodes,
+        eval_episodes=training.eval_episodes,
+        checkpoints=training.checkpoints,
+        batch_size=descent.batch_size,
+        decay_every=1 if descent.decay_every is None else descent.decay_every,
+    )
+    check_learning_rates(descent.learning_rate, descent.final_learning_rate, descent.max_grad_norm)
+    if not 0 < descent.decay_factor <= 1:
+        raise UserError(f"decay_factor must be above 0 and at most 1, not {descent.decay_factor}")
+
+
+def make_tasks(run: EpisodeRun) -> Tasks:
+    """Read the data, where there are any, and make the tasks.
+
+    Raises:
+        UserError: a setting is not allowed, or the data are missing or damaged.
+    """
+    from plasticrl.envs.tasks import make_task
+
+    options = asdict(run.settings)
+    with blame_user(ValueError, TypeError, OSError):
+        if run.name == "patterns":
+            task = make_task(run.name, **options)  # every pattern is a new one
+            return Tasks(task, task)
+        train = make_task(run.name, split="train", data_dir=run.data_dir, **options)
+        options.pop("pool", None)  # what is evaluated are independent episodes
+        return Tasks(train, make_task(run.name, split="test", data_dir=run.data_dir, **options))
+
+
+def make_learner(run: EpisodeRun, tasks: Tasks, device: str) -> EpisodeLearner:
+    """An untrained learner.
+
+    Raises:
+        UserError: a setting is not allowed, or the task has no such core.
+    """
+    from plasticrl.agents.episode_learner import EpisodeLearner
+
+    options, descent = (ONE_SHOT_OPTIONS if run.name == "omniglot" else COMPLETION_OPTIONS), run.descent
+    if run.core not in options:
+        raise UserError(f"{run.name} has no core {run.core}: choose one of {', '.join(options)}")
+    with blame_user(ValueError, TypeError):
+        return EpisodeLearner(
+            run.core,  # type: ignore[arg-type]
+            tasks.train,
+            learning_rate=learning_rate(run),
+            batch_size=descent.batch_size,
+            eval_task=tasks.test,
+            loss=descent.loss if isinstance(descent, ClassDescentSettings) else None,
+            max_grad_norm=math.inf if descent.max_grad_norm is None else descent.max_grad_norm,
+            stats_window_size=log_interval(run)
+            * descent.batch_size,  # a row sums up what is new since the last
+            network_kwargs={name: getattr(run.network, name) for name in options[run.core]},
+            seed=run.seed,
+            device=device,
+        )
+
+
+def log_interval(run: EpisodeRun) -> int:
+    """Updates from one row of ``progress.csv`` to the next."""
+    return max(1, run.total // run.descent.batch_size // MOST_ROWS)
+
+
+def learning_rate(run: EpisodeRun) -> float | Schedule:
+    """Adam's, or how it falls with the progress that remains, from 1 to 0."""
+    from stable_baselines3.common.utils import LinearSchedule
+
+    descent = run.descent
+    first, last, every = descent.learning_rate, descent.final_learning_rate, descent.decay_every
+    line = LinearSchedule(first, last, end_fraction=1.0)
+    if every is None:
+        return first if first == last else line
+
+    def falling(remaining: float) -> float:
+        episodes = round((1 - remaining) * run.total)
+        return float(line(remaining) * descent.decay_factor ** (episodes // every))
+
+    return falling

@@ -1,0 +1,104 @@
+"""A training on a supervised task: the learner, and what watches it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from plasticrl.agents.episode_pictures import EpisodePictures
+from plasticrl.agents.finite_checks import NonFiniteError
+from plasticrl.agents.freed_memory import keep_freed_memory
+from plasticrl.scripts.episode_metrics_shown import SHOWN_METRICS
+from plasticrl.scripts.episode_scores import EpisodeScores, evaluate
+from plasticrl.scripts.episode_setup import check_run, log_interval, make_learner, make_tasks
+from plasticrl.scripts.evaluated import EVALUATION_SEEDS
+from plasticrl.scripts.progress_display import Report
+from plasticrl.scripts.trainer import Trainer
+from plasticrl.scripts.training_callbacks import LogHyperparameters, ReportProgress, SaveCheckpoints
+
+if TYPE_CHECKING:
+    from plasticrl.scripts.episode_run import EpisodeRun
+
+
+class EpisodeTrainer(Trainer):
+    """Trains a network on a supervised task.
+
+    Args:
+        run: what to train.
+        device: what computes the network.
+
+    Raises:
+        UserError: a setting is not allowed, or data are missing.
+    """
+
+    def __init__(self, run: EpisodeRun, device: str) -> None:
+        check_run(run)
+        self.run = run
+        self.tasks = make_tasks(run)
+        self.learner = make_learner(run, self.tasks, device)
+
+    def learn(self, checkpoints: Path, report: Callable[[Report], None]) -> None:
+        """Train with everything that watches."""
+        run, total = self.run, self.run.total
+        keep_freed_memory()
+        every = max(1, total // run.training.checkpoints)
+        name = SHOWN_METRICS[run.name][0].name
+        self.learner.learn(
+            total,
+            callback=[
+                LogHyperparameters(run, ["train/loss", f"train/{name}", f"eval/{name}"]),
+                EpisodePictures(every, seed=run.seed),
+                _Checkpoints(every, total, checkpoints),
+                _Progress(self, report),
+            ],
+            log_interval=log_interval(run),
+        )
+
+    def evaluate(self) -> EpisodeScores:
+        """Held-out episodes."""
+        run = self.run
+        return evaluate(
+            self.learner,
+            run.name,
+            self.tasks,
+            episodes=run.eval_episodes,
+            seed=run.seed + EVALUATION_SEEDS,
+        )
+
+    def divergence(self, error: Exception) -> str | None:
+        """The learner stops before numbers that are not finite reach the parameters."""
+        if not isinstance(error, NonFiniteError):
+            return None
+        what = str(error).partition(":")[0]
+        return (
+            f"the training diverged after {self.learner.num_timesteps:,} episodes ({what}: not finite): "
+            "try a lower --learning-rate, --eta or --max-grad-norm, or --bound-eta"
+        )
+
+
+class _Checkpoints(SaveCheckpoints):
+    """Saves after an update."""
+
+    def _on_step(self) -> bool:
+        self.save_when_due()
+        return True
+
+
+class _Progress(ReportProgress):
+    """Reports the main metric, a few times per second at most."""
+
+    def __init__(self, trainer: EpisodeTrainer, report: Callable[[Report], None]) -> None:
+        super().__init__(trainer.run.label, trainer.run.total, "episodes", report)
+        self.trainer = trainer
+
+    def score(self) -> str:
+        """The main metric over the last episodes."""
+        name, label, form, _ = SHOWN_METRICS[self.trainer.run.name][0]
+        means = self.trainer.learner.statistics.means()
+        return f"{label} {form(means[name]):>7}" if means else ""
+
+    def _on_step(self) -> bool:
+        if self.is_time():
+            self.tell()
+        return True

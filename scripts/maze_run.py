@@ -1,0 +1,82 @@
+"""A training on the maze, as the commands see it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from plasticrl.scripts.run import EvaluationChoices, Run
+from plasticrl.scripts.settings import AgentSettings, MazeSettings, TrainingSettings
+
+if TYPE_CHECKING:
+    from plasticrl.scripts.evaluated import Evaluated
+    from plasticrl.scripts.maze_comparison import MazeComparison
+    from plasticrl.scripts.maze_training import MazeTrainer
+
+
+@dataclass(frozen=True)
+class MazeRun(Run):
+    """A core, a seed, and all settings of the maze, the agent and the training."""
+
+    maze: MazeSettings
+    agent: AgentSettings
+    training: TrainingSettings
+
+    @property
+    def task(self) -> str:
+        """Name of the task."""
+        return "maze"
+
+    @property
+    def total(self) -> int:
+        """Environment steps of the training."""
+        return self.training.total_timesteps
+
+    @property
+    def eval_episodes(self) -> int:
+        """Episodes of the evaluation at the end."""
+        return self.training.eval_episodes
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values, for JSON."""
+        return {"task": self.task, **asdict(self)}
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> MazeRun:
+        """The inverse of :meth:`as_dict`; see :class:`Run`."""
+        return cls(
+            core=data["core"],
+            seed=data["seed"],
+            maze=MazeSettings(**data["maze"]),
+            agent=AgentSettings(**data["agent"]),
+            training=TrainingSettings(**data["training"]),
+        )
+
+    def trainer(self, device: str) -> MazeTrainer:
+        """The mazes and the agent, ready to train; see :class:`Run`."""
+        from plasticrl.scripts.maze_training import MazeTrainer
+
+        return MazeTrainer(self, device)
+
+    def evaluate(self, checkpoint: Path, episodes: int, seed: int, choices: EvaluationChoices) -> Evaluated:
+        """Play episodes, perhaps in another maze; see :class:`Run`."""
+        from plasticrl.scripts.checkpoint_files import load_agent
+        from plasticrl.scripts.evaluated import Evaluated
+        from plasticrl.scripts.evaluation import evaluate
+        from plasticrl.scripts.maze_setup import make_mazes, maze_config
+
+        given = self.options_for(choices, "deterministic", "env", "size", "episode_length")
+        deterministic = given.pop("deterministic", False)
+        maze = replace(self.maze, **given)
+        maze_config(maze)
+        agent = load_agent(checkpoint, make_mazes(maze, 1, seed), choices.device)
+        scores = evaluate(agent, maze, episodes=episodes, seed=seed, deterministic=deterministic)
+        return Evaluated(scores, f"{agent.num_timesteps:,} steps", {"deterministic": deterministic})
+
+    def compare(self, runs: Sequence[MazeRun], root: Path) -> MazeComparison:
+        """Sum up finished runs on this maze; see :class:`Run`."""
+        from plasticrl.scripts.maze_comparison import compare_mazes
+
+        return compare_mazes(runs, root)

@@ -1,0 +1,180 @@
+"""The options that ``train`` and ``compare`` share on each task, and what they make of them."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from plasticrl.scripts.core_options import (
+    COMPLETION_OPTIONS,
+    MAZE_OPTIONS,
+    ONE_SHOT_OPTIONS,
+    check_core_options,
+)
+from plasticrl.scripts.episode_presets import (
+    IMAGES_PRESETS,
+    OMNIGLOT_PRESETS,
+    PATTERNS_PRESETS,
+    ImagesPresetName,
+    OmniglotPresetName,
+    PatternsPresetName,
+)
+from plasticrl.scripts.episode_run import EpisodeRun
+from plasticrl.scripts.episode_settings import (
+    ClassDescentSettings,
+    CompletionSettings,
+    DescentSettings,
+    EpisodeTrainingSettings,
+    ImagesSettings,
+    OmniglotSettings,
+    OneShotSettings,
+    PatternsSettings,
+)
+from plasticrl.scripts.maze_run import MazeRun
+from plasticrl.scripts.presets import MAZE_PRESETS, PresetName
+from plasticrl.scripts.run import Run
+from plasticrl.scripts.settings import AgentSettings, MazeSettings, OutputSettings, TrainingSettings
+
+_MAZE, _PATTERNS = MAZE_PRESETS["tuned"], PATTERNS_PRESETS["text"]
+_IMAGES, _OMNIGLOT = IMAGES_PRESETS["paper"], OMNIGLOT_PRESETS["tuned"]
+
+
+@dataclass(frozen=True)
+class TaskOptions(ABC):
+    """All settings of a training but core and seed."""
+
+    @abstractmethod
+    def make_run(self, core: str, seed: int) -> Run:
+        """What is to be trained."""
+
+    @abstractmethod
+    def check_options(self, cores: Sequence[str]) -> None:
+        """Refuse an option that none of the cores has.
+
+        Raises:
+            UserError: there is such an option.
+        """
+
+
+@dataclass(frozen=True)
+class TrainOptions:
+    """What ``train`` has on every task."""
+
+    core: str = "plastic"
+    """Network; each task has its own."""
+    seed: int = 0
+    """Seed of the weights, and of all that happens in training."""
+    output: OutputSettings = field(default_factory=OutputSettings)
+
+
+@dataclass(frozen=True)
+class CompareOptions(TaskOptions):
+    """What ``compare`` has on every task."""
+
+    cores: tuple[str, ...] = ()
+    """Networks to compare; each task has its own."""
+    seeds: int = 3
+    """Runs per core, with seeds 0, 1, 2 and so on."""
+    jobs: int | None = None
+    """Runs to train at the same time, each on one thread unless told otherwise; None: one per processor."""
+    output: OutputSettings = field(default_factory=OutputSettings)
+
+    def runs(self) -> list[Run]:
+        """What is to be trained, core by core within a seed."""
+        return [self.make_run(core, seed) for seed in range(self.seeds) for core in self.cores]
+
+
+@dataclass(frozen=True)
+class MazeOptions(TaskOptions):
+    """The settings of a training on the maze."""
+
+    preset: PresetName = "tuned"
+    """Which defaults the options below have: tuned, the paper's own (Miconi et al. 2018), or the demo's."""
+    maze: MazeSettings = _MAZE.maze
+    agent: AgentSettings = _MAZE.agent
+    training: TrainingSettings = _MAZE.training
+
+    def make_run(self, core: str, seed: int) -> MazeRun:
+        """What is to be trained."""
+        return MazeRun(core, seed, self.maze, self.agent, self.training)
+
+    def check_options(self, cores: Sequence[str]) -> None:
+        """See :class:`TaskOptions`."""
+        check_core_options(MAZE_OPTIONS, cores, self.agent, MAZE_PRESETS[self.preset].agent)
+
+
+@dataclass(frozen=True)
+class PatternsOptions(TaskOptions):
+    """The settings of a training on patterns."""
+
+    preset: PatternsPresetName = "text"
+    """Which defaults the options below have: the 1,000-bit task as in the paper's text or as in its \
+program, or the small 50-bit comparison with networks that are not plastic."""
+    patterns: PatternsSettings = _PATTERNS.task
+    network: CompletionSettings = _PATTERNS.network
+    descent: DescentSettings = _PATTERNS.descent
+    training: EpisodeTrainingSettings = _PATTERNS.training
+
+    def make_run(self, core: str, seed: int) -> EpisodeRun:
+        """What is to be trained."""
+        return EpisodeRun(core, seed, "patterns", self.patterns, self.network, self.descent, self.training)
+
+    def check_options(self, cores: Sequence[str]) -> None:
+        """See :class:`TaskOptions`."""
+        preset = PATTERNS_PRESETS[self.preset].network
+        check_core_options(COMPLETION_OPTIONS, cores, self.network, preset)
+
+
+@dataclass(frozen=True)
+class DataOptions:
+    """Where data are."""
+
+    data_dir: Path | None = None
+    """Folder with the official files, as archive or extracted; None: $PLASTICRL_DATA, or else they are \
+downloaded."""
+
+
+@dataclass(frozen=True)
+class ImagesOptions(DataOptions, TaskOptions):
+    """The settings of a training on images."""
+
+    preset: ImagesPresetName = "paper"
+    """Which defaults the options below have: the paper's own (Miconi et al. 2018)."""
+    images: ImagesSettings = _IMAGES.task
+    network: CompletionSettings = _IMAGES.network
+    descent: DescentSettings = _IMAGES.descent
+    training: EpisodeTrainingSettings = _IMAGES.training
+
+    def make_run(self, core: str, seed: int) -> EpisodeRun:
+        """What is to be trained."""
+        settings = (self.images, self.network, self.descent, self.training)
+        return EpisodeRun(core, seed, "images", *settings, self.data_dir)
+
+    def check_options(self, cores: Sequence[str]) -> None:
+        """See :class:`TaskOptions`."""
+        preset = IMAGES_PRESETS[self.preset].network
+        check_core_options(COMPLETION_OPTIONS, cores, self.network, preset)
+
+
+@dataclass(frozen=True)
+class OmniglotOptions(DataOptions, TaskOptions):
+    """The settings of a training on Omniglot."""
+
+    preset: OmniglotPresetName = "tuned"
+    """Which defaults the options below have: tuned, or the paper's own (Miconi et al. 2018)."""
+    omniglot: OmniglotSettings = _OMNIGLOT.task
+    network: OneShotSettings = _OMNIGLOT.network
+    descent: ClassDescentSettings = _OMNIGLOT.descent
+    training: EpisodeTrainingSettings = _OMNIGLOT.training
+
+    def make_run(self, core: str, seed: int) -> EpisodeRun:
+        """What is to be trained."""
+        settings = (self.omniglot, self.network, self.descent, self.training)
+        return EpisodeRun(core, seed, "omniglot", *settings, self.data_dir)
+
+    def check_options(self, cores: Sequence[str]) -> None:
+        """See :class:`TaskOptions`."""
+        preset = OMNIGLOT_PRESETS[self.preset].network
+        check_core_options(ONE_SHOT_OPTIONS, cores, self.network, preset)

@@ -1,0 +1,41 @@
+"""One training of any task, made and checked, ready to start."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from plasticrl.scripts.evaluated import Scores
+from plasticrl.scripts.progress_display import Report
+
+MOST_ROWS = 2000  # of progress.csv; longer trainings log every so many updates
+
+
+class Trainer(ABC):
+    """Trains one learner in the shape of Stable-Baselines3.
+
+    Attributes:
+        learner: has ``logger``, ``set_logger``, ``num_timesteps`` and ``save``.
+    """
+
+    learner: Any
+
+    @abstractmethod
+    def learn(self, checkpoints: Path, report: Callable[[Report], None]) -> None:
+        """Train to the end, saving checkpoints on the way but not the last one."""
+
+    @abstractmethod
+    def evaluate(self) -> Scores:
+        """The evaluation at the end; training is over."""
+
+    @abstractmethod
+    def divergence(self, error: Exception) -> str | None:
+        """Say in one line that ``error`` came from a training that diverged; None where it did not."""
+
+    def show(self) -> None:  # noqa: B027  (not every task has more)
+        """Put what is to be seen of the finished network into TensorBoard."""
+
+    def close(self) -> None:  # noqa: B027  (most hold nothing)
+        """Give back what was opened."""

@@ -1,0 +1,117 @@
+"""One training of any task, from its settings to its finished folder."""
+
+from __future__ import annotations
+
+import platform
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any
+
+from plasticrl import __version__
+from plasticrl.scripts.checkpoint_files import save_checkpoint
+from plasticrl.scripts.evaluated import Scores
+from plasticrl.scripts.progress_display import Report
+from plasticrl.scripts.run import Run
+from plasticrl.scripts.run_folder import CHECKPOINTS, RESULT, check_claim, claim, write_json
+from plasticrl.scripts.set_up import set_up_torch
+from plasticrl.scripts.settings import OutputSettings
+from plasticrl.scripts.trainer import Trainer
+from plasticrl.scripts.user_error import UserError
+
+
+def check_run(run: Run) -> None:
+    """Make everything that a run needs once, and write nothing.
+
+    Raises:
+        UserError: a setting is not allowed, or data are missing.
+    """
+    run.trainer("cpu").close()
+
+
+def train(run: Run, output: OutputSettings, report: Callable[[Report], None]) -> Scores:
+    """Train, evaluate, and write the run's folder.
+
+    Args:
+        run: what to train.
+        output: where to write, and on what to compute.
+        report: is told the progress after every update.
+
+    Raises:
+        UserError: a setting is not allowed, or the folder is taken (nothing has been written then), or
+            the training diverged.
+    """
+    folder = run.folder(output.root)
+    check_claim(folder, overwrite=output.overwrite)
+    set_up_torch(output.device, output.threads)
+    with closing(run.trainer(output.device)) as trainer:
+        claim(folder, run, overwrite=output.overwrite)
+        with _logs_in(folder, trainer), _blame_divergence(trainer):
+            began = time.monotonic()
+            trainer.learn(folder / CHECKPOINTS, report)
+            seconds = time.monotonic() - began
+            scores = trainer.evaluate()
+            _finish(trainer, run, folder, scores, seconds)
+    return scores
+
+
+def _finish(trainer: Trainer, run: Run, folder: Path, scores: Scores, seconds: float) -> None:
+    """Write what is written at the end, ``result.json`` last: it says that the run is whole."""
+    from plasticrl.agents.matrix_pictures import tensorboard_writer
+
+    learner = trainer.learner
+    save_checkpoint(learner, folder / CHECKPOINTS)
+    trainer.show()
+    writer = tensorboard_writer(learner.logger)
+    assert writer is not None
+    for name, value in scores.scalars().items():
+        writer.add_scalar(f"eval/{name}", value, learner.num_timesteps)
+    write_json(folder / RESULT, _result(run, scores, learner.num_timesteps, seconds))
+
+
+@contextmanager
+def _logs_in(folder: Path, trainer: Trainer) -> Iterator[None]:
+    """Let the learner log to ``progress.csv`` and TensorBoard, and close both in the end."""
+    from stable_baselines3.common.logger import configure
+
+    trainer.learner.set_logger(configure(str(folder), ["csv", "tensorboard"]))
+    try:
+        yield
+    finally:
+        trainer.learner.logger.close()
+
+
+@contextmanager
+def _blame_divergence(trainer: Trainer) -> Iterator[None]:
+    try:
+        yield
+    except (RuntimeError, ValueError, ArithmeticError) as error:
+        said = trainer.divergence(error)
+        if said is None:
+            raise
+        raise UserError(said) from error
+
+
+def _result(run: Run, scores: Scores, steps: int, seconds: float) -> dict[str, Any]:
+    import gymnasium
+    import numpy
+    import stable_baselines3
+    import torch
+
+    modules = (gymnasium, numpy, stable_baselines3, torch)
+    return {
+        "evaluation": scores.as_dict(),
+        "steps": steps,
+        "seconds": round(seconds, 3),
+        "steps_per_second": round(steps / seconds, 1),
+        "core": run.core,
+        "seed": run.seed,
+        "command": sys.argv,
+        "versions": {
+            "plasticrl": __version__,
+            "python": platform.python_version(),
+            **{module.__name__: module.__version__ for module in modules},
+        },
+    }
