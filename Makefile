@@ -17,7 +17,7 @@ demo: $(READY)
 	$(BIN)/plasticrl demo
 
 test: $(READY)
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto
 
 lint: $(READY)
 	$(BIN)/ruff format --check .

@@ -159,7 +159,7 @@ class EpisodeLearner:
     ) -> Self:
         """Train on at least ``total_episodes`` episodes, in whole batches.
 
-        Ctrl-C lets the update that is under way end: the learner can be saved then, and can go on.
+        Ctrl-C and SIGTERM let the update that is under way end: the learner can be saved then, and can go on.
 
         Args:
             total_episodes: how many, beside those before where ``reset_num_episodes`` is off.
@@ -170,7 +170,7 @@ class EpisodeLearner:
             progress_bar: show one.
 
         Raises:
-            KeyboardInterrupt: after that update, and after the callbacks' ``on_training_end``.
+            StoppedBetweenUpdates: a KeyboardInterrupt, after that and the callbacks' ``on_training_end``.
             NonFiniteError: a loss or a gradient is NaN or infinite; the parameters are still those of
                 the update before.
             ValueError: a number is not an integer above 0.
@@ -196,12 +196,12 @@ class EpisodeLearner:
                     self.optimizer, self.lr_schedule(1 - self.num_timesteps / total_timesteps)
                 )
                 update.run(self.task.sample(self.batch_size, self.rng))
+                if self.n_updates % log_interval == 0:  # first: what a callback saves is then logged
+                    self._log(update, time.monotonic() - began, self.num_timesteps - first)
                 callback.update_locals(locals())
                 if not callback.on_step():
                     break
                 callback.on_rollout_end()
-                if self.n_updates % log_interval == 0:
-                    self._log(update, time.monotonic() - began, self.num_timesteps - first)
             callback.on_training_end()
         return self
 

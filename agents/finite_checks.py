@@ -18,7 +18,7 @@ class NonFiniteError(FloatingPointError):
 def first_non_finite(tensors: Mapping[str, Tensor | None]) -> str | None:
     """Name of the first tensor that is not finite throughout, None where all are."""
     for name, tensor in tensors.items():
-        # A sum is several times cheaper, and is not finite where a term is not; large terms may also overflow.
+        # A sum is much cheaper, and is not finite where a term is not (nor where large ones overflow).
         if tensor is None or tensor.detach().sum().isfinite():
             continue
         if not torch.isfinite(tensor).all():

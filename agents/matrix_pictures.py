@@ -78,13 +78,19 @@ class MatrixPictures(BaseCallback):
         self.every = every
         self._next = every
 
+    def _on_training_start(self) -> None:
+        self._set_next()
+
+    def _set_next(self) -> None:
+        self._next = (self.num_timesteps // self.every + 1) * self.every
+
     def _on_step(self) -> bool:
         return True
 
     def _on_rollout_end(self) -> None:
         if self.num_timesteps < self._next:
             return
-        self._next = (self.num_timesteps // self.every + 1) * self.every
+        self._set_next()
         agent: Any = self.model
         writer = tensorboard_writer(self.logger)
         if writer is not None:

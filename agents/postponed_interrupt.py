@@ -8,30 +8,37 @@ from types import FrameType
 from typing import Any
 
 
-class PostponedInterrupt:
-    """Inside the block, a first Ctrl-C only sets ``pending``; a second one interrupts at once.
+class StoppedBetweenUpdates(KeyboardInterrupt):
+    """A KeyboardInterrupt at a moment at which everything is whole: saving now loses nothing."""
 
-    The block looks at ``pending`` where stopping leaves everything whole; when it ends, the
-    KeyboardInterrupt that was put off is raised. Does nothing outside the main thread, or where someone
-    else handles the signal.
+
+class PostponedInterrupt:
+    """Inside the block, a first Ctrl-C or SIGTERM only sets ``pending``; a second one interrupts at once.
+
+    The block looks at ``pending`` where stopping leaves everything whole; when it ends,
+    :class:`StoppedBetweenUpdates` is raised. Does nothing outside the main thread, or for a signal that
+    someone else handles.
     """
 
     def __init__(self) -> None:
         self.pending = False
-        self._active = False
+        self._replaced: dict[int, Any] = {}
 
     def __enter__(self) -> PostponedInterrupt:
-        in_main = threading.current_thread() is threading.main_thread()
-        self._active = in_main and signal.getsignal(signal.SIGINT) is signal.default_int_handler
-        if self._active:
-            signal.signal(signal.SIGINT, self._note)
+        if threading.current_thread() is threading.main_thread():
+            for number, usual in (
+                (signal.SIGINT, signal.default_int_handler),
+                (signal.SIGTERM, signal.SIG_DFL),
+            ):
+                if signal.getsignal(number) is usual:
+                    self._replaced[number] = signal.signal(number, self._note)
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *rest: Any) -> None:
-        if self._active:
-            signal.signal(signal.SIGINT, signal.default_int_handler)
+        for number, usual in self._replaced.items():
+            signal.signal(number, usual)
         if self.pending and kind is None:
-            raise KeyboardInterrupt
+            raise StoppedBetweenUpdates
 
     def _note(self, number: int, frame: FrameType | None) -> None:
         if self.pending:

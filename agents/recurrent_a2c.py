@@ -18,6 +18,7 @@ from plasticrl.agents.argument_checks import check_number
 from plasticrl.agents.episode_length import episode_length
 from plasticrl.agents.plastic_metrics import plastic_metrics
 from plasticrl.agents.policy import PlasticPolicy
+from plasticrl.agents.postponed_interrupt import PostponedInterrupt
 from plasticrl.agents.resumable import ResumableAgent
 from plasticrl.agents.rollout import Rollout
 from plasticrl.nn.core import positive
@@ -61,6 +62,8 @@ class RecurrentA2C(ResumableAgent):
     """
 
     policy_aliases: ClassVar[dict[str, type[BasePolicy]]] = {"PlasticPolicy": PlasticPolicy}
+    _log_interval: int | None = 1
+    _iteration: int = 0
 
     def __init__(
         self,
@@ -182,6 +185,12 @@ class RecurrentA2C(ResumableAgent):
             record("train/std", self.policy.log_std.exp().mean().item())
         for name, value in plastic_metrics(self.policy.core, state).items():
             record(f"plastic/{name}", value)
+        if self._log_interval is not None and self._n_updates % self._log_interval == 0:
+            super().dump_logs(self._iteration)
+
+    def dump_logs(self, iteration: int = 0) -> None:
+        """Put off until the update is made: SB3 would log that with the next rollout, and the last never."""
+        self._iteration = iteration
 
     def learn(
         self,
@@ -192,9 +201,17 @@ class RecurrentA2C(ResumableAgent):
         reset_num_timesteps: bool = True,
         progress_bar: bool = False,
     ) -> Self:
-        """Train for at least ``total_timesteps`` env steps, in whole rollouts; arguments as in SB3."""
+        """Train for at least ``total_timesteps`` env steps, in whole rollouts; arguments as in SB3.
+
+        Ctrl-C and SIGTERM let the update that is under way end: the agent can be saved then, and can go on.
+
+        Raises:
+            StoppedBetweenUpdates: a KeyboardInterrupt, after that and the callbacks' ``on_training_end``.
+            NonFiniteError: an observation, a reward, a loss or a gradient is NaN or infinite; the
+                parameters are still those of the update before.
+        """
         assert self.env is not None
         self.rollout_buffer = Rollout(self.n_steps, self.n_envs, self.observation_space, self.action_space)
-        return super().learn(
-            total_timesteps, callback, log_interval, tb_log_name, reset_num_timesteps, progress_bar
-        )
+        self._log_interval = log_interval
+        with PostponedInterrupt() as self._interrupt:
+            return super().learn(total_timesteps, callback, 1, tb_log_name, reset_num_timesteps, progress_bar)

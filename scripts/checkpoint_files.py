@@ -73,7 +73,11 @@ def load_agent(path: Path, env: VecEnv, device: str) -> RecurrentA2C:
 
 
 def load_learner(
-    path: Path, task: EpisodeTask, device: str, learning_rate: float | Schedule
+    path: Path,
+    task: EpisodeTask,
+    device: str,
+    learning_rate: float | Schedule,
+    eval_task: EpisodeTask | None = None,
 ) -> EpisodeLearner:
     """Load a learner of a supervised task.
 
@@ -82,6 +86,7 @@ def load_learner(
         task: what it was trained on.
         device: what computes the network.
         learning_rate: that of the training; the file cannot hold a function.
+        eval_task: what it is evaluated on; None: the same.
 
     Raises:
         UserError: the file is not a checkpoint, or is one for another task.
@@ -89,7 +94,7 @@ def load_learner(
     from plasticrl.agents import EpisodeLearner
 
     try:
-        return EpisodeLearner.load(path, task, device=device, learning_rate=learning_rate)
+        return EpisodeLearner.load(path, task, eval_task, device, learning_rate=learning_rate)
     except (ValueError, OSError) as error:
         cause = " ".join(str(error).split())
         raise UserError(f"{path} cannot be loaded as a checkpoint ({cause}): choose another one") from error

@@ -20,6 +20,7 @@ from plasticrl.scripts.commands import (
     ComparePatterns,
     Demo,
     Evaluate,
+    Resume,
     TrainImages,
     TrainMaze,
     TrainOmniglot,
@@ -32,6 +33,7 @@ from plasticrl.scripts.user_error import UserError
 
 _PROGRAM = "plasticrl"
 _ABOUT = "Train networks that go on learning after training, and compare them."
+_TRAIN_ABOUT = "Train one network on a task, or go on with a training: plasticrl train --resume RUN."
 _MARKERS = (tyro.conf.OmitArgPrefixes, tyro.conf.OmitSubcommandPrefixes)
 _CHOSEN = "chosen_task"
 _ANSI = re.compile(r"\x1b\[[0-9;]*m")
@@ -67,6 +69,8 @@ def parse(words: Sequence[str]) -> Command:
     complaints = StringIO()
     try:
         with redirect_stderr(complaints):
+            if words[:1] == ["train"] and any(word.partition("=")[0] == "--resume" for word in words):
+                return tyro.cli(Resume, prog=f"{_PROGRAM} train", args=words[1:], config=_MARKERS)
             chosen, _ = tyro.cli(_Preset, args=words, return_unknown_args=True, add_help=False)
             return _unwrapped(_parse_tree(words, chosen.preset))
     except SystemExit as stop:
@@ -80,7 +84,7 @@ def _parse_tree(words: Sequence[str], preset: str) -> Any:
     train = _tasks(_TRAIN, preset)
     compare = _tasks(_COMPARE, preset)
     commands: tuple[Any, ...] = (
-        Annotated[train, subcommand("train", description="Train one network on a task.")],
+        Annotated[train, subcommand("train", description=_TRAIN_ABOUT)],
         Annotated[Evaluate, subcommand("evaluate")],
         Annotated[compare, subcommand("compare", description="Train and compare several kinds of network.")],
         Annotated[Watch, subcommand("watch")],

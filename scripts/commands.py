@@ -26,8 +26,8 @@ class TrainMaze(MazeOptions, TrainOptions):
     """Train one agent on the maze.
 
     The run goes to ROOT/maze/CORE/seed_SEED: settings, checkpoints, TensorBoard events, progress.csv, and
-    the result of an evaluation at the end. A folder that already holds a run is refused; --overwrite
-    removes that run first.
+    the result of an evaluation at the end. A run that was stopped goes on when the same command is given
+    again; a folder that holds another run is refused, and --overwrite removes that run first.
     """
 
     core: CoreChoice = "plastic"
@@ -74,12 +74,31 @@ rnn (no plasticity)."""
 
 
 @dataclass(frozen=True)
+class Resume:
+    """Go on with a training that did not come to its end, to the same bits as if it had not stopped.
+
+    The same command that began it, run again, does so too.
+    """
+
+    resume: Path
+    """The run's folder, such as runs/maze/plastic/seed_0."""
+    data_dir: Path | None = None
+    """Where the data are; see train (images, omniglot)."""
+    device: Device = "auto"
+    """What computes the network."""
+    threads: int | None = None
+    """Threads of the network's computations; None leaves the choice to torch."""
+    quiet: bool = False
+    """Show no progress."""
+
+
+@dataclass(frozen=True)
 class CompareMaze(MazeOptions, CompareOptions):
     """Train several cores on the maze and compare them.
 
     Trains the runs that are missing, several at a time, prints a table, and writes it with a picture of
-    the learning curves to ROOT/maze. Finished runs with the same settings are kept. Runs in the way
-    (unfinished, or with other settings) are refused; --overwrite trains those again.
+    the learning curves to ROOT/maze. Finished runs with the same settings are kept, unfinished
+    ones go on where they stopped. Runs with other settings are refused; --overwrite trains those again.
     """
 
     cores: tuple[CoreChoice, ...] = ("plastic", "homogeneous", "rnn")
@@ -200,4 +219,4 @@ class Demo:
 
 Train: TypeAlias = TrainMaze | TrainPatterns | TrainImages | TrainOmniglot
 Compare: TypeAlias = CompareMaze | ComparePatterns | CompareImages | CompareOmniglot
-Command: TypeAlias = Train | Compare | Evaluate | Watch | Demo
+Command: TypeAlias = Train | Resume | Compare | Evaluate | Watch | Demo

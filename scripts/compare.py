@@ -10,6 +10,7 @@ from plasticrl.scripts.learning_curves import draw_learning_curves
 from plasticrl.scripts.main import main
 from plasticrl.scripts.parallel_runs import train_all
 from plasticrl.scripts.progress_display import ProgressDisplay
+from plasticrl.scripts.resuming import is_unfinished
 from plasticrl.scripts.run import Run
 from plasticrl.scripts.run_folder import CONFIG, check_claim, is_finished, read_json
 from plasticrl.scripts.set_up import set_up_torch
@@ -36,8 +37,11 @@ def make_comparison(command: Compare) -> Comparison:
         if len(missing) < len(runs):
             display.note(f"{len(runs) - len(missing)} of {len(runs)} runs are finished already and kept")
         for run in missing:
-            if run.folder(root).exists():
-                display.note(f"{run.label} is trained again: unfinished, or made with other settings")
+            if not run.folder(root).exists():
+                continue
+            goes_on = not command.output.overwrite and is_unfinished(run.folder(root), run)
+            what = "goes on where it stopped" if goes_on else "is trained again: it was in the way"
+            display.note(f"{run.label} {what}")
         train_all(missing, command.output, jobs, display.show)
     comparison = runs[0].compare(runs, root)
     _write(comparison, runs, root)
@@ -76,6 +80,8 @@ def _is_kept(run: Run, root: Path) -> bool:
 
 def _check_claim(run: Run, root: Path, *, overwrite: bool) -> None:
     folder = run.folder(root)
+    if not overwrite and is_unfinished(folder, run):
+        return
     if not overwrite and is_finished(folder):
         change = _first_difference(read_json(folder / CONFIG), run.as_dict())
         raise UserError(

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 from plasticrl.agents.episode_pictures import EpisodePictures
 from plasticrl.agents.finite_checks import NonFiniteError
 from plasticrl.agents.freed_memory import keep_freed_memory
+from plasticrl.scripts.checkpoint_files import load_learner
 from plasticrl.scripts.episode_metrics_shown import SHOWN_METRICS
 from plasticrl.scripts.episode_scores import EpisodeScores, evaluate
-from plasticrl.scripts.episode_setup import check_run, log_interval, make_learner, make_tasks
+from plasticrl.scripts.episode_setup import check_run, learning_rate, log_interval, make_learner, make_tasks
 from plasticrl.scripts.evaluated import EVALUATION_SEEDS
 from plasticrl.scripts.progress_display import Report
 from plasticrl.scripts.trainer import Trainer
@@ -32,11 +33,18 @@ class EpisodeTrainer(Trainer):
         UserError: a setting is not allowed, or data are missing.
     """
 
+    counter = "time/episodes"
+
     def __init__(self, run: EpisodeRun, device: str) -> None:
         check_run(run)
-        self.run = run
+        self.run, self.device = run, device
         self.tasks = make_tasks(run)
         self.learner = make_learner(run, self.tasks, device)
+
+    def go_on(self, checkpoint: Path) -> None:
+        """Load the learner; its generator goes on drawing episodes where it was."""
+        rate = learning_rate(self.run)
+        self.learner = load_learner(checkpoint, self.tasks.train, self.device, rate, self.tasks.test)
 
     def learn(self, checkpoints: Path, report: Callable[[Report], None]) -> None:
         """Train with everything that watches."""
@@ -45,13 +53,14 @@ class EpisodeTrainer(Trainer):
         every = max(1, total // run.training.checkpoints)
         name = SHOWN_METRICS[run.name][0].name
         self.learner.learn(
-            total,
+            total - self.learner.num_timesteps,
             callback=[
                 LogHyperparameters(run, ["train/loss", f"train/{name}", f"eval/{name}"]),
                 EpisodePictures(every, seed=run.seed),
                 _Checkpoints(every, total, checkpoints),
                 _Progress(self, report),
             ],
+            reset_num_episodes=False,
             log_interval=log_interval(run),
         )
 

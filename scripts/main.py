@@ -9,12 +9,13 @@ from collections.abc import Sequence
 from importlib import import_module
 
 from plasticrl.scripts.command_line import parse
-from plasticrl.scripts.commands import Demo, Evaluate, Watch
+from plasticrl.scripts.commands import Demo, Evaluate, Resume, Watch
 from plasticrl.scripts.task_options import CompareOptions, TrainOptions
 from plasticrl.scripts.user_error import UserError
 
 _MODULES = {
     TrainOptions: "plasticrl.scripts.train",
+    Resume: "plasticrl.scripts.resume",
     CompareOptions: "plasticrl.scripts.compare",
     Evaluate: "plasticrl.scripts.evaluate",
     Watch: "plasticrl.scripts.watch",

@@ -58,9 +58,12 @@ class MazeCheckpoints(SaveCheckpoints):
         super().__init__(every, total, folder)
         self.run = run
 
+    def show(self) -> None:
+        """An episode."""
+        log_animation(self.model, self.run)
+
     def _on_rollout_start(self) -> None:
-        if self.save_when_due():
-            log_animation(self.model, self.run)
+        self.save_when_due()
 
 
 def log_animation(agent: Any, run: MazeRun) -> None:

@@ -10,6 +10,7 @@ from plasticrl.agents.episode_info import EpisodeInfo
 from plasticrl.agents.finite_checks import NonFiniteError
 from plasticrl.agents.matrix_pictures import MatrixPictures
 from plasticrl.envs import oracle_share
+from plasticrl.scripts.checkpoint_files import load_agent
 from plasticrl.scripts.evaluated import EVALUATION_SEEDS
 from plasticrl.scripts.evaluation import Evaluation, evaluate
 from plasticrl.scripts.maze_callbacks import MazeCheckpoints, MazeProgress, log_animation
@@ -35,12 +36,18 @@ class MazeTrainer(Trainer):
         UserError: a setting is not allowed.
     """
 
+    counter = "time/total_timesteps"
+
     def __init__(self, run: MazeRun, device: str) -> None:
         check_run(run)
-        self.run = run
+        self.run, self.device = run, device
         self.config = maze_config(run.maze)
         self.env = make_mazes(run.maze, run.training.n_envs, run.seed)
         self.learner = make_agent(run, self.env, device)
+
+    def go_on(self, checkpoint: Path) -> None:
+        """Load the agent; the mazes go on within their episodes."""
+        self.learner = load_agent(checkpoint, self.env, self.device)
 
     def learn(self, checkpoints: Path, report: Callable[[Report], None]) -> None:
         """Train with everything that watches."""
@@ -52,7 +59,7 @@ class MazeTrainer(Trainer):
         every = max(1, total // run.training.checkpoints)
         infos = ("rewards_found", "wall_hits", "first_reward_step", "mean_steps_later")
         self.learner.learn(
-            total,
+            total - self.learner.num_timesteps,
             callback=[
                 LogHyperparameters(run, _METRICS),
                 EpisodeInfo("maze", infos, {"oracle_share": share}),
@@ -60,6 +67,7 @@ class MazeTrainer(Trainer):
                 MazeCheckpoints(every, total, checkpoints, run),
                 MazeProgress(run.label, total, share, report),
             ],
+            reset_num_timesteps=False,
             log_interval=max(1, total // (self.learner.n_steps * run.training.n_envs) // MOST_ROWS),
         )
 

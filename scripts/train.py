@@ -5,6 +5,8 @@ import sys
 from plasticrl.scripts.commands import Train
 from plasticrl.scripts.main import main
 from plasticrl.scripts.progress_display import ProgressDisplay
+from plasticrl.scripts.run import Run
+from plasticrl.scripts.settings import OutputSettings
 from plasticrl.scripts.training import train
 
 
@@ -15,13 +17,17 @@ def run(command: Train) -> None:
         UserError: the settings are wrong, or the folder is taken.
     """
     command.check_options((command.core,))
-    run = command.make_run(command.core, command.seed)
-    with ProgressDisplay(command.output.quiet) as display:
-        scores = train(run, command.output, display.show)
+    train_and_tell(command.make_run(command.core, command.seed), command.output)
+
+
+def train_and_tell(run: Run, output: OutputSettings) -> None:
+    """Train, or go on training, with progress; then say how good it is and where everything is."""
+    with ProgressDisplay(output.quiet) as display:
+        scores = train(run, output, display.show)
     print(
         f"{run.label}: {scores.summary()}\n"
-        f"run: {run.folder(command.output.root)}\n"
-        f"TensorBoard: tensorboard --logdir {command.output.root}"
+        f"run: {run.folder(output.root)}\n"
+        f"TensorBoard: tensorboard --logdir {output.root}"
     )
 
 

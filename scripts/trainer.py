@@ -18,13 +18,23 @@ class Trainer(ABC):
 
     Attributes:
         learner: has ``logger``, ``set_logger``, ``num_timesteps`` and ``save``.
+        counter: the column of ``progress.csv`` that holds ``num_timesteps``.
     """
 
     learner: Any
+    counter: str
+
+    @abstractmethod
+    def go_on(self, checkpoint: Path) -> None:
+        """Take up the training where the checkpoint was saved.
+
+        Raises:
+            UserError: it cannot be loaded.
+        """
 
     @abstractmethod
     def learn(self, checkpoints: Path, report: Callable[[Report], None]) -> None:
-        """Train to the end, saving checkpoints on the way but not the last one."""
+        """Train to the end, from wherever it is, saving checkpoints on the way but not the last one."""
 
     @abstractmethod
     def evaluate(self) -> Scores:

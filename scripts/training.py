@@ -14,8 +14,10 @@ from plasticrl import __version__
 from plasticrl.scripts.checkpoint_files import save_checkpoint
 from plasticrl.scripts.evaluated import Scores
 from plasticrl.scripts.progress_display import Report
+from plasticrl.scripts.resuming import is_unfinished, locked, usable_checkpoint
 from plasticrl.scripts.run import Run
 from plasticrl.scripts.run_folder import CHECKPOINTS, RESULT, check_claim, claim, write_json
+from plasticrl.scripts.run_logs import flush, open_logs
 from plasticrl.scripts.set_up import set_up_torch
 from plasticrl.scripts.settings import OutputSettings
 from plasticrl.scripts.trainer import Trainer
@@ -32,7 +34,7 @@ def check_run(run: Run) -> None:
 
 
 def train(run: Run, output: OutputSettings, report: Callable[[Report], None]) -> Scores:
-    """Train, evaluate, and write the run's folder.
+    """Train, evaluate, and write the run's folder; go on where the same run stopped unfinished.
 
     Args:
         run: what to train.
@@ -42,18 +44,39 @@ def train(run: Run, output: OutputSettings, report: Callable[[Report], None]) ->
     Raises:
         UserError: a setting is not allowed, or the folder is taken (nothing has been written then), or
             the training diverged.
+        KeyboardInterrupt: after a checkpoint, where it came between two updates.
     """
     folder = run.folder(output.root)
-    check_claim(folder, overwrite=output.overwrite)
+    goes_on = not output.overwrite and is_unfinished(folder, run)
+    if not goes_on:
+        check_claim(folder, overwrite=output.overwrite)
     set_up_torch(output.device, output.threads)
     with closing(run.trainer(output.device)) as trainer:
-        claim(folder, run, overwrite=output.overwrite)
-        with _logs_in(folder, trainer), _blame_divergence(trainer):
-            began = time.monotonic()
+        if not goes_on:
+            claim(folder, run, overwrite=output.overwrite)
+        with locked(folder):
+            checkpoint = usable_checkpoint(folder) if goes_on else None
+            if checkpoint is not None:
+                trainer.go_on(checkpoint)
+            with _logs_in(folder, trainer), _blame_divergence(trainer):
+                scores = _learn_and_evaluate(trainer, run, folder, report)
+    return scores
+
+
+def _learn_and_evaluate(trainer: Trainer, run: Run, folder: Path, report: Callable[[Report], None]) -> Scores:
+    from plasticrl.agents.postponed_interrupt import StoppedBetweenUpdates
+
+    began = time.monotonic()
+    if trainer.learner.num_timesteps < run.total:
+        try:
             trainer.learn(folder / CHECKPOINTS, report)
-            seconds = time.monotonic() - began
-            scores = trainer.evaluate()
-            _finish(trainer, run, folder, scores, seconds)
+        except StoppedBetweenUpdates:
+            flush(trainer.learner.logger)
+            save_checkpoint(trainer.learner, folder / CHECKPOINTS)
+            raise
+    seconds = time.monotonic() - began
+    scores = trainer.evaluate()
+    _finish(trainer, run, folder, scores, seconds)
     return scores
 
 
@@ -74,13 +97,12 @@ def _finish(trainer: Trainer, run: Run, folder: Path, scores: Scores, seconds: f
 @contextmanager
 def _logs_in(folder: Path, trainer: Trainer) -> Iterator[None]:
     """Let the learner log to ``progress.csv`` and TensorBoard, and close both in the end."""
-    from stable_baselines3.common.logger import configure
-
-    trainer.learner.set_logger(configure(str(folder), ["csv", "tensorboard"]))
+    learner = trainer.learner
+    learner.set_logger(open_logs(folder, done=learner.num_timesteps, counter=trainer.counter))
     try:
         yield
     finally:
-        trainer.learner.logger.close()
+        learner.logger.close()
 
 
 @contextmanager

@@ -14,6 +14,7 @@ from stable_baselines3.common.logger import HParam
 from plasticrl.scripts.checkpoint_files import save_checkpoint
 from plasticrl.scripts.progress_display import Report
 from plasticrl.scripts.run import Run
+from plasticrl.scripts.run_logs import flush
 
 _SECONDS_BETWEEN_REPORTS = 0.2  # a task may make thousands of updates in a second
 
@@ -69,15 +70,22 @@ class SaveCheckpoints(BaseCallback):
     def __init__(self, every: int, total: int, folder: Path) -> None:
         super().__init__()
         self.every, self.total, self.folder = every, total, folder
-        self._next = every
+        self._next = 0
 
-    def save_when_due(self) -> bool:
-        """Save if it is time, and say whether it was."""
+    def show(self) -> None:
+        """Put into TensorBoard what goes with a checkpoint: nothing, unless a subclass does."""
+
+    def save_when_due(self) -> None:
+        """Save if it is time."""
         if not self._next <= self.num_timesteps < self.total:
-            return False
+            return
         self._next = (self.num_timesteps // self.every + 1) * self.every
+        self.show()
+        flush(self.logger)  # what is logged is on the disk before the checkpoint says that it is done
         save_checkpoint(self.model, self.folder)
-        return True
+
+    def _on_training_start(self) -> None:
+        self._next = (self.num_timesteps // self.every + 1) * self.every
 
     def _on_step(self) -> bool:
         return True
@@ -96,6 +104,8 @@ class LogHyperparameters(BaseCallback):
         self.run, self.metrics = run, dict.fromkeys(metrics, 0.0)
 
     def _on_training_start(self) -> None:
+        if self.num_timesteps:  # a training that goes on has them already
+            return
         self.logger.record("hparams", HParam(flat(self.run.as_dict()), self.metrics), exclude=("csv",))
 
     def _on_step(self) -> bool:

@@ -32,7 +32,7 @@ def tasks_of(folder: Path, data: list[str]) -> Tasks:
 
 def test_run_folder_holds_what_a_run_is(supervised: Any, trained_supervised: Path) -> None:
     names = {path.name.partition(".tfevents")[0] for path in trained_supervised.iterdir()}
-    assert names == {"config.json", "progress.csv", "events.out", "checkpoints", "result.json"}
+    assert names == {".lock", "config.json", "progress.csv", "events.out", "checkpoints", "result.json"}
     steps = [f"step_{episodes:012d}.safetensors" for episodes in (supervised.total // 2, supervised.total)]
     assert sorted(path.name for path in (trained_supervised / "checkpoints").iterdir()) == steps
 

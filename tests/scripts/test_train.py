@@ -17,7 +17,7 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 def test_run_folder_holds_what_a_run_is(trained: Path) -> None:
     names = {path.name.partition(".tfevents")[0] for path in trained.iterdir()}
-    assert names == {"config.json", "progress.csv", "events.out", "checkpoints", "result.json"}
+    assert names == {".lock", "config.json", "progress.csv", "events.out", "checkpoints", "result.json"}
     checkpoints = sorted(path.name for path in (trained / "checkpoints").iterdir())
     # Updates of 80 steps.
     assert checkpoints == ["step_000000000240.safetensors", "step_000000000400.safetensors"]

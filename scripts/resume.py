@@ -1,0 +1,38 @@
+"""The command ``train --resume``."""
+
+from dataclasses import replace
+
+from plasticrl.scripts.commands import Resume
+from plasticrl.scripts.episode_run import EpisodeRun
+from plasticrl.scripts.resuming import is_unfinished
+from plasticrl.scripts.run import Run
+from plasticrl.scripts.run_folder import is_finished, read_run
+from plasticrl.scripts.settings import OutputSettings
+from plasticrl.scripts.train import train_and_tell
+from plasticrl.scripts.user_error import UserError
+
+
+def run(command: Resume) -> None:
+    """Go on with a training and say where everything is.
+
+    Raises:
+        UserError: there is no unfinished run there.
+    """
+    folder = command.resume.absolute()
+    found = read_run(folder)
+    if is_finished(folder):
+        raise UserError(f"{command.resume} came to its end: there is nothing to go on with")
+    root = folder.parents[2]
+    if found.folder(root) != folder or not is_unfinished(folder, found):
+        raise UserError(
+            f"{command.resume} is not where a run with its settings belongs: move it to {_place(found)}"
+        )
+    if command.data_dir is not None:
+        if not isinstance(found, EpisodeRun) or found.name == "patterns":
+            raise UserError(f"--data-dir: {found.task} has no data, leave it out")
+        found = replace(found, data_dir=command.data_dir)
+    train_and_tell(found, OutputSettings(root, False, command.device, command.threads, command.quiet))
+
+
+def _place(run: Run) -> str:
+    return f"ROOT/{run.task}/{run.core}/seed_{run.seed}"

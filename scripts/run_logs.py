@@ -1,0 +1,87 @@
+"""A run's ``progress.csv`` and TensorBoard events, also where a run goes on: nothing twice, nothing lost."""
+
+from __future__ import annotations
+
+import csv
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from plasticrl.scripts.run_folder import written_whole
+
+if TYPE_CHECKING:
+    from stable_baselines3.common.logger import Logger
+
+CSV = "progress.csv"
+_HEAD, _FOOT = 12, 4  # bytes of a record before and after its data
+
+
+def open_logs(folder: Path, *, done: int, counter: str) -> Logger:
+    """A logger that goes on after what was logged up to ``done``; what is later is forgotten first.
+
+    Args:
+        folder: of the run.
+        done: steps or episodes that the run has behind it.
+        counter: the column of ``progress.csv`` that counts them.
+    """
+    from stable_baselines3.common.logger import CSVOutputFormat, Logger, TensorBoardOutputFormat
+
+    class Continued(CSVOutputFormat):
+        """SB3's, without emptying the file."""
+
+        def __init__(self, path: Path, keys: list[str]) -> None:
+            self.file = path.open("r+", newline="")
+            self.file.seek(0, os.SEEK_END)
+            self.keys, self.separator, self.quotechar = keys, ",", '"'
+
+    for path in folder.glob("events.out.tfevents.*"):
+        _cut_events(path, done)
+    keys = _cut_csv(folder / CSV, counter, done)
+    rows = Continued(folder / CSV, keys) if keys else CSVOutputFormat(str(folder / CSV))
+    return Logger(str(folder), [rows, TensorBoardOutputFormat(str(folder))])
+
+
+def flush(logger: Any) -> None:
+    """Write to the disk what TensorBoard holds back."""
+    from plasticrl.agents.matrix_pictures import tensorboard_writer
+
+    writer = tensorboard_writer(logger)
+    if writer is not None:
+        writer.flush()
+
+
+def _cut_csv(path: Path, counter: str, done: int) -> list[str]:
+    """Keep the rows up to ``done``; returns the columns, none where no row is left."""
+    if not path.is_file():
+        return []
+    with path.open(newline="") as file:
+        header, *rows = list(csv.reader(file)) or [[]]
+    if counter not in header:
+        return []
+    place = header.index(counter)
+    kept = [row for row in rows if len(row) == len(header) and row[place] and int(row[place]) <= done]
+    if not kept:
+        return []
+    with written_whole(path) as temporary, temporary.open("w", newline="") as file:
+        csv.writer(file, lineterminator="\n").writerows([header, *kept])
+    return header
+
+
+def _cut_events(path: Path, done: int) -> None:
+    """Keep the events up to ``done``; a last record that a killed process left unfinished goes too."""
+    from tensorboard.compat.proto.event_pb2 import Event  # type: ignore[import-untyped]
+
+    content = path.read_bytes()
+    with written_whole(path) as temporary, temporary.open("wb") as file:
+        for record in _records(content):
+            if Event.FromString(record[_HEAD:-_FOOT]).step <= done:
+                file.write(record)
+
+
+def _records(content: bytes) -> Iterator[bytes]:
+    """The whole records of a TFRecord file: the data's length and its checksum, the data, its checksum."""
+    at = 0
+    while (end := at + _HEAD + int.from_bytes(content[at : at + 8], "little") + _FOOT) <= len(content):
+        yield content[at:end]
+        at = end

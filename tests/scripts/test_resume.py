@@ -1,0 +1,183 @@
+"""A training that is killed goes on to the same bits, and leaves the same logs, as one that is not."""
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from plasticrl.scripts.main import main
+
+TASKS = {
+    "maze": [
+        *["--size", "5", "--episode-length", "20", "--hidden-size", "8", "--n-envs", "4"],
+        *["--total-timesteps", "16000", "--checkpoints", "20"],
+    ],
+    "patterns": ["--n-bits", "12", "--n-cycles", "1", "--total-episodes", "400", "--checkpoints", "20"],
+}
+END = {"maze": 16_000, "patterns": 400}
+ALIKE = ["--eval-episodes", "4", "--threads", "1", "--quiet"]
+TIMED = ("time/fps", "time/time_elapsed", "time/episodes_per_second", "time/iterations")
+
+
+def command(task: str, root: Path) -> list[str]:
+    return ["train", task, "--root", str(root), *TASKS[task], *ALIKE]
+
+
+def folder(task: str, root: Path) -> Path:
+    return root / task / "plastic" / "seed_0"
+
+
+@pytest.fixture(scope="module", params=TASKS)
+def whole(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Path]:
+    """A task, and a run of it that nothing stopped."""
+    task: str = request.param
+    root = tmp_path_factory.mktemp("whole")
+    assert main(command(task, root)) == 0
+    return task, folder(task, root)
+
+
+def stop(task: str, root: Path, number: signal.Signals) -> tuple[int, str]:
+    """Train in a process of its own, signal it after its third checkpoint; status, and what it said."""
+    script = "import sys; from plasticrl.scripts.main import main; sys.exit(main(sys.argv[1:]))"
+    process = subprocess.Popen(
+        [sys.executable, "-c", script, *command(task, root)], stderr=subprocess.PIPE, text=True
+    )
+    checkpoints = folder(task, root) / "checkpoints"
+    deadline = time.monotonic() + 120
+    while not checkpoints.is_dir() or len(list(checkpoints.glob("step_*"))) < 3:
+        assert process.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+    os.kill(process.pid, number)
+    said = process.communicate(timeout=60)[1]
+    return process.returncode, said
+
+
+def final(run: Path, task: str) -> bytes:
+    return (run / "checkpoints" / f"step_{END[task]:012d}.safetensors").read_bytes()
+
+
+def rows(run: Path) -> list[dict[str, str]]:
+    with (run / "progress.csv").open(newline="") as file:
+        return [{k: v for k, v in row.items() if k not in TIMED} for row in csv.DictReader(file)]
+
+
+def scalars(run: Path) -> dict[str, list[tuple[int, float]]]:
+    found: dict[str, list[tuple[int, float]]] = {}
+    for path in sorted(run.glob("events.out.tfevents.*")):
+        events = EventAccumulator(str(path), size_guidance={"scalars": 0}).Reload()
+        for tag in events.Tags()["scalars"]:
+            if tag not in TIMED:
+                found.setdefault(tag, []).extend((e.step, e.value) for e in events.Scalars(tag))
+    return {tag: sorted(points) for tag, points in found.items()}  # files of one second are in any order
+
+
+def check_same(run: Path, whole: Path, task: str) -> None:
+    assert weights(final(run, task)) == weights(final(whole, task))
+    assert rows(run) == rows(whole)
+    assert scalars(run) == scalars(whole)
+    evaluations = [json.loads((r / "result.json").read_text())["evaluation"] for r in (run, whole)]
+    assert evaluations[0] == evaluations[1]
+
+
+def weights(content: bytes) -> bytes:
+    """The tensors: all of the file that is not its header, which also tells times of day."""
+    return content[8 + int.from_bytes(content[:8], "little") :]
+
+
+def test_killed_and_the_same_command_again(whole: tuple[str, Path], tmp_path: Path) -> None:
+    task, reference = whole
+    stop(task, tmp_path, signal.SIGKILL)
+    assert not (folder(task, tmp_path) / "result.json").exists()
+    assert main(command(task, tmp_path)) == 0
+    check_same(folder(task, tmp_path), reference, task)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_stopped_by_a_signal_it_saves_and_goes_on(
+    whole: tuple[str, Path], number: signal.Signals, tmp_path: Path
+) -> None:
+    task, reference = whole
+    status, said = stop(task, tmp_path, number)
+    assert (status, said.count("\n")) == (130, 2)
+    assert "stopped by" in said
+    run = folder(task, tmp_path)
+    last = max((run / "checkpoints").glob("step_*"))
+    assert int(last.stem.removeprefix("step_")) == last_counted(run, task)  # nothing was lost
+    assert main(["train", "--resume", str(run), "--threads", "1", "--quiet"]) == 0
+    check_same(run, reference, task)
+
+
+def last_counted(run: Path, task: str) -> int:
+    return int(rows(run)[-1]["time/total_timesteps" if task == "maze" else "time/episodes"])
+
+
+def test_a_damaged_newest_checkpoint_is_told_and_the_one_before_is_used(
+    whole: tuple[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    task, reference = whole
+    stop(task, tmp_path, signal.SIGKILL)
+    run = folder(task, tmp_path)
+    newest = max((run / "checkpoints").glob("step_*"))
+    newest.write_bytes(newest.read_bytes()[:-9])
+    assert main(command(task, tmp_path)) == 0
+    assert f"warning: {newest}" in capsys.readouterr().err
+    check_same(run, reference, task)
+
+
+def test_killed_before_the_first_checkpoint_it_begins_again(whole: tuple[str, Path], tmp_path: Path) -> None:
+    task, reference = whole
+    stop(task, tmp_path, signal.SIGKILL)
+    run = folder(task, tmp_path)
+    for path in (run / "checkpoints").iterdir():
+        path.unlink()
+    assert main(command(task, tmp_path)) == 0
+    check_same(run, reference, task)
+
+
+@pytest.fixture
+def unfinished(tmp_path: Path) -> Path:
+    stop("patterns", tmp_path, signal.SIGKILL)
+    return folder("patterns", tmp_path)
+
+
+def refused(words: list[str], capsys: pytest.CaptureFixture[str]) -> str:
+    assert main(words) == 2
+    return capsys.readouterr().err
+
+
+def test_what_cannot_go_on_is_refused_in_one_line(
+    unfinished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert "holds no run" in refused(["train", "--resume", str(tmp_path / "none")], capsys)
+    words = command("patterns", tmp_path)
+    assert "unfinished" in refused([*words, "--learning-rate", "0.5"], capsys)
+    data: Any = ["train", "--resume", str(unfinished), "--data-dir", "."]
+    assert "--data-dir" in refused(data, capsys)
+    moved = unfinished.rename(tmp_path / "elsewhere")
+    assert "ROOT/patterns/plastic/seed_0" in refused(["train", "--resume", str(moved)], capsys)
+
+
+def test_a_finished_run_has_nothing_to_go_on_with(
+    whole: tuple[str, Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert "came to its end" in refused(["train", "--resume", str(whole[1])], capsys)
+
+
+def test_two_processes_do_not_train_in_one_folder(
+    unfinished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from plasticrl.scripts.resuming import locked
+
+    before = {path: path.read_bytes() for path in unfinished.rglob("*") if path.is_file()}
+    with locked(unfinished):
+        assert "another process" in refused(command("patterns", tmp_path), capsys)
+    assert {path: path.read_bytes() for path in before} == before
