@@ -116,6 +116,8 @@ def write_atomically(path: Path, content: bytes) -> None:
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(content)
+        os.umask(mask := os.umask(0))
+        Path(name).chmod(0o666 & ~mask)  # mkstemp's files are for their owner alone
         Path(name).replace(path)
     except BaseException:
         Path(name).unlink(missing_ok=True)

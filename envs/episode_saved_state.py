@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from copy import deepcopy
 from typing import Any
 
 import numpy as np
@@ -20,8 +21,8 @@ _VERDICT = {"correct": "b", "error": "f", "hidden_error": "f", "wrong_signs": "f
 
 
 def episode_state_dict(state: EpisodeState, rngs: Sequence[np.random.Generator]) -> dict[str, Any]:
-    """All that B episodes need to go on; the arrays are the episodes' own, which nobody changes."""
-    return {"generators": generator_states(rngs), "episodes": state._asdict()}
+    """All that B episodes need to go on."""
+    return {"generators": generator_states(rngs), "episodes": deepcopy(state._asdict())}
 
 
 def restored_episodes(
@@ -56,8 +57,16 @@ def restored_episodes(
     verdict = entry(episodes, "verdict")
     if not isinstance(verdict, dict) or not verdict.keys() <= _VERDICT.keys():
         raise ValueError(f"verdict may hold {', '.join(_VERDICT)}, got {verdict!r}")
+    observations = array("observations", (steps + 1, count, width), "f")
+    space = dynamics.observation_space
+    if not all(space.contains(row) for row in observations.reshape(-1, width)):
+        raise ValueError(f"observations must be in {space}: the state is that of another task")
+    if task.n_classes is None and not np.isfinite(target).all():
+        raise ValueError("target must be finite")
+    if (entry(episodes, "hidden") is None) != (task.n_classes is not None):
+        raise ValueError("hidden belongs to tasks that complete vectors, and only to them")
     state = EpisodeState(
-        observations=array("observations", (steps + 1, count, width), "f"),
+        observations=observations,
         target=target,
         target_mask=array("target_mask", (steps, count), "b"),
         hidden=None if entry(episodes, "hidden") is None else array("hidden", vectors, "b"),

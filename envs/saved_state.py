@@ -66,7 +66,7 @@ def whole_numbers(name: str, value: Any, shape: tuple[int, ...], least: Any, mos
 
 
 def array_of(name: str, value: Any, shape: tuple[int, ...], kinds: str) -> NDArray[Any]:
-    """The array itself.
+    """A copy of the array.
 
     Args:
         name: for the error.
@@ -82,4 +82,4 @@ def array_of(name: str, value: Any, shape: tuple[int, ...], kinds: str) -> NDArr
             f"{value.dtype} of shape {value.shape}" if isinstance(value, np.ndarray) else type(value).__name__
         )
         raise ValueError(f"{name} must be an array of shape {shape} and kind {kinds!r}, got {got}")
-    return value
+    return value.copy()

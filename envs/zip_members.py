@@ -11,8 +11,11 @@ from io import BytesIO
 from pathlib import Path
 
 from plasticrl.envs.archive_limits import ArchiveLimits
+from plasticrl.envs.data_error import DataError
 
 _ENTRY = b"PK\x01\x02"  # begins every entry of the list of members
+_END = b"PK\x05\x06"  # begins what comes after that list
+_MANY = 0xFFFF  # what a zip64 file says there instead of its number of members
 # What zipfile is known to raise on damaged files, beside its own error.
 _DAMAGE = (
     zipfile.BadZipFile,
@@ -24,7 +27,7 @@ _DAMAGE = (
     OSError,
     OverflowError,
     RuntimeError,
-    UnicodeError,
+    ValueError,
 )
 
 
@@ -39,7 +42,15 @@ def read_zip(path: Path, wanted: Callable[[str], bool], limits: ArchiveLimits) -
         # Before zipfile makes an object of every entry, of which a small file can list millions.
         limits.allow_members(content.count(_ENTRY))
         with zipfile.ZipFile(BytesIO(content)) as archive:
+            # zipfile does not compare: a damaged entry may swallow those after it.
+            told = struct.unpack_from("<H", content, content.rindex(_END) + 10)[0]
+            if told not in (_MANY, len(archive.infolist())):
+                raise limits.error(
+                    f"it says that it has {told} members, but {len(archive.infolist())} are listed"
+                )
             return _read_members(archive, wanted, limits)
+    except DataError:
+        raise
     except _DAMAGE as problem:
         raise limits.error(f"it is not an undamaged zip ({problem or type(problem).__name__})") from problem
 

@@ -268,16 +268,18 @@ def test_a_malformed_archive_is_refused_by_name_and_nothing_is_written(
     assert everything_below(tmp_path) == before
 
 
-@pytest.mark.parametrize("seed", range(60))
-def test_a_flip_anywhere_in_a_zip_is_refused_or_without_effect(seed: int, tmp_path: Path) -> None:
-    rng = np.random.default_rng(seed)
+def test_a_flip_of_any_bit_of_a_zips_list_of_members_is_refused_or_without_effect(tmp_path: Path) -> None:
     whole = make_zip(zip_entries())
-    (tmp_path / "archive").write_bytes(flipped(whole, rng, 0, len(whole)))
-    try:
-        found = read_archive(tmp_path / "archive", lambda name: True, **LIMITS)
-    except DataError:
-        return
-    assert sorted(found.values()) == sorted(GOOD.values())
+    path = tmp_path / "archive"
+    for bit in range(8 * whole.index(b"PK\x01\x02"), 8 * len(whole)):
+        damaged = bytearray(whole)
+        damaged[bit // 8] ^= 1 << bit % 8
+        path.write_bytes(damaged)
+        try:
+            found = read_archive(path, lambda name: True, **LIMITS)
+        except DataError:
+            continue
+        assert sorted(found.values()) == sorted(GOOD.values()), bit
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,150 @@
+"""Environments tell their state and go on from it; a state that does not fit is refused by name."""
+
+from collections.abc import Callable
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import pytest
+
+from plasticrl.envs import EpisodeEnv, OneShotTask, PatternsTask, PlasticMazeEnv, make_vec_env
+
+N = 3
+
+
+def one_shot() -> OneShotTask:
+    drawings = np.random.default_rng(0).integers(0, 256, (4, 3, 5, 5), dtype=np.uint8)
+    return OneShotTask(drawings, n_way=2)
+
+
+SINGLE: dict[str, Callable[[], gym.Env[Any, Any]]] = {
+    "maze": lambda: PlasticMazeEnv(size=5, episode_length=9),
+    "patterns": lambda: EpisodeEnv(PatternsTask(n_bits=6, n_patterns=2, n_cycles=1)),
+    "one shot": lambda: EpisodeEnv(one_shot()),
+}
+BATCHED = {
+    "maze": lambda: make_vec_env("PlasticMaze-v0", N, seed=1, size=5, episode_length=9),
+    "patterns": lambda: make_vec_env("PlasticPatterns-v0", N, seed=1, n_bits=6, n_patterns=2, n_cycles=1),
+}
+
+
+@pytest.mark.parametrize("name", SINGLE)
+def test_a_single_env_goes_on_elsewhere(name: str) -> None:
+    here, there = SINGLE[name](), SINGLE[name]()
+    here.reset(seed=3)
+    here.action_space.seed(0)
+    here.step(here.action_space.sample())
+    state = here.state_dict()  # type: ignore[attr-defined]
+    there.load_state_dict(state)  # type: ignore[attr-defined]
+    for _ in range(60):
+        action = here.action_space.sample()
+        (a, *rest), (b, *others) = here.step(action), there.step(action)
+        np.testing.assert_array_equal(a, b)
+        assert rest == others
+        if rest[1]:
+            np.testing.assert_array_equal(here.reset()[0], there.reset()[0])
+
+
+@pytest.mark.parametrize("name", BATCHED)
+def test_a_batch_goes_on_elsewhere(name: str) -> None:
+    here, there = BATCHED[name](), BATCHED[name]()
+    here.reset()
+    here.action_space.seed(0)
+    actions = [np.stack([here.action_space.sample() for _ in range(N)]) for _ in range(61)]
+    here.step(actions[0])
+    there.load_state_dict(here.state_dict())  # type: ignore[attr-defined]
+    for action in actions[1:]:
+        for a, b in zip(here.step(action)[:3], there.step(action)[:3], strict=True):
+            np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.parametrize("name", SINGLE)
+def test_a_state_is_not_changed_by_what_comes_after(name: str) -> None:
+    env, again = SINGLE[name](), SINGLE[name]()
+    env.reset(seed=3)
+    state = env.state_dict()  # type: ignore[attr-defined]
+    before = repr(state)
+    again.load_state_dict(state)  # type: ignore[attr-defined]
+    again.action_space.seed(0)
+    for _ in range(3):
+        again.step(again.action_space.sample())
+    assert repr(state) == before
+
+
+def changed(state: dict[str, Any], group: str, field: str, value: Any) -> dict[str, Any]:
+    return {**state, group: {**state[group], field: value}}
+
+
+def maze_fields() -> list[tuple[str, Any]]:
+    return [
+        ("square", np.array([-1])),
+        ("square", np.array([10**6])),
+        ("square", np.array([0.5])),
+        ("square", np.array([1, 1])),
+        ("goal", np.array([10**6])),
+        ("step", np.array([99])),
+        ("step", np.array([-1])),
+        ("wall_hits", np.array([99])),
+        ("finds", np.array([-1])),
+        ("first_find", np.array([-2])),
+        ("last_find", np.array([99])),
+    ]
+
+
+@pytest.mark.parametrize(("field", "value"), maze_fields())
+def test_a_maze_refuses_what_no_maze_can_be_in(field: str, value: Any) -> None:
+    env: Any = SINGLE["maze"]()
+    env.reset(seed=0)
+    with pytest.raises(ValueError, match=field):
+        env.load_state_dict(changed(env.state_dict(), "mazes", field, value))
+
+
+def patterns_fields() -> list[tuple[str, Any]]:
+    return [
+        ("observations", np.zeros((2, 1, 6), np.float32)),
+        ("observations", "none"),
+        ("target", np.full((1, 6), np.nan, np.float32)),
+        ("target", np.zeros((2, 6), np.float32)),
+        ("target_mask", np.zeros(3, np.bool_)),
+        ("hidden", None),
+        ("step", -1),
+        ("step", 10**6),
+        ("step", 0.5),
+        ("verdict", {"nothing": np.zeros(1)}),
+        ("verdict", []),
+    ]
+
+
+@pytest.mark.parametrize(("field", "value"), patterns_fields())
+def test_episodes_refuse_what_no_episode_can_be(field: str, value: Any) -> None:
+    env: Any = SINGLE["patterns"]()
+    env.reset(seed=0)
+    with pytest.raises(ValueError, match=field):
+        env.load_state_dict(changed(env.state_dict(), "episodes", field, value))
+
+
+def test_observations_of_another_scale_are_refused() -> None:
+    strong: Any = EpisodeEnv(PatternsTask(n_bits=6, n_patterns=2, n_cycles=1, input_gain=20.0))
+    strong.reset(seed=0)
+    with pytest.raises(ValueError, match="observations must be in"):
+        SINGLE["patterns"]().load_state_dict(strong.state_dict())  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("name", SINGLE)
+@pytest.mark.parametrize("generators", [[], [{}], [{"bit_generator": "MT19937"}], "none"])
+def test_generators_of_another_kind_are_refused(name: str, generators: Any) -> None:
+    env: Any = SINGLE[name]()
+    env.reset(seed=0)
+    with pytest.raises(ValueError, match="generators must be"):
+        env.load_state_dict({**env.state_dict(), "generators": generators})
+
+
+@pytest.mark.parametrize("name", SINGLE)
+def test_what_is_missing_is_named(name: str) -> None:
+    env: Any = SINGLE[name]()
+    env.reset(seed=0)
+    for field in env.state_dict():
+        state = env.state_dict()
+        del state[field]
+        with pytest.raises(ValueError, match=f"no '{field}'"):
+            env.load_state_dict(state)
