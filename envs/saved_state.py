@@ -82,4 +82,5 @@ def array_of(name: str, value: Any, shape: tuple[int, ...], kinds: str) -> NDArr
             f"{value.dtype} of shape {value.shape}" if isinstance(value, np.ndarray) else type(value).__name__
         )
         raise ValueError(f"{name} must be an array of shape {shape} and kind {kinds!r}, got {got}")
-    return value.copy()
+    copy: NDArray[Any] = value.copy()
+    return copy
