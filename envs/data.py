@@ -116,7 +116,7 @@ def write_atomically(path: Path, content: bytes) -> None:
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(content)
-        os.umask(mask := os.umask(0))
+        os.umask(mask := os.umask(0o077))  # asking is setting: a moment too strict, not too open
         Path(name).chmod(0o666 & ~mask)  # mkstemp's files are for their owner alone
         Path(name).replace(path)
     except BaseException:

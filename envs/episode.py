@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 class Episode(NamedTuple):
     """B lifetimes of T steps, time first: what is shown, and what is asked at the end.
 
+    ``target_mask`` judges at least one step of every episode; the environments check it.
+
     A completion task (patterns, images) has ``clamp`` and ``hidden`` and asks for a vector; a
     classification task (Omniglot) has ``labels`` and asks for a class.
     """

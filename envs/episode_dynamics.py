@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cached_property
 from math import prod
 from typing import Any, NamedTuple
 
@@ -11,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from plasticrl.envs.episode import EpisodeTask
+from plasticrl.envs.task_fingerprint import task_fingerprint
 
 Verdict = dict[str, NDArray[Any]]
 
@@ -61,9 +63,21 @@ class EpisodeDynamics:
         else:
             self.action_space = gym.spaces.Discrete(n_classes)
 
+    @cached_property
+    def fingerprint(self) -> str:
+        """What tells the task from others; found once, since it reads all of a dataset."""
+        return task_fingerprint(self.task)
+
     def start(self, rngs: Sequence[np.random.Generator]) -> tuple[EpisodeState, NDArray[np.float32]]:
-        """New episodes, one drawn from each generator, and their first observations (B, W)."""
+        """New episodes, one drawn from each generator, and their first observations (B, W).
+
+        Raises:
+            ValueError: the task judges no step of an episode.
+        """
         episodes = [self.task.sample(1, rng) for rng in rngs]
+        target_mask = np.concatenate([episode.target_mask for episode in episodes], axis=1)
+        if not target_mask.any(axis=0).all():
+            raise ValueError(f"{type(self.task).__name__}: target_mask judges no step of an episode")
         width, n_classes = self.observation_space.shape[0], self.task.n_classes
         observations = np.zeros((self.task.steps + 1, len(rngs), width), dtype=np.float32)
         for row, episode in enumerate(episodes):
@@ -74,7 +88,7 @@ class EpisodeDynamics:
         state = EpisodeState(
             observations,
             np.concatenate([episode.target for episode in episodes]),
-            np.concatenate([episode.target_mask for episode in episodes], axis=1),
+            target_mask,
             np.concatenate(hidden) if hidden else None,
             0,
             {},

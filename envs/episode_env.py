@@ -100,13 +100,13 @@ class EpisodeEnv(gym.Env[NDArray[np.float32], Any]):
         Raises:
             gymnasium.error.ResetNeeded: before the first ``reset``.
         """
-        return episode_state_dict(self.state, [self.np_random])
+        return episode_state_dict(self.dynamics, self.state, [self.np_random])
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from where :meth:`state_dict` was asked; no ``reset`` is needed.
 
         Raises:
-            ValueError: it is not the state of an episode of such a task.
+            ValueError: it is not the state of an episode of this task.
         """
         self._state, (self.np_random,) = restored_episodes(self.dynamics, state, 1, over=True)
 

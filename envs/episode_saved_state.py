@@ -8,21 +8,30 @@ from typing import Any
 
 import numpy as np
 
-from plasticrl.envs.episode_dynamics import EpisodeDynamics, EpisodeState
+from plasticrl.envs.episode_dynamics import EpisodeDynamics, EpisodeState, Verdict
 from plasticrl.envs.saved_state import (
     array_of,
     entry,
+    finite_array,
     generator_states,
     restored_generators,
     whole_numbers,
 )
 
-_VERDICT = {"correct": "b", "error": "f", "hidden_error": "f", "wrong_signs": "f"}  # kinds of dtype
+# What is told of a judged step, with the kinds of dtype.
+_OF_CLASSES = {"correct": "b"}
+_OF_VECTORS = {"error": "f", "hidden_error": "f", "wrong_signs": "f"}
 
 
-def episode_state_dict(state: EpisodeState, rngs: Sequence[np.random.Generator]) -> dict[str, Any]:
-    """All that B episodes need to go on."""
-    return {"generators": generator_states(rngs), "episodes": deepcopy(state._asdict())}
+def episode_state_dict(
+    dynamics: EpisodeDynamics, state: EpisodeState, rngs: Sequence[np.random.Generator]
+) -> dict[str, Any]:
+    """All that B episodes need to go on, and what their task is; the arrays are copies."""
+    return {
+        "task": dynamics.fingerprint,
+        "generators": generator_states(rngs),
+        "episodes": deepcopy(state._asdict()),
+    }
 
 
 def restored_episodes(
@@ -37,40 +46,42 @@ def restored_episodes(
         over: whether the episodes may have ended.
 
     Raises:
-        ValueError: it is not the state of B episodes of such a task.
+        ValueError: it is not the state of B episodes of this task.
     """
-    task, episodes = dynamics.task, entry(saved, "episodes")
-    steps, width = task.steps, dynamics.observation_space.shape[0]
+    if entry(saved, "task") != dynamics.fingerprint:
+        raise ValueError(f"task: the saved episodes are of {saved['task']}, these of {dynamics.fingerprint}")
+    episodes = entry(saved, "episodes")
+    fields = {name: entry(episodes, name) for name in EpisodeState._fields}
+    steps, classes, space = dynamics.task.steps, dynamics.task.n_classes, dynamics.observation_space
     vectors = (count, dynamics.input_size)
 
-    def array(name: str, shape: tuple[int, ...], kind: str) -> Any:
-        return array_of(name, entry(episodes, name), shape, kind)
-
-    target: Any
-    if task.n_classes is None:
-        target = array("target", vectors, "f")
-    else:
-        target = whole_numbers("target", entry(episodes, "target"), (count,), 0, task.n_classes - 1)
-    step, most = entry(episodes, "step"), steps if over else steps - 1
+    shape = (steps + 1, count, *space.shape)
+    observations = finite_array("observations", fields["observations"], shape, space.low, space.high)
+    if observations.dtype != np.float32:
+        raise ValueError(f"observations must be float32, got {observations.dtype}")
+    target_mask = array_of("target_mask", fields["target_mask"], (steps, count), "b")
+    if not target_mask.any(axis=0).all():
+        raise ValueError("target_mask must judge a step of every episode")
+    step, most = fields["step"], steps if over else steps - 1
     if type(step) is not int or not 0 <= step <= most:
         raise ValueError(f"step must be an integer between 0 and {most}, got {step!r}")
-    verdict = entry(episodes, "verdict")
-    if not isinstance(verdict, dict) or not verdict.keys() <= _VERDICT.keys():
-        raise ValueError(f"verdict may hold {', '.join(_VERDICT)}, got {verdict!r}")
-    observations = array("observations", (steps + 1, count, width), "f")
-    space = dynamics.observation_space
-    if not all(space.contains(row) for row in observations.reshape(-1, width)):
-        raise ValueError(f"observations must be in {space}: the state is that of another task")
-    if task.n_classes is None and not np.isfinite(target).all():
-        raise ValueError("target must be finite")
-    if (entry(episodes, "hidden") is None) != (task.n_classes is not None):
-        raise ValueError("hidden belongs to tasks that complete vectors, and only to them")
-    state = EpisodeState(
-        observations=observations,
-        target=target,
-        target_mask=array("target_mask", (steps, count), "b"),
-        hidden=None if entry(episodes, "hidden") is None else array("hidden", vectors, "b"),
-        step=step,
-        verdict={name: array_of(name, value, (count,), _VERDICT[name]) for name, value in verdict.items()},
-    )
+    target: Any
+    hidden = None
+    if classes is None:
+        target = finite_array("target", fields["target"], vectors)
+        hidden = array_of("hidden", fields["hidden"], vectors, "b")
+    else:
+        target = whole_numbers("target", fields["target"], (count,), 0, classes - 1)
+        if fields["hidden"] is not None:
+            raise ValueError("hidden must be None for a task of classes")
+    verdict = _verdict(fields["verdict"], classes, count, judged=bool(target_mask[:step].any()))
+    state = EpisodeState(observations, target, target_mask, hidden, step, verdict)
     return state, restored_generators(entry(saved, "generators"), count)
+
+
+def _verdict(saved: Any, classes: int | None, count: int, *, judged: bool) -> Verdict:
+    """What was told of ``count`` episodes: nothing where no step was judged yet."""
+    kinds = (_OF_VECTORS if classes is None else _OF_CLASSES) if judged else {}
+    if not isinstance(saved, dict) or saved.keys() != kinds.keys():
+        raise ValueError(f"verdict must hold {', '.join(kinds) or 'nothing'}, got {saved!r}")
+    return {name: array_of(f"verdict {name}", saved[name], (count,), kind) for name, kind in kinds.items()}

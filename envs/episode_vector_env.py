@@ -124,13 +124,13 @@ class EpisodeVectorEnv(VectorEnv[Observations, NDArray[Any], NDArray[Any]]):
         Raises:
             gymnasium.error.ResetNeeded: before the first ``reset``.
         """
-        return episode_state_dict(self.state, self._rngs)
+        return episode_state_dict(self.dynamics, self.state, self._rngs)
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from where :meth:`state_dict` was asked; no ``reset`` is needed.
 
         Raises:
-            ValueError: it is not the state of as many episodes of such a task.
+            ValueError: it is not the state of as many episodes of this task.
         """
         self._state, self._rngs = restored_episodes(self.dynamics, state, self.num_envs, over=False)
 

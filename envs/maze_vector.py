@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import gymnasium as gym
 import numpy as np
-from gymnasium.utils import seeding
 from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
 
+from plasticrl.envs.lockstep import final_infos, refuse_reset_mask, reseeded
 from plasticrl.envs.maze_config import MazeConfig, MazeOptions
 from plasticrl.envs.maze_dynamics import MazeDynamics, MazeState, summary
 from plasticrl.envs.maze_saved_state import maze_state_dict, restored_mazes
@@ -104,11 +104,10 @@ class PlasticMazeVectorEnv(VectorEnv[Observations, NDArray[Any], NDArray[Any]]):
         Raises:
             ValueError: ``seed`` is a sequence of another length, or ``options`` has a "reset_mask".
         """
-        if options is not None and "reset_mask" in options:
-            raise ValueError(
-                "reset_mask is not supported: all episodes end in the same step and restart there"
-            )
-        self._seed(seed)
+        refuse_reset_mask(options)
+        if isinstance(seed, (int, np.integer)):
+            super().reset(seed=int(seed))
+        self._rngs = reseeded(self._rngs, self.num_envs, seed)
         self._state, observation = self.dynamics.start(self._rngs)
         self._history.clear()
         self._shown()
@@ -129,7 +128,7 @@ class PlasticMazeVectorEnv(VectorEnv[Observations, NDArray[Any], NDArray[Any]]):
         state, observation, reward, ended = self.dynamics.step(self.state, actions, self._rngs)
         infos: dict[str, Any] = {}
         if ended[0]:  # all episodes have the same length, so they end together
-            infos = _final_infos(state, observation)
+            infos = final_infos(observation, summary(state))
             state, observation = self.dynamics.start(self._rngs)
             self._history.clear()
         self._state = state
@@ -172,36 +171,6 @@ class PlasticMazeVectorEnv(VectorEnv[Observations, NDArray[Any], NDArray[Any]]):
             raise gym.error.ResetNeeded("call reset() before render()")
         return tuple(self._view.render(self.render_mode, self._history, row) for row in range(self.num_envs))
 
-    def _seed(self, seed: int | Sequence[int | None] | None) -> None:
-        if isinstance(seed, (int, np.integer)):
-            super().reset(seed=int(seed))
-            seed = [int(seed) + row for row in range(self.num_envs)]
-        if not self._rngs:
-            self._rngs = [seeding.np_random()[0] for _ in range(self.num_envs)]
-        if seed is None:
-            return
-        if len(seed) != self.num_envs:
-            raise ValueError(f"seed needs one number for each of the {self.num_envs} mazes, got {len(seed)}")
-        for row, one in enumerate(seed):
-            if one is not None:
-                self._rngs[row] = seeding.np_random(one)[0]
-
     def _shown(self) -> None:
         if self.render_mode is not None:
             self._history.append(self.state)
-
-
-def _final_infos(state: MazeState, observation: Observations) -> dict[str, Any]:
-    """The end of every episode in Gymnasium's layout: a mask beside every value."""
-    everywhere = np.ones(len(observation), dtype=np.bool_)
-    final_info: dict[str, Any] = {}
-    for name, value in summary(state).items():
-        final_info |= {name: value, f"_{name}": everywhere.copy()}
-    final_obs = np.empty(len(observation), dtype=object)
-    final_obs[:] = list(observation)
-    return {
-        "final_obs": final_obs,
-        "_final_obs": everywhere.copy(),
-        "final_info": final_info,
-        "_final_info": everywhere,
-    }

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from plasticrl.envs.data import cache_dir, write_atomically
+from plasticrl.envs.data_error import DataError
 from plasticrl.envs.omniglot_layout import is_drawing
 
 # Part of every key: raise it when the same drawings would give other arrays.
@@ -38,10 +39,19 @@ def source_key(sources: Iterable[Path], settings: str) -> str:
 
     Of an archive its bytes count; of a folder the drawings' names, sizes and times of change, since reading
     every file would take as long as the cache saves.
+
+    Raises:
+        DataError: a source cannot be read; the text names the file.
     """
     digest = hashlib.sha256(f"{_VERSION} {settings}".encode())
     for source in sources:
-        digest.update(_tree_digest(source) if source.is_dir() else _file_digest(source))
+        try:
+            digest.update(_tree_digest(source) if source.is_dir() else _file_digest(source))
+        except OSError as problem:
+            raise DataError(
+                f"{problem.filename or source} cannot be read ({problem.strerror or problem}): "
+                "make it readable, or put the official file in its place"
+            ) from problem
     return digest.hexdigest()
 
 
@@ -76,11 +86,15 @@ def write_cache(file: Path, key: str, images: NDArray[np.uint8], alphabets: NDAr
     """Keep the arrays, packed (8 MB at size 31); the file is there whole or not at all.
 
     Raises:
-        OSError: the folder cannot be written to.
+        OSError: the folder cannot be written to; the text names the way out.
     """
     packed = io.BytesIO()
     np.savez_compressed(packed, images=images, alphabets=alphabets, key=np.array(key))
-    write_atomically(file, packed.getvalue())
+    try:
+        write_atomically(file, packed.getvalue())
+    except OSError as problem:
+        hint = "the cache cannot be written, PLASTICRL_CACHE names another folder for it"
+        raise OSError(problem.errno, f"{problem.strerror or problem}: {hint}", str(file)) from problem
 
 
 def _file_digest(file: Path) -> bytes:
@@ -92,8 +106,11 @@ def _file_digest(file: Path) -> bytes:
 
 
 def _tree_digest(folder: Path) -> bytes:
+    def refuse(problem: OSError) -> None:
+        raise problem  # os.walk would pass over the folder
+
     entries = []
-    for below, _, names in os.walk(folder):
+    for below, _, names in os.walk(folder, onerror=refuse):
         for name in names:
             path = Path(below, name).relative_to(folder).as_posix()
             if is_drawing(path):

@@ -26,7 +26,8 @@ class OneShotTask(EpisodeTask):
         rotations: whether to turn the classes.
         pool: None (default): every episode draws from all classes. P: the episodes of a batch draw from P
             classes, K + 1 pictures and one rotation of each, chosen anew for every batch. That is for
-            training: a network that looks at each picture once gets many episodes out of few pictures.
+            training: a network that looks at each picture once gets many episodes out of few pictures. It
+            only helps batches, not environments, which draw every episode by itself.
 
     Attributes:
         steps: N K + 1.

@@ -84,3 +84,24 @@ def array_of(name: str, value: Any, shape: tuple[int, ...], kinds: str) -> NDArr
         raise ValueError(f"{name} must be an array of shape {shape} and kind {kinds!r}, got {got}")
     copy: NDArray[Any] = value.copy()
     return copy
+
+
+def finite_array(
+    name: str, value: Any, shape: tuple[int, ...], low: Any = -np.inf, high: Any = np.inf
+) -> NDArray[Any]:
+    """A copy of an array of finite floating-point numbers.
+
+    Args:
+        name: for the error.
+        value: the array.
+        shape: it must have.
+        low: smallest allowed element, or an array of them.
+        high: largest allowed element, or an array of them.
+
+    Raises:
+        ValueError: it is something else.
+    """
+    array = array_of(name, value, shape, "f")
+    if not (np.isfinite(array) & (array >= low) & (array <= high)).all():
+        raise ValueError(f"{name} must be finite and within its bounds")
+    return array

@@ -16,7 +16,7 @@ from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.vec_env import VecEnv
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvIndices, VecEnvObs, VecEnvStepReturn
 
-from plasticrl.envs.saved_state import array_of, entry
+from plasticrl.envs.saved_state import entry, finite_array, whole_numbers
 
 
 def make_vec_env(id: str, n_envs: int = 1, seed: int | None = None, **env_kwargs: Any) -> VecEnv:
@@ -151,8 +151,10 @@ class VectorEnvAdapter(VecEnv):
         env: Any = self.env
         if not hasattr(env, "load_state_dict"):
             raise TypeError(f"{type(env).__name__} does not take a state: it has no load_state_dict()")
-        returns = array_of("returns", entry(state, "returns"), self._returns.shape, "f")
-        lengths = array_of("lengths", entry(state, "lengths"), self._lengths.shape, "iu")
+        returns = finite_array("returns", entry(state, "returns"), self._returns.shape)
+        lengths = whole_numbers(
+            "lengths", entry(state, "lengths"), self._lengths.shape, 0, np.iinfo(np.intp).max
+        )
         env.load_state_dict(entry(state, "env"))
         self._returns[:], self._lengths[:] = returns, lengths
         self.reset_infos = [{} for _ in range(self.num_envs)]

@@ -1,6 +1,7 @@
 """A dataset's files are found where the user says, else downloaded and compared with a pinned checksum."""
 
 import hashlib
+import os
 import threading
 from collections.abc import Iterator
 from functools import partial
@@ -144,3 +145,15 @@ def test_a_file_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
         write_atomically(tmp_path / "taken", b"three")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["new", "taken"]
     assert [path.name for path in (tmp_path / "new").iterdir()] == ["file"]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="modes are POSIX's")
+@pytest.mark.parametrize(("umask", "mode"), [(0o022, 0o644), (0o077, 0o600), (0o002, 0o664)])
+def test_a_file_can_be_read_by_whom_the_user_lets(umask: int, mode: int, tmp_path: Path) -> None:
+    before = os.umask(umask)
+    try:
+        write_atomically(tmp_path / "file", b"one")
+        assert os.umask(umask) == umask  # it was only asked for
+    finally:
+        os.umask(before)
+    assert (tmp_path / "file").stat().st_mode & 0o777 == mode

@@ -10,7 +10,15 @@ from gymnasium.utils import seeding
 from gymnasium.utils.env_checker import check_env as gymnasium_check_env
 from stable_baselines3.common.env_checker import check_env as sb3_check_env
 
-from plasticrl.envs import Episode, EpisodeEnv, EpisodeTask, ImagesTask, OneShotTask, PatternsTask
+from plasticrl.envs import (
+    Episode,
+    EpisodeEnv,
+    EpisodeTask,
+    EpisodeVectorEnv,
+    ImagesTask,
+    OneShotTask,
+    PatternsTask,
+)
 
 
 class EchoTask(EpisodeTask):
@@ -269,3 +277,16 @@ def test_pickled_in_mid_episode():
         for a, b in zip(env.step(1), twin.step(1), strict=True):
             np.testing.assert_equal(a, b)
     np.testing.assert_array_equal(env.reset()[0], twin.reset()[0])
+
+
+def test_a_task_that_judges_nothing_is_named():
+    class Unjudged(EchoTask):
+        """Leaves half of its episodes without a question."""
+
+        def sample(self, batch_size, rng):
+            episode = super().sample(batch_size, rng)
+            return episode._replace(target_mask=episode.target_mask & (rng.random() < 0.5))
+
+    env = EpisodeVectorEnv(Unjudged(), 20)
+    with pytest.raises(ValueError, match="Unjudged: target_mask judges no step of an episode"):
+        env.reset(seed=0)

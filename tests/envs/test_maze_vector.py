@@ -135,7 +135,7 @@ def test_misuse_is_named():
     env = PlasticMazeVectorEnv(3)
     with pytest.raises(ResetNeeded, match="call reset"):
         env.step(np.zeros(3, dtype=int))
-    with pytest.raises(ValueError, match="seed needs one number for each of the 3 mazes, got 2"):
+    with pytest.raises(ValueError, match="seed needs one number for each of the 3 environments, got 2"):
         env.reset(seed=[1, 2])
     with pytest.raises(ValueError, match="reset_mask is not supported"):
         env.reset(options={"reset_mask": np.ones(3, dtype=bool)})

@@ -6,6 +6,7 @@ from PIL import Image
 
 from plasticrl.envs import omniglot_images
 from plasticrl.envs.data_error import DataError
+from plasticrl.envs.omniglot_cache import source_key
 from plasticrl.envs.omniglot_images import load_omniglot
 from plasticrl.envs.omniglot_layout import OmniglotLayout, OmniglotPart
 
@@ -146,3 +147,29 @@ def test_a_miniature_is_not_taken_for_the_dataset(miniature_omniglot, cache):
 def test_refuses_sizes_that_cannot_be(miniature_omniglot, size, text):
     with pytest.raises(ValueError, match=f"size must be .*{text}"):
         load_omniglot(size, miniature_omniglot.archives, expected=SMALL)
+
+
+def test_a_source_that_cannot_be_read_is_named(miniature_omniglot, cache, tmp_path):
+    drawing = miniature_omniglot.trees / FIRST
+    drawing.unlink()
+    drawing.symlink_to(tmp_path / "nowhere")
+    with pytest.raises(DataError, match=r"0002_07\.png cannot be read \(No such file"):
+        load_omniglot(31, miniature_omniglot.trees, expected=SMALL)
+    with pytest.raises(DataError, match=r"gone\.zip cannot be read \(No such file"):
+        source_key([tmp_path / "gone.zip"], "")
+
+
+def test_a_folder_that_cannot_be_read_is_not_passed_over(miniature_omniglot, cache, monkeypatch):
+    def walk(folder, onerror=None):
+        onerror(PermissionError(13, "Permission denied", str(folder)))
+        return []
+
+    monkeypatch.setattr("os.walk", walk)
+    with pytest.raises(DataError, match=r"images_background cannot be read \(Permission denied\)"):
+        source_key([miniature_omniglot.trees / "images_background"], "")
+
+
+def test_a_cache_that_cannot_be_written_tells_the_way_out(miniature_omniglot, cache):
+    cache.write_text("a file where the folder should be")
+    with pytest.raises(OSError, match=r"PLASTICRL_CACHE names another folder.*omniglot-31-"):
+        load_omniglot(31, miniature_omniglot.archives, expected=SMALL)

@@ -7,7 +7,15 @@ import gymnasium as gym
 import numpy as np
 import pytest
 
-from plasticrl.envs import EpisodeEnv, OneShotTask, PatternsTask, PlasticMazeEnv, make_vec_env
+from plasticrl.envs import (
+    EpisodeEnv,
+    EpisodeVectorEnv,
+    OneShotTask,
+    PatternsTask,
+    PlasticMazeEnv,
+    VectorEnvAdapter,
+    make_vec_env,
+)
 
 N = 3
 
@@ -22,9 +30,10 @@ SINGLE: dict[str, Callable[[], gym.Env[Any, Any]]] = {
     "patterns": lambda: EpisodeEnv(PatternsTask(n_bits=6, n_patterns=2, n_cycles=1)),
     "one shot": lambda: EpisodeEnv(one_shot()),
 }
-BATCHED = {
+BATCHED: dict[str, Callable[[], Any]] = {
     "maze": lambda: make_vec_env("PlasticMaze-v0", N, seed=1, size=5, episode_length=9),
     "patterns": lambda: make_vec_env("PlasticPatterns-v0", N, seed=1, n_bits=6, n_patterns=2, n_cycles=1),
+    "one shot": lambda: VectorEnvAdapter(EpisodeVectorEnv(one_shot(), N)),
 }
 
 
@@ -52,10 +61,19 @@ def test_a_batch_goes_on_elsewhere(name: str) -> None:
     here.action_space.seed(0)
     actions = [np.stack([here.action_space.sample() for _ in range(N)]) for _ in range(61)]
     here.step(actions[0])
-    there.load_state_dict(here.state_dict())  # type: ignore[attr-defined]
+    inside = BATCHED[name]().env  # the batch as Gymnasium has it, without the adapter
+    there.load_state_dict(here.state_dict())
+    inside.load_state_dict(here.env.state_dict())
     for action in actions[1:]:
-        for a, b in zip(here.step(action)[:3], there.step(action)[:3], strict=True):
-            np.testing.assert_array_equal(a, b)
+        (a, b, *_, infos), (c, d, *_, others), (e, f, *_) = (
+            env.step(action) for env in (here, there, inside)
+        )
+        np.testing.assert_array_equal(a, c)
+        np.testing.assert_array_equal(a, e)
+        assert b.tolist() == d.tolist() == f.astype(np.float32).tolist()
+        for info, other in zip(infos, others, strict=True):
+            counted = [(told["episode"]["r"], told["episode"]["l"]) for told in (info, other) if told]
+            assert counted[:1] == counted[1:]
 
 
 @pytest.mark.parametrize("name", SINGLE)
@@ -99,35 +117,35 @@ def test_a_maze_refuses_what_no_maze_can_be_in(field: str, value: Any) -> None:
         env.load_state_dict(changed(env.state_dict(), "mazes", field, value))
 
 
-def patterns_fields() -> list[tuple[str, Any]]:
-    return [
-        ("observations", np.zeros((2, 1, 6), np.float32)),
-        ("observations", "none"),
-        ("target", np.full((1, 6), np.nan, np.float32)),
-        ("target", np.zeros((2, 6), np.float32)),
-        ("target_mask", np.zeros(3, np.bool_)),
-        ("hidden", None),
-        ("step", -1),
-        ("step", 10**6),
-        ("step", 0.5),
-        ("verdict", {"nothing": np.zeros(1)}),
-        ("verdict", []),
-    ]
+def test_a_batch_of_mazes_refuses_what_one_maze_may_be_in() -> None:
+    env: Any = BATCHED["maze"]()
+    env.reset()
+    state, start = env.state_dict(), env.get_attr("dynamics")[0].layout.start
+    for field, value in [("step", [9, 9, 9]), ("step", [1, 1, 2]), ("goal", [0, 0, start])]:
+        inside = changed(state["env"], "mazes", field, np.array(value))
+        with pytest.raises(ValueError, match=f"{field} must be"):
+            env.load_state_dict({**state, "env": inside})
+    here: Any = PlasticMazeEnv(size=5, episode_length=10)
+    with pytest.raises(ValueError, match="the saved mazes have the settings"):
+        here.load_state_dict(state["env"])
 
 
-@pytest.mark.parametrize(("field", "value"), patterns_fields())
-def test_episodes_refuse_what_no_episode_can_be(field: str, value: Any) -> None:
-    env: Any = SINGLE["patterns"]()
-    env.reset(seed=0)
-    with pytest.raises(ValueError, match=field):
-        env.load_state_dict(changed(env.state_dict(), "episodes", field, value))
-
-
-def test_observations_of_another_scale_are_refused() -> None:
-    strong: Any = EpisodeEnv(PatternsTask(n_bits=6, n_patterns=2, n_cycles=1, input_gain=20.0))
-    strong.reset(seed=0)
-    with pytest.raises(ValueError, match="observations must be in"):
-        SINGLE["patterns"]().load_state_dict(strong.state_dict())  # type: ignore[attr-defined]
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("returns", np.zeros(N - 1)),
+        ("returns", np.zeros(N, np.int64)),
+        ("returns", np.array([0.0, np.nan, 0.0])),
+        ("lengths", np.zeros(N)),
+        ("lengths", np.zeros(N + 1, np.int64)),
+        ("lengths", np.array([0, -1, 0])),
+    ],
+)
+def test_the_adapter_refuses_counts_that_cannot_be(field: str, value: Any) -> None:
+    env: Any = BATCHED["patterns"]()
+    env.reset()
+    with pytest.raises(ValueError, match=f"{field} must be"):
+        env.load_state_dict({**env.state_dict(), field: value})
 
 
 @pytest.mark.parametrize("name", SINGLE)

@@ -1,0 +1,48 @@
+"""A text that tells one supervised task from another: its class, its settings and its data."""
+
+from __future__ import annotations
+
+import zlib
+from typing import Any
+
+import numpy as np
+
+from plasticrl.envs.episode import EpisodeTask
+
+_SHAPE = ("steps", "input_shape", "n_classes", "input_bound")  # these may be attributes of the class
+
+
+def task_fingerprint(task: EpisodeTask) -> str:
+    """The same for tasks of one class with equal public attributes, and different for most others.
+
+    Plain values count as they are, arrays by dtype, shape and checksum, the objects that hold settings
+    (``Presentation``) by their class and their own plain values, and anything else by its class.
+    Private attributes do not count: they may be caches.
+    """
+    attributes = {name: getattr(task, name) for name in _SHAPE} | vars(task)
+    return _described(task, {name: _text(value) for name, value in attributes.items()})
+
+
+def _described(thing: object, attributes: dict[str, str]) -> str:
+    public = [f"{name}={text}" for name, text in sorted(attributes.items()) if not name.startswith("_")]
+    return f"{type(thing).__qualname__}({', '.join(public)})"
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, np.ndarray) and not value.dtype.hasobject:
+        content = np.ascontiguousarray(value).reshape(-1).view(np.uint8).data
+        return f"<{value.dtype.str} {value.shape} {zlib.crc32(content):08x}>"
+    plain = _plain_text(value)
+    if plain is None:
+        inner = {name: _plain_text(its) or "..." for name, its in getattr(value, "__dict__", {}).items()}
+        return _described(value, inner)
+    return plain
+
+
+def _plain_text(value: Any) -> str | None:
+    """None for what is not plain."""
+    if isinstance(value, np.generic):
+        value = value.item()
+    if isinstance(value, (tuple, list)):
+        return f"({', '.join(_plain_text(one) or '...' for one in value)})"
+    return repr(value) if value is None or isinstance(value, (str, bool, int, float)) else None
