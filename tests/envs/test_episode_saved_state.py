@@ -83,6 +83,7 @@ VERDICT = {name: np.zeros(1) for name in ("error", "hidden_error", "wrong_signs"
         ("observations", shown(-1.5)),
         ("observations", "none"),
         ("target", vectors(np.nan)),
+        ("target", vectors(np.inf)),
         ("target", vectors(width=5)),
         ("target", vectors(dtype=np.int64)),
         ("target_mask", np.ones(3, np.bool_)),

@@ -136,6 +136,7 @@ def test_a_batch_of_mazes_refuses_what_one_maze_may_be_in() -> None:
         ("returns", np.zeros(N - 1)),
         ("returns", np.zeros(N, np.int64)),
         ("returns", np.array([0.0, np.nan, 0.0])),
+        ("returns", np.array([0.0, np.inf, 0.0])),
         ("lengths", np.zeros(N)),
         ("lengths", np.zeros(N + 1, np.int64)),
         ("lengths", np.array([0, -1, 0])),
