@@ -68,7 +68,9 @@ def main(settings: Benchmark) -> None:
         memory = {f"{kind}_mb": _memory(kind, shape) for kind in ("plain", "fused")}
         row(f"sequence, {name}", shape, seconds, **memory)
     seconds = interleaved(_iterations(30, 200), settings.rounds)
+    rollout = seconds.pop("rollout") / 250 * 1e6
     steps = {f"{name}_steps_per_s": 30 * 250 / value for name, value in seconds.items()}
+    steps["rollout_us_per_step"] = rollout
     row("A2C iteration", (250, 30, 200), seconds, **steps)
 
     scaling = {
@@ -117,11 +119,23 @@ def _cost(shape: tuple[int, int, int], rounds: int) -> float:
     return seconds / (steps * batch * n * n) * 1e9
 
 
-def _iterations(n_envs: int, hidden_size: int) -> dict[str, Callable[[], object]]:
-    """One whole iteration: rollout of an episode, loss, backward, Adam."""
+class _Player(RecurrentA2C):
+    """Plays its rollouts and does not learn from them."""
+
+    def train(self) -> None:
+        pass
+
+
+def _agent(kind: type[RecurrentA2C], n_envs: int, hidden_size: int) -> RecurrentA2C:
     env = make_vec_env("PlasticMaze-v0", n_envs=n_envs, seed=0)
-    agent = RecurrentA2C("PlasticPolicy", env, policy_kwargs={"hidden_size": hidden_size}, device="cpu")
+    agent = kind("PlasticPolicy", env, policy_kwargs={"hidden_size": hidden_size}, device="cpu")
     agent.set_logger(configure(None, []))
+    return agent
+
+
+def _iterations(n_envs: int, hidden_size: int) -> dict[str, Callable[[], object]]:
+    """One whole iteration: rollout of an episode, loss, backward, Adam; "rollout" is without training."""
+    agent, player = (_agent(kind, n_envs, hidden_size) for kind in (RecurrentA2C, _Player))
     mlp = A2C(
         "MlpPolicy",
         make_vec_env("PlasticMaze-v0", n_envs=n_envs, seed=0),
@@ -133,6 +147,7 @@ def _iterations(n_envs: int, hidden_size: int) -> dict[str, Callable[[], object]
     return {
         "plain": PlainA2C(n_envs, hidden_size).iteration,
         "fused": lambda: agent.learn(steps),
+        "rollout": lambda: player.learn(steps),
         "sb3_mlp": lambda: mlp.learn(steps),
     }
 
