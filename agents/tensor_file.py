@@ -75,9 +75,11 @@ def read_tensors(
     try:
         tensors = tensors_from_bytes(content)  # checks the header's lengths against those of the content
         header = content[_LENGTH_BYTES : _LENGTH_BYTES + int.from_bytes(content[:_LENGTH_BYTES], "little")]
-        entry = json.loads(json.loads(header)["__metadata__"][_ENTRY])
+        text = json.loads(header)["__metadata__"][_ENTRY]
+        entry = json.loads(text)
         data, digest = entry["data"], entry["sha256"]
-        fits = digest == _digest(tensors, data)
+        # JSON has several ways to write one thing: only the one that is written here is whole.
+        fits = digest == _digest(tensors, data) and text == _canonical(entry)
     except (SafetensorError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise TensorFileError(
             f"{name} is not a file that plasticrl wrote, or is damaged ({_guess(content)}"

@@ -88,6 +88,8 @@ class Resume:
     """What computes the network."""
     threads: int | None = None
     """Threads of the network's computations; None leaves the choice to torch."""
+    keep: int | None = 2
+    """Checkpoints to keep, the newest ones; None keeps all."""
     quiet: bool = False
     """Show no progress."""
 

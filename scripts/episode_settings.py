@@ -160,4 +160,4 @@ class EpisodeTrainingSettings:
     eval_episodes: int
     """Held-out episodes of the evaluation at the end."""
     checkpoints: int
-    """Checkpoints to keep, evenly spread, the last at the end. TensorBoard gets pictures with each."""
+    """Checkpoints to save, evenly spread, the last at the end. TensorBoard gets pictures with each."""

@@ -10,6 +10,7 @@ from plasticrl.agents.episode_pictures import EpisodePictures
 from plasticrl.agents.finite_checks import NonFiniteError
 from plasticrl.agents.freed_memory import keep_freed_memory
 from plasticrl.scripts.checkpoint_files import load_learner
+from plasticrl.scripts.checkpoint_folder import CheckpointFolder
 from plasticrl.scripts.episode_metrics_shown import SHOWN_METRICS
 from plasticrl.scripts.episode_scores import EpisodeScores, evaluate
 from plasticrl.scripts.episode_setup import check_run, learning_rate, log_interval, make_learner, make_tasks
@@ -46,7 +47,7 @@ class EpisodeTrainer(Trainer):
         rate = learning_rate(self.run)
         self.learner = load_learner(checkpoint, self.tasks.train, self.device, rate, self.tasks.test)
 
-    def learn(self, checkpoints: Path, report: Callable[[Report], None]) -> None:
+    def learn(self, checkpoints: CheckpointFolder, report: Callable[[Report], None]) -> None:
         """Train with everything that watches."""
         run, total = self.run, self.run.total
         keep_freed_memory()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 from stable_baselines3.common.utils import safe_mean
@@ -11,6 +10,7 @@ from tensorboard.compat.proto.summary_pb2 import Summary  # type: ignore[import-
 
 from plasticrl.agents.matrix_pictures import tensorboard_writer
 from plasticrl.scripts.animation import gif, play
+from plasticrl.scripts.checkpoint_folder import CheckpointFolder
 from plasticrl.scripts.maze_run import MazeRun
 from plasticrl.scripts.progress_display import Report
 from plasticrl.scripts.tables import percent
@@ -54,7 +54,7 @@ class MazeCheckpoints(SaveCheckpoints):
         run: an episode of it is shown in TensorBoard with each checkpoint.
     """
 
-    def __init__(self, every: int, total: int, folder: Path, run: MazeRun) -> None:
+    def __init__(self, every: int, total: int, folder: CheckpointFolder, run: MazeRun) -> None:
         super().__init__(every, total, folder)
         self.run = run
 

@@ -11,6 +11,7 @@ from plasticrl.agents.finite_checks import NonFiniteError
 from plasticrl.agents.matrix_pictures import MatrixPictures
 from plasticrl.envs import oracle_share
 from plasticrl.scripts.checkpoint_files import load_agent
+from plasticrl.scripts.checkpoint_folder import CheckpointFolder
 from plasticrl.scripts.evaluated import EVALUATION_SEEDS
 from plasticrl.scripts.evaluation import Evaluation, evaluate
 from plasticrl.scripts.maze_callbacks import MazeCheckpoints, MazeProgress, log_animation
@@ -49,7 +50,7 @@ class MazeTrainer(Trainer):
         """Load the agent; the mazes go on within their episodes."""
         self.learner = load_agent(checkpoint, self.env, self.device)
 
-    def learn(self, checkpoints: Path, report: Callable[[Report], None]) -> None:
+    def learn(self, checkpoints: CheckpointFolder, report: Callable[[Report], None]) -> None:
         """Train with everything that watches."""
         run, total = self.run, self.run.total
 

@@ -31,7 +31,9 @@ def run(command: Resume) -> None:
         if not isinstance(found, EpisodeRun) or found.name == "patterns":
             raise UserError(f"--data-dir: {found.task} has no data, leave it out")
         found = replace(found, data_dir=command.data_dir)
-    train_and_tell(found, OutputSettings(root, False, command.device, command.threads, command.quiet))
+    train_and_tell(
+        found, OutputSettings(root, False, command.device, command.threads, command.keep, command.quiet)
+    )
 
 
 def _place(run: Run) -> str:

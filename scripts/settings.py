@@ -93,7 +93,7 @@ class TrainingSettings:
     eval_episodes: int
     """Episodes of the evaluation at the end."""
     checkpoints: int
-    """Checkpoints to keep, evenly spread, the last at the end. TensorBoard gets pictures with each."""
+    """Checkpoints to save, evenly spread, the last at the end. TensorBoard gets pictures with each."""
 
 
 @dataclass(frozen=True)
@@ -108,5 +108,7 @@ class OutputSettings:
     """What computes the network."""
     threads: int | None = None
     """Threads of the network's computations; None leaves the choice to torch, 1 when runs go side by side."""
+    keep: int | None = 2
+    """Checkpoints to keep, the newest ones; None keeps those of --checkpoints all."""
     quiet: bool = False
     """Show no progress."""

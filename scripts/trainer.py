@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from plasticrl.scripts.checkpoint_folder import CheckpointFolder
 from plasticrl.scripts.evaluated import Scores
 from plasticrl.scripts.progress_display import Report
 
@@ -33,7 +34,7 @@ class Trainer(ABC):
         """
 
     @abstractmethod
-    def learn(self, checkpoints: Path, report: Callable[[Report], None]) -> None:
+    def learn(self, checkpoints: CheckpointFolder, report: Callable[[Report], None]) -> None:
         """Train to the end, from wherever it is, saving checkpoints on the way but not the last one."""
 
     @abstractmethod

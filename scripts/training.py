@@ -11,14 +11,14 @@ from pathlib import Path
 from typing import Any
 
 from plasticrl import __version__
-from plasticrl.scripts.checkpoint_files import save_checkpoint
+from plasticrl.scripts.checkpoint_folder import CheckpointFolder
 from plasticrl.scripts.evaluated import Scores
 from plasticrl.scripts.progress_display import Report
-from plasticrl.scripts.resuming import is_unfinished, locked, usable_checkpoint
+from plasticrl.scripts.resuming import is_unfinished, locked
 from plasticrl.scripts.run import Run
 from plasticrl.scripts.run_folder import CHECKPOINTS, RESULT, check_claim, claim, write_json
 from plasticrl.scripts.run_logs import flush, open_logs
-from plasticrl.scripts.set_up import set_up_torch
+from plasticrl.scripts.set_up import check_at_least, set_up_torch
 from plasticrl.scripts.settings import OutputSettings
 from plasticrl.scripts.trainer import Trainer
 from plasticrl.scripts.user_error import UserError
@@ -43,7 +43,7 @@ def train(run: Run, output: OutputSettings, report: Callable[[Report], None]) ->
 
     Raises:
         UserError: a setting is not allowed, or the folder is taken (nothing has been written then), or
-            the training diverged.
+            the training diverged, or the folder can no longer be written.
         KeyboardInterrupt: after a checkpoint, where it came between two updates.
     """
     folder = run.folder(output.root)
@@ -51,47 +51,53 @@ def train(run: Run, output: OutputSettings, report: Callable[[Report], None]) ->
     if not goes_on:
         check_claim(folder, overwrite=output.overwrite)
     set_up_torch(output.device, output.threads)
+    check_at_least(1, keep=1 if output.keep is None else output.keep)
+    checkpoints = CheckpointFolder(folder / CHECKPOINTS, output.keep)
     with closing(run.trainer(output.device)) as trainer:
         if not goes_on:
             claim(folder, run, overwrite=output.overwrite)
-        with locked(folder):
-            checkpoint = usable_checkpoint(folder) if goes_on else None
+        with _blame_disk(folder), locked(folder):
+            checkpoint = checkpoints.usable() if goes_on else None
             if checkpoint is not None:
                 trainer.go_on(checkpoint)
             with _logs_in(folder, trainer), _blame_divergence(trainer):
-                scores = _learn_and_evaluate(trainer, run, folder, report)
+                scores = _learn_and_evaluate(trainer, run, checkpoints, report)
     return scores
 
 
-def _learn_and_evaluate(trainer: Trainer, run: Run, folder: Path, report: Callable[[Report], None]) -> Scores:
+def _learn_and_evaluate(
+    trainer: Trainer, run: Run, checkpoints: CheckpointFolder, report: Callable[[Report], None]
+) -> Scores:
     from plasticrl.agents.postponed_interrupt import StoppedBetweenUpdates
 
     began = time.monotonic()
     if trainer.learner.num_timesteps < run.total:
         try:
-            trainer.learn(folder / CHECKPOINTS, report)
+            trainer.learn(checkpoints, report)
         except StoppedBetweenUpdates:
             flush(trainer.learner.logger)
-            save_checkpoint(trainer.learner, folder / CHECKPOINTS)
+            checkpoints.save(trainer.learner)
             raise
     seconds = time.monotonic() - began
     scores = trainer.evaluate()
-    _finish(trainer, run, folder, scores, seconds)
+    _finish(trainer, run, checkpoints, scores, seconds)
     return scores
 
 
-def _finish(trainer: Trainer, run: Run, folder: Path, scores: Scores, seconds: float) -> None:
+def _finish(
+    trainer: Trainer, run: Run, checkpoints: CheckpointFolder, scores: Scores, seconds: float
+) -> None:
     """Write what is written at the end, ``result.json`` last: it says that the run is whole."""
     from plasticrl.agents.matrix_pictures import tensorboard_writer
 
     learner = trainer.learner
-    save_checkpoint(learner, folder / CHECKPOINTS)
+    checkpoints.save(learner)
     trainer.show()
     writer = tensorboard_writer(learner.logger)
     assert writer is not None
     for name, value in scores.scalars().items():
         writer.add_scalar(f"eval/{name}", value, learner.num_timesteps)
-    write_json(folder / RESULT, _result(run, scores, learner.num_timesteps, seconds))
+    write_json(checkpoints.path.parent / RESULT, _result(run, scores, learner.num_timesteps, seconds))
 
 
 @contextmanager
@@ -103,6 +109,18 @@ def _logs_in(folder: Path, trainer: Trainer) -> Iterator[None]:
         yield
     finally:
         learner.logger.close()
+
+
+@contextmanager
+def _blame_disk(folder: Path) -> Iterator[None]:
+    """A full or vanished disk is not a fault of the program, and costs nothing that was saved."""
+    try:
+        yield
+    except OSError as error:
+        raise UserError(
+            f"cannot write to {folder} ({error.strerror or error}): the last checkpoint is whole; make room, "
+            "then run the same command again"
+        ) from error
 
 
 @contextmanager

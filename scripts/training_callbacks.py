@@ -11,12 +11,13 @@ from typing import Any
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.logger import HParam
 
-from plasticrl.scripts.checkpoint_files import save_checkpoint
+from plasticrl.scripts.checkpoint_folder import CheckpointFolder
 from plasticrl.scripts.progress_display import Report
 from plasticrl.scripts.run import Run
 from plasticrl.scripts.run_logs import flush
 
 _SECONDS_BETWEEN_REPORTS = 0.2  # a task may make thousands of updates in a second
+SECONDS_BETWEEN_SAVES = 60.0
 
 
 class ReportProgress(BaseCallback):
@@ -59,7 +60,8 @@ class ReportProgress(BaseCallback):
 class SaveCheckpoints(BaseCallback):
     """Saves a checkpoint every so often; a subclass says at which moments it may.
 
-    The checkpoint at the end of the training is not its business.
+    A slow training is also saved once a minute, so that no more than that can be lost: such a checkpoint
+    goes when the next is there. The one at the end of the training is not its business.
 
     Args:
         every: steps (episodes of a supervised task) between two.
@@ -67,25 +69,34 @@ class SaveCheckpoints(BaseCallback):
         folder: of the checkpoints.
     """
 
-    def __init__(self, every: int, total: int, folder: Path) -> None:
+    def __init__(self, every: int, total: int, folder: CheckpointFolder) -> None:
         super().__init__()
         self.every, self.total, self.folder = every, total, folder
-        self._next = 0
+        self._next, self._saved = 0, 0.0
+        self._extra: Path | None = None
 
     def show(self) -> None:
         """Put into TensorBoard what goes with a checkpoint: nothing, unless a subclass does."""
 
     def save_when_due(self) -> None:
         """Save if it is time."""
-        if not self._next <= self.num_timesteps < self.total:
+        if self.num_timesteps >= self.total:
             return
-        self._next = (self.num_timesteps // self.every + 1) * self.every
-        self.show()
+        due = self._next <= self.num_timesteps
+        if not due and time.monotonic() - self._saved < SECONDS_BETWEEN_SAVES:
+            return
+        if due:
+            self._next = (self.num_timesteps // self.every + 1) * self.every
+            self.show()
         flush(self.logger)  # what is logged is on the disk before the checkpoint says that it is done
-        save_checkpoint(self.model, self.folder)
+        saved = self.folder.save(self.model)
+        if self._extra is not None:
+            self._extra.unlink(missing_ok=True)
+        self._extra, self._saved = None if due else saved, time.monotonic()
 
     def _on_training_start(self) -> None:
         self._next = (self.num_timesteps // self.every + 1) * self.every
+        self._saved = time.monotonic()
 
     def _on_step(self) -> bool:
         return True

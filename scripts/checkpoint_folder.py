@@ -1,0 +1,65 @@
+"""The folder of a run's checkpoints: what is written into it, and how many stay."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from plasticrl.scripts.checkpoint_files import SUFFIX, save_checkpoint
+
+DAMAGED = ".damaged"
+
+
+@dataclass(frozen=True)
+class CheckpointFolder:
+    """The checkpoints of one run; only the process that trains it may use this.
+
+    Attributes:
+        path: the folder.
+        keep: how many stay, the newest; None: all.
+    """
+
+    path: Path
+    keep: int | None
+
+    def save(self, learner: Any) -> Path:
+        """Write a checkpoint, whole or not at all, and only then remove those that are too many.
+
+        Args:
+            learner: has ``num_timesteps`` and ``save``.
+        """
+        saved = save_checkpoint(learner, self.path)
+        if self.keep is not None:
+            for path in self.newest_first()[self.keep :]:
+                path.unlink()
+        return saved
+
+    def newest_first(self) -> list[Path]:
+        """The checkpoints, whole or not."""
+        return sorted(self.path.glob(f"step_*{SUFFIX}"), reverse=True)
+
+    def usable(self) -> Path | None:
+        """The newest checkpoint that is whole; None where there is none.
+
+        Each damaged one is told on stderr and set aside under another name, so that it does not count as
+        one of those to keep. What a killed process left unfinished is removed.
+        """
+        from plasticrl.agents.tensor_file import TensorFileError, read_tensors
+
+        for left in self.path.glob(".step_*"):
+            left.unlink()
+        for path in self.newest_first():
+            try:
+                read_tensors(path)
+            except (TensorFileError, OSError) as error:
+                aside = path.rename(path.with_name(path.name + DAMAGED))
+                print(
+                    f"plasticrl: warning: {error}; it is set aside as {aside.name}, and the one before it "
+                    "is used",
+                    file=sys.stderr,
+                )
+            else:
+                return path
+        return None
