@@ -4,13 +4,14 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: help demo test lint bench clean
+.PHONY: help demo test lint bench soak clean
 
 help:
 	@echo "make demo   train plastic and non-plastic agents on the maze, and compare them"
 	@echo "make test   run the tests"
 	@echo "make lint   check style (ruff) and types (mypy on the installed wheel)"
 	@echo "make bench  measure speed and memory against plain torch (a few minutes)"
+	@echo "make soak   try to lose or corrupt a training: what docs/reliability.md reports (half an hour)"
 	@echo "make clean  remove what the above have made, except runs/"
 
 demo: $(READY)
@@ -26,6 +27,9 @@ lint: $(READY)
 
 bench: $(READY)
 	$(BIN)/python scripts/benchmark.py
+
+soak: $(READY)
+	$(BIN)/python -m pytest --soak -n auto tests/reliability tests/envs/test_archives.py
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -12,6 +12,7 @@ from stable_baselines3.common.preprocessing import check_for_nested_spaces
 from stable_baselines3.common.utils import FloatSchedule
 
 from plasticrl.agents.a2c_checkpoint import BUFFERS, COUNTERS, FORMAT, VERSION
+from plasticrl.agents.file_settings import settings_of_a_file
 from plasticrl.agents.optimizer_state import check_alike, restore_policy
 from plasticrl.agents.plain_spaces import space_from_plain
 from plasticrl.agents.plain_tree import decode
@@ -84,7 +85,8 @@ def made_again(
     except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise TensorFileError(f"the file is not whole ({error}): give another file") from error
     _check_size(settings, observations, actions, saved["policy"])
-    agent = cls(**settings, env=None, device=device, _init_setup_model=False)  # type: ignore[arg-type]
+    with settings_of_a_file():
+        agent = cls(**settings, env=None, device=device, _init_setup_model=False)  # type: ignore[arg-type]
     agent.observation_space, agent.action_space = observations, actions
     agent.n_envs = counters["n_envs"]
     if env is not None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from plasticrl.agents.networks import make_network
 from plasticrl.agents.plain_rate import plain_rate, rate_from_plain
 from plasticrl.agents.tensor_file import TensorFileError
 from plasticrl.envs.episode import EpisodeTask
@@ -97,6 +98,21 @@ def settings(data: dict[str, Any], task: EpisodeTask, given: dict[str, Any]) -> 
     return found
 
 
+def check_sizes(settings: dict[str, Any], task: EpisodeTask, tensors: dict[str, Tensor]) -> None:
+    """Before any memory is taken, see that the settings ask for what is in the file.
+
+    Raises:
+        TensorFileError: they do not.
+        TypeError, ValueError: they are not settings.
+    """
+    if isinstance(settings["network"], torch.nn.Module):
+        return
+    with torch.device("meta"):
+        network = make_network(task, settings["network"], **(settings["network_kwargs"] or {}))
+    expected = {_NETWORK + name: _size(tensor) for name, tensor in network.state_dict().items()}
+    _check_alike({name: t for name, t in tensors.items() if name.startswith(_NETWORK)}, expected)
+
+
 def unpack(learner: EpisodeLearner, tensors: dict[str, Tensor], data: dict[str, Any]) -> None:
     """Put a file's parameters, optimiser state, counters and generator into a learner.
 
@@ -110,13 +126,7 @@ def unpack(learner: EpisodeLearner, tensors: dict[str, Tensor], data: dict[str, 
                 expected[entry] = _size(parameter)
                 expected[f"{_OPTIMIZER}{name}/step"] = _size(torch.tensor(0.0))
     values = tensors.pop(_STATISTICS, torch.zeros(0))
-    found = {name: _size(tensor) for name, tensor in tensors.items()}
-    for name in sorted(found.keys() | expected.keys()):
-        if found.get(name) != expected.get(name):
-            raise TensorFileError(
-                f"{name} is {found.get(name, 'missing')} in the file and {expected.get(name, 'missing')} in "
-                "the learner: give the network and the task that the file was made with"
-            )
+    _check_alike(tensors, expected)
     learner.network.load_state_dict({name: tensors[_NETWORK + name] for name in learner.network.state_dict()})
     states = {}
     for index, (name, _) in enumerate(learner.network.named_parameters()):
@@ -132,6 +142,16 @@ def unpack(learner: EpisodeLearner, tensors: dict[str, Tensor], data: dict[str, 
         learner.rng.bit_generator.state = data["generator"]
     except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise TensorFileError(f"the file's counters are not whole ({error!r}): give another file") from error
+
+
+def _check_alike(tensors: dict[str, Tensor], expected: dict[str, str]) -> None:
+    found = {name: _size(tensor) for name, tensor in tensors.items()}
+    for name in sorted(found.keys() | expected.keys()):
+        if found.get(name) != expected.get(name):
+            raise TensorFileError(
+                f"{name} is {found.get(name, 'missing')} in the file and {expected.get(name, 'missing')} in "
+                "the learner: give the network and the task that the file was made with"
+            )
 
 
 def _task(task: EpisodeTask) -> dict[str, Any]:

@@ -61,7 +61,7 @@ def one_shot_episodes(episode: Episode, answers: NDArray[np.int64]) -> RGB:
 
 def _cell(vector: NDArray[np.float32]) -> RGB:
     height = next(h for h in range(isqrt(len(vector)), 0, -1) if len(vector) % h == 0)
-    gray = ((np.clip(vector, -1, 1) + 1) * 127.5).round().astype(np.uint8)
+    gray = ((np.clip(np.nan_to_num(vector), -1, 1) + 1) * 127.5).round().astype(np.uint8)
     return _enlarged(gray.reshape(height, -1))
 
 

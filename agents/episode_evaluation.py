@@ -17,6 +17,7 @@ from plasticrl.agents.episode_metrics import (
     mean_interval,
     share_interval,
 )
+from plasticrl.agents.finite_checks import NonFiniteError
 from plasticrl.envs.episode import Episode, EpisodeTask
 from plasticrl.nn.core import positive
 
@@ -61,6 +62,7 @@ def evaluate_predictor(
         batch_size: episodes side by side; it too decides which episodes are drawn. Default 32.
 
     Raises:
+        NonFiniteError: a prediction is NaN or infinite.
         ValueError: a number is not an integer above 0 (``seed``: at least 0).
     """
     positive("n_episodes", n_episodes)
@@ -73,8 +75,11 @@ def evaluate_predictor(
     for start in range(0, n_episodes, batch_size):
         episode = task.sample(min(batch_size, n_episodes - start), rng)
         kind = kind or episode_kind(episode)
+        prediction = predict(episode)
+        if not np.isfinite(prediction).all():
+            raise NonFiniteError("the prediction: not finite, so the network has diverged")
         metrics = episode_metrics(
-            torch.as_tensor(predict(episode)).double(),
+            torch.as_tensor(prediction).double(),
             torch.as_tensor(episode.target),
             None if episode.hidden is None else torch.as_tensor(episode.hidden),
             kind,

@@ -25,6 +25,7 @@ from plasticrl.agents.episode_network import EpisodeNetwork
 from plasticrl.agents.episode_statistics import EpisodeStatistics
 from plasticrl.agents.episode_tensors import to_tensors
 from plasticrl.agents.episode_update import EpisodeUpdate, predicted
+from plasticrl.agents.file_settings import settings_of_a_file
 from plasticrl.agents.networks import NetworkName, make_network
 from plasticrl.agents.plastic_metrics import plastic_metrics
 from plasticrl.agents.postponed_interrupt import PostponedInterrupt
@@ -286,7 +287,9 @@ class EpisodeLearner:
             path = with_suffix(path)
         tensors, data = read_tensors(path)
         settings = episode_checkpoint.settings(data, task, kwargs)
-        learner = cls(task=task, eval_task=eval_task, device=device, **settings)
+        with settings_of_a_file():
+            episode_checkpoint.check_sizes(settings, task, tensors)
+            learner = cls(task=task, eval_task=eval_task, device=device, **settings)
         episode_checkpoint.unpack(learner, tensors, data)
         return learner
 

@@ -38,7 +38,8 @@ def space_from_plain(plain: Any) -> spaces.Space[Any]:
         ValueError: ``plain`` was not made by it.
     """
     try:
-        return _space(plain)
+        with np.errstate(all="ignore"):  # gymnasium compares bounds of any size
+            return _space(plain)
     except (KeyError, TypeError, AssertionError, OverflowError, RecursionError) as error:
         raise ValueError(f"not a space ({error!r})") from error
 

@@ -37,6 +37,7 @@ _TRAIN_ABOUT = "Train one network on a task, or go on with a training: plasticrl
 _MARKERS = (tyro.conf.OmitArgPrefixes, tyro.conf.OmitSubcommandPrefixes)
 _CHOSEN = "chosen_task"
 _ANSI = re.compile(r"\x1b\[[0-9;]*m")
+_RULE = re.compile(r"^[─-]{9,}$", flags=re.MULTILINE)
 
 
 _PRESETS: dict[str, Mapping[Any, Any]] = {
@@ -120,13 +121,14 @@ def _unwrapped(parsed: Any) -> Command:
 
 def one_line(boxes: str) -> str:
     """What tyro says in boxes, in one line: the complaint, what was perhaps meant, where to read more."""
-    lines = [
-        line.strip("│ ") for line in _ANSI.sub("", boxes).splitlines() if not line.startswith(("╭", "╰"))
-    ]
-    sections = [" ".join(part.split()) for part in re.split(r"^─+$", "\n".join(lines), flags=re.MULTILINE)]
+    drawn = _ANSI.sub("", boxes).splitlines()
+    if len(drawn) > 1 and _RULE.fullmatch(drawn[1].strip()):  # where the terminal knows only ASCII
+        drawn = drawn[2:]
+    lines = [line.strip("│ ") for line in drawn if not line.startswith(("╭", "╰"))]
+    sections = [" ".join(part.split()) for part in _RULE.split("\n".join(lines))]
     text = sections[0].rstrip(".")
     for section in sections[1:]:
-        if section.startswith("Perhaps"):
+        if section.startswith(("Perhaps", "Arguments similar")):
             options = dict.fromkeys(re.findall(r"(?<![\w-])--[a-z][a-z-]*", section))
             text += f"; perhaps you meant {' or '.join(name for name in options if name != '--help')}"
         elif section.startswith("Available"):

@@ -17,6 +17,8 @@ from plasticrl.scripts.set_up import set_up_torch
 from plasticrl.scripts.training import check_run
 from plasticrl.scripts.user_error import UserError, blame_user
 
+_MOST_RUNS = 10_000
+
 
 def run(command: Compare) -> None:
     """Train what is missing, then print and write the comparison.
@@ -55,8 +57,8 @@ def _check(command: Compare) -> int:
             f"cores must be one or more, each named once, not {' '.join(command.cores) or 'none'}"
         )
     for name, value in (("seeds", command.seeds), ("jobs", command.jobs)):
-        if value is not None and value < 1:
-            raise UserError(f"{name} must be at least 1, not {value}")
+        if value is not None and not 1 <= value <= _MOST_RUNS:
+            raise UserError(f"{name} must be from 1 to {_MOST_RUNS}, not {value}")
     command.check_options(command.cores)
     runs, output = command.runs(), command.output
     for run in runs:

@@ -9,16 +9,19 @@ from typing import TYPE_CHECKING, Any
 
 from plasticrl.scripts.episode_settings import (
     ClassDescentSettings,
+    CompletionCore,
     CompletionSettings,
     DescentSettings,
     EpisodeTaskName,
     EpisodeTrainingSettings,
     ImagesSettings,
     OmniglotSettings,
+    OneShotCore,
     OneShotSettings,
     PatternsSettings,
 )
 from plasticrl.scripts.run import EvaluationChoices, Run
+from plasticrl.scripts.typed_settings import settings_from, value_of
 
 if TYPE_CHECKING:
     from plasticrl.scripts.episode_comparison import EpisodeComparison
@@ -78,13 +81,15 @@ class EpisodeRun(Run):
         """The inverse of :meth:`as_dict`; see :class:`Run`."""
         task, network, descent = _SETTINGS[data["task"]]
         return cls(
-            core=data["core"],
-            seed=data["seed"],
+            core=value_of(
+                OneShotCore if data["task"] == "omniglot" else CompletionCore, "core", data["core"]
+            ),
+            seed=value_of(int, "seed", data["seed"]),
             name=data["task"],
-            settings=task(**data[data["task"]]),
-            network=network(**data["network"]),
-            descent=descent(**data["descent"]),
-            training=EpisodeTrainingSettings(**data["training"]),
+            settings=settings_from(task, data[data["task"]]),
+            network=settings_from(network, data["network"]),
+            descent=settings_from(descent, data["descent"]),
+            training=settings_from(EpisodeTrainingSettings, data["training"]),
         )
 
     def trainer(self, device: str) -> EpisodeTrainer:

@@ -22,7 +22,8 @@ _MODULES = {
     Demo: "plasticrl.scripts.demo",
 }
 
-_OUT_OF_MEMORY = re.compile("can't allocate memory|out of memory")  # torch raises a RuntimeError
+# torch raises a RuntimeError, numpy a ValueError where not even the size of an array can be told.
+_OUT_OF_MEMORY = re.compile("can't allocate memory|out of memory|array is too big|Maximum allowed dimension")
 
 
 def main(words: Sequence[str] | None = None) -> int:
@@ -42,7 +43,7 @@ def main(words: Sequence[str] | None = None) -> int:
     except UserError as error:
         print(f"plasticrl: error: {error}", file=sys.stderr)
         return 2
-    except (MemoryError, RuntimeError) as error:
+    except (MemoryError, RuntimeError, ValueError) as error:
         if not isinstance(error, MemoryError) and not _OUT_OF_MEMORY.search(str(error)):
             raise
         print(
@@ -50,6 +51,9 @@ def main(words: Sequence[str] | None = None) -> int:
             "--hidden-size, --n-envs or --size on the maze, --n-bits or --batch-size elsewhere",
             file=sys.stderr,
         )
+        return 2
+    except OverflowError as error:
+        print(f"plasticrl: error: a number is too large ({error}): give a smaller one", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("\nplasticrl: stopped by Ctrl-C; what was written so far is kept", file=sys.stderr)

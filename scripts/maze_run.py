@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from plasticrl.scripts.run import EvaluationChoices, Run
-from plasticrl.scripts.settings import AgentSettings, MazeSettings, TrainingSettings
+from plasticrl.scripts.settings import AgentSettings, CoreChoice, MazeSettings, TrainingSettings
+from plasticrl.scripts.typed_settings import settings_from, value_of
 
 if TYPE_CHECKING:
     from plasticrl.scripts.evaluated import Evaluated
@@ -47,11 +48,11 @@ class MazeRun(Run):
     def from_dict(cls, data: dict[str, Any]) -> MazeRun:
         """The inverse of :meth:`as_dict`; see :class:`Run`."""
         return cls(
-            core=data["core"],
-            seed=data["seed"],
-            maze=MazeSettings(**data["maze"]),
-            agent=AgentSettings(**data["agent"]),
-            training=TrainingSettings(**data["training"]),
+            core=value_of(CoreChoice, "core", data["core"]),
+            seed=value_of(int, "seed", data["seed"]),
+            maze=settings_from(MazeSettings, data["maze"]),
+            agent=settings_from(AgentSettings, data["agent"]),
+            training=settings_from(TrainingSettings, data["training"]),
         )
 
     def trainer(self, device: str) -> MazeTrainer:

@@ -84,7 +84,9 @@ class MazeTrainer(Trainer):
     def divergence(self, error: Exception) -> str | None:
         """The agent says so itself, unless torch, before it, says that it cannot draw an action."""
         tensors = [*self.learner.policy.parameters(), *(self.learner.core_state or ())]
-        undrawn = isinstance(error, RuntimeError) and not all(one.isfinite().all() for one in tensors)
+        undrawn = isinstance(error, (RuntimeError, ValueError)) and (
+            "invalid values" in str(error) or not all(one.isfinite().all() for one in tensors)
+        )
         if not undrawn and not isinstance(error, NonFiniteError):
             return None
         return (

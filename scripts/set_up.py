@@ -1,7 +1,10 @@
 """Checks and choices that every command shares: the seed, the device, the threads."""
 
+import os
+
 from plasticrl.scripts.user_error import UserError
 
+_MOST_THREADS_PER_CORE = 16
 LARGEST_SEED = 2**31 - 1
 
 
@@ -48,13 +51,17 @@ def set_up_torch(device: str, threads: int | None) -> None:
     """Choose the number of threads, and check that the device is there.
 
     Raises:
-        UserError: it is not, or the number is below 1.
+        UserError: it is not, or the number is below 1, or so large that OpenMP would crash.
     """
     import torch
 
     if device == "cuda" and not torch.cuda.is_available():
         raise UserError("device cuda is not available on this machine: use --device cpu or auto")
     if threads is not None:
-        if threads < 1:
-            raise UserError(f"threads must be at least 1, or None for torch's own choice, not {threads}")
+        most = _MOST_THREADS_PER_CORE * (os.cpu_count() or 1)
+        if not 1 <= threads <= most:
+            raise UserError(
+                f"threads must be from 1 to {most} on this machine, or None for torch's own choice, not "
+                f"{threads}"
+            )
         torch.set_num_threads(threads)

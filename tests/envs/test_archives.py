@@ -20,7 +20,6 @@ from plasticrl.envs.data_error import DataError
 Rng = np.random.Generator
 LIMITS = {"largest": 20_000, "total": 100_000, "most": 20}
 GOOD = {f"data/part_{number}.bin": bytes(range(200)) * (7 * number) for number in range(1, 4)}
-SEEDS_PER_KIND = 9
 
 
 def wanted(name: str) -> bool:
@@ -250,10 +249,9 @@ def everything_below(folder: Path) -> dict[str, tuple[int, bytes]]:
     }
 
 
-@pytest.mark.parametrize("seed", range(SEEDS_PER_KIND))
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_malformed_archive_is_refused_by_name_and_nothing_is_written(
-    kind: str, seed: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_malformed_archives_are_refused_by_name_and_nothing_is_written(
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, soak: bool, figures: Callable[..., None]
 ) -> None:
     inner = tmp_path / "a" / "b" / "c"
     inner.mkdir(parents=True)
@@ -261,11 +259,14 @@ def test_a_malformed_archive_is_refused_by_name_and_nothing_is_written(
     monkeypatch.chdir(inner)
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "temporary"))
     path = inner / "archive"
-    path.write_bytes(KINDS[kind](np.random.default_rng((seed, len(kind)))))
-    before = everything_below(tmp_path)
-    with pytest.raises(DataError, match=re.escape(str(path))):
-        read_archive(path, wanted, **LIMITS)
-    assert everything_below(tmp_path) == before
+    count = 40 if soak else 9
+    for seed in range(count):
+        path.write_bytes(KINDS[kind](np.random.default_rng((seed, len(kind)))))
+        before = everything_below(tmp_path)
+        with pytest.raises(DataError, match=re.escape(str(path))):
+            read_archive(path, wanted, **LIMITS)
+        assert everything_below(tmp_path) == before
+    figures(f"archives_{'_'.join(kind.split())}", archives=count, refused_by_name=count, written=0)
 
 
 def test_a_flip_of_any_bit_of_a_zips_list_of_members_is_refused_or_without_effect(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 import ast
 import inspect
+import io
 import subprocess
 import sys
 from dataclasses import asdict
@@ -22,6 +23,7 @@ from plasticrl.scripts.command_line import parse
 from plasticrl.scripts.commands import Command, CompareMaze, TrainMaze
 from plasticrl.scripts.main import main
 from plasticrl.scripts.presets import MAZE_PRESETS, PresetName
+from plasticrl.scripts.user_error import UserError
 
 
 def test_choices_are_those_of_the_code() -> None:
@@ -136,3 +138,26 @@ def test_help_loads_neither_torch_nor_matplotlib() -> None:
         "assert not {'torch', 'stable_baselines3', 'matplotlib', 'scipy'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True, stdout=subprocess.DEVNULL)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["train", "maze", "--epis", "3"],
+        ["train", "maze", "--core", "x"],
+        ["evaluate"],
+        ["--", "--seeds", "--"],
+    ],
+    ids=" ".join,
+)
+def test_complaints_are_the_same_where_the_terminal_knows_only_ascii(
+    words: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said = []
+    for encoding in ("utf-8", "ascii"):
+        with monkeypatch.context() as patch:
+            patch.setattr("sys.stdout", io.TextIOWrapper(io.BytesIO(), encoding=encoding))
+            with pytest.raises(UserError) as raised:
+                parse(words)
+            said.append(str(raised.value))
+    assert said[0] == said[1]

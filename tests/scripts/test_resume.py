@@ -1,7 +1,5 @@
 """A training that is killed goes on to the same bits, and leaves the same logs, as one that is not."""
 
-import csv
-import json
 import os
 import signal
 import subprocess
@@ -11,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from equal_runs import check_same, checkpoints, rows
 
 from plasticrl.scripts.main import main
 
@@ -24,7 +22,6 @@ TASKS = {
 }
 END = {"maze": 16_000, "patterns": 400}
 ALIKE = ["--eval-episodes", "4", "--threads", "1", "--quiet"]
-TIMED = ("time/fps", "time/time_elapsed", "time/episodes_per_second", "time/iterations")
 
 
 def command(task: str, root: Path) -> list[str]:
@@ -50,9 +47,9 @@ def stop(task: str, root: Path, number: signal.Signals) -> tuple[int, str]:
     process = subprocess.Popen(
         [sys.executable, "-c", script, *command(task, root)], stderr=subprocess.PIPE, text=True
     )
-    checkpoints = folder(task, root) / "checkpoints"
+    run = folder(task, root)
     deadline = time.monotonic() + 120
-    while max(steps(checkpoints), default=0) < 3 * END[task] // 20 or len(steps(checkpoints)) < 2:
+    while max(checkpoints(run), default=0) < 3 * END[task] // 20 or len(checkpoints(run)) < 2:
         assert process.poll() is None
         assert time.monotonic() < deadline
         time.sleep(0.005)
@@ -61,48 +58,12 @@ def stop(task: str, root: Path, number: signal.Signals) -> tuple[int, str]:
     return process.returncode, said
 
 
-def steps(checkpoints: Path) -> list[int]:
-    return [int(path.stem.removeprefix("step_")) for path in checkpoints.glob("step_*.safetensors")]
-
-
-def final(run: Path, task: str) -> bytes:
-    return (run / "checkpoints" / f"step_{END[task]:012d}.safetensors").read_bytes()
-
-
-def rows(run: Path) -> list[dict[str, str]]:
-    with (run / "progress.csv").open(newline="") as file:
-        return [{k: v for k, v in row.items() if k not in TIMED} for row in csv.DictReader(file)]
-
-
-def scalars(run: Path) -> dict[str, list[tuple[int, float]]]:
-    found: dict[str, list[tuple[int, float]]] = {}
-    for path in sorted(run.glob("events.out.tfevents.*")):
-        events = EventAccumulator(str(path), size_guidance={"scalars": 0}).Reload()
-        for tag in events.Tags()["scalars"]:
-            if tag not in TIMED:
-                found.setdefault(tag, []).extend((e.step, e.value) for e in events.Scalars(tag))
-    return {tag: sorted(points) for tag, points in found.items()}  # files of one second are in any order
-
-
-def check_same(run: Path, whole: Path, task: str) -> None:
-    assert weights(final(run, task)) == weights(final(whole, task))
-    assert rows(run) == rows(whole)
-    assert scalars(run) == scalars(whole)
-    evaluations = [json.loads((r / "result.json").read_text())["evaluation"] for r in (run, whole)]
-    assert evaluations[0] == evaluations[1]
-
-
-def weights(content: bytes) -> bytes:
-    """The tensors: all of the file that is not its header, which also tells times of day."""
-    return content[8 + int.from_bytes(content[:8], "little") :]
-
-
 def test_killed_and_the_same_command_again(whole: tuple[str, Path], tmp_path: Path) -> None:
     task, reference = whole
     stop(task, tmp_path, signal.SIGKILL)
     assert not (folder(task, tmp_path) / "result.json").exists()
     assert main(command(task, tmp_path)) == 0
-    check_same(folder(task, tmp_path), reference, task)
+    check_same(folder(task, tmp_path), reference)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -117,7 +78,7 @@ def test_stopped_by_a_signal_it_saves_and_goes_on(
     last = max((run / "checkpoints").glob("step_*"))
     assert int(last.stem.removeprefix("step_")) == last_counted(run, task)  # nothing was lost
     assert main(["train", "--resume", str(run), "--threads", "1", "--quiet"]) == 0
-    check_same(run, reference, task)
+    check_same(run, reference)
 
 
 def last_counted(run: Path, task: str) -> int:
@@ -135,7 +96,7 @@ def test_a_damaged_newest_checkpoint_is_told_and_the_one_before_is_used(
     assert main(command(task, tmp_path)) == 0
     assert f"warning: {newest}" in capsys.readouterr().err
     assert newest.with_name(newest.name + ".damaged").is_file()  # set aside, not deleted
-    check_same(run, reference, task)
+    check_same(run, reference)
 
 
 def test_killed_before_the_first_checkpoint_it_begins_again(whole: tuple[str, Path], tmp_path: Path) -> None:
@@ -145,7 +106,7 @@ def test_killed_before_the_first_checkpoint_it_begins_again(whole: tuple[str, Pa
     for path in (run / "checkpoints").iterdir():
         path.unlink()
     assert main(command(task, tmp_path)) == 0
-    check_same(run, reference, task)
+    check_same(run, reference)
 
 
 @pytest.fixture

@@ -1,0 +1,49 @@
+"""Typed settings out of plain values that somebody may have edited."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from math import isfinite
+from types import NoneType, UnionType
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+
+Settings = TypeVar("Settings")
+
+
+def settings_from(kind: type[Settings], plain: Any) -> Settings:
+    """A dataclass from the dict of its fields.
+
+    Args:
+        kind: a dataclass whose fields are bool, int, float, str, ``Literal``, or one of them or None.
+        plain: as ``dataclasses.asdict`` gives it.
+
+    Raises:
+        TypeError: it is no dict, lacks a field, has one too many, or one of another type; the text names it.
+    """
+    if not isinstance(plain, dict):
+        raise TypeError(f"an object belongs where {plain!r} is")
+    known = {field.name for field in fields(kind)}  # type: ignore[arg-type]
+    if known != plain.keys():
+        wrong = sorted(known ^ plain.keys())[0]
+        raise TypeError(f"{wrong} is {'missing' if wrong in known else 'unknown'}")
+    hints = get_type_hints(kind)
+    return kind(**{name: value_of(hints[name], name, value) for name, value in plain.items()})
+
+
+def value_of(kind: Any, name: str, value: Any) -> Any:
+    """The value, as a float where one is wanted and it is a whole number.
+
+    Raises:
+        TypeError: it is of another type; the text names it.
+    """
+    choices = get_args(kind) if get_origin(kind) in (Union, UnionType) else (kind,)
+    for choice in choices:
+        if get_origin(choice) is Literal and isinstance(value, str) and value in get_args(choice):
+            return value
+        if choice is NoneType and value is None:
+            return None
+        if choice is float and type(value) in (int, float) and abs(value) < 2**63 and isfinite(value):
+            return float(value)
+        if choice in (bool, int, str) and type(value) is choice:
+            return value
+    raise TypeError(f"{name} is {value!r}, which is not allowed there")

@@ -1,0 +1,62 @@
+from dataclasses import asdict, replace
+from typing import Any
+
+import pytest
+
+from plasticrl.scripts.episode_presets import IMAGES_PRESETS, OMNIGLOT_PRESETS, PATTERNS_PRESETS
+from plasticrl.scripts.presets import MAZE_PRESETS
+from plasticrl.scripts.settings import AgentSettings
+from plasticrl.scripts.typed_settings import settings_from
+
+AGENT = MAZE_PRESETS["tuned"].agent
+PRESETS: list[Any] = [
+    *(group for p in MAZE_PRESETS.values() for group in (p.maze, p.agent, p.training)),
+    *(
+        group
+        for presets in (PATTERNS_PRESETS, IMAGES_PRESETS, OMNIGLOT_PRESETS)
+        for p in presets.values()
+        for group in (p.task, p.network, p.descent, p.training)
+    ),
+]
+
+
+@pytest.mark.parametrize("settings", PRESETS, ids=lambda settings: type(settings).__name__)
+def test_settings_are_made_again(settings: Any) -> None:
+    assert settings_from(type(settings), asdict(settings)) == settings
+
+
+def test_a_whole_number_will_do_for_a_float_but_not_the_other_way_round() -> None:
+    found = settings_from(AgentSettings, {**asdict(AGENT), "gamma": 1})
+    assert found == replace(AGENT, gamma=1.0)
+    assert type(found.gamma) is float
+    with pytest.raises(TypeError, match=r"hidden_size is 64\.0"):
+        settings_from(AgentSettings, {**asdict(AGENT), "hidden_size": 64.0})
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("hidden_size", True),
+        ("hidden_size", "64"),
+        ("gamma", float("nan")),
+        ("gamma", 10**30),
+        ("bound_eta", 1),
+        ("rule", "bcm"),
+        ("rule", []),
+        ("eta", None),
+    ],
+)
+def test_a_value_of_another_type_is_refused_by_name(name: str, value: Any) -> None:
+    with pytest.raises(TypeError, match=name):
+        settings_from(AgentSettings, {**asdict(AGENT), name: value})
+
+
+def test_missing_and_unknown_ones_are_refused_by_name() -> None:
+    plain = asdict(AGENT)
+    with pytest.raises(TypeError, match="etas is unknown"):
+        settings_from(AgentSettings, {**plain, "etas": 1})
+    del plain["eta"]
+    with pytest.raises(TypeError, match="eta is missing"):
+        settings_from(AgentSettings, plain)
+    with pytest.raises(TypeError, match="object"):
+        settings_from(AgentSettings, [])
