@@ -96,8 +96,9 @@ def made_again(
     for name in COUNTERS:
         setattr(agent, name, counters[name])
     agent._current_progress_remaining = progress
-    for name, kept in buffers.items():
-        setattr(agent, name, None if kept is None else deque(kept, maxlen=agent._stats_window_size))
+    with settings_of_a_file():
+        for name, kept in buffers.items():
+            setattr(agent, name, None if kept is None else deque(kept, maxlen=agent._stats_window_size))
     if saved["episodes"] is not None:
         _restore_episodes(agent, saved["episodes"], counters["n_envs"])
     fits = agent.n_envs == counters["n_envs"]

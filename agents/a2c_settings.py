@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import NoneType
 from typing import Any
 
 from stable_baselines3.common.policies import BasePolicy
@@ -13,6 +14,7 @@ from plasticrl.agents.tensor_file import TensorFileError
 
 _HELD = (*SETTINGS, "stats_window_size", "learning_rate", "policy_class", "policy_kwargs")
 _GIVEN = (*_HELD, "tensorboard_log")  # the log's folder is never taken from a file
+_WHOLE = ("n_steps", "verbose", "seed", "stats_window_size")
 
 
 def loaded_settings(
@@ -43,6 +45,9 @@ def loaded_settings(
         found = {name: saved[name] for name in _HELD if name in saved}
         if not isinstance(found.get("learning_rate"), Absent) and "learning_rate" in found:
             found["learning_rate"] = rate_from_plain(found["learning_rate"])
+        for name in _WHOLE:
+            if type(found.get(name)) not in (int, NoneType, Absent):
+                raise TypeError(f"{name} is a whole number, not {found[name]!r}")
         if not isinstance(found.get("policy_kwargs", {}), dict):
             raise TypeError("policy_kwargs are a JSON object")
     except (KeyError, TypeError, ValueError) as error:

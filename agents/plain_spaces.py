@@ -48,6 +48,8 @@ def _space(plain: Any) -> spaces.Space[Any]:
     kind = plain["kind"]
     if kind == "Box":
         low, high = _array(plain["low"]), _array(plain["high"])
+        if low.dtype != high.dtype:
+            raise TypeError(f"bounds are {low.dtype} and {high.dtype}")
         return spaces.Box(low, high, dtype=low.dtype.type)
     if kind == "Discrete":
         return spaces.Discrete(_whole(plain["n"]), start=_whole(plain["start"]))

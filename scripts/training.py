@@ -148,7 +148,7 @@ def _result(run: Run, scores: Scores, steps: int, seconds: float) -> dict[str, A
         "steps_per_second": round(steps / seconds, 1),
         "core": run.core,
         "seed": run.seed,
-        "command": sys.argv,
+        "command": [Path(sys.argv[0]).name, *sys.argv[1:]],
         "versions": {
             "plasticrl": __version__,
             "python": platform.python_version(),

@@ -80,10 +80,10 @@ def foreign(payload: Payload) -> Iterator[tuple[str, bytes]]:
     yield "safetensors_with_pickle", tensors_to_bytes({"a": torch.zeros(1)}, {"plasticrl": text})
 
 
-def with_names(good: Path, folder: Path) -> None:
+def with_names(good: Path, folder: Path, names: tuple[str, ...]) -> None:
     """Whole checkpoints of ours in which texts are names of code to import, or pickles."""
     tensors, data = read_tensors(good)
-    texts = [*NAMES, b64encode(pickle.dumps(Payload(folder))).decode()]
+    texts = [*names, b64encode(pickle.dumps(Payload(folder))).decode()]
     for place, path in enumerate(_texts(data)):
         for number, text in enumerate(texts):
             name = f"{good.stem}_{place}_{number}.safetensors"
@@ -106,7 +106,7 @@ def _put(tree: Any, path: tuple[Any, ...], value: Any) -> Any:
     return copy
 
 
-def test_no_hostile_file_runs_code(tmp_path: Path, figures: Callable[..., None]) -> None:
+def test_no_hostile_file_runs_code(tmp_path: Path, soak: bool, figures: Callable[..., None]) -> None:
     (tmp_path / "good").mkdir()
     (tmp_path / "hostile").mkdir()
     for name, content in foreign(Payload(tmp_path / "executed")):
@@ -114,7 +114,7 @@ def test_no_hostile_file_runs_code(tmp_path: Path, figures: Callable[..., None])
     for name, (make, _) in LEARNERS.items():
         good = tmp_path / "good" / f"{name}.safetensors"
         make(good)
-        with_names(good, tmp_path / "hostile")
+        with_names(good, tmp_path / "hostile", NAMES if soak else NAMES[:1])
     words = ["train", "patterns", "--n-bits", "6", "--total-episodes", "1", "--eval-episodes", "2", "--quiet"]
     assert main([*words, "--root", str(tmp_path / "runs")]) == 0
     shutil.copytree(tmp_path / "runs" / "patterns" / "plastic" / "seed_0", tmp_path / "run")
