@@ -60,8 +60,8 @@ class ReportProgress(BaseCallback):
 class SaveCheckpoints(BaseCallback):
     """Saves a checkpoint every so often; a subclass says at which moments it may.
 
-    A slow training is also saved once a minute, so that no more than that can be lost: such a checkpoint
-    goes when the next is there. The one at the end of the training is not its business.
+    A slow training is also saved once a minute, so that no more than that can be lost. Where all are kept,
+    such a checkpoint goes when the next is there. The one at the end of the training is not its business.
 
     Args:
         every: steps (episodes of a supervised task) between two.
@@ -90,8 +90,8 @@ class SaveCheckpoints(BaseCallback):
             self.show()
         flush(self.logger)  # what is logged is on the disk before the checkpoint says that it is done
         saved = self.folder.save(self.model)
-        if self._extra is not None:
-            self._extra.unlink(missing_ok=True)
+        if self._extra is not None and self.folder.keep is None:
+            self._extra.unlink()
         self._extra, self._saved = None if due else saved, time.monotonic()
 
     def _on_training_start(self) -> None:

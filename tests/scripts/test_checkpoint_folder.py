@@ -72,7 +72,16 @@ def test_an_empty_folder_has_none(tmp_path: Path) -> None:
     assert CheckpointFolder(tmp_path, 2).usable() is None
 
 
-def test_slow_trainings_are_saved_by_the_clock_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+BY_CLOCK = [
+    (None, [[], [20], [20], [40], [100], [100], [100, 120]]),
+    (2, [[], [20], [20], [20, 40], [40, 100], [40, 100], [100, 120]]),
+]
+
+
+@pytest.mark.parametrize(("keep", "expected"), BY_CLOCK)
+def test_slow_trainings_are_saved_by_the_clock_too(
+    keep: int | None, expected: list[list[int]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from plasticrl.scripts import training_callbacks
     from plasticrl.scripts.training_callbacks import SaveCheckpoints
 
@@ -81,7 +90,7 @@ def test_slow_trainings_are_saved_by_the_clock_too(tmp_path: Path, monkeypatch: 
     monkeypatch.setattr(training_callbacks, "flush", lambda _: None)
     model: Any = Learner(0)
     model.logger = None
-    callback = SaveCheckpoints(100, 1000, CheckpointFolder(tmp_path, None))
+    callback = SaveCheckpoints(100, 1000, CheckpointFolder(tmp_path, keep))
     callback.model = model
     callback._on_training_start()
     seen = []
@@ -90,4 +99,4 @@ def test_slow_trainings_are_saved_by_the_clock_too(tmp_path: Path, monkeypatch: 
         clock[0] = now
         callback.save_when_due()
         seen.append(names(tmp_path))
-    assert seen == [[], [20], [20], [40], [100], [100], [100, 120]]
+    assert seen == expected

@@ -63,7 +63,7 @@ for number in range(given["count"]):
     else:
         words, changed = command_line(rng, scratch, run), None
     errors, output = io.StringIO(), io.StringIO()
-    signal.setitimer(signal.ITIMER_REAL, SECONDS)
+    signal.setitimer(signal.ITIMER_REAL, SECONDS, 5 * SECONDS)
     try:
         with redirect_stderr(errors), redirect_stdout(output):
             status: Any = main(words)
