@@ -44,6 +44,8 @@ def value_of(kind: Any, name: str, value: Any) -> Any:
             return None
         if choice is float and type(value) in (int, float) and abs(value) < 2**63 and isfinite(value):
             return float(value)
-        if choice in (bool, int, str) and type(value) is choice:
+        if choice is int and type(value) is int and abs(value) < 2**53:
+            return value
+        if choice in (bool, str) and type(value) is choice:
             return value
     raise TypeError(f"{name} is {value!r}, which is not allowed there")

@@ -38,6 +38,7 @@ def test_a_whole_number_will_do_for_a_float_but_not_the_other_way_round() -> Non
     [
         ("hidden_size", True),
         ("hidden_size", "64"),
+        ("hidden_size", 10**30),
         ("gamma", float("nan")),
         ("gamma", 10**30),
         ("bound_eta", 1),

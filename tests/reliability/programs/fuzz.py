@@ -39,6 +39,7 @@ with redirect_stdout(io.StringIO()):
 config = json.loads((whole / "config.json").read_text())
 used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
 resource.setrlimit(resource.RLIMIT_AS, (used + MOST_MEMORY, used + MOST_MEMORY))
+signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored by what a shell runs in the background
 signal.signal(signal.SIGALRM, lambda *_: os.kill(os.getpid(), signal.SIGINT))
 
 counts: Counter[str] = Counter()
