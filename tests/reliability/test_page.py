@@ -32,9 +32,6 @@ GROWTH = figures("growth")[0]
         f"{total('refused_by_name', *DAMAGED)} of {total('refused_by_name', *DAMAGED)} refused by name",
         f"{total('refused_by_name', *HOSTILE)} refused by name, the others are valid files",
         f"{total('files', 'hostile')} files, each loaded",
-        f"| {total('command_lines', 'fuzzed_commands')} |",
-        f"{total('refused by name', 'fuzzed_commands')} refused by name, ",
-        f"{total('ran', 'fuzzed_commands')} ran, ",
         f"{GROWTH['steps']:,} | {GROWTH['megabytes_per_100k_steps']} MB more",
         f"{total('archives', *ARCHIVES)} of {len(ARCHIVES)} kinds",
     ],
@@ -43,7 +40,7 @@ def test_the_page_says_what_was_counted(says: str) -> None:
     assert says in PAGE
 
 
-@pytest.mark.parametrize("name", [*KILLS, *DAMAGED, *HOSTILE, "hostile", "fuzzed_commands"])
+@pytest.mark.parametrize("name", [*KILLS, *DAMAGED, *HOSTILE, "hostile"])
 def test_nothing_bad_was_counted(name: str) -> None:
     bad = (
         "checkpoints_lost_or_damaged",
