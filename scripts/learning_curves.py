@@ -74,9 +74,12 @@ def draw_learning_curves(runs: Sequence[Run], root: Path, comparison: Comparison
 
     Raises:
         UserError: a run's curve cannot be read.
+        KeyboardInterrupt: after Ctrl-C, when the picture is there.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg  # a second to load
     from matplotlib.figure import Figure
+
+    from plasticrl.agents.postponed_interrupt import PostponedInterrupt
 
     shown, unit = comparison.axes(), comparison.axes().x_unit
     figure = Figure(figsize=(8, 4.5), dpi=160, layout="constrained")
@@ -102,7 +105,8 @@ def draw_learning_curves(runs: Sequence[Run], root: Path, comparison: Comparison
     axes.spines[["top", "right"]].set_visible(False)
     columns = len(comparison.ranking) + len(shown.references)
     figure.legend(frameon=False, loc="outside lower center", ncols=columns)
-    with written_whole(path) as temporary:
+    # Matplotlib's C++ takes an interrupt in the middle of drawing for an invalid array.
+    with PostponedInterrupt(), written_whole(path) as temporary:
         FigureCanvasAgg(figure)
         figure.savefig(temporary, format="png")
 
