@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from io import BufferedIOBase
+from io import BufferedIOBase, BytesIO
 from math import inf, isfinite
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from stable_baselines3.common.utils import FloatSchedule, configure_logger, get_
 from typing_extensions import Self
 
 from plasticrl.agents import episode_checkpoint
+from plasticrl.agents.data_parallel import ALONE, Ranks
 from plasticrl.agents.episode_callbacks import ready_callback
 from plasticrl.agents.episode_evaluation import EpisodeEvaluation, evaluate_predictor
 from plasticrl.agents.episode_loss import LossName, loss_for
@@ -118,6 +119,7 @@ class EpisodeLearner:
         self.num_timesteps = 0
         self.n_updates = 0
         self.statistics = EpisodeStatistics(max(1, stats_window_size // batch_size))
+        self.ranks = ALONE
         self._logger: Logger | None = None
         self._custom_logger = False
 
@@ -148,6 +150,32 @@ class EpisodeLearner:
         """Log there from now on, instead of where ``verbose`` and ``tensorboard_log`` say."""
         self._logger = logger
         self._custom_logger = True
+
+    def join(self, ranks: Ranks) -> Self:
+        """Train with other processes from now on; to be called on all of them, with the same learner.
+
+        Each trains on its share of every batch; the updates are those that one process would make of the
+        whole batch. Callbacks and logs are each process's own. All of them hold the whole learner at any
+        time: :meth:`save` as one process would.
+
+        Args:
+            ranks: the processes. Alone, nothing changes.
+
+        Raises:
+            ValueError: the learners are not the same, or a batch cannot be shared evenly.
+        """
+        ranks.share(self.batch_size)
+        if ranks.size > 1:
+            content = BytesIO()
+            self.save(content)
+            ranks.check_alike(content.getvalue())
+        self.ranks = ranks
+        return self
+
+    def leave(self) -> Self:
+        """Go on alone."""
+        self.ranks = ALONE
+        return self
 
     def learn(
         self,
@@ -188,15 +216,19 @@ class EpisodeLearner:
             )
         callback = ready_callback(callback, self, progress_bar)
         began, first = time.monotonic(), self.num_timesteps
-        update = EpisodeUpdate(self)
+        update, own = EpisodeUpdate(self), self.ranks.share(self.batch_size)
         callback.on_training_start(locals(), globals())
         with PostponedInterrupt() as interrupt:
-            while self.num_timesteps < total_timesteps and not interrupt.pending:
+            while self.num_timesteps < total_timesteps:
+                if self.ranks.any(interrupt.pending):
+                    interrupt.pending = True
+                    break
                 callback.on_rollout_start()
                 update_learning_rate(
                     self.optimizer, self.lr_schedule(1 - self.num_timesteps / total_timesteps)
                 )
-                update.run(self.task.sample(self.batch_size, self.rng))
+                # Every process draws all episodes, so that the generator stays the same on each.
+                update.run(self.task.sample(self.batch_size, self.rng).rows(own))
                 if self.n_updates % log_interval == 0:  # first: what a callback saves is then logged
                     self._log(update, time.monotonic() - began, self.num_timesteps - first)
                 callback.update_locals(locals())
@@ -303,6 +335,6 @@ class EpisodeLearner:
         record("train/grad_norm", update.grad_norm.item())
         for name, value in self.statistics.means().items():
             record(f"train/{name}", value)
-        for name, value in plastic_metrics(self.network.core, update.state).items():
+        for name, value in self.ranks.means(plastic_metrics(self.network.core, update.state)).items():
             record(f"plastic/{name}", value)
         self.logger.dump(self.num_timesteps)

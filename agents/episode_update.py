@@ -45,6 +45,9 @@ class EpisodeUpdate:
     def run(self, episode: Episode) -> None:
         """Descend once, and count the episodes.
 
+        Args:
+            episode: the batch, or this process's share of it.
+
         Raises:
             NonFiniteError: loss or gradient are not finite; the parameters are as before.
         """
@@ -55,6 +58,11 @@ class EpisodeUpdate:
         outputs, state = learner.network(tensors)
         loss = episode_loss(outputs, tensors, learner.loss)
         loss.backward()  # type: ignore[no-untyped-call]
+        self._kind = self._kind or episode_kind(episode)
+        prediction = predicted(outputs.detach(), tensors, learner.task.n_classes)
+        metrics = episode_metrics(prediction, tensors.target, tensors.hidden, self._kind)
+        means = (loss, *(values.mean() for values in metrics.values()))
+        loss, *means_of_metrics = learner.ranks.average(learner.network.parameters(), *means)
         self.grad_norm = get_total_norm([p.grad for p in learner.network.parameters() if p.grad is not None])
         self.state = type(state)(*(s.detach() for s in state))
         if not torch.stack((loss, self.grad_norm)).isfinite().all():
@@ -65,10 +73,7 @@ class EpisodeUpdate:
 
         learner.n_updates += 1
         learner.num_timesteps += learner.batch_size
-        self._kind = self._kind or episode_kind(episode)
-        prediction = predicted(outputs.detach(), tensors, learner.task.n_classes)
-        metrics = episode_metrics(prediction, tensors.target, tensors.hidden, self._kind)
-        learner.statistics.add({"loss": loss, **{name: values.mean() for name, values in metrics.items()}})
+        learner.statistics.add({"loss": loss, **dict(zip(metrics, means_of_metrics, strict=True))})
 
     def _non_finite(self, tensors: EpisodeTensors, outputs: Tensor, loss: Tensor) -> NonFiniteError:
         """Names what went wrong first, in the order of the computation."""

@@ -9,6 +9,7 @@ from stable_baselines3.common.torch_layers import FlattenExtractor
 from stable_baselines3.common.vec_env import VecEnv
 from torch import Tensor
 
+from plasticrl.agents.data_parallel import ALONE, Ranks
 from plasticrl.agents.policy import PlasticPolicy
 from plasticrl.envs.maze_vector import PlasticMazeVectorEnv
 from plasticrl.envs.sb3_vec_env import VectorEnvAdapter
@@ -53,6 +54,7 @@ def play_ahead(
     obs: npt.NDArray[np.float32],
     starts: npt.NDArray[np.bool_],
     n_steps: int,
+    ranks: Ranks = ALONE,
 ) -> Played:
     """What the policy would do if it were stepped from here; the envs are left as they are.
 
@@ -66,6 +68,7 @@ def play_ahead(
         obs: the envs' observations ``(B, D)``.
         starts: bool ``(B,)``, true where an episode starts.
         n_steps: T.
+        ranks: the processes that play together, each with its own B mazes; by default there is one.
     """
     from plasticrl.agents.maze_rollout_kernel import Actor, Record, play  # numba loads when first needed
     from plasticrl.envs.maze_kernel import maze_tables
@@ -102,7 +105,7 @@ def play_ahead(
             maze_tables(maze.dynamics),
             np.stack([at.square, at.goal, at.step], axis=1),
             maze.upcoming(n_steps),
-            _noise(n_steps, batch, len(actor.action_bias)),
+            _noise(n_steps, batch, len(actor.action_bias), ranks),
         )
         call = native.kernel_call(problem, state.trace, outputs)
         samples = split_batch(n_steps, batch, n)
@@ -119,9 +122,12 @@ def _transposed(weight: Tensor) -> npt.NDArray[Any]:
     return weight.T.contiguous().numpy()
 
 
-def _noise(n_steps: int, batch: int, n_actions: int) -> npt.NDArray[np.float32]:
-    """What ``torch.multinomial`` draws at each step; drawn in one piece it would be other numbers."""
-    noise = torch.empty(n_steps, batch, n_actions)
+def _noise(n_steps: int, batch: int, n_actions: int, ranks: Ranks) -> npt.NDArray[np.float32]:
+    """What ``torch.multinomial`` draws at each step; drawn in one piece it would be other numbers.
+
+    It is drawn for all processes, so that they stay the same on each.
+    """
+    noise = torch.empty(n_steps, batch * ranks.size, n_actions)
     for row in noise:
         row.exponential_()
-    return noise.numpy()
+    return noise[:, ranks.share(batch * ranks.size)].contiguous().numpy()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from math import isfinite
 from typing import Any, ClassVar
 
+import numpy as np
 import torch
 from gymnasium import spaces
 from stable_baselines3.common.policies import BasePolicy
@@ -13,18 +14,18 @@ from stable_baselines3.common.utils import explained_variance
 from typing_extensions import Self
 
 from plasticrl.agents.a2c_loading import ACTION_SPACES
-from plasticrl.agents.a2c_loss import a2c_loss
+from plasticrl.agents.a2c_loss import A2CLoss, a2c_loss
 from plasticrl.agents.argument_checks import check_number
 from plasticrl.agents.episode_length import episode_length
+from plasticrl.agents.joint_training import JointAgent
 from plasticrl.agents.plastic_metrics import plastic_metrics
 from plasticrl.agents.policy import PlasticPolicy
 from plasticrl.agents.postponed_interrupt import PostponedInterrupt
-from plasticrl.agents.resumable import ResumableAgent
 from plasticrl.agents.rollout import Rollout
 from plasticrl.nn.core import positive
 
 
-class RecurrentA2C(ResumableAgent):
+class RecurrentA2C(JointAgent):
     """A2C whose core is unrolled through the whole rollout: no minibatches, no stored states.
 
     Follows SB3's ``A2C`` in names and behaviour and ``RecurrentPPO`` in :meth:`predict`. One update
@@ -149,7 +150,10 @@ class RecurrentA2C(ResumableAgent):
         returns = torch.as_tensor(rollout.returns, device=self.device).flatten()
         advantages = torch.as_tensor(rollout.advantages, device=self.device).flatten()
         if self.normalize_advantage:
-            advantages = (advantages - advantages.mean()) / (advantages.std() + 1e-8)
+            every = torch.as_tensor(
+                self.ranks.gather(rollout.advantages, axis=1), device=self.device
+            ).flatten()
+            advantages = (advantages - every.mean()) / (every.std() + 1e-8)
         actions = rollout.flat_actions(self.device)
         loss = a2c_loss(
             distribution,
@@ -163,6 +167,7 @@ class RecurrentA2C(ResumableAgent):
         )
         self.policy.optimizer.zero_grad()
         loss.total.backward()  # type: ignore[no-untyped-call]
+        loss = A2CLoss(*self.ranks.average(self.policy.parameters(), *loss))
         grad_norm = torch.nn.utils.clip_grad_norm_(self.policy.parameters(), self.max_grad_norm)
         self._check_finite({"loss": loss.total, "gradient": grad_norm})
         self.policy.optimizer.step()
@@ -170,10 +175,8 @@ class RecurrentA2C(ResumableAgent):
         self._n_updates += 1
         record = self.logger.record
         record("train/n_updates", self._n_updates, exclude="tensorboard")
-        record(
-            "train/explained_variance",
-            explained_variance(rollout.values.flatten(), rollout.returns.flatten()),
-        )
+        estimates, targets = self.ranks.gather(np.stack((rollout.values, rollout.returns)), axis=2)
+        record("train/explained_variance", explained_variance(estimates.flatten(), targets.flatten()))
         record("train/loss", loss.total.item())
         record("train/policy_loss", loss.policy_loss.item())
         record("train/value_loss", loss.value_loss.item())
@@ -183,7 +186,7 @@ class RecurrentA2C(ResumableAgent):
         record("train/grad_norm", grad_norm.item())
         if self.policy.log_std is not None:
             record("train/std", self.policy.log_std.exp().mean().item())
-        for name, value in plastic_metrics(self.policy.core, state).items():
+        for name, value in self.ranks.means(plastic_metrics(self.policy.core, state)).items():
             record(f"plastic/{name}", value)
         if self._log_interval is not None and self._n_updates % self._log_interval == 0:
             super().dump_logs(self._iteration)

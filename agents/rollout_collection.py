@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -16,6 +17,7 @@ from stable_baselines3.common.utils import obs_as_tensor
 from stable_baselines3.common.vec_env import VecEnv
 from torch import Tensor
 
+from plasticrl.agents.data_parallel import ALONE, Ranks
 from plasticrl.agents.finite_checks import NonFiniteError, first_non_finite, non_finite_place
 from plasticrl.agents.maze_rollout import can_play, play_ahead
 from plasticrl.agents.policy import PlasticPolicy
@@ -29,6 +31,7 @@ class RolloutCollection(OnPolicyAlgorithm):
 
     policy: PlasticPolicy  # type: ignore[assignment]
     rollout_buffer: Rollout  # type: ignore[assignment]
+    ranks: Ranks = ALONE  # the processes that play and learn together
     _state: Any = None  # the core's state; None until the first rollout
     _played: int | None = None  # steps taken of a rollout that was played ahead, while it is taken
     _interrupt = PostponedInterrupt()  # replaced by one that listens while learning
@@ -54,7 +57,8 @@ class RolloutCollection(OnPolicyAlgorithm):
         Raises:
             NonFiniteError: an observation, a reward, the core's state or a value is NaN or infinite.
         """
-        if self._interrupt.pending:  # here everything is whole: the update before is done
+        if self.ranks.any(self._interrupt.pending):  # here everything is whole: the update before is done
+            self._interrupt.pending = True
             return False
         assert self._last_obs is not None
         assert self._last_episode_starts is not None
@@ -62,12 +66,12 @@ class RolloutCollection(OnPolicyAlgorithm):
         if self._state is None:
             self._state = self.policy.initial_state(env.num_envs)
         rollout_buffer.state = type(self._state)(*(s.clone() for s in self._state))
-        callback.on_rollout_start()
+        self._start_rollout(callback)
         obs: Any = self._last_obs
         starts = np.asarray(self._last_episode_starts, dtype=np.bool_)
         played = None
         if can_play(self.policy, env):
-            played = play_ahead(self.policy, env, self._state, obs, starts, n_rollout_steps)
+            played = play_ahead(self.policy, env, self._state, obs, starts, n_rollout_steps, self.ranks)
             rollout_buffer.outputs = played.outputs
             self._played = 0
         else:
@@ -82,7 +86,7 @@ class RolloutCollection(OnPolicyAlgorithm):
                         self._state,
                         torch.as_tensor(starts, device=self.device),
                     )
-                    actions = self.policy.sample(outputs).cpu().numpy()
+                    actions = self._sampled(outputs).cpu().numpy()
                     rollout_buffer.outputs[t] = outputs
                 else:
                     actions = played.actions[t]
@@ -90,20 +94,21 @@ class RolloutCollection(OnPolicyAlgorithm):
                 rollout_buffer.episode_starts[t] = starts
                 rollout_buffer.actions[t] = actions.reshape(env.num_envs, -1)
 
-                obs, rewards, dones, infos = env.step(self._allowed(actions))
+                obs, rewards, dones, own_infos = env.step(self._allowed(actions))
+                infos = self._of_all(own_infos) if (ended := dones.any()) else own_infos
                 # Before the callback, so that a run it stops goes on from where the envs are.
                 self._last_obs, self._last_episode_starts = obs, dones
                 starts = dones
                 self._played = None if played is None else t + 1
-                self.num_timesteps += env.num_envs
+                self.num_timesteps += env.num_envs * self.ranks.size
                 callback.update_locals(locals())
                 if not callback.on_step():
                     self._settle()
                     return False
                 rollout_buffer.rewards[t] = rewards
-                if dones.any():
+                if ended:
                     self._update_info_buffer(infos, dones)
-                    rollout_buffer.rewards[t] += self.gamma * self._values_cut_off(dones, infos)
+                    rollout_buffer.rewards[t] += self.gamma * self._values_cut_off(dones, own_infos)
             self._played = None
             last_values = self.policy.predict_values(
                 obs_as_tensor(obs, self.device), self._state, torch.as_tensor(starts, device=self.device)
@@ -111,7 +116,8 @@ class RolloutCollection(OnPolicyAlgorithm):
 
         with torch.no_grad():
             values = self.policy.values(rollout_buffer.outputs)
-        self._check_rollout(rollout_buffer, values)
+        with self.ranks.non_finite_together():
+            self._check_rollout(rollout_buffer, values)
         rollout_buffer.values = values.cpu().numpy()
         rollout_buffer.returns, rollout_buffer.advantages = returns_and_advantages(
             rollout_buffer.rewards,
@@ -125,6 +131,23 @@ class RolloutCollection(OnPolicyAlgorithm):
         callback.update_locals(locals())
         callback.on_rollout_end()
         return True
+
+    def _start_rollout(self, callback: BaseCallback) -> None:
+        callback.on_rollout_start()
+
+    def _sampled(self, outputs: Tensor) -> Tensor:
+        """Actions; torch's numbers are drawn for all processes, so that they stay the same on each."""
+        return self.policy.sample(self.ranks.among_all(outputs))[
+            self.ranks.share(len(outputs) * self.ranks.size)
+        ]
+
+    def _of_all(self, infos: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        """What ended episodes told, in all processes: their mazes run in lockstep."""
+        if self.ranks.size == 1:
+            return infos
+        plain = [{k: v for k, v in info.items() if not isinstance(v, np.ndarray)} for info in infos]
+        parts = self.ranks.gather_bytes(json.dumps(plain).encode())
+        return [info for part in parts for info in json.loads(part)]
 
     def _settle(self) -> None:
         """Where a rollout that was played ahead is broken off, go back to the state that fits the envs."""

@@ -26,6 +26,18 @@ class Episode(NamedTuple):
     hidden: NDArray[np.bool_] | None  # (B, D): elements of the target that the query does not show
     picture: NDArray[np.int64] | None = None  # (T, B): equal where the inputs are, if the task knows
 
+    def rows(self, own: slice) -> Episode:
+        """Some of the B lifetimes."""
+        return Episode(
+            self.inputs[:, own],
+            None if self.clamp is None else self.clamp[:, own],
+            None if self.labels is None else self.labels[:, own],
+            self.target[own],
+            self.target_mask[:, own],
+            None if self.hidden is None else self.hidden[own],
+            None if self.picture is None else self.picture[:, own],
+        )
+
 
 class EpisodeTask(ABC):
     """Draws batches of episodes from a seeded generator; holds no random state of its own.

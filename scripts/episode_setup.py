@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from plasticrl.scripts.core_options import COMPLETION_OPTIONS, ONE_SHOT_OPTIONS
 from plasticrl.scripts.episode_run import EpisodeRun
 from plasticrl.scripts.episode_settings import ClassDescentSettings
+from plasticrl.scripts.processes import check_shares
 from plasticrl.scripts.set_up import check_at_least, check_learning_rates, check_seed
 from plasticrl.scripts.trainer import MOST_ROWS
 from plasticrl.scripts.user_error import UserError, blame_user
@@ -43,6 +44,7 @@ def check_run(run: EpisodeRun) -> None:
         batch_size=descent.batch_size,
         decay_every=1 if descent.decay_every is None else descent.decay_every,
     )
+    check_shares(batch_size=descent.batch_size)
     check_learning_rates(descent.learning_rate, descent.final_learning_rate, descent.max_grad_norm)
     if not 0 < descent.decay_factor <= 1:
         raise UserError(f"decay_factor must be above 0 and at most 1, not {descent.decay_factor}")

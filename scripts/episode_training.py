@@ -20,6 +20,8 @@ from plasticrl.scripts.trainer import Trainer
 from plasticrl.scripts.training_callbacks import LogHyperparameters, ReportProgress, SaveCheckpoints
 
 if TYPE_CHECKING:
+    from stable_baselines3.common.callbacks import BaseCallback
+
     from plasticrl.scripts.episode_run import EpisodeRun
 
 
@@ -50,19 +52,26 @@ class EpisodeTrainer(Trainer):
     def learn(self, checkpoints: CheckpointFolder, report: Callable[[Report], None]) -> None:
         """Train with everything that watches."""
         run, total = self.run, self.run.total
-        keep_freed_memory()
         every = max(1, total // run.training.checkpoints)
         name = SHOWN_METRICS[run.name][0].name
+        self._learn(
+            LogHyperparameters(run, ["train/loss", f"train/{name}", f"eval/{name}"]),
+            EpisodePictures(every, seed=run.seed),
+            _Checkpoints(every, total, checkpoints),
+            _Progress(self, report),
+        )
+
+    def assist(self) -> None:
+        """Train with nothing that watches."""
+        self._learn()
+
+    def _learn(self, *callbacks: BaseCallback) -> None:
+        keep_freed_memory()
         self.learner.learn(
-            total - self.learner.num_timesteps,
-            callback=[
-                LogHyperparameters(run, ["train/loss", f"train/{name}", f"eval/{name}"]),
-                EpisodePictures(every, seed=run.seed),
-                _Checkpoints(every, total, checkpoints),
-                _Progress(self, report),
-            ],
+            self.run.total - self.learner.num_timesteps,
+            callback=list(callbacks),
             reset_num_episodes=False,
-            log_interval=log_interval(run),
+            log_interval=log_interval(self.run),
         )
 
     def evaluate(self) -> EpisodeScores:

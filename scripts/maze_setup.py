@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from plasticrl.scripts.core_options import MAZE_OPTIONS
 from plasticrl.scripts.maze_run import MazeRun
+from plasticrl.scripts.processes import check_shares
 from plasticrl.scripts.set_up import check_at_least, check_learning_rates, check_seed
 from plasticrl.scripts.settings import AgentSettings, MazeSettings
 from plasticrl.scripts.user_error import blame_user
@@ -34,6 +35,7 @@ def check_run(run: MazeRun) -> None:
         eval_episodes=training.eval_episodes,
         checkpoints=training.checkpoints,
     )
+    check_shares(n_envs=training.n_envs)
     check_learning_rates(agent.learning_rate, agent.final_learning_rate, agent.max_grad_norm)
 
 

@@ -21,6 +21,8 @@ from plasticrl.scripts.trainer import MOST_ROWS, Trainer
 from plasticrl.scripts.training_callbacks import LogHyperparameters
 
 if TYPE_CHECKING:
+    from stable_baselines3.common.callbacks import BaseCallback
+
     from plasticrl.scripts.maze_run import MazeRun
 
 _METRICS = ("rollout/ep_rew_mean", "maze/oracle_share", "eval/mean_reward")
@@ -59,15 +61,23 @@ class MazeTrainer(Trainer):
 
         every = max(1, total // run.training.checkpoints)
         infos = ("rewards_found", "wall_hits", "first_reward_step", "mean_steps_later")
+        self._learn(
+            LogHyperparameters(run, _METRICS),
+            EpisodeInfo("maze", infos, {"oracle_share": share}),
+            MatrixPictures(every),
+            MazeCheckpoints(every, total, checkpoints, run),
+            MazeProgress(run.label, total, share, report),
+        )
+
+    def assist(self) -> None:
+        """Train with nothing that watches."""
+        self._learn()
+
+    def _learn(self, *callbacks: BaseCallback) -> None:
+        run, total = self.run, self.run.total
         self.learner.learn(
             total - self.learner.num_timesteps,
-            callback=[
-                LogHyperparameters(run, _METRICS),
-                EpisodeInfo("maze", infos, {"oracle_share": share}),
-                MatrixPictures(every),
-                MazeCheckpoints(every, total, checkpoints, run),
-                MazeProgress(run.label, total, share, report),
-            ],
+            callback=list(callbacks),
             reset_num_timesteps=False,
             log_interval=max(1, total // (self.learner.n_steps * run.training.n_envs) // MOST_ROWS),
         )

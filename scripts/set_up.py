@@ -2,6 +2,7 @@
 
 import os
 
+from plasticrl.scripts.processes import processes_here
 from plasticrl.scripts.user_error import UserError
 
 _MOST_THREADS_PER_CORE = 16
@@ -50,6 +51,8 @@ def check_learning_rates(
 def set_up_torch(device: str, threads: int | None) -> None:
     """Choose the number of threads, and check that the device is there.
 
+    Several processes of one training share the machine: each has its own GPU, and an equal part of the cores.
+
     Raises:
         UserError: it is not, or the number is below 1, or so large that OpenMP would crash.
     """
@@ -57,6 +60,16 @@ def set_up_torch(device: str, threads: int | None) -> None:
 
     if device == "cuda" and not torch.cuda.is_available():
         raise UserError("device cuda is not available on this machine: use --device cpu or auto")
+    number, count = processes_here()
+    if count > 1 and device != "cpu" and torch.cuda.is_available():
+        if torch.cuda.device_count() < count:
+            raise UserError(
+                f"{count} processes need a GPU each, but there are {torch.cuda.device_count()}: start fewer, "
+                "or use --device cpu"
+            )
+        torch.cuda.set_device(number)
+    if threads is None and count > 1:
+        threads = max(1, _cores() // count)
     if threads is not None:
         most = _MOST_THREADS_PER_CORE * (os.cpu_count() or 1)
         if not 1 <= threads <= most:
@@ -65,3 +78,8 @@ def set_up_torch(device: str, threads: int | None) -> None:
                 f"{threads}"
             )
         torch.set_num_threads(threads)
+
+
+def _cores() -> int:
+    """Those that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

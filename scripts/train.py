@@ -4,10 +4,11 @@ import sys
 
 from plasticrl.scripts.commands import Train
 from plasticrl.scripts.main import main
+from plasticrl.scripts.processes import process_rank
 from plasticrl.scripts.progress_display import ProgressDisplay
 from plasticrl.scripts.run import Run
 from plasticrl.scripts.settings import OutputSettings
-from plasticrl.scripts.training import train
+from plasticrl.scripts.training import assist, train
 
 
 def run(command: Train) -> None:
@@ -21,7 +22,16 @@ def run(command: Train) -> None:
 
 
 def train_and_tell(run: Run, output: OutputSettings) -> None:
-    """Train, or go on training, with progress; then say how good it is and where everything is."""
+    """Train, or go on training, with progress; then say how good it is and where everything is.
+
+    Of several processes that ``torchrun`` started, the first does so and the others assist it.
+    """
+    if process_rank() > 0:
+        try:
+            assist(run, output)
+        except KeyboardInterrupt:  # the first process says so
+            sys.exit(130)
+        return
     with ProgressDisplay(output.quiet) as display:
         scores = train(run, output, display.show)
     print(

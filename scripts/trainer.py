@@ -38,6 +38,10 @@ class Trainer(ABC):
         """Train to the end, from wherever it is, saving checkpoints on the way but not the last one."""
 
     @abstractmethod
+    def assist(self) -> None:
+        """Train to the end along with the first process: nothing is written, reported or logged."""
+
+    @abstractmethod
     def evaluate(self) -> Scores:
         """The evaluation at the end; training is over."""
 

@@ -13,6 +13,7 @@ from typing import Any
 from plasticrl import __version__
 from plasticrl.scripts.checkpoint_folder import CheckpointFolder
 from plasticrl.scripts.evaluated import Scores
+from plasticrl.scripts.processes import no_logs, trained_together
 from plasticrl.scripts.progress_display import Report
 from plasticrl.scripts.resuming import is_unfinished, locked
 from plasticrl.scripts.run import Run
@@ -61,23 +62,43 @@ def train(run: Run, output: OutputSettings, report: Callable[[Report], None]) ->
             if checkpoint is not None:
                 trainer.go_on(checkpoint)
             with _logs_in(folder, trainer), _blame_divergence(trainer):
-                scores = _learn_and_evaluate(trainer, run, checkpoints, report)
+                scores = _learn_and_evaluate(trainer, run, checkpoint, checkpoints, report)
     return scores
 
 
+def assist(run: Run, output: OutputSettings) -> None:
+    """Train along with the first process of several, which runs :func:`train`; writes nothing.
+
+    Raises:
+        UserError: a setting is not allowed, the training diverged, or another process is gone.
+        KeyboardInterrupt: as there.
+    """
+    set_up_torch(output.device, output.threads)
+    with closing(run.trainer(output.device)) as trainer, trained_together(trainer, None):
+        no_logs(trainer)
+        if trainer.learner.num_timesteps < run.total:
+            with _blame_divergence(trainer):
+                trainer.assist()
+
+
 def _learn_and_evaluate(
-    trainer: Trainer, run: Run, checkpoints: CheckpointFolder, report: Callable[[Report], None]
+    trainer: Trainer,
+    run: Run,
+    checkpoint: Path | None,
+    checkpoints: CheckpointFolder,
+    report: Callable[[Report], None],
 ) -> Scores:
     from plasticrl.agents.postponed_interrupt import StoppedBetweenUpdates
 
-    began = time.monotonic()
-    if trainer.learner.num_timesteps < run.total:
-        try:
-            trainer.learn(checkpoints, report)
-        except StoppedBetweenUpdates:
-            flush(trainer.learner.logger)
-            checkpoints.save(trainer.learner)
-            raise
+    try:
+        with trained_together(trainer, checkpoint):
+            began = time.monotonic()
+            if trainer.learner.num_timesteps < run.total:
+                trainer.learn(checkpoints, report)
+    except StoppedBetweenUpdates:
+        flush(trainer.learner.logger)
+        checkpoints.save(trainer.learner)
+        raise
     seconds = time.monotonic() - began
     scores = trainer.evaluate()
     _finish(trainer, run, checkpoints, scores, seconds)
