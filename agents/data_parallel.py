@@ -79,7 +79,7 @@ class Ranks:
         with _blames_others():
             dist.all_reduce(flat)
         flat /= self.size
-        means = flat.split([piece.numel() for piece in pieces])
+        means = torch.split(flat, [piece.numel() for piece in pieces])
         for gradient, mean in zip(gradients, means, strict=False):
             gradient.copy_(mean.view(gradient.shape))
         return tuple(mean.view(()) for mean in means[len(gradients) :])

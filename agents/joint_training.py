@@ -57,7 +57,7 @@ class JointAgent(ResumableAgent):
         self.adopt(env_share(self.env, own))
         if self._last_obs is not None:
             assert self._last_episode_starts is not None
-            self._last_obs = self._last_obs[own]  # type: ignore[call-overload]  # mazes have arrays
+            self._last_obs = self._last_obs[own]  # type: ignore[index]  # mazes have arrays
             self._last_episode_starts = self._last_episode_starts[own]
         if self._state is not None:
             self._state = type(self._state)(*(s[own].clone() for s in self._state))

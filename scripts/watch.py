@@ -19,6 +19,7 @@ from plasticrl.scripts.set_up import check_seed, set_up_torch
 from plasticrl.scripts.user_error import UserError, blame_user
 
 FASTEST_GIF = 50.0  # pictures per second; viewers slow faster ones down
+SLOWEST_GIF = 0.01  # the format cannot hold much longer pauses
 
 
 def run(command: Watch) -> None:
@@ -28,8 +29,8 @@ def run(command: Watch) -> None:
         UserError: there is no such checkpoint, it is not of the maze, an option is out of range, or the
             GIF's folder cannot be written.
     """
-    if not 0 < command.fps < math.inf or (command.gif and command.fps > FASTEST_GIF):
-        most = f", at most {FASTEST_GIF:g} in a GIF" if command.gif else ""
+    if not 0 < command.fps < math.inf or (command.gif and not SLOWEST_GIF <= command.fps <= FASTEST_GIF):
+        most = f", from {SLOWEST_GIF:g} to {FASTEST_GIF:g} in a GIF" if command.gif else ""
         raise UserError(f"fps must be finite and above 0{most}, not {command.fps}")
     check_seed(command.seed)
     if command.gif and (command.gif.is_dir() or not command.gif.absolute().parent.is_dir()):

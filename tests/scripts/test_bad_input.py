@@ -92,7 +92,8 @@ WRONG = [
     (["evaluate", "nowhere"], "does not exist"),
     (["watch", "nowhere"], "does not exist"),
     (["watch", "nowhere", "--fps", "nan"], "fps"),
-    (["watch", "nowhere", "--fps", "90", "--gif", "a.gif"], "at most 50"),
+    (["watch", "nowhere", "--fps", "90", "--gif", "a.gif"], "to 50"),
+    (["watch", "nowhere", "--fps", "1e-3", "--gif", "a.gif"], "from 0.01"),
     (["watch", "nowhere", "--gif", "no/such/folder/a.gif"], "folder that exists"),
     (["watch", "nowhere", "--seed", "-2"], "seed"),
 ]

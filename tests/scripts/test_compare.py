@@ -1,9 +1,12 @@
 import csv
 import json
+import signal
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 from PIL import Image
 
 from plasticrl.scripts.main import main
@@ -95,3 +98,19 @@ def test_side_by_side_gives_what_one_after_the_other_gives(
 ) -> None:
     assert compare(tmp_path, "--cores", "plastic", "--jobs", "2", *tiny) == 0
     assert results(tmp_path, "plastic") == pytest.approx(results(compared, "plastic"))
+
+
+def test_interrupt_while_drawing_waits_for_the_picture(
+    compared: Path, tiny: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    picture, draw = compared / "maze" / "learning_curves.png", Figure.savefig
+
+    def interrupted(*args: Any, **kwargs: Any) -> None:
+        signal.raise_signal(signal.SIGINT)
+        draw(*args, **kwargs)
+
+    picture.unlink()
+    monkeypatch.setattr(Figure, "savefig", interrupted)
+    assert compare(compared, "--cores", "plastic", "rnn", "--jobs", "1", *tiny) == 130
+    with Image.open(picture) as image:
+        assert image.format == "PNG"
