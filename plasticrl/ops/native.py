@@ -11,6 +11,7 @@ from torch.nn.functional import pad
 from plasticrl.ops import backward_data, native_plain
 from plasticrl.ops.backward_kernel import backward
 from plasticrl.ops.buffers import addresses, contiguous, empty, ones, zeros
+from plasticrl.ops.compile_interrupts import postpone_interrupts_of_compilations
 from plasticrl.ops.compile_notice import announce_compilation
 from plasticrl.ops.forward_kernel import Addresses, forward
 from plasticrl.ops.pieces import split_batch, split_plain_batch, split_rows
@@ -21,6 +22,7 @@ from plasticrl.ops.threads import run_parallel, run_together, split, thread_coun
 from plasticrl.rules import Oja, Rule
 
 announce_compilation()
+postpone_interrupts_of_compilations()
 
 _BLOCK = 16  # steps between checkpoints
 
