@@ -23,7 +23,10 @@ _MODULES = {
 }
 
 # torch raises a RuntimeError, numpy a ValueError where not even the size of an array can be told.
-_OUT_OF_MEMORY = re.compile("can't allocate memory|out of memory|array is too big|Maximum allowed dimension|size calculation overflowed")
+_OUT_OF_MEMORY = re.compile(
+    "can't allocate memory|out of memory|array is too big|Maximum allowed dimension"
+    "|Storage size calculation overflowed"
+)
 
 
 def main(words: Sequence[str] | None = None) -> int:

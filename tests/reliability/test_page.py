@@ -33,6 +33,8 @@ GROWTH = figures("growth")[0]
         f"{total('refused_by_name', *HOSTILE)} refused by name, the others are valid files",
         f"{total('files', 'hostile')} files, each loaded",
         f"{GROWTH['steps']:,} | {GROWTH['megabytes_per_100k_steps']} MB more",
+        f"| {total('command_lines', 'fuzzed_commands')} (60 in `make test`)",
+        f"{total('refused by name', 'fuzzed_commands')} refused by name, {total('ran', 'fuzzed_commands')} ran",
         f"{total('archives', *ARCHIVES)} of {len(ARCHIVES)} kinds",
     ],
 )
@@ -40,7 +42,7 @@ def test_the_page_says_what_was_counted(says: str) -> None:
     assert says in PAGE
 
 
-@pytest.mark.parametrize("name", [*KILLS, *DAMAGED, *HOSTILE, "hostile"])
+@pytest.mark.parametrize("name", [*KILLS, *DAMAGED, *HOSTILE, "hostile", "fuzzed_commands"])
 def test_nothing_bad_was_counted(name: str) -> None:
     bad = (
         "checkpoints_lost_or_damaged",

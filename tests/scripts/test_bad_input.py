@@ -261,8 +261,15 @@ def test_config_of_another_task(
     check_refused(["evaluate", str(tmp_path / "run")], "not the settings", capsys)
 
 
-def test_more_than_fits_into_memory(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    check_refused([*TRAIN, "--root", str(tmp_path), "--hidden-size", "3000000"], "--hidden-size", capsys)
+@pytest.mark.parametrize(
+    "words",
+    [[*TRAIN, "--hidden-size", "3000000"], ["train", "patterns", "--n-bits", "2147483648"]],
+    ids=["allocated", "counted"],
+)
+def test_more_than_fits_into_memory(
+    words: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    check_refused([*words, "--root", str(tmp_path)], "out of memory: use a smaller", capsys)
     assert list(tmp_path.iterdir()) == []
 
 
