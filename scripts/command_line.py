@@ -29,6 +29,7 @@ from plasticrl.scripts.commands import (
 )
 from plasticrl.scripts.episode_presets import IMAGES_PRESETS, OMNIGLOT_PRESETS, PATTERNS_PRESETS
 from plasticrl.scripts.presets import MAZE_PRESETS
+from plasticrl.scripts.sweep_commands import SweepImages, SweepMaze, SweepOmniglot, SweepPatterns
 from plasticrl.scripts.user_error import UserError
 
 _PROGRAM = "plasticrl"
@@ -53,6 +54,8 @@ _COMPARE = {
     "images": CompareImages,
     "omniglot": CompareOmniglot,
 }
+_SWEEP = {"maze": SweepMaze, "patterns": SweepPatterns, "images": SweepImages, "omniglot": SweepOmniglot}
+_SWEEP_ABOUT = "Train and compare several kinds of network with many seeds, on one machine or on a Ray cluster."
 
 
 @dataclass(frozen=True)
@@ -83,11 +86,12 @@ def parse(words: Sequence[str]) -> Command:
 def _parse_tree(words: Sequence[str], preset: str) -> Any:
     """Parse with the preset's values as defaults, so that ``--help`` shows them and options override them."""
     train = _tasks(_TRAIN, preset)
-    compare = _tasks(_COMPARE, preset)
+    compare, sweep = _tasks(_COMPARE, preset), _tasks(_SWEEP, preset)
     commands: tuple[Any, ...] = (
         Annotated[train, subcommand("train", description=_TRAIN_ABOUT)],
         Annotated[Evaluate, subcommand("evaluate")],
         Annotated[compare, subcommand("compare", description="Train and compare several kinds of network.")],
+        Annotated[sweep, subcommand("sweep", description=_SWEEP_ABOUT)],
         Annotated[Watch, subcommand("watch")],
         Annotated[Demo, subcommand("demo")],
     )

@@ -8,17 +8,12 @@ from typing import Any, TypeAlias
 
 import tyro
 
+from plasticrl.scripts.command_options import CompareOptions, TrainOptions
 from plasticrl.scripts.episode_settings import CompletionCore, OneShotCore
 from plasticrl.scripts.presets import MAZE_PRESETS
 from plasticrl.scripts.settings import CoreChoice, Device, MazeId, OutputSettings
-from plasticrl.scripts.task_options import (
-    CompareOptions,
-    ImagesOptions,
-    MazeOptions,
-    OmniglotOptions,
-    PatternsOptions,
-    TrainOptions,
-)
+from plasticrl.scripts.sweep_commands import Sweep
+from plasticrl.scripts.task_options import ImagesOptions, MazeOptions, OmniglotOptions, PatternsOptions
 
 
 @dataclass(frozen=True)
@@ -221,4 +216,4 @@ class Demo:
 
 Train: TypeAlias = TrainMaze | TrainPatterns | TrainImages | TrainOmniglot
 Compare: TypeAlias = CompareMaze | ComparePatterns | CompareImages | CompareOmniglot
-Command: TypeAlias = Train | Resume | Compare | Evaluate | Watch | Demo
+Command: TypeAlias = Train | Resume | Compare | Sweep | Evaluate | Watch | Demo

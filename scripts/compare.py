@@ -2,22 +2,13 @@
 
 import os
 import sys
-from pathlib import Path
 
 from plasticrl.scripts.commands import Compare
-from plasticrl.scripts.comparison import Comparison, print_comparison, write_comparison
-from plasticrl.scripts.learning_curves import draw_learning_curves
+from plasticrl.scripts.comparison import Comparison
 from plasticrl.scripts.main import main
+from plasticrl.scripts.many_runs import check_runs, missing_runs, sum_up
 from plasticrl.scripts.parallel_runs import train_all
 from plasticrl.scripts.progress_display import ProgressDisplay
-from plasticrl.scripts.resuming import is_unfinished
-from plasticrl.scripts.run import Run
-from plasticrl.scripts.run_folder import CONFIG, check_claim, is_finished, read_json
-from plasticrl.scripts.set_up import set_up_torch
-from plasticrl.scripts.training import check_run
-from plasticrl.scripts.user_error import UserError, blame_user
-
-_MOST_RUNS = 10_000
 
 
 def run(command: Compare) -> None:
@@ -32,85 +23,16 @@ def run(command: Compare) -> None:
 
 def make_comparison(command: Compare) -> Comparison:
     """As :func:`run`, without the last line; returns what was printed."""
-    jobs = _check(command)
-    runs, root = command.runs(), command.output.root
-    missing = [run for run in runs if not _is_kept(run, root)]
+    check_runs(command, jobs=command.jobs)
+    jobs = _processors() if command.jobs is None else command.jobs
     with ProgressDisplay(command.output.quiet) as display:
-        if len(missing) < len(runs):
-            display.note(f"{len(runs) - len(missing)} of {len(runs)} runs are finished already and kept")
-        for run in missing:
-            if not run.folder(root).exists():
-                continue
-            goes_on = not command.output.overwrite and is_unfinished(run.folder(root), run)
-            what = "goes on where it stopped" if goes_on else "is trained again: it was in the way"
-            display.note(f"{run.label} {what}")
-        train_all(missing, command.output, jobs, display.show)
-    comparison = runs[0].compare(runs, root)
-    _write(comparison, runs, root)
-    return comparison
-
-
-def _check(command: Compare) -> int:
-    """Check everything before anything is written; returns the number of jobs."""
-    if not command.cores or len(set(command.cores)) < len(command.cores):
-        raise UserError(
-            f"cores must be one or more, each named once, not {' '.join(command.cores) or 'none'}"
-        )
-    for name, value in (("seeds", command.seeds), ("jobs", command.jobs)):
-        if value is not None and not 1 <= value <= _MOST_RUNS:
-            raise UserError(f"{name} must be from 1 to {_MOST_RUNS}, not {value}")
-    command.check_options(command.cores)
-    runs, output = command.runs(), command.output
-    for run in runs:
-        if not _is_kept(run, output.root):
-            _check_claim(run, output.root, overwrite=output.overwrite)
-    set_up_torch(output.device, output.threads)
-    for run in runs[: len(command.cores)]:
-        check_run(run)
-    return _processors() if command.jobs is None else command.jobs
+        train_all(missing_runs(command, display), command.output, jobs, display.show)
+    return sum_up(command.runs(), command.output.root)
 
 
 def _processors() -> int:
     """Those that this process may use, where the system tells."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def _is_kept(run: Run, root: Path) -> bool:
-    folder = run.folder(root)
-    return is_finished(folder) and read_json(folder / CONFIG) == run.as_dict()
-
-
-def _check_claim(run: Run, root: Path, *, overwrite: bool) -> None:
-    folder = run.folder(root)
-    if not overwrite and is_unfinished(folder, run):
-        return
-    if not overwrite and is_finished(folder):
-        change = _first_difference(read_json(folder / CONFIG), run.as_dict())
-        raise UserError(
-            f"{folder} was trained with other settings ({change}): "
-            "give --overwrite to train it again, or another --root to keep it"
-        )
-    check_claim(folder, overwrite=overwrite)
-
-
-def _first_difference(old: dict[str, object], new: dict[str, object]) -> str:
-    for name, value in new.items():
-        was = old.get(name)
-        if isinstance(value, dict) and isinstance(was, dict) and was != value:
-            return _first_difference(was, value)
-        if was != value:
-            return f"{name} was {was}, now {value}"
-    return "by another version"
-
-
-def _write(comparison: Comparison, runs: list[Run], root: Path) -> None:
-    folder = root / runs[0].task
-    picture = folder / "learning_curves.png"
-    with blame_user(OSError, about=f"cannot write to {folder}"):
-        table, data = write_comparison(comparison, folder / "comparison")
-        draw_learning_curves(runs, root, comparison, picture)
-    print_comparison(comparison, runs)
-    print(f"table: {table}, {data}\npicture: {picture}")
 
 
 if __name__ == "__main__":

@@ -9,14 +9,15 @@ from collections.abc import Sequence
 from importlib import import_module
 
 from plasticrl.scripts.command_line import parse
+from plasticrl.scripts.command_options import CompareOptions, SweepOptions, TrainOptions
 from plasticrl.scripts.commands import Demo, Evaluate, Resume, Watch
-from plasticrl.scripts.task_options import CompareOptions, TrainOptions
 from plasticrl.scripts.user_error import UserError
 
 _MODULES = {
     TrainOptions: "plasticrl.scripts.train",
     Resume: "plasticrl.scripts.resume",
     CompareOptions: "plasticrl.scripts.compare",
+    SweepOptions: "plasticrl.scripts.sweep",
     Evaluate: "plasticrl.scripts.evaluate",
     Watch: "plasticrl.scripts.watch",
     Demo: "plasticrl.scripts.demo",

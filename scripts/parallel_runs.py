@@ -36,7 +36,15 @@ def train_all(
         UserError: runs failed; the text says which and why.
     """
     work = _one_by_one if min(jobs, len(runs)) < 2 else _side_by_side
-    failed = work(runs, output, jobs, report)
+    blame_failures(work(runs, output, jobs, report), runs)
+
+
+def blame_failures(failed: Sequence[Failure], runs: Sequence[Run]) -> None:
+    """Nothing, where no run failed.
+
+    Raises:
+        UserError: runs did; the text says which and why.
+    """
     if failed:
         reasons = "; ".join(f"{run.label}: {reason}" for run, reason in failed)
         raise UserError(f"{len(failed)} of {len(runs)} trainings failed: {reasons}")

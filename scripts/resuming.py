@@ -15,6 +15,10 @@ from plasticrl.scripts.user_error import UserError
 LOCK = ".lock"
 
 
+class BusyError(UserError):
+    """Another process trains in the folder."""
+
+
 def is_unfinished(folder: Path, run: Run) -> bool:
     """Whether the folder holds a training of just this run that did not come to its end."""
     if is_finished(folder) or not (folder / CONFIG).is_file():
@@ -27,13 +31,13 @@ def locked(folder: Path) -> Iterator[None]:
     """Keep other processes from training in the folder.
 
     Raises:
-        UserError: one does.
+        BusyError: one does.
     """
     lock = FileLock(folder / LOCK)
     try:
         lock.acquire(timeout=0)
     except Timeout:
-        raise UserError(f"{folder} is being trained by another process: wait for it, or stop it") from None
+        raise BusyError(f"{folder} is being trained by another process: wait for it, or stop it") from None
     try:
         yield
     finally:

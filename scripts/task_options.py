@@ -1,12 +1,12 @@
-"""The options that ``train`` and ``compare`` share on each task, and what they make of them."""
+"""The options that the commands share on each task, and what they make of them."""
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
+from plasticrl.scripts.command_options import TaskOptions
 from plasticrl.scripts.core_options import (
     COMPLETION_OPTIONS,
     MAZE_OPTIONS,
@@ -34,56 +34,10 @@ from plasticrl.scripts.episode_settings import (
 )
 from plasticrl.scripts.maze_run import MazeRun
 from plasticrl.scripts.presets import MAZE_PRESETS, PresetName
-from plasticrl.scripts.run import Run
-from plasticrl.scripts.settings import AgentSettings, MazeSettings, OutputSettings, TrainingSettings
+from plasticrl.scripts.settings import AgentSettings, MazeSettings, TrainingSettings
 
 _MAZE, _PATTERNS = MAZE_PRESETS["tuned"], PATTERNS_PRESETS["text"]
 _IMAGES, _OMNIGLOT = IMAGES_PRESETS["paper"], OMNIGLOT_PRESETS["tuned"]
-
-
-@dataclass(frozen=True)
-class TaskOptions(ABC):
-    """All settings of a training but core and seed."""
-
-    @abstractmethod
-    def make_run(self, core: str, seed: int) -> Run:
-        """What is to be trained."""
-
-    @abstractmethod
-    def check_options(self, cores: Sequence[str]) -> None:
-        """Refuse an option that none of the cores has.
-
-        Raises:
-            UserError: there is such an option.
-        """
-
-
-@dataclass(frozen=True)
-class TrainOptions:
-    """What ``train`` has on every task."""
-
-    core: str = "plastic"
-    """Network; each task has its own."""
-    seed: int = 0
-    """Seed of the weights, and of all that happens in training."""
-    output: OutputSettings = field(default_factory=OutputSettings)
-
-
-@dataclass(frozen=True)
-class CompareOptions(TaskOptions):
-    """What ``compare`` has on every task."""
-
-    cores: tuple[str, ...] = ()
-    """Networks to compare; each task has its own."""
-    seeds: int = 3
-    """Runs per core, with seeds 0, 1, 2 and so on."""
-    jobs: int | None = None
-    """Runs to train at the same time, each on one thread unless told otherwise; None: one per processor."""
-    output: OutputSettings = field(default_factory=OutputSettings)
-
-    def runs(self) -> list[Run]:
-        """What is to be trained, core by core within a seed."""
-        return [self.make_run(core, seed) for seed in range(self.seeds) for core in self.cores]
 
 
 @dataclass(frozen=True)

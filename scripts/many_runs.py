@@ -1,0 +1,105 @@
+"""Many runs that are compared in the end: which are missing, and what all of them say."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from plasticrl.scripts.command_options import ManyOptions
+from plasticrl.scripts.comparison import Comparison, print_comparison, write_comparison
+from plasticrl.scripts.learning_curves import draw_learning_curves
+from plasticrl.scripts.progress_display import ProgressDisplay
+from plasticrl.scripts.resuming import is_unfinished
+from plasticrl.scripts.run import Run
+from plasticrl.scripts.run_folder import CONFIG, check_claim, is_finished, read_json
+from plasticrl.scripts.set_up import set_up_torch
+from plasticrl.scripts.training import check_run
+from plasticrl.scripts.user_error import UserError, blame_user
+
+_MOST_RUNS = 10_000
+
+
+def check_runs(command: ManyOptions, **counts: int | None) -> None:
+    """Check everything before anything is written.
+
+    Args:
+        command: which runs, and where.
+        counts: further numbers of the command that must be sensible; None is.
+
+    Raises:
+        UserError: the settings are wrong, or a folder is taken.
+    """
+    if not command.cores or len(set(command.cores)) < len(command.cores):
+        raise UserError(
+            f"cores must be one or more, each named once, not {' '.join(command.cores) or 'none'}"
+        )
+    for name, value in {"seeds": command.seeds, **counts}.items():
+        if value is not None and not 1 <= value <= _MOST_RUNS:
+            raise UserError(f"{name} must be from 1 to {_MOST_RUNS}, not {value}")
+    command.check_options(command.cores)
+    runs, output = command.runs(), command.output
+    for run in runs:
+        if not _is_kept(run, output.root):
+            _check_claim(run, output.root, overwrite=output.overwrite)
+    set_up_torch(output.device, output.threads)
+    for run in runs[: len(command.cores)]:
+        check_run(run)
+
+
+def missing_runs(command: ManyOptions, display: ProgressDisplay) -> list[Run]:
+    """Those that are still to be trained; says what becomes of the others."""
+    runs, output = command.runs(), command.output
+    missing = [run for run in runs if not _is_kept(run, output.root)]
+    if len(missing) < len(runs):
+        display.note(f"{len(runs) - len(missing)} of {len(runs)} runs are finished already and kept")
+    for run in missing:
+        if not run.folder(output.root).exists():
+            continue
+        goes_on = not output.overwrite and is_unfinished(run.folder(output.root), run)
+        what = "goes on where it stopped" if goes_on else "is trained again: it was in the way"
+        display.note(f"{run.label} {what}")
+    return missing
+
+
+def sum_up(runs: list[Run], root: Path) -> Comparison:
+    """Compare finished runs; print the table, and write it with a picture of the learning curves.
+
+    Raises:
+        UserError: a result cannot be read, or the folder cannot be written.
+    """
+    comparison = runs[0].compare(runs, root)
+    folder = root / runs[0].task
+    picture = folder / "learning_curves.png"
+    with blame_user(OSError, about=f"cannot write to {folder}"):
+        table, data = write_comparison(comparison, folder / "comparison")
+        draw_learning_curves(runs, root, comparison, picture)
+    print_comparison(comparison, runs)
+    print(f"table: {table}, {data}\npicture: {picture}")
+    return comparison
+
+
+def _is_kept(run: Run, root: Path) -> bool:
+    folder = run.folder(root)
+    return is_finished(folder) and read_json(folder / CONFIG) == run.as_dict()
+
+
+def _check_claim(run: Run, root: Path, *, overwrite: bool) -> None:
+    folder = run.folder(root)
+    if not overwrite and is_unfinished(folder, run):
+        return
+    if not overwrite and is_finished(folder):
+        change = _first_difference(read_json(folder / CONFIG), run.as_dict())
+        raise UserError(
+            f"{folder} was trained with other settings ({change}): "
+            "give --overwrite to train it again, or another --root to keep it"
+        )
+    check_claim(folder, overwrite=overwrite)
+
+
+def _first_difference(old: dict[str, object], new: dict[str, object]) -> str:
+    for name, value in new.items():
+        was = old.get(name)
+        if isinstance(value, dict) and isinstance(was, dict) and was != value:
+            return _first_difference(was, value)
+        if was != value:
+            return f"{name} was {was}, now {value}"
+    return "by another version"
