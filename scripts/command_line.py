@@ -55,7 +55,9 @@ _COMPARE = {
     "omniglot": CompareOmniglot,
 }
 _SWEEP = {"maze": SweepMaze, "patterns": SweepPatterns, "images": SweepImages, "omniglot": SweepOmniglot}
-_SWEEP_ABOUT = "Train and compare several kinds of network with many seeds, on one machine or on a Ray cluster."
+_SWEEP_ABOUT = (
+    "Train and compare several kinds of network with many seeds, on one machine or on a Ray cluster."
+)
 
 
 @dataclass(frozen=True)

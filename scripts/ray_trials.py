@@ -17,7 +17,7 @@ import ray
 from ray import tune
 
 from plasticrl.scripts.command_options import SweepOptions
-from plasticrl.scripts.parallel_runs import Failure, blame_failures
+from plasticrl.scripts.parallel_runs import blame_failures
 from plasticrl.scripts.progress_display import Report
 from plasticrl.scripts.ray_trial import FAILED, PROGRESS, train_trial, trial_config
 from plasticrl.scripts.run import Run
@@ -50,7 +50,8 @@ def train_on_ray(runs: Sequence[Run], command: SweepOptions, report: Callable[[R
             tune.with_resources(train_trial, resources),
             param_space={"trial": tune.grid_search([trial_config(run, output) for run in runs])},
             tune_config=tune.TuneConfig(
-                trial_name_creator=lambda trial: trial.trial_id, trial_dirname_creator=lambda trial: trial.trial_id
+                trial_name_creator=lambda trial: trial.trial_id,
+                trial_dirname_creator=lambda trial: trial.trial_id,
             ),
             run_config=tune.RunConfig(
                 storage_path=str(state),

@@ -7,7 +7,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
-from plasticrl.scripts import commands
+from plasticrl.scripts import commands, sweep_commands
 
 JUNK = (
     "",
@@ -40,6 +40,7 @@ SMALL: Mapping[str, tuple[str, ...]] = MappingProxyType(
 TASKS = {
     "train": {"maze": commands.TrainMaze, "patterns": commands.TrainPatterns},
     "compare": {"maze": commands.CompareMaze, "patterns": commands.ComparePatterns},
+    "sweep": {"maze": sweep_commands.SweepMaze, "patterns": sweep_commands.SweepPatterns},
 }
 OTHERS = {"evaluate": commands.Evaluate, "watch": commands.Watch}
 
@@ -82,6 +83,8 @@ def command_line(rng: random.Random, scratch: Path, run: Path) -> list[str]:
         if name == "compare":  # side by side each run would begin with importing torch
             words += ["--seeds", "1", "--jobs", "1", "--cores", "plastic"]
             known = [option for option in known if option[0] != "--jobs"]
+        if name == "sweep":  # a cluster takes longer to start than a command has here
+            words += ["--seeds", "1", "--local", "--cores", "plastic"]
     elif name in OTHERS:
         words, known = [name, str(rng.choice((run, scratch)))], list(options(OTHERS[name]))
     elif name == "resume":

@@ -111,7 +111,7 @@ def test_every_option_is_explained(module: object) -> None:
 @pytest.mark.parametrize(
     ("words", "expected"),
     [
-        (["--help"], ["train", "evaluate", "compare", "watch", "demo"]),
+        (["--help"], ["train", "evaluate", "compare", "sweep", "watch", "demo"]),
         (["train", "--help"], ["maze", "patterns", "images", "omniglot"]),
         (["train", "patterns", "--help"], ["--n-bits", "--extra-neurons", "--batch-size", "(default: 1000)"]),
         (["train", "images", "--help"], ["--occlusion", "--data-dir"]),
@@ -121,6 +121,7 @@ def test_every_option_is_explained(module: object) -> None:
         (["train", "maze", "--preset", "paper", "--help"], ["50000000", "(default: paper)"]),
         (["evaluate", "--help"], ["--episodes", "--deterministic", "--json"]),
         (["compare", "maze", "--help"], ["--cores", "--seeds", "--jobs", "--overwrite"]),
+        (["sweep", "maze", "--help"], ["--cores", "--seeds", "--address", "--cpus-per-run", "--local"]),
         (["watch", "--help"], ["--gif", "--fps"]),
         (["demo", "--help"], ["--root", "--seeds"]),
     ],

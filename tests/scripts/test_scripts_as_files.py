@@ -16,7 +16,7 @@ def test_no_file_hides_another_module() -> None:
     assert own & (set(sys.stdlib_module_names) | set(packages_distributions())) == set()
 
 
-@pytest.mark.parametrize("name", ["train", "evaluate", "compare", "watch", "demo"])
+@pytest.mark.parametrize("name", ["train", "evaluate", "compare", "sweep", "watch", "demo"])
 def test_file_is_the_command(name: str) -> None:
     words = [sys.executable, "-W", "error", str(FOLDER / f"{name}.py"), "--help"]
     shown = subprocess.run(words, capture_output=True, text=True, check=True)

@@ -1,0 +1,187 @@
+"""``plasticrl sweep``: on the real Ray, the runs are those that are trained one after another."""
+
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from equal_runs import check_same, checkpoints
+
+from plasticrl.scripts import sweep
+from plasticrl.scripts.main import main
+
+CORES, SEEDS = ("plastic", "rnn"), 2
+TASKS = {
+    "maze": [
+        *["--size", "5", "--episode-length", "10", "--hidden-size", "6", "--n-envs", "4"],
+        *["--total-timesteps", "40000", "--checkpoints", "50", "--eval-episodes", "4"],
+    ],
+    "patterns": [
+        *["--n-bits", "8", "--n-cycles", "1", "--batch-size", "4"],
+        *["--total-episodes", "400", "--checkpoints", "4", "--eval-episodes", "4"],
+    ],
+}
+HELPERS = Path(__file__).parents[1] / "helpers"
+PATIENCE = 240  # seconds; Ray takes ten to start on a busy machine
+
+
+def words(task: str, root: Path) -> list[str]:
+    return [task, "--root", str(root), "--cores", *CORES, "--seeds", str(SEEDS), *TASKS[task], "--quiet"]
+
+
+def command(task: str, root: Path, *more: str) -> list[str]:
+    return [sys.executable, "-m", "plasticrl.scripts.sweep", *words(task, root), *more]
+
+
+def run(task: str, root: Path, *more: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        command(task, root, *more), capture_output=True, text=True, timeout=PATIENCE, check=False
+    )
+
+
+def folders(task: str, root: Path) -> list[Path]:
+    return [root / task / core / f"seed_{seed}" for core in CORES for seed in range(SEEDS)]
+
+
+def check_all_same(task: str, root: Path, whole: Path) -> None:
+    for mine, theirs in zip(folders(task, root), folders(task, whole), strict=True):
+        check_same(mine, theirs)
+    tables = [(one / task / "comparison.json").read_bytes() for one in (root, whole)]
+    assert tables[0] == tables[1]
+
+
+def wait(until: Callable[[], bool], process: subprocess.Popen[str]) -> None:
+    deadline = time.monotonic() + PATIENCE
+    while not until():
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def under_way(root: Path) -> int:
+    return sum(
+        len(checkpoints(folder)) >= 2 and not (folder / "result.json").exists()
+        for folder in folders("maze", root)
+    )
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where everything was trained one after another."""
+    root = tmp_path_factory.mktemp("whole")
+    for task in TASKS:
+        assert main(["sweep", *words(task, root), "--local"]) == 0
+    return root
+
+
+def test_trials_of_ray_are_the_runs_of_one_process(whole: Path, tmp_path: Path) -> None:
+    done = run("patterns", tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+    check_all_same("patterns", tmp_path, whole)
+    times = [(folder / "result.json").stat().st_mtime_ns for folder in folders("patterns", tmp_path)]
+    assert main(["sweep", *words("patterns", tmp_path)]) == 0  # nothing is missing: Ray is not even started
+    assert times == [(folder / "result.json").stat().st_mtime_ns for folder in folders("patterns", tmp_path)]
+
+
+def test_a_failed_trial_is_told_and_stops_no_other(whole: Path, tmp_path: Path) -> None:
+    (tmp_path / "patterns").mkdir()
+    (tmp_path / "patterns" / "rnn").write_text("a file where a folder should be")
+    done = run("patterns", tmp_path)
+    assert done.returncode == 2
+    assert done.stderr.count("\n") == 1
+    assert "rnn" in done.stderr
+    assert "cannot write" in done.stderr
+    for seed in range(SEEDS):
+        check_same(*(root / "patterns" / "plastic" / f"seed_{seed}" for root in (tmp_path, whole)))
+
+
+def test_the_same_command_goes_on_after_the_driver_was_killed(whole: Path, tmp_path: Path) -> None:
+    with subprocess.Popen(command("maze", tmp_path), stderr=subprocess.PIPE, text=True) as driver:
+        wait(lambda: under_way(tmp_path) >= 1, driver)
+        driver.kill()
+    assert not all((folder / "result.json").exists() for folder in folders("maze", tmp_path))
+    done = run("maze", tmp_path)
+    assert done.returncode == 0, done.stderr
+    check_all_same("maze", tmp_path, whole)
+
+
+@contextmanager
+def two_nodes() -> Iterator[subprocess.Popen[str]]:
+    with subprocess.Popen(
+        [sys.executable, str(HELPERS / "two_nodes.py")],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    ) as cluster:
+        try:
+            yield cluster
+        finally:
+            cluster.communicate("\n\n")
+
+
+def test_a_cluster_that_loses_a_node_finishes_all_trials(whole: Path, tmp_path: Path) -> None:
+    with two_nodes() as cluster:
+        assert cluster.stdin is not None
+        assert cluster.stdout is not None
+        address = cluster.stdout.readline().strip()
+        driver_command = command("maze", tmp_path, "--address", address)
+        with subprocess.Popen(driver_command, stderr=subprocess.PIPE, text=True) as driver:
+            wait(lambda: under_way(tmp_path) == 2, driver)  # each node has one processor: both are busy
+            cluster.stdin.write("\n")
+            cluster.stdin.flush()
+            assert cluster.stdout.readline() == "gone\n"
+            assert not all((folder / "result.json").exists() for folder in folders("maze", tmp_path))
+            said = driver.communicate(timeout=PATIENCE)[1]
+            assert driver.returncode == 0, said
+    check_all_same("maze", tmp_path, whole)
+
+
+@pytest.mark.parametrize(
+    ("options", "complaint"),
+    [
+        (["--local", "--address", "auto"], "--local trains without a cluster"),
+        (["--cpus-per-run", "0"], "cpus_per_run must be from 1"),
+        (["--gpus-per-run", "-1"], "gpus_per_run must be finite and at least 0"),
+        (["--gpus-per-run", "nan"], "gpus_per_run must be finite and at least 0"),
+        (["--seeds", "0"], "seeds must be from 1"),
+        (["--rule", "oja", "--cores", "rnn"], "rule"),
+    ],
+)
+def test_bad_input(
+    options: list[str], complaint: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["sweep", *words("maze", tmp_path), *options]) == 2
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1
+    assert complaint in said
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("options", "complaint"),
+    [
+        (["--cpus-per-run", "9999"], "cpus_per_run is 9999, but no machine has more than"),
+        (["--address", "127.0.0.1:9"], "no Ray cluster at 127.0.0.1:9"),
+    ],
+)
+def test_bad_input_that_ray_must_be_asked_about(options: list[str], complaint: str, tmp_path: Path) -> None:
+    done = run("maze", tmp_path, *options)
+    assert done.returncode == 2
+    assert done.stderr.count("\n") == 1, done.stderr
+    assert complaint in done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_without_the_extra_runs_go_one_after_another(
+    whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sweep, "find_spec", lambda name: None)
+    assert main(["sweep", *words("patterns", tmp_path), "--address", "auto"]) == 2
+    assert "pip install 'plasticrl[sweep]'" in capsys.readouterr().err
+    assert main(["sweep", *words("patterns", tmp_path)]) == 0
+    check_all_same("patterns", tmp_path, whole)
