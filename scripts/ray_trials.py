@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
+import socket
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -24,6 +26,9 @@ from plasticrl.scripts.run import Run
 from plasticrl.scripts.run_folder import claim, is_finished
 from plasticrl.scripts.user_error import UserError
 
+logging.getLogger("ray").setLevel(logging.ERROR)  # it warns of what is meant to be so
+
+_SECONDS_TO_ANSWER = 10.0
 _LIVES = 10  # of a run: how often its process or machine may die
 
 
@@ -88,17 +93,20 @@ class _Progress(tune.Callback):  # type: ignore[misc, unused-ignore]
 @contextmanager
 def _connected(command: SweepOptions) -> Iterator[None]:
     """Inside, Ray is there: the cluster asked for, or one of this machine alone that ends with the block."""
+    none_there = (
+        f"no Ray cluster at {command.address}: start one with ray start --head, or leave --address out"
+    )
+    if command.address not in (None, "auto"):
+        _check_reachable(str(command.address), none_there)
     try:
         ray.init(
             address=command.address or "local",
             include_dashboard=None if command.address else False,
             log_to_driver=not command.output.quiet,
-            logging_level="warning",
+            logging_level=logging.ERROR,
         )
     except (ConnectionError, ValueError) as error:
-        raise UserError(
-            f"no Ray cluster at {command.address}: start one with ray start --head, or leave --address out"
-        ) from error
+        raise UserError(none_there) from error
     try:
         _check_resources(command)
         yield
@@ -106,9 +114,18 @@ def _connected(command: SweepOptions) -> Iterator[None]:
         ray.shutdown()
 
 
+def _check_reachable(address: str, complaint: str) -> None:
+    """Ray itself would try for many minutes."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=_SECONDS_TO_ANSWER).close()
+    except (OSError, ValueError, OverflowError) as error:
+        raise UserError(complaint) from error
+
+
 def _check_resources(command: SweepOptions) -> None:
     """Refuse what no machine has: Ray would wait for one that has, for ever."""
-    machines = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    machines = [node["Resources"] for node in ray.nodes() if node["Alive"]]  # type: ignore[no-untyped-call, unused-ignore]
     for name, key, asked in (
         ("cpus_per_run", "CPU", command.cpus_per_run),
         ("gpus_per_run", "GPU", command.gpus_per_run),
