@@ -21,7 +21,14 @@ def test_python_example_runs_as_written(tmp_path: Path, capsys: pytest.CaptureFi
 
 @pytest.mark.parametrize(
     "name",
-    ["README.md", "docs/architecture.md", "docs/commands.md", "docs/performance.md", "docs/supervised.md"],
+    [
+        "README.md",
+        "docs/architecture.md",
+        "docs/commands.md",
+        "docs/performance.md",
+        "docs/scaling.md",
+        "docs/supervised.md",
+    ],
 )
 def test_links_and_pictures_exist(name: str) -> None:
     page = ROOT / name
