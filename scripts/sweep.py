@@ -48,12 +48,14 @@ def _with_resources(command: SweepOptions) -> SweepOptions:
 
 
 def _on_ray(command: SweepOptions) -> bool:
-    there = find_spec("ray") is not None and find_spec("ray.tune") is not None
-    if command.address is not None and command.local:
+    if command.local and command.address is not None:
         raise UserError("--local trains without a cluster: leave it out, or --address")
+    if command.local:
+        return False
+    there = all(find_spec(name) is not None for name in ("ray", "pyarrow", "tensorboardX"))  # Tune's needs
     if command.address is not None and not there:
         raise UserError("--address needs Ray: pip install 'plasticrl[sweep]'")
-    return there and not command.local
+    return there
 
 
 if __name__ == "__main__":
