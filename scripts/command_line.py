@@ -103,18 +103,18 @@ def _parse_tree(words: Sequence[str], preset: str) -> Any:
 def _tasks(commands: Mapping[str, Any], preset: str) -> Any:
     """A command that goes on with the name of a task."""
     tasks = [
-        Annotated[command, subcommand(name, default=command(**_defaults(name, preset)))]
+        Annotated[command, subcommand(name, default=command(**preset_options(name, preset)))]
         for name, command in commands.items()
     ]
     return make_dataclass("Tasks", [(_CHOSEN, reduce(or_, tasks))])
 
 
-def _defaults(task: str, preset: str) -> dict[str, Any]:
+def preset_options(task: str, preset: str) -> dict[str, Any]:
     """A preset's settings; none where the task has no such preset, which is then told when parsing."""
     values = _PRESETS[task].get(preset)
     if values is None:
         return {}
-    groups = {field.name: getattr(values, field.name) for field in fields(values)}
+    groups = {field.name: getattr(values, field.name) for field in fields(values) if field.name != "space"}
     if "task" in groups:
         groups[task] = groups.pop("task")
     return {"preset": preset, **groups}

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields, is_dataclass, replace
+from typing import Any
+
+from typing_extensions import Self
 
 from plasticrl.scripts.run import Run
+from plasticrl.scripts.search_space import SearchSpace
 from plasticrl.scripts.settings import OutputSettings
 
 
@@ -25,6 +29,28 @@ class TaskOptions(ABC):
         Raises:
             UserError: there is such an option.
         """
+
+    @abstractmethod
+    def space(self, core: str) -> SearchSpace:
+        """What a search may change of one core: the preset says."""
+
+    def value(self, name: str) -> Any:
+        """A setting, in whichever group it is."""
+        return next(getattr(group, name) for group in self._groups().values() if hasattr(group, name))
+
+    def with_values(self, values: Mapping[str, Any]) -> Self:
+        """The same with other values of some settings. A learning rate that did not fall still does not."""
+        changed = {}
+        for group_name, group in self._groups().items():
+            own = {name: value for name, value in values.items() if hasattr(group, name)}
+            if "learning_rate" in own and group.final_learning_rate == group.learning_rate:
+                own["final_learning_rate"] = own["learning_rate"]
+            changed[group_name] = replace(group, **own)
+        return replace(self, **changed)
+
+    def _groups(self) -> dict[str, Any]:
+        groups = {field.name: getattr(self, field.name) for field in fields(self)}
+        return {name: group for name, group in groups.items() if is_dataclass(group)}
 
 
 @dataclass(frozen=True)
@@ -76,3 +102,8 @@ for this machine alone."""
     """GPUs of each run; 0.25 lets four runs share one."""
     local: bool = False
     """Train one run after another in this process, without Ray."""
+    search: bool = False
+    """Look for better settings instead of comparing seeds: Optuna tries others from the preset's search \
+space, the weak ones are stopped early, and the best of each core are told."""
+    trials: int = 30
+    """Settings to try for each core, those given here first (search)."""

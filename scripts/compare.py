@@ -1,6 +1,5 @@
 """The command ``compare``."""
 
-import os
 import sys
 
 from plasticrl.scripts.commands import Compare
@@ -9,6 +8,7 @@ from plasticrl.scripts.main import main
 from plasticrl.scripts.many_runs import check_runs, missing_runs, sum_up
 from plasticrl.scripts.parallel_runs import train_all
 from plasticrl.scripts.progress_display import ProgressDisplay
+from plasticrl.scripts.set_up import processors
 
 
 def run(command: Compare) -> None:
@@ -24,15 +24,10 @@ def run(command: Compare) -> None:
 def make_comparison(command: Compare) -> Comparison:
     """As :func:`run`, without the last line; returns what was printed."""
     check_runs(command, jobs=command.jobs)
-    jobs = _processors() if command.jobs is None else command.jobs
+    jobs = processors() if command.jobs is None else command.jobs
     with ProgressDisplay(command.output.quiet) as display:
         train_all(missing_runs(command, display), command.output, jobs, display.show)
     return sum_up(command.runs(), command.output.root)
-
-
-def _processors() -> int:
-    """Those that this process may use, where the system tells."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, TypeAlias
 
+from plasticrl.scripts.search_space import SearchSpace
 from plasticrl.scripts.user_error import UserError
 
 CoreOptions: TypeAlias = Mapping[str, tuple[str, ...]]
@@ -39,6 +40,12 @@ ONE_SHOT_OPTIONS: CoreOptions = MappingProxyType(
         "rnn": _ONE_SHOT,
     }
 )
+
+
+def space_of_core(space: SearchSpace, options: CoreOptions, core: str) -> SearchSpace:
+    """What a search may change of one core: without the settings that only other cores have."""
+    of_others = {name for names in options.values() for name in names} - set(options[core])
+    return {name: range_ for name, range_ in space.items() if name not in of_others}
 
 
 def check_core_options(options: CoreOptions, cores: Sequence[str], settings: Any, preset: Any) -> None:

@@ -1,32 +1,12 @@
-"""What is shown of a supervised task's metrics: their names, and which way is better."""
+"""What is shown of each supervised task's metrics."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from types import MappingProxyType
-from typing import NamedTuple
 
 from plasticrl.scripts.episode_settings import EpisodeTaskName
-
-
-class ShownMetric(NamedTuple):
-    """One metric.
-
-    Attributes:
-        name: as the learner calls it.
-        label: in tables.
-        form: writes a value.
-        sign: 1 where more is better, -1 where less is.
-    """
-
-    name: str
-    label: str
-    form: Callable[[float], str]
-    sign: int
-
-    def text(self, value: float | None) -> str:
-        """A value; None is infinite."""
-        return "∞" if value is None else self.form(value)
+from plasticrl.scripts.shown_metric import ShownMetric
 
 
 def _share(value: float) -> str:

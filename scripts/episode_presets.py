@@ -17,6 +17,7 @@ from plasticrl.scripts.episode_settings import (
     OneShotSettings,
     PatternsSettings,
 )
+from plasticrl.scripts.search_space import RULES, Between, SearchSpace
 
 PatternsPresetName: TypeAlias = Literal["text", "program", "small"]
 ImagesPresetName: TypeAlias = Literal["paper"]
@@ -35,8 +36,17 @@ class EpisodePreset(Generic[Task, Network, Descent]):
     network: Network
     descent: Descent
     training: EpisodeTrainingSettings
+    space: SearchSpace
 
 
+_SPACE: SearchSpace = MappingProxyType(
+    {
+        "learning_rate": Between(1e-4, 1e-2),
+        "init_scale": Between(0.001, 0.1),
+        "rule": RULES,
+        "eta": Between(0.003, 0.3),
+    }
+)
 _COMPLETION = CompletionSettings(
     rule="hebb", eta=0.01, bound_eta=False, init="normal", init_scale=0.01, extra_neurons=0, hidden_size=2000
 )
@@ -64,6 +74,7 @@ _TEXT = EpisodePreset(
     network=_COMPLETION,
     descent=_ADAM,
     training=EpisodeTrainingSettings(total_episodes=300, eval_episodes=200, checkpoints=3),
+    space=_SPACE,
 )
 
 # The same, as the paper's program has it.
@@ -97,6 +108,7 @@ _IMAGES = EpisodePreset(
     network=_COMPLETION,
     descent=replace(_ADAM, learning_rate=1e-4, final_learning_rate=1e-4),
     training=EpisodeTrainingSettings(total_episodes=100_000, eval_episodes=500, checkpoints=10),
+    space=_SPACE,
 )
 
 # Section 4.3: one episode per update.
@@ -122,6 +134,7 @@ _OMNIGLOT_PAPER = EpisodePreset(
         loss="cross_entropy",
     ),
     training=EpisodeTrainingSettings(total_episodes=5_000_000, eval_episodes=1000, checkpoints=10),
+    space=MappingProxyType({**_SPACE, "learning_rate": Between(1e-5, 1e-3)}),
 )
 
 # Chosen on classes held out from the training classes. As the paper starts it, alpha is so small that
@@ -139,6 +152,7 @@ _OMNIGLOT = replace(
         decay_factor=1.0,
     ),
     training=replace(_OMNIGLOT_PAPER.training, total_episodes=19_200_000, eval_episodes=5000),
+    space=MappingProxyType({**_SPACE, "alpha_scale": Between(0.1, 100.0)}),
 )
 
 PATTERNS_PRESETS: Mapping[

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from plasticrl.scripts.episode_metrics_shown import SHOWN_METRICS
 from plasticrl.scripts.episode_settings import (
     ClassDescentSettings,
     CompletionCore,
@@ -21,6 +22,7 @@ from plasticrl.scripts.episode_settings import (
     PatternsSettings,
 )
 from plasticrl.scripts.run import EvaluationChoices, Run
+from plasticrl.scripts.shown_metric import ShownMetric
 from plasticrl.scripts.typed_settings import settings_from, value_of
 
 if TYPE_CHECKING:
@@ -65,6 +67,21 @@ class EpisodeRun(Run):
     def eval_episodes(self) -> int:
         """Episodes of the evaluation at the end."""
         return self.training.eval_episodes
+
+    @property
+    def counter(self) -> str:
+        """Episodes."""
+        return "time/episodes"
+
+    @property
+    def main_metric(self) -> ShownMetric:
+        """The first of the task's metrics."""
+        return SHOWN_METRICS[self.name][0]
+
+    def score(self, evaluation: dict[str, Any]) -> float:
+        """The main metric with its sign; see :class:`Run`."""
+        metric = self.main_metric
+        return metric.sign * float(evaluation["metrics"][metric.name]["mean"])
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values, for JSON."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 
     from plasticrl.scripts.episode_run import EpisodeRun
 
+_RECENT = 100  # episodes whose mean is shown as the score so far
+
 
 class EpisodeTrainer(Trainer):
     """Trains a network on a supervised task.
@@ -35,8 +38,6 @@ class EpisodeTrainer(Trainer):
     Raises:
         UserError: a setting is not allowed, or data are missing.
     """
-
-    counter = "time/episodes"
 
     def __init__(self, run: EpisodeRun, device: str) -> None:
         check_run(run)
@@ -108,16 +109,25 @@ class _Progress(ReportProgress):
     """Reports the main metric, a few times per second at most."""
 
     def __init__(self, trainer: EpisodeTrainer, report: Callable[[Report], None]) -> None:
-        super().__init__(trainer.run.label, trainer.run.total, "episodes", report)
+        run = trainer.run
+        super().__init__(run.label, run.total, "episodes", report)
         self.trainer = trainer
+        self._every = log_interval(run)  # updates that the learner's statistics sum up
+        self._recent = deque[float](maxlen=max(1, _RECENT // (self._every * run.descent.batch_size)))
 
     def score(self) -> str:
         """The main metric over the last episodes."""
-        name, label, form, _ = SHOWN_METRICS[self.trainer.run.name][0]
-        means = self.trainer.learner.statistics.means()
-        return f"{label} {form(means[name]):>7}" if means else ""
+        metric, value = self.trainer.run.main_metric, self.value()
+        return "" if value is None else f"{metric.label} {metric.form(metric.sign * value):>7}"
+
+    def value(self) -> float | None:
+        """The same with its sign."""
+        return sum(self._recent) / len(self._recent) if self._recent else None
 
     def _on_step(self) -> bool:
+        learner, metric = self.trainer.learner, self.trainer.run.main_metric
+        if learner.n_updates % self._every == 0:
+            self._recent.append(metric.sign * learner.statistics.means()[metric.name])
         if self.is_time():
             self.tell()
         return True

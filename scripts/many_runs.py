@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from plasticrl.scripts.command_options import ManyOptions
 from plasticrl.scripts.comparison import Comparison, print_comparison, write_comparison
+from plasticrl.scripts.finished_runs import is_kept
 from plasticrl.scripts.learning_curves import draw_learning_curves
 from plasticrl.scripts.progress_display import ProgressDisplay
 from plasticrl.scripts.resuming import is_unfinished
@@ -28,27 +30,45 @@ def check_runs(command: ManyOptions, **counts: int | None) -> None:
     Raises:
         UserError: the settings are wrong, or a folder is taken.
     """
+    check_counts(command, seeds=command.seeds, **counts)
+    runs, output = command.runs(), command.output
+    for run in runs:
+        if not is_kept(run, output.root):
+            _check_claim(run, output.root, overwrite=output.overwrite)
+    check_settings(command, runs[: len(command.cores)])
+
+
+def check_counts(command: ManyOptions, **counts: int | None) -> None:
+    """Check which cores, with which options, and how often.
+
+    Raises:
+        UserError: something is wrong.
+    """
     if not command.cores or len(set(command.cores)) < len(command.cores):
         raise UserError(
             f"cores must be one or more, each named once, not {' '.join(command.cores) or 'none'}"
         )
-    for name, value in {"seeds": command.seeds, **counts}.items():
+    for name, value in counts.items():
         if value is not None and not 1 <= value <= _MOST_RUNS:
             raise UserError(f"{name} must be from 1 to {_MOST_RUNS}, not {value}")
     command.check_options(command.cores)
-    runs, output = command.runs(), command.output
+
+
+def check_settings(command: ManyOptions, runs: Sequence[Run]) -> None:
+    """Make what each of these runs needs, once; nothing is written.
+
+    Raises:
+        UserError: a setting is not allowed, or data are missing.
+    """
+    set_up_torch(command.output.device, command.output.threads)
     for run in runs:
-        if not _is_kept(run, output.root):
-            _check_claim(run, output.root, overwrite=output.overwrite)
-    set_up_torch(output.device, output.threads)
-    for run in runs[: len(command.cores)]:
         check_run(run)
 
 
 def missing_runs(command: ManyOptions, display: ProgressDisplay) -> list[Run]:
     """Those that are still to be trained; says what becomes of the others."""
     runs, output = command.runs(), command.output
-    missing = [run for run in runs if not _is_kept(run, output.root)]
+    missing = [run for run in runs if not is_kept(run, output.root)]
     if len(missing) < len(runs):
         display.note(f"{len(runs) - len(missing)} of {len(runs)} runs are finished already and kept")
     for run in missing:
@@ -77,17 +97,12 @@ def sum_up(runs: list[Run], root: Path) -> Comparison:
     return comparison
 
 
-def _is_kept(run: Run, root: Path) -> bool:
-    folder = run.folder(root)
-    return is_finished(folder) and read_json(folder / CONFIG) == run.as_dict()
-
-
 def _check_claim(run: Run, root: Path, *, overwrite: bool) -> None:
     folder = run.folder(root)
     if not overwrite and is_unfinished(folder, run):
         return
     if not overwrite and is_finished(folder):
-        change = _first_difference(read_json(folder / CONFIG), run.as_dict())
+        change = first_difference(read_json(folder / CONFIG), run.as_dict())
         raise UserError(
             f"{folder} was trained with other settings ({change}): "
             "give --overwrite to train it again, or another --root to keep it"
@@ -95,11 +110,12 @@ def _check_claim(run: Run, root: Path, *, overwrite: bool) -> None:
     check_claim(folder, overwrite=overwrite)
 
 
-def _first_difference(old: dict[str, object], new: dict[str, object]) -> str:
+def first_difference(old: dict[str, object], new: dict[str, object]) -> str:
+    """The first setting of ``new`` that was another in ``old``, in words."""
     for name, value in new.items():
         was = old.get(name)
         if isinstance(value, dict) and isinstance(was, dict) and was != value:
-            return _first_difference(was, value)
+            return first_difference(was, value)
         if was != value:
             return f"{name} was {was}, now {value}"
     return "by another version"

@@ -37,10 +37,13 @@ class MazeProgress(ReportProgress):
 
     def score(self) -> str:
         """Reward and oracle share of the last episodes."""
-        if not (episodes := self.model.ep_info_buffer):
-            return ""
-        reward = float(safe_mean([episode["r"] for episode in episodes]))
-        return f"reward {reward:6.1f}  oracle {percent(self.share(reward)):>4}"
+        reward = self.value()
+        return "" if reward is None else f"reward {reward:6.1f}  oracle {percent(self.share(reward)):>4}"
+
+    def value(self) -> float | None:
+        """The mean reward."""
+        episodes = self.model.ep_info_buffer
+        return float(safe_mean([episode["r"] for episode in episodes])) if episodes else None
 
     def _on_rollout_end(self) -> None:
         self.tell()

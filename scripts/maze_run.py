@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from plasticrl.scripts.run import EvaluationChoices, Run
 from plasticrl.scripts.settings import AgentSettings, CoreChoice, MazeSettings, TrainingSettings
+from plasticrl.scripts.shown_metric import ShownMetric
 from plasticrl.scripts.typed_settings import settings_from, value_of
 
 if TYPE_CHECKING:
@@ -39,6 +40,20 @@ class MazeRun(Run):
     def eval_episodes(self) -> int:
         """Episodes of the evaluation at the end."""
         return self.training.eval_episodes
+
+    @property
+    def counter(self) -> str:
+        """Environment steps."""
+        return "time/total_timesteps"
+
+    @property
+    def main_metric(self) -> ShownMetric:
+        """Points per episode."""
+        return ShownMetric("mean_reward", "points per episode", "{:.1f}".format, 1)
+
+    def score(self, evaluation: dict[str, Any]) -> float:
+        """Points per episode; see :class:`Run`."""
+        return float(evaluation["mean_reward"])
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values, for JSON."""

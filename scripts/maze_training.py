@@ -39,8 +39,6 @@ class MazeTrainer(Trainer):
         UserError: a setting is not allowed.
     """
 
-    counter = "time/total_timesteps"
-
     def __init__(self, run: MazeRun, device: str) -> None:
         check_run(run)
         self.run, self.device = run, device

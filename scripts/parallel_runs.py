@@ -5,18 +5,16 @@ from __future__ import annotations
 import signal
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from multiprocessing import get_context
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
-from typing import TypeAlias
 
+from plasticrl.scripts.failures import Failure, blame_failures, reason_of_failure
 from plasticrl.scripts.progress_display import Report
 from plasticrl.scripts.run import Run
 from plasticrl.scripts.settings import OutputSettings
 from plasticrl.scripts.training import train
-from plasticrl.scripts.user_error import UserError
-
-Failure: TypeAlias = tuple[Run, str]
 
 
 def train_all(
@@ -39,27 +37,11 @@ def train_all(
     blame_failures(work(runs, output, jobs, report), runs)
 
 
-def blame_failures(failed: Sequence[Failure], runs: Sequence[Run]) -> None:
-    """Nothing, where no run failed.
-
-    Raises:
-        UserError: runs did; the text says which and why.
-    """
-    if failed:
-        reasons = "; ".join(f"{run.label}: {reason}" for run, reason in failed)
-        raise UserError(f"{len(failed)} of {len(runs)} trainings failed: {reasons}")
-
-
 def _one_by_one(
     runs: Sequence[Run], output: OutputSettings, _: int, report: Callable[[Report], None]
 ) -> list[Failure]:
-    failed = []
-    for run in runs:
-        try:
-            train(run, output, report)
-        except UserError as error:
-            failed.append((run, str(error)))
-    return failed
+    reasons = [(run, reason_of_failure(partial(train, run, output, report))) for run in runs]
+    return [(run, reason) for run, reason in reasons if reason]
 
 
 def _side_by_side(
@@ -102,7 +84,5 @@ def _side_by_side(
 def _work(run: Run, output: OutputSettings, sender: Connection) -> None:
     """Train in a process of its own; tells reports, and the reason if it fails."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to all: the parent stops its children
-    try:
-        train(run, output, sender.send)
-    except UserError as error:
-        sender.send(str(error))
+    if reason := reason_of_failure(partial(train, run, output, sender.send)):
+        sender.send(reason)

@@ -4,6 +4,7 @@ from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Literal, TypeAlias
 
+from plasticrl.scripts.search_space import RULES, Between, SearchSpace
 from plasticrl.scripts.settings import AgentSettings, MazeSettings, TrainingSettings
 
 PresetName: TypeAlias = Literal["tuned", "paper", "demo"]
@@ -16,8 +17,20 @@ class MazePreset:
     maze: MazeSettings
     agent: AgentSettings
     training: TrainingSettings
+    space: SearchSpace
 
 
+_SPACE: SearchSpace = MappingProxyType(
+    {
+        "learning_rate": Between(3e-4, 1e-2),
+        "gae_lambda": Between(0.8, 1.0, log=False),
+        "concentration_coef": Between(0.02, 0.5),
+        "max_grad_norm": Between(0.3, 10.0),
+        "init_scale": Between(0.003, 0.1),
+        "rule": RULES,
+        "eta": Between(0.003, 0.3),
+    }
+)
 _MAZE = MazeSettings(
     env="PlasticMaze-v0",
     size=None,
@@ -50,6 +63,7 @@ _TUNED = MazePreset(
         normalize_advantage=False,
     ),
     training=TrainingSettings(total_timesteps=6_000_000, n_envs=16, eval_episodes=200, checkpoints=10),
+    space=_SPACE,
 )
 
 # Miconi, Clune & Stanley 2018, section 4.4: one episode per update, 200,000 episodes; the agent sees
@@ -68,6 +82,7 @@ _PAPER = MazePreset(
         max_grad_norm=None,
     ),
     training=replace(_TUNED.training, total_timesteps=50_000_000, n_envs=1),
+    space=MappingProxyType({**_SPACE, "learning_rate": Between(3e-5, 1e-3)}),
 )
 
 # Short enough that nine runs take a few minutes on two cores.

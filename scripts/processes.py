@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING
 from plasticrl.scripts.user_error import UserError, blame_user
 
 if TYPE_CHECKING:
+    from plasticrl.scripts.run import Run
     from plasticrl.scripts.trainer import Trainer
 
 # A dead process is noticed at once, by its closed connection; this is for one that hangs. The longest that
@@ -48,11 +50,12 @@ def check_shares(**totals: int) -> None:
 
 
 @contextmanager
-def trained_together(trainer: Trainer, checkpoint: Path | None) -> Iterator[None]:
+def trained_together(trainer: Trainer, run: Run, checkpoint: Path | None) -> Iterator[None]:
     """Inside, all processes train the same learner; after it, each has all of it. Alone, nothing happens.
 
     Args:
         trainer: made alike in every process.
+        run: what it trains.
         checkpoint: what the first process went on from; the others do so here.
 
     Raises:
@@ -71,6 +74,8 @@ def trained_together(trainer: Trainer, checkpoint: Path | None) -> Iterator[None
         dist.init_process_group("cpu:gloo,cuda:nccl" if on_gpu else "gloo", timeout=_PATIENCE)
     ranks = Ranks.of_group()
     with blame_user(LostProcessError):
+        with blame_user(ValueError):
+            ranks.check_alike(json.dumps(run.as_dict(), sort_keys=True).encode())
         path = ranks.gather_bytes(str(checkpoint.absolute() if checkpoint else "").encode())[0].decode()
         if path and ranks.rank > 0:
             trainer.go_on(Path(path))

@@ -24,6 +24,7 @@ class Report:
         score: how good it is by now, in a few words; empty before anything is known.
         speed: steps or episodes per second.
         unit: which of the two.
+        value: the score as a number, more is better; None before anything is known.
     """
 
     label: str
@@ -32,6 +33,7 @@ class Report:
     score: str
     speed: float
     unit: str
+    value: float | None
 
     def numbers(self) -> str:
         """Score and speed in words."""

@@ -3,42 +3,52 @@
 from __future__ import annotations
 
 import json
-import sys
+import os
 import time
-import traceback
 from collections.abc import Mapping
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from ray import tune
 
 from plasticrl.scripts.episode_run import EpisodeRun
+from plasticrl.scripts.failures import reason_of_failure
+from plasticrl.scripts.finished_runs import finished_score, is_kept
 from plasticrl.scripts.progress_display import Report
-from plasticrl.scripts.resuming import BusyError
 from plasticrl.scripts.run import Run
 from plasticrl.scripts.run_kinds import run_from_dict
+from plasticrl.scripts.run_lock import BusyError
 from plasticrl.scripts.settings import OutputSettings
 from plasticrl.scripts.training import train
-from plasticrl.scripts.user_error import UserError
 
 PROGRESS = "progress"  # in a trial's results: a report; nested, for "done" means something to Ray
+SCORE, DONE = "score", "steps_done"  # in all of them, for a search: more is better; of the run's length
 FAILED = "failed"  # in a trial's last result: why, or an empty text
+WORST = -1e30  # the score of a run that failed; a search cannot do with less than a number
 _SECONDS_BETWEEN_REPORTS = 1.0
+_SHARE_BETWEEN_REPORTS = 1 / 32  # of a short run
+_DATA, _CACHE = "PLASTICRL_DATA", "PLASTICRL_CACHE"  # workers have an environment of their own
 _PATIENCE = 60.0  # the process of a machine that was lost may not know yet, and still hold the folder
 
 
 def trial_config(run: Run, output: OutputSettings) -> dict[str, Any]:
     """What :func:`train_trial` needs, in plain values."""
-    data_dir = run.data_dir if isinstance(run, EpisodeRun) else None
     return {
         "run": json.dumps(run.as_dict()),
-        "data_dir": None if data_dir is None else str(data_dir.absolute()),
+        "data_dir": _place(run.data_dir or os.environ.get(_DATA)) if isinstance(run, EpisodeRun) else None,
+        "cache": _place(os.environ.get(_CACHE)),
         "root": str(output.root.absolute()),
         "device": output.device,
         "threads": output.threads,
         "keep": output.keep,
     }
+
+
+def _place(given: Path | str | None) -> str | None:
+    """A folder, the same from wherever a worker runs."""
+    return str(Path(given).expanduser().absolute()) if given else None
 
 
 def train_trial(given: Mapping[str, Any]) -> None:
@@ -48,6 +58,8 @@ def train_trial(given: Mapping[str, Any]) -> None:
     """
     config = given["trial"]
     run = run_from_dict(json.loads(config["run"]))
+    if config["cache"] is not None:
+        os.environ[_CACHE] = config["cache"]
     if config["data_dir"] is not None:
         assert isinstance(run, EpisodeRun)
         run = replace(run, data_dir=Path(config["data_dir"]))
@@ -55,24 +67,22 @@ def train_trial(given: Mapping[str, Any]) -> None:
         Path(config["root"]), False, config["device"], config["threads"], config["keep"], True
     )
     failed = ""
-    try:
-        _train_when_free(run, output)
-    except UserError as error:
-        failed = str(error)
-    except Exception as error:
-        traceback.print_exc(file=sys.stderr)
-        failed = f"{type(error).__name__}: {error}"
-    tune.report({"label": run.label, FAILED: failed})
+    if not is_kept(run, output.root):  # it may have died between its last file and telling so
+        failed = reason_of_failure(partial(_train_when_free, run, output))
+    score = WORST if failed else finished_score(run, output.root)
+    tune.report({"label": run.label, FAILED: failed, SCORE: score, DONE: run.total})
 
 
 def _train_when_free(run: Run, output: OutputSettings) -> None:
-    last = 0.0
+    last, done = 0.0, 0
 
     def report(progress: Report) -> None:
-        nonlocal last
-        if time.monotonic() - last >= _SECONDS_BETWEEN_REPORTS:
-            last = time.monotonic()
-            tune.report({PROGRESS: asdict(progress)})
+        nonlocal last, done
+        is_time = time.monotonic() - last >= _SECONDS_BETWEEN_REPORTS
+        is_far = progress.done - done >= _SHARE_BETWEEN_REPORTS * progress.total
+        if progress.value is not None and (is_time or is_far):
+            last, done = time.monotonic(), progress.done
+            tune.report({PROGRESS: asdict(progress), SCORE: progress.value, DONE: min(done, progress.total)})
 
     deadline = time.monotonic() + _PATIENCE
     while True:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from typing_extensions import Self
 
+from plasticrl.scripts.shown_metric import ShownMetric
 from plasticrl.scripts.user_error import UserError
 
 if TYPE_CHECKING:
@@ -55,6 +56,24 @@ class Run(ABC):
     @abstractmethod
     def eval_episodes(self) -> int:
         """Episodes of the evaluation at the end."""
+
+    @property
+    @abstractmethod
+    def counter(self) -> str:
+        """The column of ``progress.csv`` that counts what :attr:`total` does."""
+
+    @property
+    @abstractmethod
+    def main_metric(self) -> ShownMetric:
+        """What runs of this task are ranked by."""
+
+    @abstractmethod
+    def score(self, evaluation: dict[str, Any]) -> float:
+        """The main metric in the evaluation of a ``result.json``, with its sign: more is better.
+
+        Raises:
+            KeyError, TypeError, ValueError: it is not there.
+        """
 
     @property
     def label(self) -> str:

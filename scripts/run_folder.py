@@ -12,6 +12,7 @@ from typing import Any
 
 from plasticrl.scripts.run import Run
 from plasticrl.scripts.run_kinds import run_from_dict
+from plasticrl.scripts.run_lock import LOCK, locked
 from plasticrl.scripts.user_error import UserError, blame_user
 
 CONFIG, RESULT, CHECKPOINTS = "config.json", "result.json", "checkpoints"
@@ -88,7 +89,7 @@ def check_claim(folder: Path, *, overwrite: bool) -> None:
     Raises:
         UserError: the folder is taken, is no run's, or cannot be written.
     """
-    if folder.is_dir() and any(folder.iterdir()):
+    if folder.is_dir() and not _is_begun(folder):
         if not overwrite:
             what = "a finished run" if is_finished(folder) else "an unfinished run or other files"
             raise UserError(
@@ -110,11 +111,28 @@ def claim(folder: Path, run: Run, *, overwrite: bool) -> None:
     """Make the folder and write its ``config.json``; with ``overwrite``, remove the run that is there.
 
     Raises:
+        BusyError: another process trains in it, or claims it now.
         UserError: the folder is taken, is no run's, or cannot be written.
     """
     check_claim(folder, overwrite=overwrite)
     with blame_user(OSError, about=f"cannot write to {folder}"):
-        if overwrite and folder.exists():
-            shutil.rmtree(folder)
-        (folder / CHECKPOINTS).mkdir(parents=True)  # of two who claim it at once, one fails here
-        write_json(folder / CONFIG, run.as_dict())
+        folder.mkdir(parents=True, exist_ok=True)
+        with locked(folder):
+            check_claim(folder, overwrite=overwrite)  # of two who claim it at once, one fails here
+            for path in folder.iterdir():
+                if path.is_dir() and not path.is_symlink():
+                    shutil.rmtree(path)
+                elif path.name != LOCK:
+                    path.unlink()
+            (folder / CHECKPOINTS).mkdir()
+            write_json(folder / CONFIG, run.as_dict())
+
+
+def _is_begun(folder: Path) -> bool:
+    """Whether there is nothing in the folder but what a claim that was killed midway leaves."""
+    return all(
+        path.name == LOCK
+        or path.match(f".{Path(CONFIG).stem}.*")
+        or (path.name == CHECKPOINTS and path.is_dir() and not any(path.iterdir()))
+        for path in folder.iterdir()
+    )

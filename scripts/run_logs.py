@@ -51,6 +51,15 @@ def flush(logger: Any) -> None:
         writer.flush()
 
 
+def length_logged(folder: Path, counter: str) -> int:
+    """How far a run's ``progress.csv`` goes; 0 where it says nothing."""
+    path = folder / CSV
+    if not path.is_file():
+        return 0
+    with path.open(newline="") as file:
+        return max((int(row[counter]) for row in csv.DictReader(file) if row.get(counter)), default=0)
+
+
 def _cut_csv(path: Path, counter: str, done: int) -> list[str]:
     """Keep the rows up to ``done``; returns the columns, none where no row is left."""
     if not path.is_file():

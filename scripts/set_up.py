@@ -69,7 +69,7 @@ def set_up_torch(device: str, threads: int | None) -> None:
             )
         torch.cuda.set_device(number)
     if threads is None and count > 1:
-        threads = max(1, _cores() // count)
+        threads = max(1, processors() // count)
     if threads is not None:
         most = _MOST_THREADS_PER_CORE * (os.cpu_count() or 1)
         if not 1 <= threads <= most:
@@ -80,6 +80,6 @@ def set_up_torch(device: str, threads: int | None) -> None:
         torch.set_num_threads(threads)
 
 
-def _cores() -> int:
+def processors() -> int:
     """Those that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -12,6 +12,7 @@ from plasticrl.scripts.core_options import (
     MAZE_OPTIONS,
     ONE_SHOT_OPTIONS,
     check_core_options,
+    space_of_core,
 )
 from plasticrl.scripts.episode_presets import (
     IMAGES_PRESETS,
@@ -34,6 +35,7 @@ from plasticrl.scripts.episode_settings import (
 )
 from plasticrl.scripts.maze_run import MazeRun
 from plasticrl.scripts.presets import MAZE_PRESETS, PresetName
+from plasticrl.scripts.search_space import SearchSpace
 from plasticrl.scripts.settings import AgentSettings, MazeSettings, TrainingSettings
 
 _MAZE, _PATTERNS = MAZE_PRESETS["tuned"], PATTERNS_PRESETS["text"]
@@ -58,6 +60,10 @@ class MazeOptions(TaskOptions):
         """See :class:`TaskOptions`."""
         check_core_options(MAZE_OPTIONS, cores, self.agent, MAZE_PRESETS[self.preset].agent)
 
+    def space(self, core: str) -> SearchSpace:
+        """See :class:`TaskOptions`."""
+        return space_of_core(MAZE_PRESETS[self.preset].space, MAZE_OPTIONS, core)
+
 
 @dataclass(frozen=True)
 class PatternsOptions(TaskOptions):
@@ -79,6 +85,10 @@ program, or the small 50-bit comparison with networks that are not plastic."""
         """See :class:`TaskOptions`."""
         preset = PATTERNS_PRESETS[self.preset].network
         check_core_options(COMPLETION_OPTIONS, cores, self.network, preset)
+
+    def space(self, core: str) -> SearchSpace:
+        """See :class:`TaskOptions`."""
+        return space_of_core(PATTERNS_PRESETS[self.preset].space, COMPLETION_OPTIONS, core)
 
 
 @dataclass(frozen=True)
@@ -111,6 +121,10 @@ class ImagesOptions(DataOptions, TaskOptions):
         preset = IMAGES_PRESETS[self.preset].network
         check_core_options(COMPLETION_OPTIONS, cores, self.network, preset)
 
+    def space(self, core: str) -> SearchSpace:
+        """See :class:`TaskOptions`."""
+        return space_of_core(IMAGES_PRESETS[self.preset].space, COMPLETION_OPTIONS, core)
+
 
 @dataclass(frozen=True)
 class OmniglotOptions(DataOptions, TaskOptions):
@@ -132,3 +146,7 @@ class OmniglotOptions(DataOptions, TaskOptions):
         """See :class:`TaskOptions`."""
         preset = OMNIGLOT_PRESETS[self.preset].network
         check_core_options(ONE_SHOT_OPTIONS, cores, self.network, preset)
+
+    def space(self, core: str) -> SearchSpace:
+        """See :class:`TaskOptions`."""
+        return space_of_core(OMNIGLOT_PRESETS[self.preset].space, ONE_SHOT_OPTIONS, core)

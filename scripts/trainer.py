@@ -19,11 +19,9 @@ class Trainer(ABC):
 
     Attributes:
         learner: has ``logger``, ``set_logger``, ``num_timesteps`` and ``save``.
-        counter: the column of ``progress.csv`` that holds ``num_timesteps``.
     """
 
     learner: Any
-    counter: str
 
     @abstractmethod
     def go_on(self, checkpoint: Path) -> None:

@@ -8,21 +8,29 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from plasticrl import __version__
 from plasticrl.scripts.checkpoint_folder import CheckpointFolder
 from plasticrl.scripts.evaluated import Scores
 from plasticrl.scripts.processes import no_logs, trained_together
 from plasticrl.scripts.progress_display import Report
-from plasticrl.scripts.resuming import is_unfinished, locked
+from plasticrl.scripts.resuming import is_unfinished
 from plasticrl.scripts.run import Run
 from plasticrl.scripts.run_folder import CHECKPOINTS, RESULT, check_claim, claim, write_json
+from plasticrl.scripts.run_lock import locked
 from plasticrl.scripts.run_logs import flush, open_logs
 from plasticrl.scripts.set_up import check_at_least, set_up_torch
 from plasticrl.scripts.settings import OutputSettings
 from plasticrl.scripts.trainer import Trainer
 from plasticrl.scripts.user_error import UserError
+
+
+class _Spent(NamedTuple):
+    """What the process that came to the end did; one that died before it is not counted."""
+
+    seconds: float
+    steps: int
 
 
 def check_run(run: Run) -> None:
@@ -61,7 +69,7 @@ def train(run: Run, output: OutputSettings, report: Callable[[Report], None]) ->
             checkpoint = checkpoints.usable() if goes_on else None
             if checkpoint is not None:
                 trainer.go_on(checkpoint)
-            with _logs_in(folder, trainer), _blame_divergence(trainer):
+            with _logs_in(folder, run, trainer), _blame_divergence(trainer):
                 scores = _learn_and_evaluate(trainer, run, checkpoint, checkpoints, report)
     return scores
 
@@ -74,7 +82,7 @@ def assist(run: Run, output: OutputSettings) -> None:
         KeyboardInterrupt: as there.
     """
     set_up_torch(output.device, output.threads)
-    with closing(run.trainer(output.device)) as trainer, trained_together(trainer, None):
+    with closing(run.trainer(output.device)) as trainer, trained_together(trainer, run, None):
         no_logs(trainer)
         if trainer.learner.num_timesteps < run.total:
             with _blame_divergence(trainer):
@@ -91,23 +99,21 @@ def _learn_and_evaluate(
     from plasticrl.agents.postponed_interrupt import StoppedBetweenUpdates
 
     try:
-        with trained_together(trainer, checkpoint):
-            began = time.monotonic()
+        with trained_together(trainer, run, checkpoint):
+            began, before = time.monotonic(), trainer.learner.num_timesteps
             if trainer.learner.num_timesteps < run.total:
                 trainer.learn(checkpoints, report)
     except StoppedBetweenUpdates:
         flush(trainer.learner.logger)
         checkpoints.save(trainer.learner)
         raise
-    seconds = time.monotonic() - began
+    spent = _Spent(time.monotonic() - began, trainer.learner.num_timesteps - before)
     scores = trainer.evaluate()
-    _finish(trainer, run, checkpoints, scores, seconds)
+    _finish(trainer, run, checkpoints, scores, spent)
     return scores
 
 
-def _finish(
-    trainer: Trainer, run: Run, checkpoints: CheckpointFolder, scores: Scores, seconds: float
-) -> None:
+def _finish(trainer: Trainer, run: Run, checkpoints: CheckpointFolder, scores: Scores, spent: _Spent) -> None:
     """Write what is written at the end, ``result.json`` last: it says that the run is whole."""
     from plasticrl.agents.matrix_pictures import tensorboard_writer
 
@@ -118,14 +124,14 @@ def _finish(
     assert writer is not None
     for name, value in scores.scalars().items():
         writer.add_scalar(f"eval/{name}", value, learner.num_timesteps)
-    write_json(checkpoints.path.parent / RESULT, _result(run, scores, learner.num_timesteps, seconds))
+    write_json(checkpoints.path.parent / RESULT, _result(run, scores, learner.num_timesteps, spent))
 
 
 @contextmanager
-def _logs_in(folder: Path, trainer: Trainer) -> Iterator[None]:
+def _logs_in(folder: Path, run: Run, trainer: Trainer) -> Iterator[None]:
     """Let the learner log to ``progress.csv`` and TensorBoard, and close both in the end."""
     learner = trainer.learner
-    learner.set_logger(open_logs(folder, done=learner.num_timesteps, counter=trainer.counter))
+    learner.set_logger(open_logs(folder, done=learner.num_timesteps, counter=run.counter))
     try:
         yield
     finally:
@@ -155,7 +161,7 @@ def _blame_divergence(trainer: Trainer) -> Iterator[None]:
         raise UserError(said) from error
 
 
-def _result(run: Run, scores: Scores, steps: int, seconds: float) -> dict[str, Any]:
+def _result(run: Run, scores: Scores, steps: int, spent: _Spent) -> dict[str, Any]:
     import gymnasium
     import numpy
     import stable_baselines3
@@ -165,8 +171,8 @@ def _result(run: Run, scores: Scores, steps: int, seconds: float) -> dict[str, A
     return {
         "evaluation": scores.as_dict(),
         "steps": steps,
-        "seconds": round(seconds, 3),
-        "steps_per_second": round(steps / seconds, 1),
+        "seconds": round(spent.seconds, 3),
+        "steps_per_second": round(spent.steps / spent.seconds, 1) if spent.steps else None,
         "core": run.core,
         "seed": run.seed,
         "command": [Path(sys.argv[0]).name, *sys.argv[1:]],

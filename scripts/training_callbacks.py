@@ -34,10 +34,15 @@ class ReportProgress(BaseCallback):
         super().__init__()
         self.label, self.total, self.unit, self.report = label, total, unit, report
         self._began = self._told = 0.0
+        self._done_before = 0
 
     @abstractmethod
     def score(self) -> str:
         """How good it is now, in a few words; empty before anything is known."""
+
+    @abstractmethod
+    def value(self) -> float | None:
+        """The same as a number, more is better; None before anything is known."""
 
     def is_time(self) -> bool:
         """Whether the last report is a while ago, or this is the end of the training."""
@@ -47,11 +52,13 @@ class ReportProgress(BaseCallback):
     def tell(self) -> None:
         """Report."""
         self._told = time.monotonic()
-        speed = self.num_timesteps / max(time.monotonic() - self._began, 1e-9)
-        self.report(Report(self.label, self.num_timesteps, self.total, self.score(), speed, self.unit))
+        done = self.num_timesteps - self._done_before
+        speed = done / max(time.monotonic() - self._began, 1e-9)
+        score, value = self.score(), self.value()
+        self.report(Report(self.label, self.num_timesteps, self.total, score, speed, self.unit, value))
 
     def _on_training_start(self) -> None:
-        self._began = time.monotonic()
+        self._began, self._done_before = time.monotonic(), self.num_timesteps
 
     def _on_step(self) -> bool:
         return True

@@ -141,7 +141,7 @@ def test_a_finished_run_has_nothing_to_go_on_with(
 def test_two_processes_do_not_train_in_one_folder(
     unfinished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from plasticrl.scripts.resuming import locked
+    from plasticrl.scripts.run_lock import locked
 
     before = {path: path.read_bytes() for path in unfinished.rglob("*") if path.is_file()}
     with locked(unfinished):

@@ -168,7 +168,7 @@ def test_bad_input(
 @pytest.mark.parametrize(
     ("options", "complaint"),
     [
-        (["--cpus-per-run", "30"], "cpus_per_run is 30, but no machine has more than"),
+        (["--cpus-per-run", "30"], "no machine has 30 CPUs and 0 GPUs for a run"),
         (["--address", "127.0.0.1:9"], "no Ray cluster at 127.0.0.1:9"),
         (["--address", "ray://127.0.0.1:9"], "no Ray cluster at ray://127.0.0.1:9"),
         (["--address", "x"], "no Ray cluster at x"),

@@ -1,0 +1,70 @@
+"""The picture of a search: the score against each setting that was tried."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from plasticrl.scripts.learning_curves import COLORS
+from plasticrl.scripts.run_folder import written_whole
+from plasticrl.scripts.shown_metric import ShownMetric
+
+_COLUMNS = 4
+
+
+def draw_search(
+    rows: Sequence[Mapping[str, Any]], settings: Mapping[str, bool | None], metric: ShownMetric, path: Path
+) -> None:
+    """Draw a panel for each setting, as a PNG. Trials that were stopped early are hollow.
+
+    Args:
+        rows: the trials, as in ``search.json``.
+        settings: by name: whether its axis is logarithmic; None where it is no number.
+        metric: the score.
+        path: of the picture.
+
+    Raises:
+        KeyboardInterrupt: after Ctrl-C, when the picture is there.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    from plasticrl.agents.postponed_interrupt import PostponedInterrupt
+
+    columns = min(_COLUMNS, len(settings))
+    lines = -(-len(settings) // columns)
+    figure = Figure(figsize=(3 * columns, 2.6 * lines + 0.6), dpi=140, layout="constrained")
+    panels = figure.subplots(lines, columns, squeeze=False, sharey=True).flat
+    for panel, (name, is_log) in zip(panels, settings.items(), strict=False):
+        for core in dict.fromkeys(row["core"] for row in rows):
+            found = [row for row in rows if row["core"] == core and name in row["settings"]]
+            for state, face in (("finished", COLORS[core]), ("stopped early", "none")):
+                shown = [row for row in found if row["state"] == state and row["score"] is not None]
+                panel.scatter(
+                    [row["settings"][name] for row in shown],
+                    [row["score"] for row in shown],
+                    s=22,
+                    facecolors=face,
+                    edgecolors=COLORS[core],
+                    linewidths=1.0,
+                )
+        if is_log:
+            panel.set_xscale("log")
+        panel.set_xlabel(name)
+        panel.grid(color="0.9")
+        panel.set_axisbelow(True)
+        panel.spines[["top", "right"]].set_visible(False)
+    for panel in panels:
+        panel.set_visible(False)
+    figure.supylabel(metric.label)
+    marks = [
+        panel.scatter([], [], s=22, color=COLORS[core], label=core)
+        for core in dict.fromkeys(row["core"] for row in rows)
+    ]
+    hollow = panel.scatter([], [], s=22, facecolors="none", edgecolors="0.4", label="stopped early")
+    figure.legend(handles=[*marks, hollow], frameon=False, loc="outside lower center", ncols=len(marks) + 1)
+    # Matplotlib's C++ takes an interrupt in the middle of drawing for an invalid array.
+    with PostponedInterrupt(), written_whole(path) as temporary:
+        FigureCanvasAgg(figure)
+        figure.savefig(temporary, format="png")

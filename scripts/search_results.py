@@ -1,0 +1,125 @@
+"""What a search found: printed, written, and drawn."""
+
+from __future__ import annotations
+
+import csv
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from plasticrl.scripts.command_line import preset_options
+from plasticrl.scripts.command_options import SweepOptions
+from plasticrl.scripts.run_folder import write_json, written_whole
+from plasticrl.scripts.search_picture import draw_search
+from plasticrl.scripts.tables import print_table
+
+if TYPE_CHECKING:
+    from plasticrl.scripts.search_study import Tried
+
+_SHOWN = 5  # rows of a printed table
+
+
+@dataclass(frozen=True)
+class SearchResults:
+    """By core: all that was tried and ended, best first."""
+
+    tried: Mapping[str, Sequence[Tried]]
+
+    def best(self, core: str) -> Tried | None:
+        """The best that came to its end; None before one has."""
+        return next((one for one in self.tried[core] if one.state == "finished"), None)
+
+
+def print_results(results: SearchResults, command: SweepOptions) -> None:
+    """Print the best settings of each core, and the command that trains with them."""
+    for core, tried in results.tried.items():
+        counts = [(state, sum(one.state == state for one in tried)) for state in _states(tried)]
+        told = ", ".join(f"{count} {state}" for state, count in counts)
+        names = list(command.space(core))
+        print_table(
+            f"{core}: {len(tried)} settings tried ({told})",
+            [_metric(tried).label if tried else "score", *names],
+            [[_text(one), *(_short(one.values.get(name)) for name in names)] for one in tried[:_SHOWN]],
+        )
+        if (best := results.best(core)) is not None:
+            print(f"  {train_command(command, core, best)}\n")
+
+
+def write_results(results: SearchResults, command: SweepOptions, folder: Path) -> None:
+    """Write ``search.json``, ``search.csv`` and ``search.png`` into the folder."""
+    rows = [row for core, tried in results.tried.items() for row in _rows(core, tried)]
+    best = {core: results.best(core) for core in results.tried}
+    commands = {core: train_command(command, core, one) for core, one in best.items() if one is not None}
+    write_json(folder / "search.json", {"best": commands, "trials": rows})
+    names = list(dict.fromkeys(name for core in results.tried for name in command.space(core)))
+    columns = ["core", "seed", "state", "score", "done", *names]
+    with written_whole(folder / "search.csv") as temporary, temporary.open("w", newline="") as file:
+        table = csv.DictWriter(file, columns)
+        table.writeheader()
+        table.writerows({name: row.get(name, row["settings"].get(name)) for name in columns} for row in rows)
+    if any(results.tried.values()):
+        metric = _metric(next(tried for tried in results.tried.values() if tried))
+        draw_search(rows, {name: _is_log(command, name) for name in names}, metric, folder / "search.png")
+
+
+def train_command(command: SweepOptions, core: str, one: Tried) -> str:
+    """The command line that trains with these settings."""
+    options: Any = command.with_values(one.values)
+    defaults = preset_options(one.run.task, options.preset)
+    words = ["plasticrl", "train", one.run.task, "--core", core, "--preset", options.preset]
+    for name, group in defaults.items():
+        if name == "preset":
+            continue
+        for field in fields(group):
+            value = getattr(getattr(options, name), field.name)
+            if value != getattr(group, field.name):
+                words += _words(field.name.replace("_", "-"), value)
+    return shlex.join(words)
+
+
+def _words(name: str, value: Any) -> list[str]:
+    if isinstance(value, bool):
+        return [f"--{name}" if value else f"--no-{name}"]
+    return [f"--{name}", str(value)]
+
+
+def _rows(core: str, tried: Sequence[Tried]) -> list[dict[str, Any]]:
+    return [
+        {
+            "core": core,
+            "seed": one.run.seed,
+            "state": one.state,
+            "score": None if one.score is None else one.run.main_metric.sign * one.score,
+            "done": one.done,
+            "settings": one.values,
+        }
+        for one in tried
+    ]
+
+
+def _states(tried: Sequence[Tried]) -> list[str]:
+    return list(dict.fromkeys(one.state for one in tried))
+
+
+def _metric(tried: Sequence[Tried]) -> Any:
+    return tried[0].run.main_metric
+
+
+def _text(one: Tried) -> str:
+    if one.score is None:
+        return "failed"
+    metric = one.run.main_metric
+    text = metric.form(metric.sign * one.score)
+    return text if one.state == "finished" else f"{text} when stopped after {one.done:,}"
+
+
+def _short(value: Any) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _is_log(command: SweepOptions, name: str) -> bool | None:
+    """Whether a setting is drawn on a logarithmic axis; None for one that is no number."""
+    allowed = next(space[name] for core in command.cores if name in (space := command.space(core)))
+    return getattr(allowed, "log", None)
