@@ -29,6 +29,7 @@ from plasticrl.scripts.commands import (
 )
 from plasticrl.scripts.episode_presets import IMAGES_PRESETS, OMNIGLOT_PRESETS, PATTERNS_PRESETS
 from plasticrl.scripts.presets import MAZE_PRESETS
+from plasticrl.scripts.reproduce_command import Reproduce
 from plasticrl.scripts.sweep_commands import SweepImages, SweepMaze, SweepOmniglot, SweepPatterns
 from plasticrl.scripts.user_error import UserError
 
@@ -96,6 +97,7 @@ def _parse_tree(words: Sequence[str], preset: str) -> Any:
         Annotated[sweep, subcommand("sweep", description=_SWEEP_ABOUT)],
         Annotated[Watch, subcommand("watch")],
         Annotated[Demo, subcommand("demo")],
+        Annotated[Reproduce, subcommand("reproduce")],
     )
     return tyro.cli(reduce(or_, commands), prog=_PROGRAM, description=_ABOUT, args=words, config=_MARKERS)
 

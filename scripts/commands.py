@@ -11,6 +11,7 @@ import tyro
 from plasticrl.scripts.command_options import CompareOptions, TrainOptions
 from plasticrl.scripts.episode_settings import CompletionCore, OneShotCore
 from plasticrl.scripts.presets import MAZE_PRESETS
+from plasticrl.scripts.reproduce_command import Reproduce
 from plasticrl.scripts.settings import CoreChoice, Device, MazeId, OutputSettings
 from plasticrl.scripts.sweep_commands import Sweep
 from plasticrl.scripts.task_options import ImagesOptions, MazeOptions, OmniglotOptions, PatternsOptions
@@ -216,4 +217,4 @@ class Demo:
 
 Train: TypeAlias = TrainMaze | TrainPatterns | TrainImages | TrainOmniglot
 Compare: TypeAlias = CompareMaze | ComparePatterns | CompareImages | CompareOmniglot
-Command: TypeAlias = Train | Resume | Compare | Sweep | Evaluate | Watch | Demo
+Command: TypeAlias = Train | Resume | Compare | Sweep | Evaluate | Watch | Demo | Reproduce

@@ -5,7 +5,7 @@ import sys
 from plasticrl.scripts.commands import Compare
 from plasticrl.scripts.comparison import Comparison
 from plasticrl.scripts.main import main
-from plasticrl.scripts.many_runs import check_runs, missing_runs, sum_up
+from plasticrl.scripts.many_runs import check_runs, missing_runs, placed, sum_up
 from plasticrl.scripts.parallel_runs import train_all
 from plasticrl.scripts.progress_display import ProgressDisplay
 from plasticrl.scripts.set_up import processors
@@ -26,7 +26,8 @@ def make_comparison(command: Compare) -> Comparison:
     check_runs(command, jobs=command.jobs)
     jobs = processors() if command.jobs is None else command.jobs
     with ProgressDisplay(command.output.quiet) as display:
-        train_all(missing_runs(command, display), command.output, jobs, display.show)
+        missing = missing_runs(placed(command), command.output, display)
+        train_all(missing, command.output, jobs, display.show)
     return sum_up(command.runs(), command.output.root)
 
 

@@ -7,10 +7,10 @@ import traceback
 from collections.abc import Callable, Sequence
 from typing import TypeAlias
 
-from plasticrl.scripts.run import Run
 from plasticrl.scripts.user_error import UserError
 
-Failure: TypeAlias = tuple[Run, str]
+Failure: TypeAlias = tuple[str, str]
+"""The label of a run, and the reason."""
 
 
 def reason_of_failure(work: Callable[[], object]) -> str:
@@ -25,12 +25,12 @@ def reason_of_failure(work: Callable[[], object]) -> str:
     return ""
 
 
-def blame_failures(failed: Sequence[Failure], runs: Sequence[Run]) -> None:
-    """Nothing, where no run failed.
+def blame_failures(failed: Sequence[Failure], among: int) -> None:
+    """Nothing, where none of ``among`` runs failed.
 
     Raises:
         UserError: runs did; the text says which and why.
     """
     if failed:
-        reasons = "; ".join(f"{run.label}: {reason}" for run, reason in failed)
-        raise UserError(f"{len(failed)} of {len(runs)} trainings failed: {reasons}")
+        reasons = "; ".join(f"{label}: {reason}" for label, reason in failed)
+        raise UserError(f"{len(failed)} of {among} trainings failed: {reasons}")

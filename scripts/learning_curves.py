@@ -16,6 +16,7 @@ from plasticrl.scripts.user_error import UserError
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
     from plasticrl.scripts.comparison import Comparison
 
@@ -76,10 +77,7 @@ def draw_learning_curves(runs: Sequence[Run], root: Path, comparison: Comparison
         UserError: a run's curve cannot be read.
         KeyboardInterrupt: after Ctrl-C, when the picture is there.
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg  # a second to load
-    from matplotlib.figure import Figure
-
-    from plasticrl.agents.postponed_interrupt import PostponedInterrupt
+    from matplotlib.figure import Figure  # a second to load
 
     shown, unit = comparison.axes(), comparison.axes().x_unit
     figure = Figure(figsize=(8, 4.5), dpi=160, layout="constrained")
@@ -99,19 +97,32 @@ def draw_learning_curves(runs: Sequence[Run], root: Path, comparison: Comparison
     over = f"median of {count} runs, band between the quartiles" if count > 1 else "one run each"
     axes.set_title(f"{shown.title}: {over}", loc="left", fontsize=11)
     if shown.share is not None:
-        _add_share_axis(axes, *shown.share)
+        add_share_axis(axes, *shown.share)
     axes.grid(color="0.9")
     axes.set_axisbelow(True)
     axes.spines[["top", "right"]].set_visible(False)
     columns = len(comparison.ranking) + len(shown.references)
     figure.legend(frameon=False, loc="outside lower center", ncols=columns)
+    write_figure(figure, path)
+
+
+def write_figure(figure: Figure, path: Path) -> None:
+    """Write a picture whole, in the format that its ending names.
+
+    Raises:
+        KeyboardInterrupt: after Ctrl-C, when the picture is there.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+    from plasticrl.agents.postponed_interrupt import PostponedInterrupt
+
     # Matplotlib's C++ takes an interrupt in the middle of drawing for an invalid array.
     with PostponedInterrupt(), written_whole(path) as temporary:
         FigureCanvasAgg(figure)
-        figure.savefig(temporary, format="png")
+        figure.savefig(temporary, format=path.suffix[1:])
 
 
-def _add_share_axis(axes: Axes, zero: float, whole: float, label: str) -> None:
+def add_share_axis(axes: Axes, zero: float, whole: float, label: str) -> None:
     """A scale to the right on which ``zero`` is 0 and ``whole`` is 100 %."""
 
     def to_share(points: ArrayLike) -> NDArray[np.float64]:

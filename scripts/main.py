@@ -11,6 +11,7 @@ from importlib import import_module
 from plasticrl.scripts.command_line import parse
 from plasticrl.scripts.command_options import CompareOptions, SweepOptions, TrainOptions
 from plasticrl.scripts.commands import Demo, Evaluate, Resume, Watch
+from plasticrl.scripts.reproduce_command import Reproduce
 from plasticrl.scripts.user_error import UserError
 
 _MODULES = {
@@ -21,6 +22,7 @@ _MODULES = {
     Evaluate: "plasticrl.scripts.evaluate",
     Watch: "plasticrl.scripts.watch",
     Demo: "plasticrl.scripts.demo",
+    Reproduce: "plasticrl.scripts.reproduce",
 }
 
 # torch raises a RuntimeError, numpy a ValueError where not even the size of an array can be told.

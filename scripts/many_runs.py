@@ -7,13 +7,14 @@ from pathlib import Path
 
 from plasticrl.scripts.command_options import ManyOptions
 from plasticrl.scripts.comparison import Comparison, print_comparison, write_comparison
-from plasticrl.scripts.finished_runs import is_kept
 from plasticrl.scripts.learning_curves import draw_learning_curves
+from plasticrl.scripts.placed_run import PlacedRun
 from plasticrl.scripts.progress_display import ProgressDisplay
 from plasticrl.scripts.resuming import is_unfinished
 from plasticrl.scripts.run import Run
 from plasticrl.scripts.run_folder import CONFIG, check_claim, is_finished, read_json
 from plasticrl.scripts.set_up import set_up_torch
+from plasticrl.scripts.settings import OutputSettings
 from plasticrl.scripts.training import check_run
 from plasticrl.scripts.user_error import UserError, blame_user
 
@@ -31,11 +32,24 @@ def check_runs(command: ManyOptions, **counts: int | None) -> None:
         UserError: the settings are wrong, or a folder is taken.
     """
     check_counts(command, seeds=command.seeds, **counts)
-    runs, output = command.runs(), command.output
-    for run in runs:
-        if not is_kept(run, output.root):
-            _check_claim(run, output.root, overwrite=output.overwrite)
-    check_settings(command, runs[: len(command.cores)])
+    check_claims(placed(command), overwrite=command.output.overwrite)
+    check_settings(command.output, command.runs()[: len(command.cores)])
+
+
+def placed(command: ManyOptions) -> list[PlacedRun]:
+    """The runs of a command, all below its root."""
+    return [PlacedRun(run, command.output.root, run.core) for run in command.runs()]
+
+
+def check_claims(runs: Sequence[PlacedRun], *, overwrite: bool) -> None:
+    """Check that each run is finished, goes on where it stopped, or may have its folder.
+
+    Raises:
+        UserError: a folder is taken.
+    """
+    for one in runs:
+        if not one.is_finished:
+            _check_claim(one.run, one.root, overwrite=overwrite)
 
 
 def check_counts(command: ManyOptions, **counts: int | None) -> None:
@@ -54,29 +68,30 @@ def check_counts(command: ManyOptions, **counts: int | None) -> None:
     command.check_options(command.cores)
 
 
-def check_settings(command: ManyOptions, runs: Sequence[Run]) -> None:
+def check_settings(output: OutputSettings, runs: Sequence[Run]) -> None:
     """Make what each of these runs needs, once; nothing is written.
 
     Raises:
         UserError: a setting is not allowed, or data are missing.
     """
-    set_up_torch(command.output.device, command.output.threads)
+    set_up_torch(output.device, output.threads)
     for run in runs:
         check_run(run)
 
 
-def missing_runs(command: ManyOptions, display: ProgressDisplay) -> list[Run]:
+def missing_runs(
+    runs: Sequence[PlacedRun], output: OutputSettings, display: ProgressDisplay
+) -> list[PlacedRun]:
     """Those that are still to be trained; says what becomes of the others."""
-    runs, output = command.runs(), command.output
-    missing = [run for run in runs if not is_kept(run, output.root)]
+    missing = [one for one in runs if not one.is_finished]
     if len(missing) < len(runs):
         display.note(f"{len(runs) - len(missing)} of {len(runs)} runs are finished already and kept")
-    for run in missing:
-        if not run.folder(output.root).exists():
+    for one in missing:
+        if not one.folder.exists():
             continue
-        goes_on = not output.overwrite and is_unfinished(run.folder(output.root), run)
+        goes_on = not output.overwrite and is_unfinished(one.folder, one.run)
         what = "goes on where it stopped" if goes_on else "is trained again: it was in the way"
-        display.note(f"{run.label} {what}")
+        display.note(f"{one.label} {what}")
     return missing
 
 

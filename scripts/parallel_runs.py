@@ -11,6 +11,7 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 
 from plasticrl.scripts.failures import Failure, blame_failures, reason_of_failure
+from plasticrl.scripts.placed_run import PlacedRun
 from plasticrl.scripts.progress_display import Report
 from plasticrl.scripts.run import Run
 from plasticrl.scripts.settings import OutputSettings
@@ -18,15 +19,15 @@ from plasticrl.scripts.training import train
 
 
 def train_all(
-    runs: Sequence[Run], output: OutputSettings, jobs: int, report: Callable[[Report], None]
+    runs: Sequence[PlacedRun], output: OutputSettings, jobs: int, report: Callable[[Report], None]
 ) -> None:
     """Train all runs, ``jobs`` at a time; one job trains in this process.
 
     A run that fails does not stop the others.
 
     Args:
-        runs: what to train; their settings must have been checked.
-        output: as for each run; where ``threads`` is open, side by side each takes one.
+        runs: what to train, and where; their settings must have been checked.
+        output: as for each run, but for the root; where ``threads`` is open, side by side each takes one.
         jobs: processes.
         report: is told the progress of every run.
 
@@ -34,51 +35,65 @@ def train_all(
         UserError: runs failed; the text says which and why.
     """
     work = _one_by_one if min(jobs, len(runs)) < 2 else _side_by_side
-    blame_failures(work(runs, output, jobs, report), runs)
+    blame_failures(work(runs, output, jobs, report), len(runs))
 
 
 def _one_by_one(
-    runs: Sequence[Run], output: OutputSettings, _: int, report: Callable[[Report], None]
+    runs: Sequence[PlacedRun], output: OutputSettings, _: int, report: Callable[[Report], None]
 ) -> list[Failure]:
-    reasons = [(run, reason_of_failure(partial(train, run, output, report))) for run in runs]
-    return [(run, reason) for run, reason in reasons if reason]
+    def renamed(one: PlacedRun, told: Report) -> None:
+        report(replace(told, label=one.label))
+
+    reasons = [
+        (one.label, reason_of_failure(partial(train, one.run, _output(one, output), partial(renamed, one))))
+        for one in runs
+    ]
+    return [(label, reason) for label, reason in reasons if reason]
 
 
 def _side_by_side(
-    runs: Sequence[Run], output: OutputSettings, jobs: int, report: Callable[[Report], None]
+    runs: Sequence[PlacedRun], output: OutputSettings, jobs: int, report: Callable[[Report], None]
 ) -> list[Failure]:
     alone = replace(output, threads=1) if output.threads is None else output
-    waiting, running = list(reversed(runs)), dict[Connection, tuple[Run, SpawnProcess]]()
-    failed: dict[Run, str] = {}
+    waiting, running = list(reversed(runs)), dict[Connection, tuple[PlacedRun, SpawnProcess]]()
+    failed: dict[str, str] = {}
     context = get_context("spawn")  # a fork would copy torch's threads in an unknown state
     try:
         while waiting or running:
             while waiting and len(running) < jobs:
-                run = waiting.pop()
+                one = waiting.pop()
                 receiver, sender = context.Pipe(duplex=False)
-                process = context.Process(target=_work, args=(run, alone, sender), daemon=True)
+                process = context.Process(
+                    target=_work, args=(one.run, _output(one, alone), sender), daemon=True
+                )
                 process.start()
                 sender.close()  # the child's copy is then the last, and its end is seen as EOFError
-                running[receiver] = run, process
+                running[receiver] = one, process
             for ready in wait(list(running)):
                 assert isinstance(ready, Connection)
+                one, process = running[ready]
                 try:
                     told: Report | str = ready.recv()
                 except EOFError:
-                    run, process = running.pop(ready)
+                    del running[ready]
                     process.join()
                     if process.exitcode != 0:
-                        failed.setdefault(run, f"its process ended with status {process.exitcode}, see above")
+                        reason = f"its process ended with status {process.exitcode}, see above"
+                        failed.setdefault(one.label, reason)
                     continue
                 if isinstance(told, str):
-                    failed[running[ready][0]] = told
+                    failed[one.label] = told
                 else:
-                    report(told)
+                    report(replace(told, label=one.label))
     finally:
         for _, process in running.values():
             process.terminate()
             process.join()
     return list(failed.items())
+
+
+def _output(one: PlacedRun, output: OutputSettings) -> OutputSettings:
+    return replace(output, root=one.root)
 
 
 def _work(run: Run, output: OutputSettings, sender: Connection) -> None:

@@ -44,7 +44,7 @@ def train_on_ray(runs: Sequence[Run], command: SweepOptions, report: Callable[[R
         failed = run_trials(command, folder, report, {"trial": tune.grid_search(configs)})
     unfinished = [run for run in runs if not is_finished(run.folder(output.root))]
     died = f"its process died {LIVES + 1} times, or was stopped"
-    blame_failures([(run, failed.get(run.label) or died) for run in unfinished], runs)
+    blame_failures([(run.label, failed.get(run.label) or died) for run in unfinished], len(runs))
 
 
 def run_trials(

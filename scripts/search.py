@@ -36,7 +36,7 @@ def search(command: SweepOptions, on_ray: bool) -> None:
         )
     command = replace(command, output=replace(command.output, root=command.output.root / FOLDER))
     check_counts(command, trials=command.trials, cpus_per_run=command.cpus_per_run)
-    check_settings(command, [command.make_run(core, 0) for core in command.cores])
+    check_settings(command.output, [command.make_run(core, 0) for core in command.cores])
     from plasticrl.scripts.ray_cluster import connected
     from plasticrl.scripts.ray_search import try_settings
 

@@ -4,39 +4,39 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from plasticrl.scripts.learning_curves import COLORS
-from plasticrl.scripts.run_folder import written_whole
+from plasticrl.scripts.learning_curves import COLORS, write_figure
+from plasticrl.scripts.search_space import Between, SearchSpace
 from plasticrl.scripts.shown_metric import ShownMetric
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 _COLUMNS = 4
 
 
 def draw_search(
-    rows: Sequence[Mapping[str, Any]], settings: Mapping[str, bool | None], metric: ShownMetric, path: Path
+    rows: Sequence[Mapping[str, Any]], space: SearchSpace, metric: ShownMetric, path: Path
 ) -> None:
     """Draw a panel for each setting, as a PNG. Trials that were stopped early are hollow.
 
     Args:
         rows: the trials, as in ``search.json``.
-        settings: by name: whether its axis is logarithmic; None where it is no number.
+        space: of all cores.
         metric: the score.
         path: of the picture.
 
     Raises:
         KeyboardInterrupt: after Ctrl-C, when the picture is there.
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    from plasticrl.agents.postponed_interrupt import PostponedInterrupt
-
-    columns = min(_COLUMNS, len(settings))
-    lines = -(-len(settings) // columns)
+    columns = min(_COLUMNS, len(space))
+    lines = -(-len(space) // columns)
     figure = Figure(figsize=(3 * columns, 2.6 * lines + 0.6), dpi=140, layout="constrained")
     panels = figure.subplots(lines, columns, squeeze=False, sharey=True).flat
-    for panel, (name, is_log) in zip(panels, settings.items(), strict=False):
+    for panel, (name, allowed) in zip(panels, space.items(), strict=False):
         for core in dict.fromkeys(row["core"] for row in rows):
             found = [row for row in rows if row["core"] == core and name in row["settings"]]
             for state, face in (("finished", COLORS[core]), ("stopped early", "none")):
@@ -49,8 +49,8 @@ def draw_search(
                     edgecolors=COLORS[core],
                     linewidths=1.0,
                 )
-        if is_log:
-            panel.set_xscale("log")
+        if isinstance(allowed, Between):
+            _set_scale(panel, allowed)
         panel.set_xlabel(name)
         panel.grid(color="0.9")
         panel.set_axisbelow(True)
@@ -64,7 +64,15 @@ def draw_search(
     ]
     hollow = panel.scatter([], [], s=22, facecolors="none", edgecolors="0.4", label="stopped early")
     figure.legend(handles=[*marks, hollow], frameon=False, loc="outside lower center", ncols=len(marks) + 1)
-    # Matplotlib's C++ takes an interrupt in the middle of drawing for an invalid array.
-    with PostponedInterrupt(), written_whole(path) as temporary:
-        FigureCanvasAgg(figure)
-        figure.savefig(temporary, format="png")
+    write_figure(figure, path)
+
+
+def _set_scale(panel: Axes, allowed: Between) -> None:
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+    if allowed.log:
+        panel.set_xscale("log")
+        panel.xaxis.set_major_locator(LogLocator(subs=(1, 3)))
+        panel.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:g}"))
+        panel.xaxis.set_minor_formatter(NullFormatter())
+    panel.set_xlim(allowed.low, allowed.high)

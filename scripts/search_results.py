@@ -53,15 +53,15 @@ def write_results(results: SearchResults, command: SweepOptions, folder: Path) -
     best = {core: results.best(core) for core in results.tried}
     commands = {core: train_command(command, core, one) for core, one in best.items() if one is not None}
     write_json(folder / "search.json", {"best": commands, "trials": rows})
-    names = list(dict.fromkeys(name for core in results.tried for name in command.space(core)))
-    columns = ["core", "seed", "state", "score", "done", *names]
+    space = {name: allowed for core in results.tried for name, allowed in command.space(core).items()}
+    columns = ["core", "seed", "state", "score", "done", *space]
     with written_whole(folder / "search.csv") as temporary, temporary.open("w", newline="") as file:
         table = csv.DictWriter(file, columns)
         table.writeheader()
         table.writerows({name: row.get(name, row["settings"].get(name)) for name in columns} for row in rows)
     if any(results.tried.values()):
         metric = _metric(next(tried for tried in results.tried.values() if tried))
-        draw_search(rows, {name: _is_log(command, name) for name in names}, metric, folder / "search.png")
+        draw_search(rows, space, metric, folder / "search.png")
 
 
 def train_command(command: SweepOptions, core: str, one: Tried) -> str:
@@ -117,9 +117,3 @@ def _text(one: Tried) -> str:
 
 def _short(value: Any) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value)
-
-
-def _is_log(command: SweepOptions, name: str) -> bool | None:
-    """Whether a setting is drawn on a logarithmic axis; None for one that is no number."""
-    allowed = next(space[name] for core in command.cores if name in (space := command.space(core)))
-    return getattr(allowed, "log", None)

@@ -6,7 +6,7 @@ from importlib.util import find_spec
 
 from plasticrl.scripts.command_options import SweepOptions
 from plasticrl.scripts.main import main
-from plasticrl.scripts.many_runs import check_runs, missing_runs, sum_up
+from plasticrl.scripts.many_runs import check_runs, missing_runs, placed, sum_up
 from plasticrl.scripts.parallel_runs import train_all
 from plasticrl.scripts.progress_display import ProgressDisplay
 from plasticrl.scripts.search import search
@@ -29,7 +29,7 @@ def run(command: SweepOptions) -> None:
     check_runs(command, cpus_per_run=command.cpus_per_run)
     on_ray = _on_ray(command)
     with ProgressDisplay(command.output.quiet) as display:
-        missing = missing_runs(command, display)
+        missing = missing_runs(placed(command), command.output, display)
         if not on_ray:
             if not command.local:
                 display.note("no Ray here (pip install 'plasticrl[sweep]'): one run after another")
@@ -37,7 +37,7 @@ def run(command: SweepOptions) -> None:
         elif missing:
             from plasticrl.scripts.ray_trials import train_on_ray
 
-            train_on_ray(missing, command, display.show)
+            train_on_ray([one.run for one in missing], command, display.show)
     sum_up(command.runs(), command.output.root)
     print(f"TensorBoard: tensorboard --logdir {command.output.root}")
 

@@ -35,6 +35,13 @@ def scalars(run: Path) -> dict[str, list[tuple[int, float]]]:
     return {tag: sorted(points) for tag, points in found.items()}  # files of one second are in any order
 
 
+def last_event(path: Path) -> int:
+    """The largest step of one file of events; 0 where it has none."""
+    events = EventAccumulator(str(path), size_guidance={"scalars": 0}).Reload()
+    steps = [e.step for tag in events.Tags()["scalars"] for e in events.Scalars(tag)]
+    return max(steps, default=0)
+
+
 def check_same(run: Path, whole: Path) -> None:
     """Parameters, optimiser, logs and evaluation."""
     last = [max(checkpoints(one).items()) for one in (run, whole)]

@@ -1,4 +1,9 @@
-"""A Ray cluster of two nodes on this machine: tells its address, and loses a node at the first line."""
+"""A Ray cluster of two nodes on this machine, which loses one at the first line that it is given.
+
+Tells its address, and that for clients from outside.
+"""
+
+import socket
 
 from ray.cluster_utils import Cluster
 
@@ -8,13 +13,14 @@ ALIVE = {
     "health_check_failure_threshold": 4,
 }
 
-cluster = Cluster(
-    initialize_head=True,
-    head_node_args={"num_cpus": 1, "include_dashboard": False, "_system_config": ALIVE},
-)
+with socket.socket() as free:
+    free.bind(("127.0.0.1", 0))
+    port = free.getsockname()[1]
+head = {"num_cpus": 1, "include_dashboard": False, "ray_client_server_port": port, "_system_config": ALIVE}
+cluster = Cluster(initialize_head=True, head_node_args=head)
 try:
     node = cluster.add_node(num_cpus=1)
-    print(cluster.address, flush=True)
+    print(cluster.address, f"ray://127.0.0.1:{port}", sep="\n", flush=True)
     input()
     cluster.remove_node(node, allow_graceful=False)
     print("gone", flush=True)

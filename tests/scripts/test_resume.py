@@ -1,5 +1,6 @@
 """A training that is killed goes on to the same bits, and leaves the same logs, as one that is not."""
 
+import json
 import os
 import signal
 import subprocess
@@ -9,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from equal_runs import check_same, checkpoints, rows
+from equal_runs import check_same, checkpoints, last_event, rows
 
 from plasticrl.scripts.main import main
 
@@ -61,9 +62,15 @@ def stop(task: str, root: Path, number: signal.Signals) -> tuple[int, str]:
 def test_killed_and_the_same_command_again(whole: tuple[str, Path], tmp_path: Path) -> None:
     task, reference = whole
     stop(task, tmp_path, signal.SIGKILL)
-    assert not (folder(task, tmp_path) / "result.json").exists()
+    run = folder(task, tmp_path)
+    assert not (run / "result.json").exists()
+    (events,), saved = run.glob("events.*"), max(checkpoints(run))
     assert main(command(task, tmp_path)) == 0
-    check_same(folder(task, tmp_path), reference)
+    check_same(run, reference)
+    # The same bits would come out of a training from the start: what is behind it was not done again.
+    assert 0 < last_event(events) <= saved
+    result = json.loads((run / "result.json").read_text())
+    assert result["steps_per_second"] * result["seconds"] == pytest.approx(END[task] - saved, rel=0.01)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -147,3 +154,38 @@ def test_two_processes_do_not_train_in_one_folder(
     with locked(unfinished):
         assert "another process" in refused(command("patterns", tmp_path), capsys)
     assert {path: path.read_bytes() for path in before} == before
+
+
+def test_overwriting_waits_for_nobody_and_removes_nothing_that_is_being_trained(
+    unfinished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from plasticrl.scripts.run_lock import locked
+
+    before = {path: path.read_bytes() for path in unfinished.rglob("*") if path.is_file()}
+    with locked(unfinished):
+        assert "another process" in refused([*command("patterns", tmp_path), "--overwrite"], capsys)
+    assert {path: path.read_bytes() for path in before} == before
+    assert main([*command("patterns", tmp_path), "--overwrite"]) == 0
+    result = json.loads((unfinished / "result.json").read_text())
+    assert result["steps_per_second"] * result["seconds"] == pytest.approx(END["patterns"], rel=0.01)
+
+
+@pytest.mark.parametrize("left", [[], ["checkpoints/"], [".lock", "checkpoints/", ".config.123.json"]])
+def test_a_folder_that_was_only_just_begun_is_no_obstacle(left: list[str], tmp_path: Path) -> None:
+    run = folder("patterns", tmp_path)
+    run.mkdir(parents=True)
+    for name in left:
+        (run / name).mkdir() if name.endswith("/") else (run / name).write_text("")
+    assert main(command("patterns", tmp_path)) == 0
+    assert {path.name for path in run.iterdir()} >= {"config.json", "result.json"}
+    assert not list(run.glob(".config*"))
+
+
+def test_a_folder_with_files_of_others_is_left_alone(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = folder("patterns", tmp_path)
+    run.mkdir(parents=True)
+    (run / "notes.txt").write_text("mine")
+    refused([*command("patterns", tmp_path), "--overwrite"], capsys)
+    assert [path.name for path in run.iterdir()] == ["notes.txt"]

@@ -1,17 +1,26 @@
 """``plasticrl sweep``: on the real Ray, the runs are those that are trained one after another."""
 
+import os
+import shutil
+import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
-from equal_runs import check_same, checkpoints
+from equal_runs import check_same, checkpoints, last_event
 
 from plasticrl.scripts import sweep
 from plasticrl.scripts.main import main
+from plasticrl.scripts.ray_trial import trial_config
+from plasticrl.scripts.run import Run
+from plasticrl.scripts.settings import OutputSettings
+from plasticrl.scripts.sweep_commands import SweepOmniglot
+from plasticrl.scripts.training import train
 
 CORES, SEEDS = ("plastic", "rnn"), 2
 TASKS = {
@@ -107,9 +116,78 @@ def test_the_same_command_goes_on_after_the_driver_was_killed(whole: Path, tmp_p
         wait(lambda: under_way(tmp_path) >= 1, driver)
         driver.kill()
     assert not all((folder / "result.json").exists() for folder in folders("maze", tmp_path))
+    stopped = [one for one in folders("maze", tmp_path) if checkpoints(one)]
+    first_events = [min(one.glob("events.*")) for one in stopped]
     done = run("maze", tmp_path)
     assert done.returncode == 0, done.stderr
     check_all_same("maze", tmp_path, whole)
+    # The same bits would come out of trainings from the start: they were not.
+    assert all(last_event(events) > 0 for events in first_events)
+
+
+def workers_of(driver: subprocess.Popen[str]) -> list[int]:
+    """Processes in which Ray trains for a driver with a cluster of its own."""
+    parents, names = dict[int, int](), dict[int, str]()
+    for status in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError):
+            name, _, rest = status.read_text().partition("(")[2].rpartition(")")
+            number = int(status.parent.name)
+            names[number], parents[number] = name, int(rest.split()[1])
+
+    def is_of_driver(number: int) -> bool:
+        while number > 1 and number != driver.pid:
+            number = parents.get(number, 0)
+        return number == driver.pid
+
+    return [n for n, name in names.items() if name.startswith("ray::Implicit") and is_of_driver(n)]
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="finds processes in /proc, as Linux has it")
+def test_a_worker_that_is_killed_is_started_again_and_goes_on(whole: Path, tmp_path: Path) -> None:
+    with subprocess.Popen(command("maze", tmp_path), stderr=subprocess.PIPE, text=True) as driver:
+        wait(lambda: under_way(tmp_path) >= 1, driver)
+        stopped = [one for one in folders("maze", tmp_path) if checkpoints(one)]
+        first_events = [min(one.glob("events.*")) for one in stopped]
+        killed = workers_of(driver)
+        for number in killed:
+            os.kill(number, signal.SIGKILL)
+        said = driver.communicate(timeout=PATIENCE)[1]
+        assert driver.returncode == 0, said
+    assert killed
+    check_all_same("maze", tmp_path, whole)
+    assert all(last_event(events) > 0 for events in first_events)
+    assert any(len(list(one.glob("events.*"))) > 1 for one in stopped)  # a second process wrote on
+
+
+def test_a_sweep_that_is_terminated_ends_in_one_line_and_leaves_no_notes(tmp_path: Path) -> None:
+    with subprocess.Popen(command("maze", tmp_path), stderr=subprocess.PIPE, text=True) as driver:
+        wait(lambda: under_way(tmp_path) >= 1, driver)
+        driver.send_signal(signal.SIGTERM)
+        said = driver.communicate(timeout=PATIENCE)[1]
+    assert driver.returncode == 130
+    assert said.strip().startswith("plasticrl: stopped")
+    assert said.strip().count("\n") == 0
+    assert not (tmp_path / "maze" / ".ray").exists()
+
+
+def test_a_cluster_can_be_reached_from_outside(whole: Path, tmp_path: Path) -> None:
+    """Through ray://, the trials are begun by a process of the cluster, not by this one."""
+    with two_nodes() as cluster:
+        assert cluster.stdin is not None
+        assert cluster.stdout is not None
+        cluster.stdout.readline()
+        outside = cluster.stdout.readline().strip()
+        broken = tmp_path / "patterns" / "rnn" / "seed_0"
+        broken.mkdir(parents=True)
+        config = whole / "patterns" / "rnn" / "seed_0" / "config.json"
+        (broken / "config.json").write_bytes(config.read_bytes())
+        (broken / "checkpoints").write_text("a file where a folder should be")
+        done = run("patterns", tmp_path, "--address", outside)
+    assert done.returncode == 2
+    assert "1 of 4 trainings failed: rnn seed 0: cannot write" in done.stderr
+    for mine, theirs in zip(folders("patterns", tmp_path), folders("patterns", whole), strict=True):
+        if mine != broken:
+            check_same(mine, theirs)
 
 
 @contextmanager
@@ -132,6 +210,7 @@ def test_a_cluster_that_loses_a_node_finishes_all_trials(whole: Path, tmp_path: 
         assert cluster.stdin is not None
         assert cluster.stdout is not None
         address = cluster.stdout.readline().strip()
+        cluster.stdout.readline()
         driver_command = command("maze", tmp_path, "--address", address)
         with subprocess.Popen(driver_command, stderr=subprocess.PIPE, text=True) as driver:
             wait(lambda: under_way(tmp_path) == 2, driver)  # each node has one processor: both are busy
@@ -151,6 +230,8 @@ def test_a_cluster_that_loses_a_node_finishes_all_trials(whole: Path, tmp_path: 
         (["--cpus-per-run", "0"], "cpus_per_run must be from 1"),
         (["--gpus-per-run", "-1"], "gpus_per_run must be finite and at least 0"),
         (["--gpus-per-run", "nan"], "gpus_per_run must be finite and at least 0"),
+        (["--gpus-per-run", "1.5"], "gpus_per_run must be whole where it is above 1"),
+        (["--device", "cuda"], "--device cuda needs a GPU for each run"),
         (["--seeds", "0"], "seeds must be from 1"),
         (["--rule", "hebb", "--cores", "rnn"], "rule"),
     ],
@@ -181,6 +262,46 @@ def test_bad_input_that_ray_must_be_asked_about(options: list[str], complaint: s
     assert done.stderr.count("\n") == 1, done.stderr
     assert complaint in done.stderr
     assert list(tmp_path.iterdir()) == []
+
+
+def test_nothing_is_overwritten_before_there_is_a_cluster(whole: Path, tmp_path: Path) -> None:
+    shutil.copytree(whole / "maze", tmp_path / "maze")
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    more = ["--total-timesteps", "40000", "--overwrite", "--address", "127.0.0.1:9"]
+    assert run("maze", tmp_path, *more).returncode == 2
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
+
+
+def test_what_nobody_expected_of_one_run_stops_no_other(
+    whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def train_or_break(run: Run, *rest: Any) -> Any:
+        if run.label == "plastic seed 0":
+            raise ZeroDivisionError("of a test")
+        return train(run, *rest)
+
+    monkeypatch.setattr("plasticrl.scripts.parallel_runs.train", train_or_break)
+    assert main(["sweep", *words("patterns", tmp_path), "--local"]) == 2
+    said = capsys.readouterr().err
+    assert "1 of 4 trainings failed: plastic seed 0: ZeroDivisionError: of a test" in said
+    assert "Traceback" in said
+    for mine, theirs in zip(folders("patterns", tmp_path)[1:], folders("patterns", whole)[1:], strict=True):
+        check_same(mine, theirs)
+
+
+def test_workers_find_data_and_cache_where_the_driver_does(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PLASTICRL_DATA", "data")
+    monkeypatch.setenv("PLASTICRL_CACHE", "cache")
+    output = OutputSettings(root=Path("runs"))
+    config = trial_config(SweepOmniglot().make_run("plastic", 0), output)
+    assert config["root"] == str(tmp_path / "runs")
+    assert config["data_dir"] == str(tmp_path / "data")
+    assert config["cache"] == str(tmp_path / "cache")
+    given = SweepOmniglot(data_dir=Path("other"))
+    assert trial_config(given.make_run("plastic", 0), output)["data_dir"] == str(tmp_path / "other")
 
 
 def test_without_the_extra_runs_go_one_after_another(

@@ -93,24 +93,29 @@ def wait_for_checkpoints(run: Path, *processes: subprocess.Popen[str]) -> None:
         time.sleep(0.005)
 
 
+def by_hand(*commands: list[str]) -> list[subprocess.Popen[str]]:
+    """One process for each command, without torchrun's agent, which would end all where one has ended."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    meeting = {"WORLD_SIZE": str(len(commands)), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+    return [
+        subprocess.Popen(
+            [sys.executable, *MODULE, *command, "--threads", "1"],
+            env=os.environ | meeting | {"RANK": str(rank)},
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for rank, command in enumerate(commands)
+    ]
+
+
 @pytest.mark.parametrize("killed", [0, 1])
 def test_a_killed_process_stops_the_others_and_any_number_goes_on(
     killed: int, whole: Path, tmp_path: Path
 ) -> None:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = str(free.getsockname()[1])
     root, run = tmp_path / "killed", folder("maze", tmp_path / "killed")
-    processes = [
-        subprocess.Popen(
-            [sys.executable, *MODULE, *words("maze", root), "--threads", "1"],
-            env=os.environ
-            | {"RANK": str(rank), "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port},
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for rank in range(2)
-    ]
+    processes = by_hand(words("maze", root), words("maze", root))
     wait_for_checkpoints(run, *processes)
     processes[killed].kill()
     said = processes[1 - killed].communicate(timeout=60)[1]
@@ -124,6 +129,16 @@ def test_a_killed_process_stops_the_others_and_any_number_goes_on(
     else:
         assert main(["train", "--resume", str(run), "--threads", "1", "--quiet"]) == 0
     check_alike(run, folder("maze", whole))
+
+
+def test_processes_with_other_settings_refuse_each_other(tmp_path: Path) -> None:
+    """Where each machine is given its own command, they may differ in what no parameter shows."""
+    mine = words("maze", tmp_path)
+    processes = by_hand(mine, [*mine, "--total-timesteps", "100000"])
+    for process in processes:
+        said = process.communicate(timeout=60)[1]
+        assert process.returncode == 2
+        assert "do not begin with the same" in said
 
 
 def test_a_signal_to_torchrun_saves_a_checkpoint_to_go_on_from(whole: Path, tmp_path: Path) -> None:
@@ -168,7 +183,7 @@ def test_processes_divide_the_cores(monkeypatch: pytest.MonkeyPatch, tmp_path: P
     monkeypatch.setenv("RANK", "0")
     monkeypatch.setenv("WORLD_SIZE", "4")
     monkeypatch.setenv("LOCAL_WORLD_SIZE", "2")
-    monkeypatch.setattr("plasticrl.scripts.set_up._cores", lambda: 6)
+    monkeypatch.setattr("plasticrl.scripts.set_up.processors", lambda: 6)
     set_up_torch("cpu", None)
     assert torch.get_num_threads() == 3
     set_up_torch("cpu", 1)

@@ -1,0 +1,38 @@
+"""A run and where it goes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import NamedTuple
+
+from plasticrl.scripts.finished_runs import is_kept
+from plasticrl.scripts.run import Run
+
+
+class PlacedRun(NamedTuple):
+    """One run among others.
+
+    Attributes:
+        run: the settings.
+        root: its folder is below it.
+        group: what it belongs to: its core, or the condition of an experiment.
+    """
+
+    run: Run
+    root: Path
+    group: str
+
+    @property
+    def label(self) -> str:
+        """How it is called in progress lines."""
+        return f"{self.group} seed {self.run.seed}"
+
+    @property
+    def folder(self) -> Path:
+        """The run's own folder."""
+        return self.run.folder(self.root)
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether just this run came to its end."""
+        return is_kept(self.run, self.root)

@@ -1,0 +1,84 @@
+"""The command ``reproduce``."""
+
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from plasticrl.scripts.episode_run import EpisodeRun
+from plasticrl.scripts.main import main
+from plasticrl.scripts.many_runs import check_claims, check_settings, missing_runs
+from plasticrl.scripts.parallel_runs import train_all
+from plasticrl.scripts.placed_run import PlacedRun
+from plasticrl.scripts.progress_display import ProgressDisplay
+from plasticrl.scripts.reproduce_command import Reproduce
+from plasticrl.scripts.reproduction import Experiment
+from plasticrl.scripts.reproduction_curves import common_curves, draw_curves, write_curves
+from plasticrl.scripts.reproduction_presets import EXPERIMENTS
+from plasticrl.scripts.reproduction_summary import print_summary, summarize_experiment
+from plasticrl.scripts.run_folder import write_json
+from plasticrl.scripts.set_up import check_at_least, processors
+from plasticrl.scripts.user_error import UserError, blame_user
+
+REPORT = "report"
+
+
+def run(command: Reproduce) -> None:
+    """Train what is missing of an experiment, then print and write what its runs say.
+
+    Raises:
+        UserError: an option is wrong, a folder is taken, data are missing, or a training failed.
+        KeyboardInterrupt: after Ctrl-C, when what is finished has been summed up.
+    """
+    experiment = EXPERIMENTS[command.experiment, command.budget]
+    runs = _runs(command, experiment)
+    check_claims(runs, overwrite=command.output.overwrite)
+    if command.train:
+        check_settings(command.output, [one.run for one in runs if one.run.seed == 0])
+        jobs = processors() if command.jobs is None else command.jobs
+        try:
+            with ProgressDisplay(command.output.quiet) as display:
+                train_all(missing_runs(runs, command.output, display), command.output, jobs, display.show)
+        except (KeyboardInterrupt, UserError):
+            _report(experiment, runs, command.output.root / experiment.name / REPORT)
+            raise
+    _report(experiment, runs, command.output.root / experiment.name / REPORT)
+
+
+def _runs(command: Reproduce, experiment: Experiment) -> list[PlacedRun]:
+    seeds = experiment.seeds if command.seeds is None else command.seeds
+    check_at_least(1, seeds=seeds, jobs=1 if command.jobs is None else command.jobs)
+    names = [one.name for one in experiment.conditions]
+    if unknown := [name for name in command.conditions if name not in names]:
+        raise UserError(f"{experiment.name} has no condition {unknown[0]}: choose from {', '.join(names)}")
+    runs = experiment.runs(command.output.root, seeds, command.conditions)
+    if command.data_dir is None:
+        return runs
+    if command.experiment not in ("images", "omniglot"):
+        raise UserError(f"--data-dir: {command.experiment} has no data, leave it out")
+    return [
+        one._replace(run=replace(one.run, data_dir=command.data_dir))
+        for one in runs
+        if isinstance(one.run, EpisodeRun)
+    ]
+
+
+def _report(experiment: Experiment, runs: Sequence[PlacedRun], folder: Path) -> None:
+    """Print and write what is finished by now."""
+    summary = summarize_experiment(experiment, runs)
+    print_summary(summary, experiment)
+    finished = [one for one in runs if one.is_finished]
+    with blame_user(OSError, about=f"cannot write to {folder}"):
+        folder.mkdir(parents=True, exist_ok=True)
+        write_json(folder / "summary.json", summary.as_dict())
+        if finished:
+            group = [one.run for one in finished if one.group == finished[0].group]
+            axes = replace(group[0].compare(group, finished[0].root).axes(), title=experiment.title)
+            curves = common_curves(finished, axes)
+            write_curves(curves, folder / "curves.csv")
+            draw_curves(curves, axes, [folder / "curves.png", folder / "curves.svg"])
+    print(f"report: {folder}")
+
+
+if __name__ == "__main__":
+    sys.exit(main(["reproduce", *sys.argv[1:]]))

@@ -1,0 +1,127 @@
+"""The paper's experiments, with the settings that they are reproduced with: two budgets of each."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from types import MappingProxyType
+from typing import Any, Literal, TypeAlias
+
+from plasticrl.scripts.episode_presets import IMAGES_PRESETS, OMNIGLOT_PRESETS, PATTERNS_PRESETS
+from plasticrl.scripts.episode_run import EpisodeRun
+from plasticrl.scripts.maze_run import MazeRun
+from plasticrl.scripts.presets import MAZE_PRESETS
+from plasticrl.scripts.reproduction import Condition, Experiment
+
+Budget: TypeAlias = Literal["quick", "paper"]
+TaskName: TypeAlias = Literal["maze", "patterns", "images", "omniglot"]
+
+_ABOUT = {
+    "plastic": "an alpha for each connection",
+    "homogeneous": "one alpha for all connections",
+    "rnn": "not plastic",
+    "lstm": "long short-term memory",
+}
+# What a search of equal effort for every core found; see docs/results.md.
+_FOUND: dict[str, dict[str, Any]] = {
+    "plastic": {},
+    "homogeneous": {},
+    "rnn": {},
+    "lstm": {},
+}
+
+
+def _maze(core: str, hidden_size: int, total: int) -> Condition:
+    tuned = MAZE_PRESETS["tuned"]
+    agent = replace(tuned.agent, hidden_size=hidden_size, **_FOUND[core])
+    training = replace(tuned.training, total_timesteps=total, n_envs=32, eval_episodes=500)
+    return Condition(core, MazeRun(core, 0, tuned.maze, agent, training), _ABOUT[core])
+
+
+def _maze_as_in_the_paper(core: str, total: int) -> Condition:
+    paper = MAZE_PRESETS["paper"]
+    training = replace(paper.training, total_timesteps=total, eval_episodes=500)
+    run = MazeRun(core, 0, paper.maze, paper.agent, training)
+    return Condition(f"{core}_paper", run, f"{_ABOUT[core]}; the paper's own settings")
+
+
+def _without_action(condition: Condition) -> Condition:
+    """The observation to the letter of the paper's text: walls and reward."""
+    assert isinstance(condition.run, MazeRun)
+    run = replace(condition.run, maze=replace(condition.run.maze, observe_action=False))
+    return Condition(f"{condition.name}_letter", run, f"{condition.about}; sees no previous action")
+
+
+def _maze_experiment(name: str, hidden_size: int, total: int, seeds: int) -> Experiment:
+    cores = [_maze(core, hidden_size, total) for core in ("plastic", "homogeneous", "rnn", "lstm")]
+    paper = [_maze_as_in_the_paper(core, total) for core in ("plastic", "homogeneous", "rnn")]
+    return Experiment(name, "Maze", (*cores, _without_action(cores[0]), *paper), seeds)
+
+
+def _episodes(
+    name: str,
+    task: Any,
+    preset: Any,
+    core: str,
+    about: str = "",
+    *,
+    total: int,
+    evaluated: int,
+    **changes: Any,
+) -> Condition:
+    network = replace(preset.network, **{k: v for k, v in changes.items() if hasattr(preset.network, k)})
+    descent = replace(preset.descent, **{k: v for k, v in changes.items() if hasattr(preset.descent, k)})
+    training = replace(preset.training, total_episodes=total, eval_episodes=evaluated)
+    run = EpisodeRun(core, 0, task, preset.task, network, descent, training)
+    return Condition(name, run, about or _ABOUT[core])
+
+
+def _patterns(name: str, seeds: int, total: int) -> Experiment:
+    text, program = PATTERNS_PRESETS["text"], PATTERNS_PRESETS["program"]
+    many: Any = {"total": total, "evaluated": 50}
+    return Experiment(
+        name,
+        "Patterns of 1,000 bits",
+        (
+            _episodes("plastic", "patterns", text, "plastic", "Hebb with decay, the paper's", **many),
+            _episodes(
+                "plastic_clipped", "patterns", text, "plastic", "additive, clipped", rule="clipped", **many
+            ),
+            _episodes("plastic_oja", "patterns", text, "plastic", "Oja", rule="oja", **many),
+            _episodes("plastic_program", "patterns", program, "plastic", "the program's protocol", **many),
+        ),
+        seeds,
+    )
+
+
+def _images(name: str, seeds: int, total: int) -> Experiment:
+    preset = IMAGES_PRESETS["paper"]
+    rate: Any = {"learning_rate": 1e-3, "final_learning_rate": 1e-4}
+    cores = [
+        _episodes(core, "images", preset, core, total=total, evaluated=500, **rate)
+        for core in ("plastic", "homogeneous", "rnn")
+    ]
+    return Experiment(name, "Images, a half hidden", tuple(cores), seeds)
+
+
+def _omniglot(name: str, seeds: int, total: int) -> Experiment:
+    preset = OMNIGLOT_PRESETS["tuned"]
+    cores = [
+        _episodes(core, "omniglot", preset, core, total=total, evaluated=5000)
+        for core in ("plastic", "homogeneous", "rnn")
+    ]
+    return Experiment(name, "Omniglot, 5 ways, 1 shot", tuple(cores), seeds)
+
+
+EXPERIMENTS: Mapping[tuple[TaskName, Budget], Experiment] = MappingProxyType(
+    {
+        ("maze", "quick"): _maze_experiment("maze_quick", 100, 25_000_000, 5),
+        ("maze", "paper"): _maze_experiment("maze_paper", 200, 50_000_000, 15),
+        ("patterns", "quick"): _patterns("patterns_quick", 3, 200),
+        ("patterns", "paper"): _patterns("patterns_paper", 10, 2000),
+        ("images", "quick"): _images("images_quick", 3, 3000),
+        ("images", "paper"): _images("images_paper", 10, 100_000),
+        ("omniglot", "quick"): _omniglot("omniglot_quick", 3, 2_000_000),
+        ("omniglot", "paper"): _omniglot("omniglot_paper", 10, 19_200_000),
+    }
+)

@@ -1,0 +1,140 @@
+"""What the finished runs of an experiment say, with statistics: as numbers, and as a table."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from statistics import quantiles
+from typing import Any
+
+from plasticrl.scripts.comparison import Summary, summarize
+from plasticrl.scripts.finished_runs import finished_score
+from plasticrl.scripts.placed_run import PlacedRun
+from plasticrl.scripts.reproduction import Experiment
+from plasticrl.scripts.run import Run
+from plasticrl.scripts.run_folder import RESULT, read_json
+from plasticrl.scripts.run_logs import length_logged
+from plasticrl.scripts.statistics_of_runs import Improvement, improvement
+from plasticrl.scripts.tables import percent, print_table
+
+
+@dataclass(frozen=True)
+class ConditionSummary:
+    """One condition.
+
+    Attributes:
+        name, about: which.
+        asked: runs that were asked for.
+        trained: the share of their training that is done, unfinished runs included.
+        scores: of the finished runs, by seed, in the unit of the metric.
+        middle, low, high: their interquartile mean and its 95 % bootstrap interval.
+        quartiles: lower quartile, median, upper quartile; None below two runs.
+        first: how probably a run of the first condition is better than one of this; None for the first
+            itself, and below two runs.
+        seconds: of all trainings that no process was killed in, added up.
+        settings: that made them, but for the seed.
+    """
+
+    name: str
+    about: str
+    asked: int
+    trained: float
+    scores: Mapping[int, float]
+    middle: float | None
+    low: float | None
+    high: float | None
+    quartiles: tuple[float, float, float] | None
+    first: Improvement | None
+    seconds: float
+    settings: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class ExperimentSummary:
+    """All conditions, in the experiment's order, and the metric of their scores."""
+
+    name: str
+    metric: str
+    conditions: tuple[ConditionSummary, ...]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values, for JSON."""
+        data = asdict(self)
+        for one, condition in zip(data["conditions"], self.conditions, strict=True):
+            one["scores"] = {str(seed): score for seed, score in condition.scores.items()}
+            one["first"] = None if condition.first is None else condition.first._asdict()
+        return data
+
+
+def summarize_experiment(experiment: Experiment, runs: Sequence[PlacedRun]) -> ExperimentSummary:
+    """Sum up what is finished of these runs.
+
+    Raises:
+        UserError: a result cannot be read.
+    """
+    metric = experiment.conditions[0].run.main_metric
+    names = list(dict.fromkeys(one.group for one in runs))
+    about = {one.name: one.about for one in experiment.conditions}
+    groups = {name: [one for one in runs if one.group == name] for name in names}
+    scores = {name: _scores(group) for name, group in groups.items()}
+    first = list(scores[names[0]].values())
+    conditions = []
+    for name, group in groups.items():
+        signed = list(scores[name].values())
+        enough = len(signed) > 1
+        middle, low, high = summarize(signed) if signed else (None, None, None)
+        low, high = (low, high) if metric.sign > 0 else (_minus(high), _minus(low))
+        compared = enough and len(first) > 1 and name != names[0]
+        plain = [metric.sign * score for score in signed]
+        conditions.append(
+            ConditionSummary(
+                name=name,
+                about=about[name],
+                asked=len(group),
+                trained=sum(_trained(one) for one in group) / len(group),
+                scores={seed: metric.sign * score for seed, score in scores[name].items()},
+                middle=middle if metric.sign > 0 else _minus(middle),
+                low=low,
+                high=high,
+                quartiles=tuple(quantiles(plain, n=4, method="inclusive")) if enough else None,  # type: ignore[arg-type]
+                first=improvement(first, signed) if compared else None,
+                seconds=sum(float(read_json(one.folder / RESULT)["seconds"]) for one in _finished(group)),
+                settings=_settings(group[0].run),
+            )
+        )
+    return ExperimentSummary(experiment.name, metric.name, tuple(conditions))
+
+
+def print_summary(summary: ExperimentSummary, experiment: Experiment) -> None:
+    """Print a table: a row for each condition."""
+    metric = experiment.conditions[0].run.main_metric
+    rows = []
+    for one in summary.conditions:
+        score = "" if one.middle is None else Summary(one.middle, one.low, one.high).text(metric.form)
+        first, p = (
+            ("", "") if one.first is None else (percent(one.first.probability), f"{one.first.p_value:.2g}")
+        )
+        rows.append((one.name, f"{len(one.scores)} of {one.asked}", percent(one.trained), score, first, p))
+    first_name = summary.conditions[0].name
+    columns = ("condition", "runs", "trained", metric.label, f"{first_name} is better", "p")
+    print_table(f"{experiment.title}: interquartile mean over runs, 95 % interval", columns, rows)
+
+
+def _scores(group: Sequence[PlacedRun]) -> dict[int, float]:
+    return {one.run.seed: finished_score(one.run, one.root) for one in _finished(group)}
+
+
+def _finished(group: Sequence[PlacedRun]) -> list[PlacedRun]:
+    return [one for one in group if one.is_finished]
+
+
+def _trained(one: PlacedRun) -> float:
+    return 1.0 if one.is_finished else min(1.0, length_logged(one.folder, one.run.counter) / one.run.total)
+
+
+def _settings(run: Run) -> dict[str, Any]:
+    return {name: value for name, value in run.as_dict().items() if name != "seed"}
+
+
+def _minus(value: float | None) -> float | None:
+    return None if value is None else -value
