@@ -12,7 +12,7 @@ from plasticrl.scripts.command_options import CompareOptions, TrainOptions
 from plasticrl.scripts.episode_settings import CompletionCore, OneShotCore
 from plasticrl.scripts.presets import MAZE_PRESETS
 from plasticrl.scripts.reproduce_command import Reproduce
-from plasticrl.scripts.settings import CoreChoice, Device, MazeId, OutputSettings
+from plasticrl.scripts.settings import CoreChoice, Device, LesionChoice, MazeId, OutputSettings
 from plasticrl.scripts.sweep_commands import Sweep
 from plasticrl.scripts.task_options import ImagesOptions, MazeOptions, OmniglotOptions, PatternsOptions
 
@@ -149,6 +149,11 @@ training."""
     """Another side of the maze, in squares; odd. None for the run's own (maze)."""
     episode_length: int | None = None
     """Another number of steps; None for the run's own (maze)."""
+    lesion: LesionChoice | None = None
+    """Tamper with the trace from --lesion-step of each episode on: frozen (it changes no more), cleared (it \
+is zero once), silenced (it stays zero) (maze, plastic and homogeneous)."""
+    lesion_step: int | None = None
+    """Step of the episode at which the lesion is made; None: 0 (maze)."""
     data_dir: Path | None = None
     """Where the data are; see train (images, omniglot)."""
     device: Device = "auto"
@@ -158,9 +163,9 @@ training."""
 
     def given(self) -> dict[str, Any]:
         """The options that only some tasks have and that were given, by name."""
-        names = ("deterministic", "env", "size", "episode_length", "data_dir")
+        names = ("deterministic", "env", "size", "episode_length", "lesion", "lesion_step", "data_dir")
         options = {name: getattr(self, name) for name in names}
-        return {name: value for name, value in options.items() if value not in (None, False)}
+        return {name: value for name, value in options.items() if value is not None and value is not False}
 
 
 @dataclass(frozen=True)

@@ -16,8 +16,10 @@ from plasticrl.scripts.tables import percent
 
 if TYPE_CHECKING:
     from plasticrl.agents import RecurrentA2C
+    from plasticrl.scripts.lesion import LesionedAgent
 
 MOST_ENVS = 50
+_PARTS = 5
 
 
 @dataclass(frozen=True)
@@ -33,6 +35,7 @@ class Evaluation(Scores):
         wall_hits: steps into a wall per episode.
         first_reward_step: step of the first find, over the episodes that have one.
         mean_steps_later: steps from one find to the next, over the episodes that have two.
+        points_by_fifth: points in each fifth of the episode: an agent that learns within it earns more later.
         random_reward: what acting at random is expected to score.
         oracle_reward: what the oracle is expected to score.
     """
@@ -45,6 +48,7 @@ class Evaluation(Scores):
     wall_hits: float | None
     first_reward_step: float | None
     mean_steps_later: float | None
+    points_by_fifth: tuple[float, ...]
     random_reward: float
     oracle_reward: float
 
@@ -78,6 +82,7 @@ class Evaluation(Scores):
             ("steps to the first", number(self.first_reward_step)),
             ("steps to a later one", number(self.mean_steps_later)),
             ("wall hits", number(self.wall_hits)),
+            ("points in each fifth of the episode", "  ".join(map(number, self.points_by_fifth))),
         ]
 
 
@@ -98,7 +103,12 @@ def mean_of_those_that_happened(values: list[float]) -> float | None:
 
 
 def evaluate(
-    agent: RecurrentA2C, maze: MazeSettings, *, episodes: int, seed: int, deterministic: bool = False
+    agent: RecurrentA2C | LesionedAgent,
+    maze: MazeSettings,
+    *,
+    episodes: int,
+    seed: int,
+    deterministic: bool = False,
 ) -> Evaluation:
     """Play episodes and sum them up; the same seed gives the same numbers.
 
@@ -115,15 +125,17 @@ def evaluate(
 
     config = maze_config(maze)
     finals: list[dict[str, Any]] = []
+    points = np.zeros(config.episode_length)
 
-    def keep_final_info(step_locals: dict[str, Any], _: dict[str, Any]) -> None:
+    def note(step_locals: dict[str, Any], _: dict[str, Any]) -> None:
+        points[step_locals["current_lengths"][step_locals["i"]] - 1] += step_locals["reward"]
         if step_locals["done"]:
             finals.append(step_locals["info"])
 
     env = make_mazes(maze, min(episodes, MOST_ENVS), seed)
     with own_random_numbers(seed):
         rewards, _ = evaluate_policy(
-            agent, env, episodes, deterministic, callback=keep_final_info, return_episode_rewards=True
+            agent, env, episodes, deterministic, callback=note, return_episode_rewards=True
         )
     env.close()
     bracket, mean = maze_bracket(config), float(np.mean(rewards))
@@ -140,6 +152,7 @@ def evaluate(
         wall_hits=mean_info("wall_hits"),
         first_reward_step=mean_info("first_reward_step"),
         mean_steps_later=mean_info("mean_steps_later"),
+        points_by_fifth=tuple(float(part.sum()) / len(finals) for part in np.array_split(points, _PARTS)),
         random_reward=bracket.random,
         oracle_reward=bracket.oracle,
     )

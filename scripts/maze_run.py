@@ -8,9 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from plasticrl.scripts.run import EvaluationChoices, Run
+from plasticrl.scripts.set_up import check_at_least
 from plasticrl.scripts.settings import AgentSettings, CoreChoice, MazeSettings, TrainingSettings
 from plasticrl.scripts.shown_metric import ShownMetric
 from plasticrl.scripts.typed_settings import settings_from, value_of
+from plasticrl.scripts.user_error import UserError
 
 if TYPE_CHECKING:
     from plasticrl.scripts.evaluated import Evaluated
@@ -81,15 +83,25 @@ class MazeRun(Run):
         from plasticrl.scripts.checkpoint_files import load_agent
         from plasticrl.scripts.evaluated import Evaluated
         from plasticrl.scripts.evaluation import evaluate
+        from plasticrl.scripts.lesion import LesionedAgent
         from plasticrl.scripts.maze_setup import make_mazes, maze_config
 
-        given = self.options_for(choices, "deterministic", "env", "size", "episode_length")
+        given = self.options_for(
+            choices, "deterministic", "env", "size", "episode_length", "lesion", "lesion_step"
+        )
         deterministic = given.pop("deterministic", False)
+        lesion, lesion_step = given.pop("lesion", None), given.pop("lesion_step", None)
+        if lesion_step is not None:
+            check_at_least(0, lesion_step=lesion_step)
+            if lesion is None:
+                raise UserError("--lesion-step needs --lesion")
         maze = replace(self.maze, **given)
         maze_config(maze)
         agent = load_agent(checkpoint, make_mazes(maze, 1, seed), choices.device)
-        scores = evaluate(agent, maze, episodes=episodes, seed=seed, deterministic=deterministic)
-        return Evaluated(scores, f"{agent.num_timesteps:,} steps", {"deterministic": deterministic})
+        player = agent if lesion is None else LesionedAgent(agent, lesion, lesion_step or 0)
+        scores = evaluate(player, maze, episodes=episodes, seed=seed, deterministic=deterministic)
+        about = {"deterministic": deterministic, "lesion": lesion, "lesion_step": lesion_step}
+        return Evaluated(scores, f"{agent.num_timesteps:,} steps", about)
 
     def compare(self, runs: Sequence[MazeRun], root: Path) -> MazeComparison:
         """Sum up finished runs on this maze; see :class:`Run`."""

@@ -13,6 +13,7 @@ from typing import Any, Literal, TypeAlias
 MazeId: TypeAlias = Literal["PlasticMaze-v0", "PlasticMazeICLR-v0"]
 CoreChoice: TypeAlias = Literal["plastic", "homogeneous", "rnn", "lstm", "gru", "feedforward"]
 RuleChoice: TypeAlias = Literal["hebb", "oja", "clipped"]
+LesionChoice: TypeAlias = Literal["frozen", "cleared", "silenced"]
 InitChoice: TypeAlias = Literal["uniform", "normal"]
 Device: TypeAlias = Literal["auto", "cpu", "cuda"]
 
