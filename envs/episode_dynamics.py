@@ -125,7 +125,7 @@ class EpisodeDynamics:
         verdict = {"error": squared.mean(axis=1)}
         if state.hidden is not None:
             verdict["hidden_error"] = squared.mean(axis=1, where=state.hidden)
-        verdict["wrong_signs"] = ((actions > 0) != (state.target > 0)).mean(axis=1)
+        verdict["wrong_signs"] = (np.sign(actions) != np.sign(state.target)).mean(axis=1)
         return -verdict["error"], verdict
 
     def _checked(self, actions: NDArray[Any], batch: int) -> NDArray[Any]:
