@@ -71,16 +71,16 @@ def evaluate_predictor(
         raise ValueError(f"seed must be an integer of at least 0, not {seed!r}")
     rng = np.random.default_rng([_STREAM, seed])
     kind = None
-    found: dict[str, list[NDArray[np.float32]]] = {}
+    found: dict[str, list[NDArray[np.floating]]] = {}
     for start in range(0, n_episodes, batch_size):
         episode = task.sample(min(batch_size, n_episodes - start), rng)
-        kind = kind or episode_kind(episode)
+        kind = kind or episode_kind(episode.target, task.n_classes)
         prediction = predict(episode)
         if not np.isfinite(prediction).all():
             raise NonFiniteError("the prediction: not finite, so the network has diverged")
         metrics = episode_metrics(
             torch.as_tensor(prediction).double(),
-            torch.as_tensor(episode.target),
+            torch.as_tensor(episode.target).double(),
             None if episode.hidden is None else torch.as_tensor(episode.hidden),
             kind,
         )

@@ -108,6 +108,22 @@ def test_a_network_of_ones_own_learns_to_classify() -> None:
     assert answers.dtype == np.int64
 
 
+def test_vectors_of_ones_own_need_not_tell_what_is_hidden() -> None:
+    class Open(PatternsTask):
+        def sample(self, batch_size: int, rng: np.random.Generator) -> Episode:
+            return super().sample(batch_size, rng)._replace(hidden=None)
+
+    model = learner(task=Open(20, 2, 1, 3, 1, 3))
+    assert {"train/bit_error", "train/hidden_bit_error"} <= logged(model, 8, log_interval=1)[8].keys()
+    assert same(parameters(model), parameters(learner().learn(8)))
+    found = model.evaluate(20).metrics
+    assert (
+        found["hidden_bit_error"]
+        == found["bit_error"]
+        == learner().learn(8).evaluate(20).metrics["bit_error"]
+    )
+
+
 def test_a_prediction_is_the_output_at_the_judged_step() -> None:
     model = learner().learn(40)
     episode = TASK.sample(3, np.random.default_rng(5))
