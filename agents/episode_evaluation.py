@@ -18,6 +18,7 @@ from plasticrl.agents.episode_metrics import (
     share_interval,
 )
 from plasticrl.agents.finite_checks import NonFiniteError
+from plasticrl.envs.argument_checks import check_count
 from plasticrl.envs.episode import Episode, EpisodeTask
 from plasticrl.nn.core import positive
 
@@ -67,8 +68,7 @@ def evaluate_predictor(
     """
     positive("n_episodes", n_episodes)
     positive("batch_size", batch_size)
-    if seed < 0:
-        raise ValueError(f"seed must be an integer of at least 0, not {seed!r}")
+    check_count("seed", seed, least=0)
     rng = np.random.default_rng([_STREAM, seed])
     kind = None
     found: dict[str, list[NDArray[np.floating]]] = {}

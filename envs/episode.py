@@ -65,3 +65,13 @@ class EpisodeTask(ABC):
         Raises:
             ValueError: ``batch_size`` is below 1.
         """
+
+
+def check_task(name: str, task: Any) -> None:
+    """Nothing, where it is a task.
+
+    Raises:
+        TypeError: it is something else; the text names the argument.
+    """
+    if not isinstance(task, EpisodeTask):
+        raise TypeError(f"{name} must be an EpisodeTask, such as PatternsTask(), got {task!r}")

@@ -11,7 +11,7 @@ import gymnasium as gym
 import numpy as np
 from numpy.typing import NDArray
 
-from plasticrl.envs.episode import EpisodeTask
+from plasticrl.envs.episode import EpisodeTask, check_task
 from plasticrl.envs.task_fingerprint import task_fingerprint
 
 Verdict = dict[str, NDArray[Any]]
@@ -48,8 +48,7 @@ class EpisodeDynamics:
     """
 
     def __init__(self, task: EpisodeTask) -> None:
-        if not isinstance(task, EpisodeTask):
-            raise TypeError(f"task must be an EpisodeTask, such as PatternsTask(), got {task!r}")
+        check_task("task", task)
         self.task = task
         self.input_size = prod(task.input_shape)
         bound, n_classes = np.float32(task.input_bound), task.n_classes

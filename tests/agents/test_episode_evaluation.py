@@ -109,8 +109,10 @@ def test_plain_values() -> None:
         ("n_episodes", {"n_episodes": 0}),
         ("batch_size", {"n_episodes": 5, "batch_size": 0}),
         ("seed", {"n_episodes": 5, "seed": -1}),
+        ("seed", {"n_episodes": 5, "seed": 1.5}),
+        ("seed", {"n_episodes": 5, "seed": None}),
     ],
 )
-def test_arguments_are_checked_by_name(name: str, options: dict[str, int]) -> None:
+def test_arguments_are_checked_by_name(name: str, options: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=name):
         evaluate_predictor(oracle, TASK, **options)
