@@ -24,7 +24,7 @@ from plasticrl.agents.episode_evaluation import EpisodeEvaluation, evaluate_pred
 from plasticrl.agents.episode_log import EpisodeLog
 from plasticrl.agents.episode_loss import LossName, loss_for
 from plasticrl.agents.episode_network import EpisodeNetwork
-from plasticrl.agents.episode_statistics import EpisodeStatistics
+from plasticrl.agents.episode_statistics import EpisodeStatistics, updates_within
 from plasticrl.agents.episode_tensors import to_tensors
 from plasticrl.agents.episode_update import EpisodeUpdate, predicted
 from plasticrl.agents.file_settings import settings_of_a_file
@@ -126,7 +126,7 @@ class EpisodeLearner(CallbackSide):
         self.device = get_device(device)
         self.num_timesteps = 0
         self.n_updates = 0
-        self.statistics = EpisodeStatistics(max(1, stats_window_size // batch_size))
+        self.statistics = EpisodeStatistics(updates_within(stats_window_size, batch_size))
         self.ranks = ALONE
 
         seeds = np.random.SeedSequence(seed)
@@ -302,16 +302,17 @@ class EpisodeLearner(CallbackSide):
             device: as in the constructor.
             **kwargs: further arguments of the constructor, instead of the saved ones. ``network`` must
                 be given where the saved learner was made with a network instead of a name, and
-                ``learning_rate`` where it had a function other than SB3's schedules.
+                ``learning_rate`` where it had a function other than SB3's schedules. Unlike in SB3,
+                ``tensorboard_log`` is none unless given: no file says where to write.
 
         Raises:
             OSError: the file cannot be read.
             TensorFileError: it is damaged, or no learner's.
-            ValueError: it does not fit the task or the network, or lacks what must be given.
             TypeError: ``task`` is not an ``EpisodeTask``.
+            ValueError: it does not fit the task or the network, or lacks what must be given.
         """
-        if not isinstance(path, BufferedIOBase) and not Path(path).exists():
         check_task("task", task)
+        if not isinstance(path, BufferedIOBase) and not Path(path).exists():
             path = with_suffix(path)
         tensors, data = read_tensors(path)
         settings = episode_checkpoint.settings(data, task, kwargs)
