@@ -56,7 +56,7 @@ class EpisodeTask(ABC):
 
     @abstractmethod
     def sample(self, batch_size: int, rng: np.random.Generator) -> Episode:
-        """Draw ``batch_size`` independent episodes.
+        """Draw ``batch_size`` episodes, independent unless the task says otherwise.
 
         Args:
             batch_size: B, at least 1.

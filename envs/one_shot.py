@@ -27,7 +27,9 @@ class OneShotTask(EpisodeTask):
         pool: None (default): every episode draws from all classes. P: the episodes of a batch draw from P
             classes, K + 1 pictures and one rotation of each, chosen anew for every batch. That is for
             training: a network that looks at each picture once gets many episodes out of few pictures. It
-            only helps batches, not environments, which draw every episode by itself.
+            only helps batches, not environments, which draw every episode by itself. Evaluate without:
+            episodes of a batch that share pictures are not independent, and an interval over them is too
+            narrow.
 
     Attributes:
         steps: N K + 1.
