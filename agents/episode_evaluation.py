@@ -33,7 +33,7 @@ class EpisodeEvaluation:
     Attributes:
         n_episodes: how many.
         seed: what they were drawn with.
-        metrics: mean and 95 % interval of each metric, for episodes that are independent; the names are those of
+        metrics: mean and 95 % interval of each metric, for independent episodes; the names are those of
             :func:`plasticrl.agents.episode_metrics.episode_metrics`.
     """
 
