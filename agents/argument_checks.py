@@ -1,6 +1,9 @@
 """Checks of constructor arguments that say which one is wrong."""
 
 from math import isfinite
+from typing import Any
+
+from plasticrl.envs.argument_checks import is_number
 
 
 def check_number(name: str, value: float, *, least: float = 0.0, most: float | None = None) -> None:
@@ -9,6 +12,26 @@ def check_number(name: str, value: float, *, least: float = 0.0, most: float | N
     Raises:
         ValueError: it is not; the text names the argument and its range.
     """
-    if not isfinite(value) or value < least or (most is not None and value > most):
+    if not is_number(value) or not isfinite(value) or value < least or (most is not None and value > most):
         allowed = f"between {least:g} and {most:g}" if most is not None else f"finite and at least {least:g}"
         raise ValueError(f"{name} must be {allowed}, not {value!r}")
+
+
+def check_learning_rate(rate: Any) -> None:
+    """Nothing, where it is a number to descend with, or a function that gives one.
+
+    Raises:
+        ValueError: it is neither.
+    """
+    if not callable(rate) and not (is_number(rate) and isfinite(rate) and rate > 0):
+        raise ValueError(f"learning_rate must be finite and above 0, or a function, not {rate!r}")
+
+
+def check_max_grad_norm(norm: float) -> None:
+    """Nothing, where gradients can be clipped to it, or are not.
+
+    Raises:
+        ValueError: it is not such a number.
+    """
+    if not (is_number(norm) and norm > 0):
+        raise ValueError(f"max_grad_norm must be above 0 (math.inf: no clipping), not {norm!r}")

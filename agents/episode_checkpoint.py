@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from plasticrl.agents.episode_statistics import updates_within
 from plasticrl.agents.networks import make_network
 from plasticrl.agents.plain_rate import plain_rate, rate_from_plain
 from plasticrl.agents.tensor_file import TensorFileError
@@ -56,6 +57,7 @@ def pack(learner: EpisodeLearner) -> tuple[dict[str, Tensor], dict[str, Any]]:
             "learning_rate": plain_rate(learner.learning_rate),
             "max_grad_norm": learner.max_grad_norm if isfinite(learner.max_grad_norm) else None,
             **{name: getattr(learner, name) for name in _PLAIN},
+            "verbose": int(learner.verbose),
         },
         "num_episodes": learner.num_timesteps,
         "n_updates": learner.n_updates,
@@ -82,6 +84,9 @@ def settings(data: dict[str, Any], task: EpisodeTask, given: dict[str, Any]) -> 
         found = {name: saved[name] for name in (*_PLAIN, "network")}
         found["max_grad_norm"] = inf if saved["max_grad_norm"] is None else saved["max_grad_norm"]
         found["learning_rate"] = rate_from_plain(saved["learning_rate"])
+        found["verbose"] = saved.get("verbose", 0)  # the first files did not have it
+        if type(found["verbose"]) is not int:
+            raise TypeError(f"verbose is a whole number, not {found['verbose']!r}")
     except (KeyError, TypeError, ValueError) as error:
         raise TensorFileError(f"the file's settings are not whole ({error!r}): give another file") from error
     if trained_on != _task(task):
@@ -125,7 +130,7 @@ def unpack(learner: EpisodeLearner, tensors: dict[str, Tensor], data: dict[str, 
             if (entry := f"{_OPTIMIZER}{name}/{key}") in tensors:
                 expected[entry] = _size(parameter)
                 expected[f"{_OPTIMIZER}{name}/step"] = _size(torch.tensor(0.0))
-    values = tensors.pop(_STATISTICS, torch.zeros(0))
+    names, values = _statistics(tensors.pop(_STATISTICS, None), data)
     _check_alike(tensors, expected)
     learner.network.load_state_dict({name: tensors[_NETWORK + name] for name in learner.network.state_dict()})
     states = {}
@@ -138,10 +143,34 @@ def unpack(learner: EpisodeLearner, tensors: dict[str, Tensor], data: dict[str, 
     learner.optimizer.load_state_dict({"state": states, "param_groups": groups})
     try:
         learner.num_timesteps, learner.n_updates = int(data["num_episodes"]), int(data["n_updates"])
-        learner.statistics.restore(tuple(data["statistics"]), values.to(learner.device))
+        learner.statistics.restore(names, values.to(learner.device))
         learner.rng.bit_generator.state = data["generator"]
     except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise TensorFileError(f"the file's counters are not whole ({error!r}): give another file") from error
+
+
+def _statistics(values: Tensor | None, data: dict[str, Any]) -> tuple[tuple[str, ...], Tensor]:
+    """Names and values, where a learner with the file's settings can have them."""
+    names, settings = data.get("statistics"), data["settings"]
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise TensorFileError(f"the statistics' names are {names!r}, not a list of texts: give another file")
+    try:
+        most = updates_within(settings["stats_window_size"], settings["batch_size"])
+    except (TypeError, ZeroDivisionError) as error:
+        raise TensorFileError(f"the file's settings are not whole ({error!r}): give another file") from error
+    found = "missing" if values is None else _size(values)
+    if (
+        values is None
+        or not values.is_floating_point()
+        or values.ndim != 2
+        or len(values) > most
+        or values.shape[1] != len(names)
+    ):
+        raise TensorFileError(
+            f"{_STATISTICS} is {found} in the file, and must be floating-point of at most {most} updates x "
+            f"{len(names)} names: give another file"
+        )
+    return tuple(names), values
 
 
 def _check_alike(tensors: dict[str, Tensor], expected: dict[str, str]) -> None:

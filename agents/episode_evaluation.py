@@ -18,6 +18,7 @@ from plasticrl.agents.episode_metrics import (
     share_interval,
 )
 from plasticrl.agents.finite_checks import NonFiniteError
+from plasticrl.envs.argument_checks import check_count
 from plasticrl.envs.episode import Episode, EpisodeTask
 from plasticrl.nn.core import positive
 
@@ -32,7 +33,7 @@ class EpisodeEvaluation:
     Attributes:
         n_episodes: how many.
         seed: what they were drawn with.
-        metrics: mean and 95 % interval of each metric; the names are those of
+        metrics: mean and 95 % interval of each metric, for independent episodes; the names are those of
             :func:`plasticrl.agents.episode_metrics.episode_metrics`.
     """
 
@@ -67,20 +68,19 @@ def evaluate_predictor(
     """
     positive("n_episodes", n_episodes)
     positive("batch_size", batch_size)
-    if seed < 0:
-        raise ValueError(f"seed must be an integer of at least 0, not {seed!r}")
+    check_count("seed", seed, least=0)
     rng = np.random.default_rng([_STREAM, seed])
     kind = None
-    found: dict[str, list[NDArray[np.float32]]] = {}
+    found: dict[str, list[NDArray[np.floating]]] = {}
     for start in range(0, n_episodes, batch_size):
         episode = task.sample(min(batch_size, n_episodes - start), rng)
-        kind = kind or episode_kind(episode)
+        kind = kind or episode_kind(episode.target, task.n_classes)
         prediction = predict(episode)
         if not np.isfinite(prediction).all():
             raise NonFiniteError("the prediction: not finite, so the network has diverged")
         metrics = episode_metrics(
             torch.as_tensor(prediction).double(),
-            torch.as_tensor(episode.target),
+            torch.as_tensor(episode.target).double(),
             None if episode.hidden is None else torch.as_tensor(episode.hidden),
             kind,
         )

@@ -3,44 +3,48 @@
 from __future__ import annotations
 
 import os
-import time
 from io import BufferedIOBase, BytesIO
-from math import inf, isfinite
+from math import inf
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from stable_baselines3.common.logger import Logger
 from stable_baselines3.common.type_aliases import MaybeCallback, Schedule
 from stable_baselines3.common.utils import FloatSchedule, configure_logger, get_device, update_learning_rate
 from typing_extensions import Self
 
 from plasticrl.agents import episode_checkpoint
+from plasticrl.agents.argument_checks import check_learning_rate, check_max_grad_norm
+from plasticrl.agents.callback_side import CallbackSide
 from plasticrl.agents.data_parallel import ALONE, Ranks
 from plasticrl.agents.episode_callbacks import ready_callback
 from plasticrl.agents.episode_evaluation import EpisodeEvaluation, evaluate_predictor
+from plasticrl.agents.episode_log import EpisodeLog
 from plasticrl.agents.episode_loss import LossName, loss_for
 from plasticrl.agents.episode_network import EpisodeNetwork
-from plasticrl.agents.episode_statistics import EpisodeStatistics
+from plasticrl.agents.episode_statistics import EpisodeStatistics, updates_within
 from plasticrl.agents.episode_tensors import to_tensors
 from plasticrl.agents.episode_update import EpisodeUpdate, predicted
 from plasticrl.agents.file_settings import settings_of_a_file
 from plasticrl.agents.networks import NetworkName, make_network
-from plasticrl.agents.plastic_metrics import plastic_metrics
 from plasticrl.agents.postponed_interrupt import PostponedInterrupt
 from plasticrl.agents.tensor_file import read_tensors, with_suffix, write_tensors
-from plasticrl.envs.episode import Episode, EpisodeTask
+from plasticrl.envs.argument_checks import check_count
+from plasticrl.envs.episode import Episode, EpisodeTask, check_task
 from plasticrl.nn.core import positive
 
 
-class EpisodeLearner:
+class EpisodeLearner(CallbackSide):
     """Trains a network on a task's episodes with Adam; each update is one batch of whole lifetimes.
 
     Names and behaviour are SB3's where it has them, with episodes where it counts env steps:
-    ``num_timesteps`` counts episodes too, so that SB3's callbacks work. They are called after every
-    update (``on_step``), and around it (``on_rollout_start``, ``on_rollout_end``).
+    ``num_timesteps`` counts episodes too, for SB3's callbacks. They are called after every update
+    (``on_step``), and around it (``on_rollout_start``, ``on_rollout_end``). ``CheckpointCallback``,
+    ``EveryNTimesteps``, ``LogEveryNTimesteps``, ``CallbackList`` and functions work. Those that play in an
+    environment or count its episodes raise a TypeError, since there is none: ``EvalCallback`` with what
+    belongs to it, ``StopTrainingOnMaxEpisodes``, and ``ProgressBarCallback``.
 
     All that is random comes from ``seed``: the network's first parameters, and the generator that draws
     the episodes, which a checkpoint holds. Evaluating draws from a generator of its own. So the same
@@ -71,7 +75,9 @@ class EpisodeLearner:
         num_timesteps: episodes trained on.
 
     Raises:
-        ValueError: an argument is out of its range; the text names it.
+        TypeError: ``task`` or ``eval_task`` is not an ``EpisodeTask``.
+        ValueError: an argument is out of its range, or ``eval_task`` has other inputs or classes than
+            ``task``; the text names it.
     """
 
     def __init__(
@@ -91,19 +97,21 @@ class EpisodeLearner:
         seed: int | None = None,
         device: torch.device | str = "auto",
     ) -> None:
-        if not callable(learning_rate) and not (isfinite(learning_rate) and learning_rate > 0):
-            raise ValueError(
-                f"learning_rate must be finite and above 0, or a function, not {learning_rate!r}"
-            )
-        if not max_grad_norm > 0:
-            raise ValueError(f"max_grad_norm must be above 0 (math.inf: no clipping), not {max_grad_norm!r}")
-        if seed is not None and seed < 0:
-            raise ValueError(f"seed must be an integer of at least 0, or None, not {seed!r}")
+        check_task("task", task)
+        if eval_task is not None:
+            check_task("eval_task", eval_task)
+            _check_alike(task, eval_task)
+        check_learning_rate(learning_rate)
+        check_max_grad_norm(max_grad_norm)
+        if seed is not None:
+            seed = check_count("seed", seed, least=0)
         if isinstance(network, EpisodeNetwork) and network_kwargs:
             raise ValueError("network_kwargs are for a network given by name: this one is made already")
         self.network_name = None if isinstance(network, EpisodeNetwork) else network
         self.network_kwargs = episode_checkpoint.plain("network_kwargs", network_kwargs)
         self.optimizer_kwargs = episode_checkpoint.plain("optimizer_kwargs", optimizer_kwargs)
+        if "lr" in self.optimizer_kwargs:
+            raise ValueError("optimizer_kwargs must be without lr: give it as learning_rate")
         self.task = task
         self.eval_task = eval_task
         self.learning_rate = learning_rate
@@ -118,10 +126,8 @@ class EpisodeLearner:
         self.device = get_device(device)
         self.num_timesteps = 0
         self.n_updates = 0
-        self.statistics = EpisodeStatistics(max(1, stats_window_size // batch_size))
+        self.statistics = EpisodeStatistics(updates_within(stats_window_size, batch_size))
         self.ranks = ALONE
-        self._logger: Logger | None = None
-        self._custom_logger = False
 
         seeds = np.random.SeedSequence(seed)
         self.rng = np.random.default_rng(seeds)
@@ -138,18 +144,6 @@ class EpisodeLearner:
     def num_episodes(self) -> int:
         """Episodes trained on."""
         return self.num_timesteps
-
-    @property
-    def logger(self) -> Logger:
-        """Where is logged; there is one once :meth:`learn` or :meth:`set_logger` was called."""
-        if self._logger is None:
-            raise RuntimeError("there is no logger yet: call learn() or set_logger() first")
-        return self._logger
-
-    def set_logger(self, logger: Logger) -> None:
-        """Log there from now on, instead of where ``verbose`` and ``tensorboard_log`` say."""
-        self._logger = logger
-        self._custom_logger = True
 
     def join(self, ranks: Ranks) -> Self:
         """Train with other processes from now on; to be called on all of them, with the same learner.
@@ -215,10 +209,9 @@ class EpisodeLearner:
                 self.verbose, self.tensorboard_log, tb_log_name, reset_num_episodes
             )
         callback = ready_callback(callback, self, progress_bar)
-        began, first = time.monotonic(), self.num_timesteps
         update, own = EpisodeUpdate(self), self.ranks.share(self.batch_size)
         callback.on_training_start(locals(), globals())
-        with PostponedInterrupt() as interrupt:
+        with self._logged_by(EpisodeLog(self, update)), PostponedInterrupt() as interrupt:
             while self.num_timesteps < total_timesteps:
                 if self.ranks.any(interrupt.pending):
                     interrupt.pending = True
@@ -230,7 +223,7 @@ class EpisodeLearner:
                 # Every process draws all episodes, so that the generator stays the same on each.
                 update.run(self.task.sample(self.batch_size, self.rng).rows(own))
                 if self.n_updates % log_interval == 0:  # first: what a callback saves is then logged
-                    self._log(update, time.monotonic() - began, self.num_timesteps - first)
+                    self.dump_logs()
                 callback.update_locals(locals())
                 if not callback.on_step():
                     break
@@ -264,7 +257,8 @@ class EpisodeLearner:
 
         Args:
             n_episodes: how many. Default 1,000.
-            task: what to draw from. Default: ``eval_task``, or else the training's.
+            task: what to draw from. Default: ``eval_task``, or else the training's. Where that has a
+                ``pool``, the episodes of a batch share pictures, and the intervals are too narrow.
             seed: of these episodes.
             batch_size: episodes side by side. Default 32.
 
@@ -308,13 +302,16 @@ class EpisodeLearner:
             device: as in the constructor.
             **kwargs: further arguments of the constructor, instead of the saved ones. ``network`` must
                 be given where the saved learner was made with a network instead of a name, and
-                ``learning_rate`` where it had a function other than SB3's schedules.
+                ``learning_rate`` where it had a function other than SB3's schedules. Unlike in SB3,
+                ``tensorboard_log`` is none unless given: no file says where to write.
 
         Raises:
             OSError: the file cannot be read.
             TensorFileError: it is damaged, or no learner's.
+            TypeError: ``task`` is not an ``EpisodeTask``.
             ValueError: it does not fit the task or the network, or lacks what must be given.
         """
+        check_task("task", task)
         if not isinstance(path, BufferedIOBase) and not Path(path).exists():
             path = with_suffix(path)
         tensors, data = read_tensors(path)
@@ -325,16 +322,9 @@ class EpisodeLearner:
         episode_checkpoint.unpack(learner, tensors, data)
         return learner
 
-    def _log(self, update: EpisodeUpdate, seconds: float, episodes: int) -> None:
-        record = self.logger.record
-        record("time/episodes", self.num_timesteps, exclude="tensorboard")
-        record("time/episodes_per_second", episodes / max(seconds, 1e-9))
-        record("time/time_elapsed", int(seconds), exclude="tensorboard")
-        record("train/n_updates", self.n_updates, exclude="tensorboard")
-        record("train/learning_rate", self.optimizer.param_groups[0]["lr"])
-        record("train/grad_norm", update.grad_norm.item())
-        for name, value in self.statistics.means().items():
-            record(f"train/{name}", value)
-        for name, value in self.ranks.means(plastic_metrics(self.network.core, update.state)).items():
-            record(f"plastic/{name}", value)
-        self.logger.dump(self.num_timesteps)
+
+def _check_alike(task: EpisodeTask, eval_task: EpisodeTask) -> None:
+    for name in ("input_shape", "n_classes"):
+        trained, evaluated = getattr(task, name), getattr(eval_task, name)
+        if trained != evaluated:
+            raise ValueError(f"eval_task must have the {name} of task, {trained}, not {evaluated}")

@@ -1,5 +1,6 @@
 """What an episode's outputs are judged by, as a number to descend."""
 
+from math import inf
 from typing import Literal, TypeAlias, get_args
 
 import torch
@@ -53,10 +54,21 @@ def episode_loss(outputs: Tensor, episode: EpisodeTensors, name: LossName) -> Te
         target = episode.target.expand(len(outputs), -1)
         errors = -outputs.gather(-1, target[..., None]).squeeze(-1)
     else:
-        right = F.one_hot(episode.target, outputs.shape[-1]).to(outputs.dtype)
-        errors = F.binary_cross_entropy(outputs.exp(), right.expand_as(outputs), reduction="none").mean(-1)
+        right = F.one_hot(episode.target, outputs.shape[-1]).bool()
+        errors = -torch.where(right, outputs, _log_of_the_rest(outputs)).mean(-1)
     # Not weight * errors: at a step that is not judged, an error may be infinite and would make NaN.
     return (weight * errors.masked_fill(~mask, 0)).sum()
+
+
+def _log_of_the_rest(outputs: Tensor) -> Tensor:
+    """``log(1 - p)`` of each class, from ``log p`` of the others: exact where p itself rounds to 1.
+
+    Args:
+        outputs: log-probabilities ``(..., N)``.
+    """
+    n = outputs.shape[-1]
+    own = torch.eye(n, dtype=torch.bool, device=outputs.device)
+    return outputs.unsqueeze(-2).expand(*outputs.shape, n).masked_fill(own, -inf).logsumexp(-1)
 
 
 def judged_outputs(outputs: Tensor, episode: EpisodeTensors) -> Tensor:

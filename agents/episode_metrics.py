@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from math import sqrt
-from typing import Literal, NamedTuple, TypeAlias
+from math import inf, isfinite, sqrt
+from typing import Any, Literal, NamedTuple, TypeAlias
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-
-from plasticrl.envs.episode import Episode
 
 EpisodeKind: TypeAlias = Literal["bits", "values", "classes"]
 
@@ -26,11 +24,16 @@ class Estimate(NamedTuple):
     high: float
 
 
-def episode_kind(episode: Episode) -> EpisodeKind:
-    """What is asked for: a class, bits (every element of the target is -1 or 1), or values."""
-    if episode.hidden is None:
+def episode_kind(target: NDArray[Any], n_classes: int | None) -> EpisodeKind:
+    """What is asked for: a class, bits (every element of the target is -1 or 1), or values.
+
+    Args:
+        target: of B episodes, ``(B,)`` or ``(B, D)``.
+        n_classes: of the task; None where it completes.
+    """
+    if n_classes is not None:
         return "classes"
-    return "bits" if (np.abs(episode.target) == 1).all() else "values"
+    return "bits" if (np.abs(target) == 1).all() else "values"
 
 
 def episode_metrics(
@@ -41,18 +44,20 @@ def episode_metrics(
     Args:
         prediction: ``(B, D)``, or the class ``(B,)``.
         target: the same shape.
-        hidden: bool ``(B, D)``, the elements that were to be completed; None for classes.
+        hidden: bool ``(B, D)``, the elements that were to be completed; None for all. Not for classes.
         kind: "classes": ``accuracy``. "bits": ``bit_error``, the share of bits whose sign is wrong (0 is
             wrong), and ``hidden_bit_error``, the same over the hidden bits. "values", all over the hidden
-            elements only: ``hidden_mse``; ``hidden_psnr`` in dB with the range of [-1, 1] as its peak;
-            ``hidden_correlation``, Pearson's, 0 where prediction or target does not vary.
+            elements only: ``hidden_mse``; ``hidden_psnr`` in dB with the range of [-1, 1] as its peak,
+            infinite without any error; ``hidden_correlation``, Pearson's, 0 where prediction or target does
+            not vary.
 
     Returns:
         ``(B,)`` for each name.
     """
     if kind == "classes":
         return {"accuracy": (prediction == target).float()}
-    assert hidden is not None
+    if hidden is None:
+        hidden = torch.ones_like(target, dtype=torch.bool)
     count = hidden.sum(-1)
 
     def mean(values: Tensor) -> Tensor:
@@ -64,12 +69,11 @@ def episode_metrics(
     mse = mean((prediction - target).square())
     x = prediction - mean(prediction)[:, None]
     y = target - mean(target)[:, None]
-    spread = (mean(x * x) * mean(y * y)).sqrt()
-    tiny = torch.finfo(mse.dtype).tiny
+    spread = (mean(x * x) * mean(y * y)).sqrt().clamp_min(torch.finfo(mse.dtype).tiny)
     return {
         "hidden_mse": mse,
-        "hidden_psnr": 10 * torch.log10(_PEAK**2 / mse.clamp_min(tiny)),
-        "hidden_correlation": mean(x * y) / spread.clamp_min(tiny),
+        "hidden_psnr": 10 * torch.log10(_PEAK**2 / mse),
+        "hidden_correlation": (mean(x * y) / spread).clamp(-1, 1),  # rounding may lead beyond
     }
 
 
@@ -77,10 +81,13 @@ def mean_interval(values: NDArray[np.floating]) -> Estimate:
     """Mean and its normal 95 % interval, mean ± 1.96 standard errors.
 
     Args:
-        values: ``(n,)``, one per episode. The interval of a single one is without limits.
+        values: ``(n,)``, one per episode. The interval of a single one is without limits, and so is that of
+            values with infinite ones, such as the PSNR where there is no error.
     """
     mean = float(np.mean(values))
-    half = _Z * float(np.std(values, ddof=1)) / sqrt(len(values)) if len(values) > 1 else float("inf")
+    if len(values) == 1 or not isfinite(mean):
+        return Estimate(mean, -inf, inf)
+    half = _Z * float(np.std(values, ddof=1)) / sqrt(len(values))
     return Estimate(mean, mean - half, mean + half)
 
 

@@ -10,14 +10,17 @@ from numpy.typing import NDArray
 from stable_baselines3.common.callbacks import BaseCallback
 
 from plasticrl.agents.episode_drawings import RGB, one_shot_episodes, reconstructions
-from plasticrl.agents.episode_tensors import EpisodeTensors, to_tensors
+from plasticrl.agents.episode_tensors import to_tensors
 from plasticrl.agents.episode_update import predicted
 from plasticrl.agents.matrix_pictures import log_matrices, tensorboard_writer
+from plasticrl.envs.argument_checks import check_count
 from plasticrl.envs.episode import Episode
 from plasticrl.nn.core import positive
 
 if TYPE_CHECKING:
     from plasticrl.agents.episode_learner import EpisodeLearner
+
+_STREAM = 0x706963  # keeps these episodes apart from those of a training with the same seed
 
 
 class EpisodePictures(BaseCallback):
@@ -31,14 +34,18 @@ class EpisodePictures(BaseCallback):
     Args:
         every: training episodes between two pictures.
         n_episodes: how many are shown. Default 4.
-        seed: of these episodes, which are drawn from the learner's ``eval_task``, or else its ``task``.
+        seed: of these episodes, which are drawn from the learner's ``eval_task``, or else its ``task``. They
+            are others than those of a training with that seed.
+
+    Raises:
+        ValueError: a number is not an integer above 0 (``seed``: at least 0).
     """
 
     def __init__(self, every: int, n_episodes: int = 4, seed: int = 0) -> None:
         super().__init__()
         self.every = positive("every", every)
         self.n_episodes = positive("n_episodes", n_episodes)
-        self.seed = seed
+        self.seed = check_count("seed", seed, least=0)
         self._next = every
 
     @property
@@ -63,7 +70,7 @@ class EpisodePictures(BaseCallback):
         if writer is None:
             return
         task = learner.eval_task or learner.task
-        episode = task.sample(self.n_episodes, np.random.default_rng(self.seed))
+        episode = task.sample(self.n_episodes, np.random.default_rng([_STREAM, self.seed]))
         tensors = to_tensors(episode, learner.device)
         learner.network.eval()
         with torch.no_grad():
@@ -71,7 +78,7 @@ class EpisodePictures(BaseCallback):
             prediction = predicted(outputs, tensors, learner.task.n_classes)
             judged = int(episode.target_mask.argmax(0)[0])  # the first episode's first judged step
             if judged > 0:
-                _, state = learner.network(_until(tensors, judged))
+                _, state = learner.network(tensors.until(judged))
         name, picture = draw(episode, prediction.cpu().numpy())
         writer.add_image(f"episodes/{name}", picture, self.num_timesteps, dataformats="HWC")
         log_matrices(writer, learner.network.core, state, self.num_timesteps)
@@ -87,13 +94,3 @@ def draw(episode: Episode, prediction: NDArray[Any]) -> tuple[str, RGB]:
     if episode.labels is not None:
         return "one_shot", one_shot_episodes(episode, prediction)
     return "reconstructions", reconstructions(episode.target, episode.inputs[-1], prediction)
-
-
-def _until(episode: EpisodeTensors, steps: int) -> EpisodeTensors:
-    """The first steps of an episode."""
-    return episode._replace(
-        inputs=episode.inputs[:steps],
-        clamp=None if episode.clamp is None else episode.clamp[:steps],
-        labels=None if episode.labels is None else episode.labels[:steps],
-        target_mask=episode.target_mask[:steps],
-    )

@@ -9,6 +9,11 @@ import torch
 from torch import Tensor
 
 
+def updates_within(episodes: int, batch_size: int) -> int:
+    """Updates of a window of that many episodes, at least one."""
+    return max(1, episodes // batch_size)
+
+
 class EpisodeStatistics:
     """A window of the last updates' values.
 
@@ -21,8 +26,10 @@ class EpisodeStatistics:
         self._values: deque[Tensor] = deque(maxlen=updates)
 
     def add(self, values: Mapping[str, Tensor]) -> None:
-        """Take in the scalars of one update; always the same names."""
-        self.names = tuple(values)
+        """Take in the scalars of one update. Those before are forgotten where they had other names."""
+        if self.names != tuple(values):
+            self.clear()
+            self.names = tuple(values)
         self._values.append(torch.stack([value.detach() for value in values.values()]))
 
     def means(self) -> dict[str, float]:
@@ -40,7 +47,7 @@ class EpisodeStatistics:
         self._values.clear()
 
     def restore(self, names: tuple[str, ...], values: Tensor) -> None:
-        """Take up ``names`` and ``values`` of another window of the same length."""
+        """Take up ``names`` and ``values`` of another window, the last of them where it was longer."""
         self.names = names
         self.clear()
         self._values.extend(values)

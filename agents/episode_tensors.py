@@ -1,5 +1,7 @@
 """An episode on the learner's device."""
 
+from __future__ import annotations
+
 from typing import Any, NamedTuple
 
 import torch
@@ -19,6 +21,20 @@ class EpisodeTensors(NamedTuple):
     target_mask: Tensor  # bool (T, B)
     hidden: Tensor | None  # bool (B, D)
     picture: Tensor | None = None  # int64 (T, B), equal where the inputs are the same
+
+    def until(self, steps: int) -> EpisodeTensors:
+        """The first of the T steps; what is asked for stays."""
+
+        def cut(tensor: Tensor | None) -> Tensor | None:
+            return None if tensor is None else tensor[:steps]
+
+        return self._replace(
+            inputs=self.inputs[:steps],
+            clamp=cut(self.clamp),
+            labels=cut(self.labels),
+            target_mask=self.target_mask[:steps],
+            picture=cut(self.picture),
+        )
 
 
 def to_tensors(episode: Episode, device: torch.device | str = "cpu") -> EpisodeTensors:

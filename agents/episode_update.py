@@ -58,7 +58,7 @@ class EpisodeUpdate:
         outputs, state = learner.network(tensors)
         loss = episode_loss(outputs, tensors, learner.loss)
         loss.backward()  # type: ignore[no-untyped-call]
-        self._kind = self._kind or episode_kind(episode)
+        self._kind = self._kind or episode_kind(episode.target, learner.task.n_classes)
         prediction = predicted(outputs.detach(), tensors, learner.task.n_classes)
         metrics = episode_metrics(prediction, tensors.target, tensors.hidden, self._kind)
         means = (loss, *(values.mean() for values in metrics.values()))

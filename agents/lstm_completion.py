@@ -13,7 +13,8 @@ from plasticrl.nn.core import positive
 class LSTMCompletion(EpisodeNetwork):
     """``y = tanh(W h + b)`` from an LSTM's hidden state h, and the input itself where it is clamped.
 
-    So it need not learn to copy what it is shown, as the plastic network need not.
+    Where the episode has a ``clamp``, it need not learn to copy what it is shown, as the plastic network need
+    not. Without one (``PatternsTask`` with an ``input_gain``) every element is read out, and it must copy.
 
     Args:
         n_bits: D, elements of the vectors to complete.

@@ -95,8 +95,13 @@ class OneShotNetwork(EpisodeNetwork):
         Args:
             images: the images.
             picture: ``(T, B)``, equal where the images are: each of them then passes once.
+
+        Raises:
+            ValueError: ``picture`` has another shape.
         """
         steps, batch = images.shape[:2]
+        if picture is not None:
+            check_shape("picture", picture, (steps, batch))
         flat = images.reshape(steps * batch, 1, *images.shape[2:])
         if picture is not None:
             distinct, place = torch.unique(picture.flatten(), return_inverse=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from math import isfinite
 from typing import Any, ClassVar
 
 import numpy as np
@@ -15,7 +14,7 @@ from typing_extensions import Self
 
 from plasticrl.agents.a2c_loading import ACTION_SPACES
 from plasticrl.agents.a2c_loss import A2CLoss, a2c_loss
-from plasticrl.agents.argument_checks import check_number
+from plasticrl.agents.argument_checks import check_learning_rate, check_max_grad_norm, check_number
 from plasticrl.agents.episode_length import episode_length
 from plasticrl.agents.joint_training import JointAgent
 from plasticrl.agents.plastic_metrics import plastic_metrics
@@ -89,12 +88,8 @@ class RecurrentA2C(JointAgent):
     ) -> None:
         if n_steps is not None:
             n_steps = positive("n_steps", n_steps)
-        if not callable(learning_rate) and not (isfinite(learning_rate) and learning_rate > 0):
-            raise ValueError(
-                f"learning_rate must be finite and above 0, or a function, not {learning_rate!r}"
-            )
-        if not max_grad_norm > 0:
-            raise ValueError(f"max_grad_norm must be above 0 (math.inf: no clipping), not {max_grad_norm!r}")
+        check_learning_rate(learning_rate)
+        check_max_grad_norm(max_grad_norm)
         check_number("gamma", gamma, most=1)
         check_number("gae_lambda", gae_lambda, most=1)
         check_number("ent_coef", ent_coef)

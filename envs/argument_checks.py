@@ -1,5 +1,8 @@
 """Checks of a task's arguments that say which one is wrong."""
 
+from numbers import Real
+from typing import Any, TypeGuard
+
 import numpy as np
 
 
@@ -12,3 +15,8 @@ def check_count(name: str, value: int, *, least: int = 1) -> int:
     if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < least:
         raise ValueError(f"{name} must be a whole number, at least {least}, got {value!r}")
     return int(value)
+
+
+def is_number(value: Any) -> TypeGuard[float]:
+    """Whether it is a real number, numpy's too; True and False are none."""
+    return isinstance(value, Real) and not isinstance(value, bool)

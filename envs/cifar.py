@@ -33,6 +33,11 @@ class CifarLayout(NamedTuple):
         """Bytes of one record: 3,073 (CIFAR-10) or 3,074 (CIFAR-100)."""
         return len(self.labels) + 3 * PIXELS
 
+    @property
+    def all_train_images(self) -> int:
+        """Of all training files: 40,000 (CIFAR-10) or 50,000 (CIFAR-100)."""
+        return len(self.train) * self.train_images
+
 
 LAYOUTS = {
     # Batch 5 was held out in the paper; it is left alone here, so that it can serve for choosing.

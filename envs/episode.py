@@ -14,7 +14,7 @@ class Episode(NamedTuple):
 
     ``target_mask`` judges at least one step of every episode; the environments check it.
 
-    A completion task (patterns, images) has ``clamp`` and ``hidden`` and asks for a vector; a
+    A completion task (patterns, images) asks for a vector and may have ``clamp`` and ``hidden``; a
     classification task (Omniglot) has ``labels`` and asks for a class.
     """
 
@@ -23,7 +23,7 @@ class Episode(NamedTuple):
     labels: NDArray[np.int64] | None  # (T, B): class told with the input, -1 where none is
     target: NDArray[Any]  # (B, D) float32, or (B,) int64
     target_mask: NDArray[np.bool_]  # (T, B): steps whose output is judged
-    hidden: NDArray[np.bool_] | None  # (B, D): elements of the target that the query does not show
+    hidden: NDArray[np.bool_] | None  # (B, D): elements that the query does not show; None: untold
     picture: NDArray[np.int64] | None = None  # (T, B): equal where the inputs are, if the task knows
 
     def rows(self, own: slice) -> Episode:
@@ -56,7 +56,7 @@ class EpisodeTask(ABC):
 
     @abstractmethod
     def sample(self, batch_size: int, rng: np.random.Generator) -> Episode:
-        """Draw ``batch_size`` independent episodes.
+        """Draw ``batch_size`` episodes, independent unless the task says otherwise.
 
         Args:
             batch_size: B, at least 1.
@@ -65,3 +65,13 @@ class EpisodeTask(ABC):
         Raises:
             ValueError: ``batch_size`` is below 1.
         """
+
+
+def check_task(name: str, task: Any) -> None:
+    """Nothing, where it is a task.
+
+    Raises:
+        TypeError: it is something else; the text names the argument.
+    """
+    if not isinstance(task, EpisodeTask):
+        raise TypeError(f"{name} must be an EpisodeTask, such as PatternsTask(), got {task!r}")

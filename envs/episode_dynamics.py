@@ -11,7 +11,7 @@ import gymnasium as gym
 import numpy as np
 from numpy.typing import NDArray
 
-from plasticrl.envs.episode import EpisodeTask
+from plasticrl.envs.episode import EpisodeTask, check_task
 from plasticrl.envs.task_fingerprint import task_fingerprint
 
 Verdict = dict[str, NDArray[Any]]
@@ -48,8 +48,7 @@ class EpisodeDynamics:
     """
 
     def __init__(self, task: EpisodeTask) -> None:
-        if not isinstance(task, EpisodeTask):
-            raise TypeError(f"task must be an EpisodeTask, such as PatternsTask(), got {task!r}")
+        check_task("task", task)
         self.task = task
         self.input_size = prod(task.input_shape)
         bound, n_classes = np.float32(task.input_bound), task.n_classes
@@ -125,7 +124,7 @@ class EpisodeDynamics:
         verdict = {"error": squared.mean(axis=1)}
         if state.hidden is not None:
             verdict["hidden_error"] = squared.mean(axis=1, where=state.hidden)
-        verdict["wrong_signs"] = ((actions > 0) != (state.target > 0)).mean(axis=1)
+        verdict["wrong_signs"] = (np.sign(actions) != np.sign(state.target)).mean(axis=1)
         return -verdict["error"], verdict
 
     def _checked(self, actions: NDArray[Any], batch: int) -> NDArray[Any]:

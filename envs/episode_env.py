@@ -37,7 +37,8 @@ class EpisodeEnv(gym.Env[NDArray[np.float32], Any]):
 
     ``info`` is empty but at the end of an episode, where it tells of the last judged step ``correct``
     (bool), or ``error`` (mean squared, all elements), ``hidden_error`` (the same over the elements that
-    the query hides), and ``wrong_signs`` (share of all elements; the bit error of binary patterns).
+    the query hides, where the task tells them), and ``wrong_signs`` (share of all elements whose sign is
+    another, 0 being neither: of binary patterns, the bit error).
 
     Args:
         task: what draws the episodes.

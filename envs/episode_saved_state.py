@@ -20,7 +20,8 @@ from plasticrl.envs.saved_state import (
 
 # What is told of a judged step, with the kinds of dtype.
 _OF_CLASSES = {"correct": "b"}
-_OF_VECTORS = {"error": "f", "hidden_error": "f", "wrong_signs": "f"}
+_OF_VECTORS = {"error": "f", "wrong_signs": "f"}
+_OF_HIDDEN = {"hidden_error": "f"}  # beside them, where the task tells what its queries hide
 
 
 def episode_state_dict(
@@ -69,19 +70,22 @@ def restored_episodes(
     hidden = None
     if classes is None:
         target = finite_array("target", fields["target"], vectors)
-        hidden = array_of("hidden", fields["hidden"], vectors, "b")
+        if fields["hidden"] is not None:
+            hidden = array_of("hidden", fields["hidden"], vectors, "b")
     else:
         target = whole_numbers("target", fields["target"], (count,), 0, classes - 1)
         if fields["hidden"] is not None:
             raise ValueError("hidden must be None for a task of classes")
-    verdict = _verdict(fields["verdict"], classes, count, judged=bool(target_mask[:step].any()))
+    kinds = (
+        _OF_CLASSES if classes is not None else _OF_VECTORS if hidden is None else _OF_VECTORS | _OF_HIDDEN
+    )
+    verdict = _verdict(fields["verdict"], kinds if target_mask[:step].any() else {}, count)
     state = EpisodeState(observations, target, target_mask, hidden, step, verdict)
     return state, restored_generators(entry(saved, "generators"), count)
 
 
-def _verdict(saved: Any, classes: int | None, count: int, *, judged: bool) -> Verdict:
-    """What was told of ``count`` episodes: nothing where no step was judged yet."""
-    kinds = (_OF_VECTORS if classes is None else _OF_CLASSES) if judged else {}
+def _verdict(saved: Any, kinds: dict[str, str], count: int) -> Verdict:
+    """What was told of ``count`` episodes, with these names and kinds of dtype."""
     if not isinstance(saved, dict) or saved.keys() != kinds.keys():
         raise ValueError(f"verdict must hold {', '.join(kinds) or 'nothing'}, got {saved!r}")
     return {name: array_of(f"verdict {name}", saved[name], (count,), kind) for name, kind in kinds.items()}

@@ -8,6 +8,8 @@ from typing import Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
+from plasticrl.envs.argument_checks import is_number
+
 OcclusionKind = Literal["half", "quarter", "pixels", "square"]
 
 
@@ -37,7 +39,7 @@ class Occlusion:
         if share is not None and kind not in ("pixels", "square"):
             raise ValueError(f"share is for the occlusions pixels and square, got {share!r} with {kind!r}")
         share = 0.5 if share is None else share
-        if not 0 < share < 1:
+        if not (is_number(share) and 0 < share < 1):
             raise ValueError(f"share must be between 0 and 1, both excluded, got {share!r}")
         self.kind = kind
         self.side = side

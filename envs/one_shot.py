@@ -27,7 +27,9 @@ class OneShotTask(EpisodeTask):
         pool: None (default): every episode draws from all classes. P: the episodes of a batch draw from P
             classes, K + 1 pictures and one rotation of each, chosen anew for every batch. That is for
             training: a network that looks at each picture once gets many episodes out of few pictures. It
-            only helps batches, not environments, which draw every episode by itself.
+            only helps batches, not environments, which draw every episode by itself. Evaluate without:
+            episodes of a batch that share pictures are not independent, and an interval over them is too
+            narrow.
 
     Attributes:
         steps: N K + 1.
@@ -46,11 +48,11 @@ class OneShotTask(EpisodeTask):
         rotations: bool = True,
         pool: int | None = None,
     ) -> None:
+        wanted = "images must be uint8 of shape (classes, pictures per class, size, size), got"
+        if not isinstance(images, np.ndarray):
+            raise ValueError(f"{wanted} {type(images).__name__}: give an array")
         if images.ndim != 4 or images.dtype != np.uint8 or images.shape[2] != images.shape[3]:
-            raise ValueError(
-                "images must be uint8 of shape (classes, pictures per class, size, size), "
-                f"got {images.dtype} of shape {images.shape}"
-            )
+            raise ValueError(f"{wanted} {images.dtype} of shape {images.shape}")
         classes, pictures, size, _ = images.shape
         if check_count("n_way", n_way, least=2) > classes:
             raise ValueError(f"n_way must be at most {classes}, the number of classes, got {n_way}")

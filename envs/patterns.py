@@ -8,7 +8,7 @@ from typing import TypedDict
 
 import numpy as np
 
-from plasticrl.envs.argument_checks import check_count
+from plasticrl.envs.argument_checks import check_count, is_number
 from plasticrl.envs.episode import Episode, EpisodeTask
 from plasticrl.envs.presentation import Presentation
 
@@ -66,13 +66,13 @@ class PatternsTask(EpisodeTask):
         self.n_bits = check_count("n_bits", n_bits, least=2)
         self.n_patterns = check_count("n_patterns", n_patterns)
         self.presentation = Presentation(n_cycles, steps_on, steps_off, test_steps)
-        self.n_hidden = round(degraded * self.n_bits) if 0 < degraded < 1 else 0
+        self.n_hidden = round(degraded * self.n_bits) if is_number(degraded) and 0 < degraded < 1 else 0
         if not 0 < self.n_hidden < self.n_bits:
             raise ValueError(
                 f"degraded must be a share between 0 and 1 that hides at least one of the {n_bits} bits "
                 f"and leaves one, got {degraded!r}"
             )
-        if input_gain is not None and not 0 < input_gain < np.inf:
+        if input_gain is not None and not (is_number(input_gain) and 0 < input_gain < np.inf):
             raise ValueError(f"input_gain must be a finite number above 0, or None, got {input_gain!r}")
         self.degraded = degraded
         self.input_gain = input_gain

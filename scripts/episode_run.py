@@ -118,6 +118,7 @@ class EpisodeRun(Run):
     def evaluate(self, checkpoint: Path, episodes: int, seed: int, choices: EvaluationChoices) -> Evaluated:
         """Draw held-out episodes; see :class:`Run`."""
         from plasticrl.scripts.checkpoint_files import load_learner
+        from plasticrl.scripts.episode_data import data_sizes
         from plasticrl.scripts.episode_scores import evaluate
         from plasticrl.scripts.episode_setup import learning_rate, make_tasks
         from plasticrl.scripts.evaluated import Evaluated
@@ -126,7 +127,7 @@ class EpisodeRun(Run):
         tasks = make_tasks(replace(self, **given))
         learner = load_learner(checkpoint, tasks.train, choices.device, learning_rate(self))
         scores = evaluate(learner, self.name, tasks, episodes=episodes, seed=seed)
-        return Evaluated(scores, f"{learner.num_timesteps:,} episodes", {})
+        return Evaluated(scores, f"{learner.num_timesteps:,} episodes", {"data": data_sizes(tasks)})
 
     def compare(self, runs: Sequence[EpisodeRun], root: Path) -> EpisodeComparison:
         """Sum up finished runs of this task; see :class:`Run`."""

@@ -12,6 +12,7 @@ from plasticrl.agents.finite_checks import NonFiniteError
 from plasticrl.agents.freed_memory import keep_freed_memory
 from plasticrl.scripts.checkpoint_files import load_learner
 from plasticrl.scripts.checkpoint_folder import CheckpointFolder
+from plasticrl.scripts.episode_data import data_sizes, remark_on_data
 from plasticrl.scripts.episode_metrics_shown import SHOWN_METRICS
 from plasticrl.scripts.episode_scores import EpisodeScores, evaluate
 from plasticrl.scripts.episode_setup import check_run, learning_rate, log_interval, make_learner, make_tasks
@@ -85,6 +86,14 @@ class EpisodeTrainer(Trainer):
             episodes=run.eval_episodes,
             seed=run.seed + EVALUATION_SEEDS,
         )
+
+    def data_sizes(self) -> dict[str, int]:
+        """Images or classes; none of patterns."""
+        return data_sizes(self.tasks)
+
+    def remark(self) -> str | None:
+        """Whether data are missing."""
+        return remark_on_data(self.run, self.tasks)
 
     def divergence(self, error: Exception) -> str | None:
         """The learner stops before numbers that are not finite reach the parameters."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -69,14 +70,16 @@ def check_counts(command: ManyOptions, **counts: int | None) -> None:
 
 
 def check_settings(output: OutputSettings, runs: Sequence[Run]) -> None:
-    """Make what each of these runs needs, once; nothing is written.
+    """Make what each of these runs needs, once, and tell on stderr what to know; nothing is written.
 
     Raises:
         UserError: a setting is not allowed, or data are missing.
     """
     set_up_torch(output.device, output.threads)
-    for run in runs:
-        check_run(run)
+    remarks = {check_run(run): None for run in runs}  # each once, in their order
+    for remark in remarks:
+        if remark is not None and not output.quiet:
+            print(remark, file=sys.stderr)
 
 
 def missing_runs(

@@ -33,7 +33,7 @@ def train_and_tell(run: Run, output: OutputSettings) -> None:
             sys.exit(130)
         return
     with ProgressDisplay(output.quiet) as display:
-        scores = train(run, output, display.show)
+        scores = train(run, output, display.show, display.note)
     print(
         f"{run.label}: {scores.summary()}\n"
         f"run: {run.folder(output.root)}\n"

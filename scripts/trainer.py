@@ -47,6 +47,14 @@ class Trainer(ABC):
     def divergence(self, error: Exception) -> str | None:
         """Say in one line that ``error`` came from a training that diverged; None where it did not."""
 
+    def data_sizes(self) -> dict[str, int]:
+        """How much data it is trained and evaluated on; nothing where none are read."""
+        return {}
+
+    def remark(self) -> str | None:
+        """What to know before it is trained, in one line; None where there is nothing."""
+        return None
+
     def show(self) -> None:  # noqa: B027  (not every task has more)
         """Put what is to be seen of the finished network into TensorBoard."""
 

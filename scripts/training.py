@@ -33,22 +33,32 @@ class _Spent(NamedTuple):
     steps: int
 
 
-def check_run(run: Run) -> None:
+def check_run(run: Run) -> str | None:
     """Make everything that a run needs once, and write nothing.
+
+    Returns:
+        what to know before it is trained, in one line; None where there is nothing.
 
     Raises:
         UserError: a setting is not allowed, or data are missing.
     """
-    run.trainer("cpu").close()
+    with closing(run.trainer("cpu")) as trainer:
+        return trainer.remark()
 
 
-def train(run: Run, output: OutputSettings, report: Callable[[Report], None]) -> Scores:
+def train(
+    run: Run,
+    output: OutputSettings,
+    report: Callable[[Report], None],
+    note: Callable[[str], None] | None = None,
+) -> Scores:
     """Train, evaluate, and write the run's folder; go on where the same run stopped unfinished.
 
     Args:
         run: what to train.
         output: where to write, and on what to compute.
         report: is told the progress after every update.
+        note: is told what to know before, if anything; None where :func:`check_run` has told it.
 
     Raises:
         UserError: a setting is not allowed, or the folder is taken (nothing has been written then), or
@@ -65,6 +75,8 @@ def train(run: Run, output: OutputSettings, report: Callable[[Report], None]) ->
     with closing(run.trainer(output.device)) as trainer:
         if not goes_on:
             claim(folder, run, overwrite=output.overwrite)
+        if note is not None and (remark := trainer.remark()) is not None:
+            note(remark)
         with _blame_disk(folder), locked(folder):
             checkpoint = checkpoints.usable() if goes_on else None
             if checkpoint is not None:
@@ -124,7 +136,7 @@ def _finish(trainer: Trainer, run: Run, checkpoints: CheckpointFolder, scores: S
     assert writer is not None
     for name, value in scores.scalars().items():
         writer.add_scalar(f"eval/{name}", value, learner.num_timesteps)
-    write_json(checkpoints.path.parent / RESULT, _result(run, scores, learner.num_timesteps, spent))
+    write_json(checkpoints.path.parent / RESULT, _result(trainer, run, scores, spent))
 
 
 @contextmanager
@@ -161,7 +173,7 @@ def _blame_divergence(trainer: Trainer) -> Iterator[None]:
         raise UserError(said) from error
 
 
-def _result(run: Run, scores: Scores, steps: int, spent: _Spent) -> dict[str, Any]:
+def _result(trainer: Trainer, run: Run, scores: Scores, spent: _Spent) -> dict[str, Any]:
     import gymnasium
     import numpy
     import stable_baselines3
@@ -170,7 +182,8 @@ def _result(run: Run, scores: Scores, steps: int, spent: _Spent) -> dict[str, An
     modules = (gymnasium, numpy, stable_baselines3, torch)
     return {
         "evaluation": scores.as_dict(),
-        "steps": steps,
+        "data": trainer.data_sizes(),
+        "steps": trainer.learner.num_timesteps,
         "seconds": round(spent.seconds, 3),
         "steps_per_second": round(spent.steps / spent.seconds, 1) if spent.steps else None,
         "core": run.core,

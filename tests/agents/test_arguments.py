@@ -26,10 +26,10 @@ def build(env: Any = None, **options: Any) -> RecurrentA2C:
     ("name", "value"),
     [
         *(("n_steps", v) for v in (0, -1, 2.5, "5")),
-        *(("learning_rate", v) for v in (0.0, -1e-3, NAN, INF)),
-        *((name, v) for name in ("gamma", "gae_lambda") for v in (-0.1, 1.1, NAN, INF)),
+        *(("learning_rate", v) for v in (0.0, -1e-3, NAN, INF, "0.1", None)),
+        *((name, v) for name in ("gamma", "gae_lambda") for v in (-0.1, 1.1, NAN, INF, "0.5", True)),
         *((name, v) for name in ("ent_coef", "concentration_coef", "vf_coef") for v in (-0.1, NAN, INF)),
-        *(("max_grad_norm", v) for v in (0.0, -1.0, NAN)),
+        *(("max_grad_norm", v) for v in (0.0, -1.0, NAN, "1", None)),
     ],
 )
 def test_a_value_out_of_range_is_named(name: str, value: Any) -> None:

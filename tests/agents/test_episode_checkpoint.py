@@ -101,6 +101,46 @@ def test_every_setting_is_kept() -> None:
     assert load(BytesIO(contents(learner()))).max_grad_norm == inf
 
 
+def test_how_much_is_told_is_kept_but_where_to_write_is_never_taken_from_a_file(tmp_path: Path) -> None:
+    file = contents(learner(verbose=2, tensorboard_log=str(tmp_path)))
+    again = load(BytesIO(file))
+    assert (again.verbose, again.tensorboard_log) == (2, None)
+    given = load(BytesIO(file), verbose=0, tensorboard_log="here")
+    assert (given.verbose, given.tensorboard_log) == (0, "here")
+    _, data = read_tensors(BytesIO(file))
+    saved = data["settings"]
+    older = {name: value for name, value in saved.items() if name != "verbose"}
+    assert load(changed(settings=older)).verbose == 0
+    with pytest.raises(TensorFileError, match="verbose is a whole number, not 'all'"):
+        load(changed(settings={**saved, "verbose": "all"}))
+
+
+def test_a_task_judged_by_other_metrics_is_welcome() -> None:
+    """Statistics of the same name go on, others are forgotten."""
+
+    class Values(PatternsTask):
+        def sample(self, batch_size: int, rng: Any) -> Any:
+            episode = super().sample(batch_size, rng)
+            return episode._replace(target=episode.target / 2, clamp=None)
+
+    model = learner().learn(8)
+    again = load(BytesIO(contents(model)), Values(10, 2, 1, 3, 1, 3))
+    assert again.statistics.means() == model.statistics.means()
+    again.learn(4, reset_num_episodes=False, log_interval=1)
+    assert "hidden_mse" in again.statistics.means()
+    assert "bit_error" not in again.statistics.means()
+
+
+def test_an_eval_task_of_another_kind_is_refused() -> None:
+    with pytest.raises(ValueError, match="eval_task must have the input_shape"):
+        load(BytesIO(contents(learner())), eval_task=PatternsTask(n_bits=12))
+
+
+def test_a_learner_needs_a_task() -> None:
+    with pytest.raises(TypeError, match="task must be an EpisodeTask"):
+        load(BytesIO(contents(learner())), None)  # type: ignore[arg-type]
+
+
 def test_settings_given_to_load_come_first() -> None:
     again = load(BytesIO(contents(learner())), batch_size=7, learning_rate=0.5, stats_window_size=14)
     assert (again.batch_size, again.learning_rate, again.stats_window_size) == (7, 0.5, 14)
@@ -168,6 +208,10 @@ def changed(**entries: Any) -> BytesIO:
         ({"n_updates": "many"}, "counters"),
         ({"generator": None}, "generator"),
         ({"generator": {"bit_generator": "MT19937"}}, "counters"),
+        ({"statistics": None}, "statistics' names are None"),
+        ({"statistics": "loss"}, "statistics' names are 'loss'"),
+        ({"statistics": ["loss", 1, "bit_error"]}, "statistics' names"),
+        ({"statistics": ["loss"]}, "^statistics is .* x 1 names"),
     ],
 )
 def test_data_that_is_not_whole_is_refused(entries: dict[str, Any], match: str) -> None:
@@ -194,6 +238,11 @@ def test_networks_come_from_a_closed_list(name: str) -> None:
         ("optimizer/core.weight_hh/other", torch.zeros(11, 11)),
         ("optimizer/other/exp_avg", torch.zeros(11, 11)),
         ("other", torch.zeros(1)),
+        ("statistics", None),
+        ("statistics", torch.zeros(2, 4)),
+        ("statistics", torch.zeros(6)),
+        ("statistics", torch.zeros(2, 3, dtype=torch.int64)),
+        ("statistics", torch.zeros(26, 3)),  # the window has 100 episodes, 25 updates
     ],
 )
 def test_tensors_that_do_not_fit_are_refused_by_name(name: str, tensor: Any) -> None:

@@ -1,3 +1,4 @@
+from math import inf
 from typing import Any
 
 import numpy as np
@@ -5,7 +6,7 @@ import pytest
 from numpy.typing import NDArray
 
 from plasticrl.agents.episode_evaluation import evaluate_predictor
-from plasticrl.envs.episode import Episode
+from plasticrl.envs.episode import Episode, EpisodeTask
 from plasticrl.envs.patterns import PatternsTask
 
 TASK = PatternsTask(n_bits=20, n_patterns=2, n_cycles=1, steps_on=2, steps_off=1, test_steps=2)
@@ -56,6 +57,42 @@ def test_every_episode_counts_once_and_equal_arguments_mean_equal_episodes() -> 
     assert not np.array_equal(first[0], training.target)
 
 
+class Echo(EpisodeTask):
+    """Vectors of the user's own, shown and asked for: nothing is clamped, and nothing told to be hidden."""
+
+    steps = 2
+    input_shape = (6,)
+
+    def sample(self, batch_size: int, rng: np.random.Generator) -> Episode:
+        target = rng.uniform(-1, 1, (batch_size, 6)).astype(np.float32)
+        mask = np.tile([[False], [True]], (1, batch_size))
+        return Episode(np.tile(target, (2, 1, 1)), None, None, target, mask, None)
+
+
+def test_values_without_any_error() -> None:
+    metrics = evaluate_predictor(oracle, Echo(), 40).metrics
+    assert metrics["hidden_mse"] == (0, 0, 0)
+    assert metrics["hidden_psnr"] == (inf, -inf, inf)
+    assert metrics["hidden_correlation"].mean == 1
+
+
+def test_values_are_judged_in_double_precision() -> None:
+    """Against numpy's, in double precision, of numbers that are single."""
+
+    def predict(episode: Episode) -> NDArray[Any]:
+        seen.append((episode.target, 0.7 * episode.target))
+        return seen[-1][1]
+
+    seen: list[tuple[NDArray[Any], NDArray[Any]]] = []
+    metrics = evaluate_predictor(predict, Echo(), 40).metrics
+    target, prediction = (np.concatenate(part).astype(np.float64) for part in zip(*seen, strict=True))
+    errors = np.square(prediction - target).mean(axis=1)
+    assert metrics["hidden_mse"].mean == pytest.approx(errors.mean(), rel=1e-14)
+    assert metrics["hidden_psnr"].mean == pytest.approx(10 * np.log10(4 / errors).mean(), rel=1e-14)
+    expected = np.mean([np.corrcoef(p, t)[0, 1] for p, t in zip(prediction, target, strict=True)])
+    assert metrics["hidden_correlation"].mean == pytest.approx(expected, abs=1e-14)
+
+
 def test_plain_values() -> None:
     evaluation = evaluate_predictor(query, TASK, 3, seed=7)
     assert evaluation.as_dict() == {
@@ -72,8 +109,10 @@ def test_plain_values() -> None:
         ("n_episodes", {"n_episodes": 0}),
         ("batch_size", {"n_episodes": 5, "batch_size": 0}),
         ("seed", {"n_episodes": 5, "seed": -1}),
+        ("seed", {"n_episodes": 5, "seed": 1.5}),
+        ("seed", {"n_episodes": 5, "seed": None}),
     ],
 )
-def test_arguments_are_checked_by_name(name: str, options: dict[str, int]) -> None:
+def test_arguments_are_checked_by_name(name: str, options: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=name):
         evaluate_predictor(oracle, TASK, **options)

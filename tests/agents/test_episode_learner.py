@@ -9,15 +9,26 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from stable_baselines3.common.callbacks import BaseCallback, CheckpointCallback, EveryNTimesteps
+from stable_baselines3.common.callbacks import (
+    BaseCallback,
+    CallbackList,
+    CheckpointCallback,
+    EvalCallback,
+    EveryNTimesteps,
+    LogEveryNTimesteps,
+    ProgressBarCallback,
+    StopTrainingOnMaxEpisodes,
+)
 from stable_baselines3.common.logger import KVWriter, Logger, configure
 from stable_baselines3.common.utils import LinearSchedule
+from stable_baselines3.common.vec_env import DummyVecEnv
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch import Tensor
 from torch.nn.functional import one_hot
 
 from plasticrl.agents import EpisodeLearner, EpisodeNetwork, NonFiniteError, make_network
 from plasticrl.agents.episode_tensors import EpisodeTensors, to_tensors
+from plasticrl.envs import EpisodeEnv
 from plasticrl.envs.episode import Episode, EpisodeTask
 from plasticrl.envs.patterns import PatternsTask
 from plasticrl.nn import PlasticLinear
@@ -43,6 +54,12 @@ class Directions(EpisodeTask):
         inputs = np.concatenate([shown, asked[None]]).astype(np.float32)
         labels = np.concatenate([labels, np.full((1, batch_size), -1)])
         return Episode(inputs, None, labels, target, mask, None)
+
+
+class Chosen(Directions):
+    """As long as the patterns, but with classes."""
+
+    input_shape = (20,)
 
 
 class TinyClassifier(EpisodeNetwork):
@@ -106,6 +123,22 @@ def test_a_network_of_ones_own_learns_to_classify() -> None:
     answers = model.predict(Directions().sample(5, np.random.default_rng(0)))
     assert answers.shape == (5,)
     assert answers.dtype == np.int64
+
+
+def test_vectors_of_ones_own_need_not_tell_what_is_hidden() -> None:
+    class Open(PatternsTask):
+        def sample(self, batch_size: int, rng: np.random.Generator) -> Episode:
+            return super().sample(batch_size, rng)._replace(hidden=None)
+
+    model = learner(task=Open(20, 2, 1, 3, 1, 3))
+    assert {"train/bit_error", "train/hidden_bit_error"} <= logged(model, 8, log_interval=1)[8].keys()
+    assert same(parameters(model), parameters(learner().learn(8)))
+    found = model.evaluate(20).metrics
+    assert (
+        found["hidden_bit_error"]
+        == found["bit_error"]
+        == learner().learn(8).evaluate(20).metrics["bit_error"]
+    )
 
 
 def test_a_prediction_is_the_output_at_the_judged_step() -> None:
@@ -220,6 +253,45 @@ def test_sb3s_checkpoint_callbacks_work(tmp_path: Path) -> None:
     assert same(parameters(again), parameters(model))
 
 
+def test_sb3s_other_callbacks_that_ask_for_no_environment_work(tmp_path: Path) -> None:
+    checkpoints = CheckpointCallback(8, str(tmp_path), save_replay_buffer=True, save_vecnormalize=True)
+    rows = logged(learner(), 24, callback=[LogEveryNTimesteps(8), CallbackList([checkpoints])])
+    assert list(rows) == [8, 16, 24]
+    assert rows.keys() == logged(learner(), 24, log_interval=2).keys()
+    assert [row["train/n_updates"] for row in rows.values()] == [2, 4, 6]
+
+
+@pytest.mark.parametrize(
+    ("callback", "instead"),
+    [
+        (lambda: EvalCallback(DummyVecEnv([lambda: EpisodeEnv(TASK)])), "evaluate.*eval_task"),
+        (lambda: StopTrainingOnMaxEpisodes(5), "total_episodes"),
+        (lambda: ProgressBarCallback(), "progress_bar=True"),
+    ],
+)
+@pytest.mark.filterwarnings("ignore::tqdm.TqdmExperimentalWarning")
+def test_callbacks_that_ask_for_an_environment_are_told_what_there_is(callback: Any, instead: str) -> None:
+    model = learner()
+    with pytest.raises(TypeError, match=f"^EpisodeLearner .* no environment.*{instead}"):
+        model.learn(8, callback())
+
+
+def test_there_must_be_an_update_to_log() -> None:
+    class Early(BaseCallback):
+        def _on_rollout_start(self) -> None:
+            self.model.dump_logs()  # type: ignore[attr-defined]
+
+        def _on_step(self) -> bool:
+            return True
+
+    model = learner()
+    for write in (model.dump_logs, lambda: model.learn(4, Early()), learner().learn(4).dump_logs):
+        with pytest.raises(
+            RuntimeError, match=r"no update to log: call dump_logs\(\) in a callback's on_step"
+        ):
+            write()
+
+
 def test_what_is_logged() -> None:
     rows = logged(learner(stats_window_size=8), 16, log_interval=2)
     assert list(rows) == [8, 16]
@@ -323,19 +395,32 @@ def test_a_parameter_that_is_not_finite_is_named() -> None:
     [
         ("learning_rate", {"learning_rate": 0.0}),
         ("learning_rate", {"learning_rate": float("nan")}),
+        ("learning_rate", {"learning_rate": "x"}),
         ("batch_size", {"batch_size": 0}),
         ("loss", {"loss": "cross_entropy"}),
         ("max_grad_norm", {"max_grad_norm": 0}),
+        ("max_grad_norm", {"max_grad_norm": "1"}),
         ("stats_window_size", {"stats_window_size": 0}),
         ("seed", {"seed": -1}),
+        ("seed", {"seed": 1.5}),
         ("unknown network 'gru'", {"core": "gru"}),
         ("network_kwargs", {"network_kwargs": {"rule": object()}}),
         ("network_kwargs", {"core": TinyClassifier(), "network_kwargs": {"eta": 0.1}}),
         ("optimizer_kwargs", {"optimizer_kwargs": {"eps": inf}}),
+        ("optimizer_kwargs must be without lr", {"optimizer_kwargs": {"lr": 0.1}}),
+        (r"eval_task must have the input_shape .*\(20,\), not \(8,\)", {"eval_task": PatternsTask(8)}),
+        ("eval_task must have the n_classes .*None, not 3", {"eval_task": Chosen()}),
     ],
 )
 def test_arguments_are_checked_by_name(name: str, options: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=name):
+        learner(**options)
+
+
+@pytest.mark.parametrize("options", [{"task": None}, {"eval_task": "patterns"}])
+def test_a_task_is_a_task(options: dict[str, Any]) -> None:
+    (name,) = options
+    with pytest.raises(TypeError, match=f"^{name} must be an EpisodeTask, such as PatternsTask"):
         learner(**options)
 
 

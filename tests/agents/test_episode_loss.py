@@ -49,6 +49,48 @@ def test_binary_cross_entropy_is_that_of_each_output() -> None:
     assert loss.item() == pytest.approx(expected / B / D)
 
 
+def gradient_of_binary_cross_entropy(logits: Tensor, target: int) -> Tensor:
+    """Of one judged output, by the logits ``(N,)``."""
+    logits = logits.clone().requires_grad_()
+    mask = torch.ones(1, 1, dtype=torch.bool)
+    one = EpisodeTensors(torch.zeros(1, 1, 1), None, None, torch.tensor([target]), mask, None)
+    loss = episode_loss(logits.log_softmax(-1)[None, None], one, "binary_cross_entropy")
+    (gradient,) = torch.autograd.grad(loss, logits)
+    return gradient
+
+
+@pytest.mark.parametrize("n", [2, 3, 5, 20])
+@pytest.mark.parametrize("scale", [0.1, 1.0, 3.0])
+def test_binary_cross_entropy_has_the_gradient_of_its_definition(n: int, scale: float) -> None:
+    """In single precision, against p and 1 - p written out in double."""
+    logits = scale * random(n)
+    exact = logits.clone().requires_grad_()
+    p = exact.softmax(-1)
+    definition = torch.nn.functional.binary_cross_entropy(p, torch.eye(n, dtype=torch.float64)[1])
+    (expected,) = torch.autograd.grad(definition, exact)
+    torch.testing.assert_close(gradient_of_binary_cross_entropy(logits, 1), expected)
+    found = gradient_of_binary_cross_entropy(logits.float(), 1)
+    torch.testing.assert_close(found, expected.float(), rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("gap", [17.0, 200.0, 1000.0])
+@pytest.mark.parametrize("n", [2, 5])
+def test_binary_cross_entropy_still_teaches_where_the_softmax_is_sure_and_wrong(n: int, gap: float) -> None:
+    """In the limit: (2 at the class believed - 1 at the right one - an even share of the others) / N."""
+    logits = torch.zeros(n)
+    logits[1] = gap
+    believed, right = torch.eye(n)[1], torch.eye(n)[0]
+    expected = (2 * believed - right - (1 - believed) / (n - 1)) / n
+    torch.testing.assert_close(gradient_of_binary_cross_entropy(logits, 0), expected, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("n", [2, 5])
+def test_binary_cross_entropy_leaves_alone_what_is_sure_and_right(n: int) -> None:
+    logits = torch.zeros(n)
+    logits[1] = 1000.0
+    assert not gradient_of_binary_cross_entropy(logits, 1).any()
+
+
 @pytest.mark.parametrize("name", ["cross_entropy", "binary_cross_entropy"])
 def test_an_infallible_softmax_gives_finite_loss_and_gradient(name: Any) -> None:
     """1000 on a wrong class: the softmax itself is exactly 0 and 1."""

@@ -6,7 +6,6 @@ import torch
 from scipy.stats import binomtest, norm
 
 from plasticrl.agents.episode_metrics import episode_kind, episode_metrics, mean_interval, share_interval
-from plasticrl.envs.episode import Episode
 
 TARGET = torch.tensor([[1.0, -1, 1, -1], [1, 1, 1, 1]])
 HIDDEN = torch.tensor([[True, True, False, False], [False, False, False, True]])
@@ -43,16 +42,30 @@ def test_classes() -> None:
     assert metrics["accuracy"].tolist() == [1, 0, 1]
 
 
-def test_the_kind_is_read_off_the_target() -> None:
-    inputs, mask, hidden = (
-        np.zeros((2, 1, 4), np.float32),
-        np.ones((2, 1), np.bool_),
-        np.ones((1, 4), np.bool_),
-    )
+def test_vectors_that_tell_nothing_of_what_is_hidden_are_judged_as_a_whole() -> None:
+    rng = np.random.default_rng(1)
+    prediction, target = torch.tensor(rng.uniform(-1, 1, (2, 3, 20)))
+    everything = torch.ones(3, 20, dtype=torch.bool)
+    for goal, kind in ((target, "values"), (target.sign(), "bits")):
+        whole = episode_metrics(prediction, goal, None, kind)  # type: ignore[arg-type]
+        told = episode_metrics(prediction, goal, everything, kind)  # type: ignore[arg-type]
+        assert {name: v.tolist() for name, v in whole.items()} == {n: v.tolist() for n, v in told.items()}
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_a_correlation_is_never_beyond_1(dtype: torch.dtype) -> None:
+    target = torch.tensor(np.random.default_rng(0).normal(size=(2000, 7)), dtype=dtype)
+    for sign in (1, -1):
+        found = episode_metrics(3 * sign * target + 0.1, target, None, "values")["hidden_correlation"]
+        assert found.abs().max() <= 1
+        torch.testing.assert_close(found, torch.full_like(found, sign))
+
+
+def test_the_kind_is_that_of_task_and_target() -> None:
     bits, values = np.array([[1, -1, -1, 1]], np.float32), np.array([[1, -1, 0.5, 1]], np.float32)
-    assert episode_kind(Episode(inputs, None, None, bits, mask, hidden)) == "bits"
-    assert episode_kind(Episode(inputs, None, None, values, mask, hidden)) == "values"
-    assert episode_kind(Episode(inputs, None, np.zeros((2, 1)), np.zeros(1), mask, None)) == "classes"
+    assert episode_kind(bits, None) == "bits"
+    assert episode_kind(values, None) == "values"
+    assert episode_kind(np.ones(1, np.int64), 5) == "classes"
 
 
 @pytest.mark.parametrize(("successes", "n"), [(0, 10), (10, 10), (7, 10), (983, 1000), (1, 1)])
@@ -69,6 +82,7 @@ def test_the_means_interval_is_the_normal_one() -> None:
     expected = norm.interval(0.95, values.mean(), values.std(ddof=1) / np.sqrt(50))
     assert mean_interval(values) == pytest.approx((values.mean(), *expected), rel=1e-6)
     assert mean_interval(values[:1]) == (values[0], -inf, inf)
+    assert mean_interval(np.array([3.0, inf, inf])) == (inf, -inf, inf)
 
 
 def test_the_means_interval_holds_the_truth_as_often_as_it_says() -> None:

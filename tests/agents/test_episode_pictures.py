@@ -13,9 +13,15 @@ from plasticrl.agents.episode_drawings import one_shot_episodes, reconstructions
 from plasticrl.agents.episode_tensors import to_tensors
 from plasticrl.agents.matrix_pictures import matrix_picture
 from plasticrl.envs.episode import Episode, EpisodeTask
+from plasticrl.envs.one_shot import OneShotTask
 from plasticrl.envs.patterns import PatternsTask
 
 PATTERNS = PatternsTask(n_bits=12, n_patterns=2, n_cycles=1, steps_on=3, steps_off=1, test_steps=1)
+
+
+POOLED = OneShotTask(
+    np.random.default_rng(0).integers(0, 256, (6, 3, 31, 31), dtype=np.uint8), n_way=2, pool=4
+)
 
 
 class Stripes(EpisodeTask):
@@ -44,7 +50,9 @@ def events(model: EpisodeLearner, folder: Path) -> EventAccumulator:
 
 
 @pytest.mark.parametrize(
-    ("task", "name"), [(PATTERNS, "reconstructions"), (Stripes(), "one_shot")], ids=["patterns", "one_shot"]
+    ("task", "name"),
+    [(PATTERNS, "reconstructions"), (Stripes(), "one_shot"), (POOLED, "one_shot")],
+    ids=["patterns", "one_shot", "pooled"],
 )
 @pytest.mark.parametrize("core", ["plastic", "homogeneous", "rnn"])
 def test_pictures_at_intervals(task: EpisodeTask, name: str, core: str, tmp_path: Path) -> None:
@@ -64,17 +72,39 @@ def test_pictures_go_on_at_the_same_episodes_and_change_nothing(tmp_path: Path) 
     model.learn(6, pictures).learn(6, pictures, reset_num_episodes=False)
     plain.learn(12)
     steps = [picture.step for picture in events(model, tmp_path).Images("plastic/w")]
-    assert steps == [4, 8, 12]
+    assert sorted(steps) == [4, 8, 12]  # two files, read by name: a process's tenth before its ninth
     pairs = zip(model.network.parameters(), plain.network.parameters(), strict=True)
     assert all(torch.equal(a, b) for a, b in pairs)
 
 
+class Recorded(PatternsTask):
+    """Remembers what was drawn."""
+
+    def __init__(self) -> None:
+        super().__init__(n_bits=12, n_patterns=2, n_cycles=1, steps_on=3, steps_off=1, test_steps=1)
+        self.drawn: list[Episode] = []
+
+    def sample(self, batch_size: int, rng: np.random.Generator) -> Episode:
+        self.drawn.append(super().sample(batch_size, rng))
+        return self.drawn[-1]
+
+
+def test_what_is_shown_is_never_what_the_same_seed_trains_on(tmp_path: Path) -> None:
+    """Batch and pictures have the same size and seed: from one stream they would be the same."""
+    task = Recorded()
+    learner(task, folder=tmp_path).learn(4, EpisodePictures(every=2, n_episodes=2, seed=0))
+    trained, shown, trained_again, shown_again = (episode.target for episode in task.drawn)
+    np.testing.assert_array_equal(shown, shown_again)
+    assert not any(np.array_equal(shown, other) for other in (trained, trained_again))
+
+
 def test_the_trace_is_that_before_the_judged_step(tmp_path: Path) -> None:
     """One step fewer than the episode: not the trace at its end."""
-    model = learner(PATTERNS, folder=tmp_path)
+    task = Recorded()
+    model = learner(task, folder=tmp_path)
     model.learn(2, EpisodePictures(every=2, n_episodes=1))
     shown = events(model, tmp_path).Images("plastic/trace")[0].encoded_image_string
-    episode = PATTERNS.sample(1, np.random.default_rng(0))
+    episode = task.drawn[-1]
     traces = []
     for steps in (PATTERNS.steps - 1, PATTERNS.steps):
         part = episode._replace(
@@ -124,7 +154,7 @@ def test_a_right_answer_is_green_and_a_wrong_one_red() -> None:
         assert not wrong[cell].any()
 
 
-@pytest.mark.parametrize("options", [{"every": 0}, {"every": 4, "n_episodes": 0}])
+@pytest.mark.parametrize("options", [{"every": 0}, {"every": 4, "n_episodes": 0}, {"every": 4, "seed": -1}])
 def test_arguments_are_checked_by_name(options: dict[str, int]) -> None:
     with pytest.raises(ValueError, match=list(options)[-1]):
         EpisodePictures(**options)

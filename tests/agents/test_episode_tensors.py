@@ -1,10 +1,15 @@
 """Episodes as tensors."""
 
 import numpy as np
+import pytest
 import torch
 
 from plasticrl.agents.episode_tensors import to_tensors
+from plasticrl.envs.episode import Episode
+from plasticrl.envs.one_shot import OneShotTask
 from plasticrl.envs.patterns import PatternsTask
+
+IMAGES = np.random.default_rng(0).integers(0, 256, (4, 3, 5, 5), dtype=np.uint8)
 
 
 def test_the_fields_keep_their_values_and_types() -> None:
@@ -24,3 +29,22 @@ def test_they_are_copies_even_of_what_is_read_only() -> None:
     tensors = to_tensors(episode)
     tensors.inputs.fill_(7)
     assert (episode.inputs != 7).all()
+
+
+@pytest.mark.parametrize(
+    "episode",
+    [
+        PatternsTask(n_bits=4, n_patterns=1).sample(2, np.random.default_rng(0)),
+        OneShotTask(IMAGES, n_way=3, pool=3).sample(2, np.random.default_rng(0)),
+    ],
+    ids=["patterns", "pooled"],
+)
+def test_the_first_steps_are_those_of_every_field_that_has_steps(episode: Episode) -> None:
+    whole = to_tensors(episode)
+    steps = len(whole.inputs)
+    for name, part in whole.until(3)._asdict().items():
+        before = getattr(whole, name)
+        if before is None:
+            assert part is None
+        else:
+            assert torch.equal(part, before[:3] if len(before) == steps else before), name

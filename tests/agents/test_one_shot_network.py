@@ -221,6 +221,10 @@ def test_wrong_arguments_are_named(options: dict[str, Any], message: str) -> Non
         ({"labels": None}, "the episode has no labels"),
         ({"labels": torch.zeros(5, 2, dtype=torch.int64)}, r"labels must have shape \(6, 2\)"),
         ({"labels": torch.full((6, 2), 5)}, "labels must be below 5, not 5"),
+        (
+            {"picture": torch.zeros(7, 2, dtype=torch.int64)},
+            r"picture must have shape \(6, 2\), not \(7, 2\)",
+        ),
     ],
 )
 def test_an_episode_of_another_task_is_named(change: dict[str, Any], message: str) -> None:

@@ -36,6 +36,13 @@ class EchoTask(EpisodeTask):
         return Episode(inputs, None, None, target, mask, hidden)
 
 
+class OpenEchoTask(EchoTask):
+    """The same; it does not tell what is hidden."""
+
+    def sample(self, batch_size, rng):
+        return super().sample(batch_size, rng)._replace(hidden=None)
+
+
 def patterns():
     return PatternsTask(n_bits=8, n_patterns=2, n_cycles=1, steps_on=2, steps_off=1, test_steps=2)
 
@@ -52,6 +59,7 @@ def images():
 
 TASKS = {
     "echo": EchoTask,
+    "open": OpenEchoTask,
     "patterns": patterns,
     "gain": lambda: PatternsTask(n_bits=4, input_gain=20.0),
     "images": images,
@@ -112,11 +120,16 @@ def test_seeds_are_reproducible(task):
 
 
 def test_errors_of_a_completion_worked_out_by_hand():
-    answers = iter([[0.9, 0.9], [0.5, 0.5], [0.0, -1.0], [0.1, 0.1]])
+    answers = iter([[0.9, 0.9], [0.5, 0.5], [1.0, 0.0], [0.1, 0.1]])
     _, rewards, info = play(EpisodeEnv(EchoTask()), 0, lambda _: np.float32(next(answers)))
     # Target (0.5, -0.5), judged at steps 1 and 2: squares (0, 1) and (0.25, 0.25); the second is hidden.
     np.testing.assert_allclose(rewards, [0, -0.5, -0.25, 0])
-    assert info == {"error": 0.25, "hidden_error": 0.25, "wrong_signs": 0.5}  # 0 counts as negative
+    assert info == {"error": 0.25, "hidden_error": 0.25, "wrong_signs": 0.5}  # 0 is not negative
+
+
+def test_nothing_is_said_of_hidden_elements_that_the_task_does_not_tell():
+    *_, info = play(EpisodeEnv(OpenEchoTask()), 0, lambda _: np.float32([1.0, 0.0]))
+    assert info == {"error": 0.25, "wrong_signs": 0.5}
 
 
 @pytest.mark.parametrize("make", [patterns, images])

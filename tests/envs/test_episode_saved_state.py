@@ -6,7 +6,15 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from plasticrl.envs import EpisodeEnv, EpisodeTask, EpisodeVectorEnv, ImagesTask, OneShotTask, PatternsTask
+from plasticrl.envs import (
+    Episode,
+    EpisodeEnv,
+    EpisodeTask,
+    EpisodeVectorEnv,
+    ImagesTask,
+    OneShotTask,
+    PatternsTask,
+)
 from plasticrl.envs.task_fingerprint import task_fingerprint
 
 SMALL: dict[str, Any] = {"n_bits": 6, "n_patterns": 2, "n_cycles": 1, "steps_on": 1, "steps_off": 1}
@@ -89,7 +97,6 @@ VERDICT = {name: np.zeros(1) for name in ("error", "hidden_error", "wrong_signs"
         ("target_mask", np.ones(3, np.bool_)),
         ("target_mask", np.ones((STEPS, 1))),
         ("target_mask", np.zeros((STEPS, 1), np.bool_)),
-        ("hidden", None),
         ("hidden", vectors()),
         ("hidden", vectors(width=5, dtype=np.bool_)),
         ("step", -1),
@@ -128,6 +135,40 @@ def test_classes_after_the_end(field: str, value: Any) -> None:
         env.step(0)
     EpisodeEnv(one_shot()).load_state_dict(env.state_dict())
     refuse(env, field, value)
+
+
+class Echo(EpisodeTask):
+    """Vectors shown and asked for, at both steps; it does not tell what is hidden."""
+
+    steps = 2
+    input_shape = (3,)
+
+    def sample(self, batch_size: int, rng: np.random.Generator) -> Episode:
+        target = rng.uniform(-1, 1, (batch_size, 3)).astype(np.float32)
+        mask = np.ones((2, batch_size), np.bool_)
+        return Episode(np.tile(target, (2, 1, 1)), None, None, target, mask, None)
+
+
+def test_vectors_that_tell_nothing_of_what_is_hidden_go_on() -> None:
+    env, twin = EpisodeEnv(Echo()), EpisodeEnv(Echo())
+    env.reset(seed=0)
+    for answer in (np.zeros(3), np.ones(3)):
+        twin.load_state_dict(env.state_dict())
+        told = env.step(answer)
+        np.testing.assert_equal(twin.step(answer), told)
+    assert told[4].keys() == {"error", "wrong_signs"}
+    np.testing.assert_array_equal(twin.reset()[0], env.reset()[0])
+
+
+def test_what_is_told_of_hidden_elements_needs_them() -> None:
+    env = EpisodeEnv(PatternsTask(**SMALL))
+    env.reset(seed=0)
+    for _ in range(env.episode_length):
+        env.step(np.zeros(6))
+    state = env.state_dict()
+    state["episodes"]["hidden"] = None
+    with pytest.raises(ValueError, match=r"^verdict must hold error, wrong_signs, got"):
+        env.load_state_dict(state)
 
 
 def test_a_batch_is_never_past_the_end() -> None:

@@ -1,8 +1,11 @@
 """The masks: shape, size and place of what each kind of occlusion hides."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
+from scipy.stats import chisquare
 
 from plasticrl.envs.occlusion import Occlusion, OcclusionKind
 
@@ -50,6 +53,13 @@ def test_square_lies_anywhere_inside(share: float | None, edge: int) -> None:
         assert set(first) == set(range(32 - edge + 1))
 
 
+def test_every_place_of_the_square_is_as_likely() -> None:
+    drawn = Occlusion("square", 8, 0.25).draw(10_000, np.random.default_rng(1)).reshape(-1, 8, 8)
+    row, column = drawn.any(axis=2).argmax(axis=1), drawn.any(axis=1).argmax(axis=1)
+    seen = np.bincount(5 * row + column, minlength=25)  # a square of 4 x 4 has 5 x 5 places
+    assert chisquare(seen).pvalue > 1e-3
+
+
 @pytest.mark.parametrize(
     ("kind", "side", "share", "text"),
     [
@@ -60,8 +70,9 @@ def test_square_lies_anywhere_inside(share: float | None, edge: int) -> None:
         ("pixels", 32, 0.0, "got 0.0"),
         ("square", 32, 1.0, "got 1.0"),
         ("square", 32, float("nan"), "got nan"),
+        ("square", 32, "0.5", "got '0.5'"),
     ],
 )
-def test_what_is_not_allowed_is_named(kind: OcclusionKind, side: int, share: float | None, text: str) -> None:
+def test_what_is_not_allowed_is_named(kind: OcclusionKind, side: int, share: Any, text: str) -> None:
     with pytest.raises(ValueError, match=text):
         Occlusion(kind, side, share)

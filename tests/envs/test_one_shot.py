@@ -66,18 +66,29 @@ def even(*values, sizes):
     return chisquare(seen).pvalue > 1e-3
 
 
-def test_choices_are_even_and_independent():
-    task = OneShotTask(numbered_images(4, 3), n_way=2, k_shot=1)
-    episode = task.sample(60_000, np.random.default_rng(5))
-    names, numbers, turns = told(episode.inputs)
-    first = episode.labels[0]
+def independent_episodes(task, count, rng):
+    """Inputs, labels and targets of that many episodes; of a pooled batch only the last, since it shares."""
+    if task.pool is None:
+        episode = task.sample(count, rng)
+        return episode.inputs, episode.labels, episode.target
+    lasts = [task.sample(3, rng).rows(slice(2, 3)) for _ in range(count)]
+    inputs, labels = (np.concatenate([e[field] for e in lasts], axis=1) for field in (0, 2))
+    return inputs, labels, np.concatenate([e.target for e in lasts])
+
+
+@pytest.mark.parametrize(("pool", "count"), [(None, 60_000), (4, 8_000)])
+def test_choices_are_even_and_independent(pool, count):
+    task = OneShotTask(numbered_images(5, 3), n_way=2, k_shot=1, pool=pool)
+    inputs, labels, target = independent_episodes(task, count, np.random.default_rng(5))
+    names, numbers, turns = told(inputs)
+    first = labels[0]
     pair = np.where(first == 0, names[:2], names[1::-1])  # class of label 0, class of label 1
-    which = {choice: place for place, choice in enumerate(permutations(range(4), 2))}
+    which = {choice: place for place, choice in enumerate(permutations(range(5), 2))}
     chosen = np.array([which[a, b] for a, b in pair.T.tolist()])
-    assert even(chosen, first, episode.target, sizes=(12, 2, 2))
+    assert even(chosen, first, target, sizes=(20, 2, 2))
     assert even(turns[0], turns[1], sizes=(4, 4))
     assert even(numbers[0], numbers[1], sizes=(3, 3))
-    shown = numbers[np.where(first == episode.target, 0, 1), np.arange(60_000)]
+    shown = numbers[np.where(first == target, 0, 1), np.arange(count)]
     assert even(shown, (numbers[2] - shown) % 3 - 1, first, sizes=(3, 2, 2))
 
 
@@ -122,6 +133,7 @@ def test_generator_decides_alone():
         ({"images": np.zeros((9, 5, 3, 4), np.uint8)}, r"shape \(9, 5, 3, 4\)"),
         ({"images": np.zeros((9, 5, 3, 3))}, "got float64 of shape"),
         ({"images": np.zeros((9, 5, 3), np.uint8)}, r"shape \(9, 5, 3\)"),
+        ({"images": [[1]]}, "images must be uint8 .* got list: give an array"),
     ],
 )
 def test_refuses_what_cannot_be(options, text):

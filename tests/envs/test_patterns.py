@@ -162,8 +162,11 @@ def test_the_generator_is_the_only_source_of_randomness():
         ("degraded", 0.01, "hides at least one"),
         ("degraded", 0.99, "leaves one"),
         ("degraded", float("nan"), "degraded must be"),
+        ("degraded", "0.5", "degraded must be .* got '0.5'"),
+        ("degraded", None, "degraded must be .* got None"),
         ("input_gain", 0.0, "input_gain must be a finite number above 0, or None, got 0"),
         ("input_gain", float("inf"), "input_gain must be"),
+        ("input_gain", "20", "input_gain must be .* got '20'"),
     ],
 )
 def test_bad_arguments_are_named(argument, value, words):

@@ -1,5 +1,6 @@
 import csv
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -91,6 +92,35 @@ def test_result_says_how_good_beside_the_references(supervised: Any, trained_sup
         assert references["chance"] == {"accuracy": pytest.approx(1 / 3)}
 
 
+def test_result_says_how_much_data_there_was(supervised: Any, trained_supervised: Path) -> None:
+    expected = {
+        "patterns": {},
+        "images": {"train_images": 24, "test_images": 6},
+        "omniglot": {"train_classes": 1523, "test_classes": 100},
+    }
+    assert result(trained_supervised)["data"] == expected[supervised.task]
+
+
+@pytest.mark.parametrize("command", ["train", "compare"])
+def test_missing_batches_are_told_once_and_recorded(
+    command: str, tiny_data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    part = tmp_path / "data" / "cifar-10-batches-bin"
+    shutil.copytree(tiny_data / "cifar-10-batches-bin", part)
+    for number in (2, 3, 4):
+        (part / f"data_batch_{number}.bin").unlink()
+    words = [command, "images", "--n-cycles", "1", "--steps-on", "1", "--total-episodes", "1"]
+    words += ["--eval-episodes", "1", "--threads", "1"]
+    if command == "compare":
+        words += ["--cores", "plastic", "homogeneous", "--seeds", "1", "--jobs", "1"]
+    told = "trains on 6 of the 24 images of cifar-10: not all of data_batch_1.bin, data_batch_2.bin, "
+    for data, root, times in ((part.parent, tmp_path / "part", 1), (tiny_data, tmp_path / "whole", 0)):
+        assert main([*words, "--data-dir", str(data), "--root", str(root)]) == 0
+        assert capsys.readouterr().err.count(told) == times
+        trained = result(root / "images" / "plastic" / "seed_0")
+        assert trained["data"]["train_images"] == (6 if times else 24)
+
+
 def test_evaluate_gives_the_result_again_and_writes_nothing(
     supervised: Any, trained_supervised: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -99,6 +129,7 @@ def test_evaluate_gives_the_result_again_and_writes_nothing(
     shown = json.loads(capsys.readouterr().out)
     expected = result(trained_supervised)["evaluation"]
     assert {name: shown[name] for name in expected} == expected
+    assert shown["data"] == result(trained_supervised)["data"]
     assert {path: path.stat().st_mtime_ns for path in trained_supervised.rglob("*")} == before
 
 
