@@ -1,7 +1,8 @@
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
@@ -69,9 +70,14 @@ def tiny_data(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         (tree / name).write_bytes(records.tobytes())
     small = cifar.LAYOUTS["cifar-10"]._replace(train_images=6, test_images=6)
     drawings = SimpleNamespace(images=rng.integers(0, 256, (1623, 2, 31, 31), dtype=np.uint8))
+    load = omniglot.load_omniglot
+
+    def load_noise(size: int, data_dir: str | os.PathLike[str] | None = None) -> Any:
+        return drawings if data_dir is not None and Path(data_dir) == folder else load(size, data_dir)
+
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(cifar.LAYOUTS, "cifar-10", small)
-        patch.setattr(omniglot, "load_omniglot", lambda *_: drawings)
+        patch.setattr(omniglot, "load_omniglot", load_noise)
         yield folder
 
 
