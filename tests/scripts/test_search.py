@@ -128,7 +128,8 @@ def test_a_failure_is_told_and_table_and_picture_are_written(searched: tuple[Pat
         rows = list(csv.DictReader(file))
     assert len(rows) == 10
     assert {row["eta"] for row in rows if row["core"] == "rnn"} == {""}
-    assert Image.open(root / "search" / "patterns" / "search.png").size[0] > 600
+    with Image.open(root / "search" / "patterns" / "search.png") as picture:
+        assert picture.size[0] > 600
 
 
 def test_another_search_in_the_way_is_refused_and_kept(searched: tuple[Path, str]) -> None:

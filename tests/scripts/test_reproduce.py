@@ -1,0 +1,213 @@
+"""``plasticrl reproduce``: what is trained, and what is said of it."""
+
+import csv
+import json
+from dataclasses import replace
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from plasticrl.scripts import reproduce
+from plasticrl.scripts.episode_run import EpisodeRun
+from plasticrl.scripts.main import main
+from plasticrl.scripts.maze_run import MazeRun
+from plasticrl.scripts.parallel_runs import train_all
+from plasticrl.scripts.reproduction import Condition, Experiment
+from plasticrl.scripts.reproduction_presets import EXPERIMENTS
+from plasticrl.scripts.robust_scores import bootstrap_interval, interquartile_mean
+from plasticrl.scripts.statistics_of_runs import improvement
+from plasticrl.scripts.training import check_run
+
+NAMES = ("plastic", "rnn", "plastic_letter")
+WORDS = ["reproduce", "maze", "--jobs", "1", "--quiet", "--threads", "1"]
+
+
+def small(condition: Condition) -> Condition:
+    run = condition.run
+    assert isinstance(run, MazeRun)
+    return replace(
+        condition,
+        run=replace(
+            run,
+            maze=replace(run.maze, size=5, episode_length=20),
+            agent=replace(run.agent, hidden_size=6),
+            training=replace(run.training, total_timesteps=2000, n_envs=4, eval_episodes=8, checkpoints=2),
+        ),
+    )
+
+
+@pytest.fixture(scope="module")
+def experiment() -> Experiment:
+    whole = EXPERIMENTS["maze", "quick"]
+    chosen = [one for one in whole.conditions if one.name in NAMES]
+    return replace(whole, conditions=tuple(small(one) for one in chosen), seeds=3)
+
+
+@pytest.fixture(autouse=True)
+def _small(experiment: Experiment, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reproduce, "EXPERIMENTS", {("maze", "quick"): experiment})
+
+
+@pytest.fixture(scope="module")
+def reproduced(experiment: Experiment, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("reproduced")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(reproduce, "EXPERIMENTS", {("maze", "quick"): experiment})
+        assert main([*WORDS, "--root", str(root)]) == 0
+    return root
+
+
+def summary(root: Path) -> Any:
+    return json.loads((root / "maze_quick" / "report" / "summary.json").read_text())
+
+
+def folder(root: Path, condition: str, seed: int) -> Path:
+    core = "rnn" if condition == "rnn" else "plastic"
+    return root / "maze_quick" / condition / "maze" / core / f"seed_{seed}"
+
+
+def scores(root: Path, condition: str, seeds: int = 3) -> list[float]:
+    results = [json.loads((folder(root, condition, k) / "result.json").read_text()) for k in range(seeds)]
+    return [result["evaluation"]["mean_reward"] for result in results]
+
+
+def test_the_summary_is_what_the_runs_say(reproduced: Path) -> None:
+    told = summary(reproduced)
+    assert told["metric"] == "mean_reward"
+    assert [one["name"] for one in told["conditions"]] == list(NAMES)
+    first = scores(reproduced, "plastic")
+    for one in told["conditions"]:
+        found = scores(reproduced, one["name"])
+        assert one["scores"] == {str(k): score for k, score in enumerate(found)}
+        assert one["middle"] == interquartile_mean(found)
+        assert (one["low"], one["high"]) == bootstrap_interval(found)
+        assert one["quartiles"] == pytest.approx(np.quantile(found, [0.25, 0.5, 0.75]))
+        assert one["trained"] == 1.0
+        assert "seed" not in one["settings"]
+        if one["name"] == "plastic":
+            assert one["first"] is None
+        else:
+            assert one["first"] == improvement(first, found)._asdict()
+
+
+def test_the_curves_are_the_quartiles_of_the_runs(reproduced: Path) -> None:
+    with (reproduced / "maze_quick" / "report" / "curves.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert list(dict.fromkeys(row["condition"] for row in rows)) == list(NAMES)
+    ends: dict[str, list[float]] = {name: [] for name in NAMES}
+    for name in NAMES:
+        for seed in range(3):
+            with (folder(reproduced, name, seed) / "progress.csv").open(newline="") as file:
+                ends[name].append(float(list(csv.DictReader(file))[-1]["rollout/ep_rew_mean"]))
+        last = [row for row in rows if row["condition"] == name][-1]
+        assert int(last["step"]) == 2000
+        assert float(last["median"]) == pytest.approx(median(ends[name]), rel=1e-3, abs=1e-3)
+        assert (last["p_value"] == "") == (name == "plastic")
+
+
+def test_pictures_are_drawn(reproduced: Path) -> None:
+    report = reproduced / "maze_quick" / "report"
+    with Image.open(report / "curves.png") as picture:
+        assert picture.size[0] > 1000
+    assert (report / "curves.svg").read_text().count("<svg") == 1
+
+
+def test_finished_runs_are_kept_and_partial_ones_summed_up(
+    reproduced: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    times = {path: path.stat().st_mtime_ns for path in reproduced.rglob("result.json")}
+    assert main([*WORDS, "--root", str(reproduced), "--seeds", "4", "--no-train"]) == 0
+    assert "3 of 4" in capsys.readouterr().out
+    assert [one["trained"] for one in summary(reproduced)["conditions"]] == [0.75] * 3
+    assert main([*WORDS, "--root", str(reproduced)]) == 0
+    assert {path: path.stat().st_mtime_ns for path in reproduced.rglob("result.json")} == times
+    assert [one["trained"] for one in summary(reproduced)["conditions"]] == [1.0] * 3
+
+
+def test_stopped_midway_it_says_how_far_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def stopped(runs: Any, *rest: Any) -> None:
+        train_all(runs[:4], *rest)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(reproduce, "train_all", stopped)
+    assert main([*WORDS, "--root", str(tmp_path)]) == 130
+    assert [line.split()[1:4] for line in capsys.readouterr().out.splitlines() if " of 3 " in line] == [
+        ["2", "of", "3"],
+        ["1", "of", "3"],
+        ["1", "of", "3"],
+    ]  # seed by seed
+    told = summary(tmp_path)
+    assert [one["trained"] for one in told["conditions"]] == pytest.approx([2 / 3, 1 / 3, 1 / 3])
+    assert all(one["first"] is None for one in told["conditions"])  # a single run says nothing
+    monkeypatch.setattr(reproduce, "train_all", train_all)
+    assert main([*WORDS, "--root", str(tmp_path)]) == 0
+    assert [len(one["scores"]) for one in summary(tmp_path)["conditions"]] == [3, 3, 3]
+
+
+def test_nothing_there_yet(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([*WORDS, "--root", str(tmp_path), "--no-train"]) == 0
+    assert "0 of 3" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("options", "complaint"),
+    [
+        (["--conditions", "lstm"], "choose from plastic, rnn, plastic_letter"),
+        (["--seeds", "0"], "seeds must be at least 1"),
+        (["--jobs", "0"], "jobs must be at least 1"),
+        (["--data-dir", "."], "maze has no data"),
+    ],
+)
+def test_bad_input(
+    options: list[str], complaint: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([*WORDS, "--root", str(tmp_path), *options]) == 2
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1
+    assert complaint in said
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_runs_with_other_settings_in_the_way_are_refused(
+    reproduced: Path,
+    experiment: Experiment,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    first = experiment.conditions[0]
+    assert isinstance(first.run, MazeRun)
+    other = replace(first, run=replace(first.run, agent=replace(first.run.agent, gamma=0.5)))
+    changed = replace(experiment, conditions=(other, *experiment.conditions[1:]))
+    monkeypatch.setattr(reproduce, "EXPERIMENTS", {("maze", "quick"): changed})
+    assert main([*WORDS, "--root", str(reproduced)]) == 2
+    assert "gamma was 0.9, now 0.5" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("key", EXPERIMENTS, ids="_".join)
+def test_every_preset_can_be_trained(key: Any, tiny_data: Path) -> None:
+    experiment = EXPERIMENTS[key]
+    assert len({one.name for one in experiment.conditions}) == len(experiment.conditions)
+    for condition in experiment.conditions:
+        run = condition.run
+        assert run.task == key[0]
+        assert run.eval_episodes >= 50
+        if isinstance(run, EpisodeRun) and run.task != "patterns":
+            run = replace(run, data_dir=tiny_data)
+        check_run(run)
+
+
+def test_the_papers_budget_is_the_papers() -> None:
+    maze = EXPERIMENTS["maze", "paper"]
+    run = maze.conditions[0].run
+    assert isinstance(run, MazeRun)
+    assert (maze.seeds, run.agent.hidden_size, run.total) == (15, 200, 200_000 * 250)
+    assert EXPERIMENTS["patterns", "paper"].conditions[0].run.total == 2000
+    assert EXPERIMENTS["images", "paper"].conditions[0].run.total == 100_000
+    for key in ("maze", "patterns", "images", "omniglot"):
+        assert EXPERIMENTS[key, "paper"].seeds >= 10  # type: ignore[index]

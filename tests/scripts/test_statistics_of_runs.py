@@ -1,0 +1,56 @@
+from itertools import product
+
+import numpy as np
+import pytest
+from scipy.stats import mannwhitneyu, ranksums
+
+from plasticrl.scripts.statistics_of_runs import improvement, rank_sum, rank_sums
+
+RNG = np.random.default_rng(0)
+
+
+def test_the_probability_is_counted_over_all_pairs() -> None:
+    ours, theirs = [3.0, 1.0, 2.0], [2.0, 0.0]
+    pairs = [1.0 if a > b else 0.5 if a == b else 0.0 for a, b in product(ours, theirs)]
+    assert improvement(ours, theirs).probability == np.mean(pairs)
+
+
+@pytest.mark.parametrize(("n", "m"), [(5, 5), (3, 8), (15, 15)])
+def test_it_is_the_u_statistic(n: int, m: int) -> None:
+    ours, theirs = RNG.normal(1, 1, n), RNG.normal(0, 1, m)
+    found = improvement(ours, theirs)
+    assert found.probability == pytest.approx(mannwhitneyu(ours, theirs).statistic / n / m)
+    assert found.p_value == pytest.approx(ranksums(ours, theirs).pvalue)
+    assert found.low <= found.probability <= found.high
+
+
+def test_who_is_always_better_is_surely_better() -> None:
+    assert improvement([2, 3, 4], [0, 1])[:3] == (1.0, 1.0, 1.0)
+    assert improvement([0, 1], [2, 3, 4])[:3] == (0.0, 0.0, 0.0)
+
+
+def test_the_two_sides_add_up() -> None:
+    ours, theirs = RNG.normal(size=6), RNG.normal(size=7)
+    one, other = improvement(ours, theirs), improvement(theirs, ours)
+    assert one.probability + other.probability == pytest.approx(1)
+    assert one.p_value == pytest.approx(other.p_value)
+
+
+def test_the_interval_holds_the_truth_about_as_often_as_it_says() -> None:
+    """Two groups of 15 from one distribution: the probability is a half."""
+    rng = np.random.default_rng(1)
+    found = [improvement(*rng.normal(size=(2, 15)), seed=seed) for seed in range(120)]
+    held = np.mean([one.low <= 0.5 <= one.high for one in found])
+    assert 0.85 <= held <= 1.0
+
+
+def test_chance_is_told_as_often_as_the_p_value_says() -> None:
+    rng = np.random.default_rng(2)
+    p = rank_sums(rng.normal(size=(10, 4000)), rng.normal(size=(10, 4000)))
+    assert np.mean(p < 0.05) == pytest.approx(0.05, abs=0.015)
+
+
+def test_each_point_is_tested_by_itself() -> None:
+    ours, theirs = RNG.normal(size=(5, 7)), RNG.normal(size=(6, 7))
+    expected = [rank_sum(ours[:, point], theirs[:, point]) for point in range(7)]
+    np.testing.assert_allclose(rank_sums(ours, theirs), expected)
