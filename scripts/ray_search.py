@@ -35,7 +35,6 @@ def try_settings(
     to_come = study.take_up()
     if to_come < 1:
         return {}
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
     run = command.make_run(study.core, 0)
     return run_trials(
         command,

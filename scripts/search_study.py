@@ -21,6 +21,8 @@ from plasticrl.scripts.run_logs import length_logged
 from plasticrl.scripts.search_space import Between
 from plasticrl.scripts.user_error import UserError
 
+optuna.logging.set_verbosity(optuna.logging.ERROR)
+
 FIRST_SEED = 100_000  # of a search's runs: no run that is compared has such a seed
 
 _SETTINGS, _NUMBER = "settings", "number"
