@@ -24,7 +24,7 @@ _ABOUT = {
 }
 # What a search found for each core, beside the tuned preset; docs/results.md says how. For those that are not
 # here it found nothing better (plastic, homogeneous), or there was none yet (lstm).
-_FOUND: dict[str, dict[str, float]] = {
+_FOUND: dict[str, dict[str, Any]] = {
     "rnn": {
         "learning_rate": 0.00315,
         "gae_lambda": 0.88,
