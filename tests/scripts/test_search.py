@@ -43,6 +43,7 @@ def folder(root: Path, core: str, seed: int) -> Path:
     return root / "search" / "patterns" / core / f"seed_{seed}"
 
 
+TRIALS = 4
 BROKEN = 1  # the trial of the rnn that cannot be trained
 
 
@@ -54,7 +55,7 @@ def searched(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     in_the_way.mkdir(parents=True)
     (in_the_way / "checkpoints").write_text("a file where a folder should be")
     options = ["--cores", "plastic", "rnn", "--total-episodes", "600", "--cpus-per-run", str(processors())]
-    done = run(root, 5, *options)
+    done = run(root, TRIALS, *options)
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
     return root, done.stdout
@@ -65,9 +66,9 @@ def test_each_core_gets_its_trials_and_only_its_own_settings(searched: tuple[Pat
     common = {"learning_rate", "init_scale"}
     for core, names in (("plastic", common | {"rule", "eta"}), ("rnn", common)):
         trials = of_core(root, core)
-        assert sorted(one["seed"] for one in trials) == list(range(FIRST, FIRST + 5))
+        assert sorted(one["seed"] for one in trials) == list(range(FIRST, FIRST + TRIALS))
         assert all(one["settings"].keys() == names for one in trials)
-        assert len({one["settings"]["learning_rate"] for one in trials}) == 5
+        assert len({one["settings"]["learning_rate"] for one in trials}) == TRIALS
         for one in trials:
             config = (
                 json.loads((folder(root, core, one["seed"]) / "config.json").read_text())
@@ -126,7 +127,7 @@ def test_a_failure_is_told_and_table_and_picture_are_written(searched: tuple[Pat
     assert f"failed: rnn seed {FIRST + BROKEN}: " in said
     with (root / "search" / "patterns" / "search.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
-    assert len(rows) == 10
+    assert len(rows) == 2 * TRIALS
     assert {row["eta"] for row in rows if row["core"] == "rnn"} == {""}
     with Image.open(root / "search" / "patterns" / "search.png") as picture:
         assert picture.size[0] > 600
@@ -135,7 +136,7 @@ def test_a_failure_is_told_and_table_and_picture_are_written(searched: tuple[Pat
 def test_another_search_in_the_way_is_refused_and_kept(searched: tuple[Path, str]) -> None:
     root, _ = searched
     before = (root / "search" / "patterns" / "search.json").read_bytes()
-    done = run(root, 5, "--cores", "plastic", "--total-episodes", "700")
+    done = run(root, TRIALS, "--cores", "plastic", "--total-episodes", "700")
     assert done.returncode == 2
     assert done.stderr.count("\n") == 1
     assert "total_episodes was 600, now 700" in done.stderr

@@ -1,0 +1,52 @@
+"""docs/results.md reports what is in results/reproduction."""
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from plasticrl.scripts.reproduction_presets import EXPERIMENTS
+
+ROOT = Path(__file__).parents[2]
+PAGE = (ROOT / "docs" / "results.md").read_text(encoding="utf-8")
+REPORTS = sorted((ROOT / "results" / "reproduction").glob("*/report/summary.json"))
+
+
+def row(one: Any) -> str:
+    score = f"{one['middle']:.1f}"
+    if one["low"] is not None:
+        score += f" [{one['low']:.1f}, {one['high']:.1f}]"
+    seeds = ", ".join(f"{score:.1f}" for score in one["scores"].values())
+    return f"| {one['name']} | {len(one['scores'])} | {score} | {seeds} |"
+
+
+@pytest.mark.parametrize("report", REPORTS, ids=lambda path: path.parts[-3])
+def test_the_page_has_the_scores_of_every_condition(report: Path) -> None:
+    told = json.loads(report.read_text())
+    finished = [one for one in told["conditions"] if one["scores"]]
+    assert finished
+    for one in finished:
+        assert row(one) in PAGE
+
+
+@pytest.mark.parametrize("report", REPORTS, ids=lambda path: path.parts[-3])
+def test_the_scores_are_those_of_the_runs_and_the_settings_those_of_the_presets(report: Path) -> None:
+    told = json.loads(report.read_text())
+    folder = report.parents[1]
+    experiment = next(one for one in EXPERIMENTS.values() if one.name == folder.name)
+    presets = {one.name: one.run.as_dict() for one in experiment.conditions}
+    for one in told["conditions"]:
+        settings = {name: value for name, value in presets[one["name"]].items() if name != "seed"}
+        assert one["settings"] == settings
+        for seed, score in one["scores"].items():
+            run = folder / one["name"] / settings["task"] / settings["core"] / f"seed_{seed}"
+            assert json.loads((run / "config.json").read_text()) == {**settings, "seed": int(seed)}
+            assert json.loads((run / "result.json").read_text())["evaluation"]["mean_reward"] == score
+
+
+def test_there_is_something_to_check() -> None:
+    assert REPORTS
+    assert all(path.parts[-3] in PAGE for path in REPORTS)
+    assert set(re.findall(r"results/reproduction/(\w+)", PAGE)) <= {path.parts[-3] for path in REPORTS}
