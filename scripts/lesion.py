@@ -48,11 +48,11 @@ class LesionedAgent:
         done = np.zeros(len(episode_start), np.int64) if self._done is None else self._done + 1
         self._done = np.where(episode_start, 0, done)
         if state is not None:
-            state = self._tampered(PlasticState(*state), self._done)
+            hidden, trace = state  # of a PlasticState, as arrays
+            state = hidden, self._tampered(np.array(trace), self._done)
         return self.agent.predict(observation, state, episode_start, deterministic)
 
-    def _tampered(self, state: PlasticState, done: NDArray[np.int64]) -> tuple[NDArray[Any], ...]:
-        trace = np.array(state.trace)
+    def _tampered(self, trace: NDArray[Any], done: NDArray[np.int64]) -> NDArray[Any]:
         if self._frozen is None:
             self._frozen = np.zeros_like(trace)
         now, later = done == self.step, done > self.step
@@ -61,4 +61,4 @@ class LesionedAgent:
             trace[later] = self._frozen[later]
         else:
             trace[now if self.lesion == "cleared" else now | later] = 0
-        return state.hidden, trace  # type: ignore[return-value]
+        return trace

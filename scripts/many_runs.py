@@ -6,6 +6,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from plasticrl.scripts.aggregate_logs import write_aggregates
 from plasticrl.scripts.command_options import ManyOptions
 from plasticrl.scripts.comparison import Comparison, print_comparison, write_comparison
 from plasticrl.scripts.learning_curves import draw_learning_curves
@@ -99,7 +100,7 @@ def missing_runs(
 
 
 def sum_up(runs: list[Run], root: Path) -> Comparison:
-    """Compare finished runs; print the table, and write it with a picture of the learning curves.
+    """Compare finished runs; print the table, and write it with the learning curves: a picture, TensorBoard.
 
     Raises:
         UserError: a result cannot be read, or the folder cannot be written.
@@ -110,6 +111,7 @@ def sum_up(runs: list[Run], root: Path) -> Comparison:
     with blame_user(OSError, about=f"cannot write to {folder}"):
         table, data = write_comparison(comparison, folder / "comparison")
         draw_learning_curves(runs, root, comparison, picture)
+    write_aggregates(runs, root, comparison.axes())
     print_comparison(comparison, runs)
     print(f"table: {table}, {data}\npicture: {picture}")
     return comparison

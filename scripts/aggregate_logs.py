@@ -1,0 +1,45 @@
+"""TensorBoard's view of a comparison: for each core, one curve of all its runs, with a band."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from plasticrl.scripts.comparison import CurveAxes
+from plasticrl.scripts.learning_curves import quartiles, read_curve
+from plasticrl.scripts.run import Run
+from plasticrl.scripts.user_error import blame_user
+
+FOLDER = "aggregate"
+TAGS = ("aggregate/median", "aggregate/lower_quartile", "aggregate/upper_quartile")
+
+
+def write_aggregates(runs: Sequence[Run], root: Path, axes: CurveAxes) -> None:
+    """Write median and quartiles over the runs of each core, and a layout that shows them as bands.
+
+    They go to ``ROOT/TASK/aggregate/CORE``, and replace what an earlier comparison left there.
+
+    Args:
+        runs: finished ones.
+        root: of the runs.
+        axes: which columns of ``progress.csv`` the curves are.
+
+    Raises:
+        UserError: a run's curve cannot be read, or the folder cannot be written.
+    """
+    from torch.utils.tensorboard.writer import SummaryWriter
+
+    folder = root / runs[0].task / FOLDER
+    layout = {axes.title: {f"{axes.y_label}: median and quartiles": ["Margin", list(TAGS)]}}
+    for core in dict.fromkeys(run.core for run in runs):
+        paths = [run.folder(root) / "progress.csv" for run in runs if run.core == core]
+        steps, low, middle, high = quartiles([read_curve(path, axes.steps, axes.score) for path in paths])
+        with blame_user(OSError, about=f"cannot write to {folder}"):
+            (folder / core).mkdir(parents=True, exist_ok=True)
+            for old in (folder / core).glob("events.out.tfevents.*"):
+                old.unlink()
+            with SummaryWriter(str(folder / core)) as writer:
+                writer.add_custom_scalars(layout)
+                for tag, values in zip(TAGS, (middle, low, high), strict=True):
+                    for step, value in zip(steps, values, strict=True):
+                        writer.add_scalar(tag, float(value), round(step))
