@@ -34,6 +34,10 @@ class TaskOptions(ABC):
     def space(self, core: str) -> SearchSpace:
         """What a search may change of one core: the preset says."""
 
+    def searched(self, core: str) -> SearchSpace:
+        """The same without the settings whose given values lie outside: those stay as they are given."""
+        return {name: allowed for name, allowed in self.space(core).items() if self.value(name) in allowed}
+
     def value(self, name: str) -> Any:
         """A setting, in whichever group it is."""
         return next(getattr(group, name) for group in self._groups().values() if hasattr(group, name))

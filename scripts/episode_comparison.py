@@ -20,6 +20,7 @@ from plasticrl.scripts.comparison import (
 from plasticrl.scripts.episode_metrics_shown import SHOWN_METRICS
 from plasticrl.scripts.episode_settings import EpisodeTaskName
 from plasticrl.scripts.run import Run
+from plasticrl.scripts.user_error import UserError
 
 _References: TypeAlias = dict[str, dict[str, float | None]]  # None is infinite
 _STYLES = ("--", ":", "-.")
@@ -128,7 +129,13 @@ def compare_episodes(task: EpisodeTaskName, runs: Sequence[Run], root: Path) -> 
     main, sign = names[0], SHOWN_METRICS[task][0].sign
 
     def numbers(evaluation: dict[str, Any]) -> tuple[dict[str, float], _References]:
-        metrics = {name: float(evaluation["metrics"][name]["mean"]) for name in names}
+        means = {name: evaluation["metrics"][name]["mean"] for name in names}
+        if infinite := [name for name, mean in means.items() if mean is None]:
+            raise UserError(
+                f"{infinite[0]} is infinite in a run, which nothing can be compared with: "
+                "an episode was completed without any error; hide a larger --share"
+            )
+        metrics = {name: float(mean) for name, mean in means.items()}
         told = evaluation["references"].items()
         return metrics, {one: {name: values[name] for name in names} for one, values in told}
 

@@ -19,9 +19,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Estimated:
-    """A mean over episodes and its 95 % interval; None where there is no saying, for a single episode."""
+    """A mean over episodes and its 95 % interval.
 
-    mean: float
+    The limits are None where there is no saying, for a single episode; so is the mean where it is infinite,
+    as the PSNR of a picture without any error.
+    """
+
+    mean: float | None
     low: float | None
     high: float | None
 
@@ -56,13 +60,15 @@ class EpisodeScores(Scores):
 
     def scalars(self) -> dict[str, float]:
         """The means."""
-        return {name: estimate.mean for name, estimate in self.metrics.items()}
+        return {name: one.mean for name, one in self.metrics.items() if one.mean is not None}
 
     def rows(self) -> list[tuple[str, str]]:
         """Everything, for a table."""
         rows = []
         for metric in SHOWN_METRICS[self.task]:
-            rows.append((metric.label, Summary(*astuple(self.metrics[metric.name])).text(metric.form)))
+            mean, low, high = astuple(self.metrics[metric.name])
+            text = metric.text(mean) if mean is None else Summary(mean, low, high).text(metric.form)
+            rows.append((metric.label, text))
             rows += [
                 (f"  {one}", metric.text(values[metric.name])) for one, values in self.references.items()
             ]
@@ -83,7 +89,7 @@ def evaluate(
     """
     found = learner.evaluate(episodes, tasks.test, seed=seed).metrics
     metrics = {
-        name: Estimated(estimate.mean, *(x if math.isfinite(x) else None for x in estimate[1:]))
+        name: Estimated(*(x if math.isfinite(x) else None for x in estimate))
         for name, estimate in found.items()
     }
     return EpisodeScores(task, episodes, metrics, evaluate_references(tasks, episodes, seed))

@@ -52,7 +52,7 @@ class Evaluation(Scores):
     random_reward: float
     oracle_reward: float
 
-    def as_dict(self) -> dict[str, float | None]:
+    def as_dict(self) -> dict[str, Any]:
         """Plain values, for JSON."""
         return asdict(self)
 

@@ -53,6 +53,7 @@ class LesionedAgent:
         return self.agent.predict(observation, state, episode_start, deterministic)
 
     def _tampered(self, trace: NDArray[Any], done: NDArray[np.int64]) -> NDArray[Any]:
+        trace[done == 0] = 0  # the agent clears it itself, but only once it is given
         if self._frozen is None:
             self._frozen = np.zeros_like(trace)
         now, later = done == self.step, done > self.step

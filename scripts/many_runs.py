@@ -64,10 +64,19 @@ def check_counts(command: ManyOptions, **counts: int | None) -> None:
         raise UserError(
             f"cores must be one or more, each named once, not {' '.join(command.cores) or 'none'}"
         )
+    check_number_of_runs(**counts)
+    command.check_options(command.cores)
+
+
+def check_number_of_runs(**counts: int | None) -> None:
+    """Refuse none, and more than anybody can mean; None is allowed.
+
+    Raises:
+        UserError: a number is out of range; the text names it.
+    """
     for name, value in counts.items():
         if value is not None and not 1 <= value <= _MOST_RUNS:
             raise UserError(f"{name} must be from 1 to {_MOST_RUNS}, not {value}")
-    command.check_options(command.cores)
 
 
 def check_settings(output: OutputSettings, runs: Sequence[Run]) -> None:

@@ -45,7 +45,7 @@ def try_settings(
         metric=SCORE,
         mode="max",
         search_alg=OptunaSearch(
-            study.suggest,
+            study.trials,
             metric=SCORE,
             mode="max",
             study_name=study.core,

@@ -66,9 +66,7 @@ def train_trial(given: Mapping[str, Any]) -> None:
     output = OutputSettings(
         Path(config["root"]), False, config["device"], config["threads"], config["keep"], True
     )
-    failed = ""
-    if not is_kept(run, output.root):  # it may have died between its last file and telling so
-        failed = reason_of_failure(partial(_train_when_free, run, output))
+    failed = reason_of_failure(partial(_train_when_free, run, output))
     score = WORST if failed else finished_score(run, output.root)
     tune.report({"label": run.label, FAILED: failed, SCORE: score, DONE: run.total})
 
@@ -85,7 +83,7 @@ def _train_when_free(run: Run, output: OutputSettings) -> None:
             tune.report({PROGRESS: asdict(progress), SCORE: progress.value, DONE: min(done, progress.total)})
 
     deadline = time.monotonic() + _PATIENCE
-    while True:
+    while not is_kept(run, output.root):  # a process before this one may have come to the end after all
         try:
             train(run, output, report)
             return

@@ -20,7 +20,8 @@ from plasticrl.scripts.run import Run
 from plasticrl.scripts.run_folder import claim, is_finished
 
 _NOTES = ".ray"
-LIVES = 10  # of a run: how often its process or machine may die
+_LIVES = 10  # of a run: how often its process or machine may die
+DIED = f"its process died {_LIVES + 1} times, or was stopped"
 
 
 def train_on_ray(runs: Sequence[Run], command: SweepOptions, report: Callable[[Report], None]) -> None:
@@ -42,9 +43,8 @@ def train_on_ray(runs: Sequence[Run], command: SweepOptions, report: Callable[[R
                 claim(run.folder(output.root), run, overwrite=True)
         folder = output.root / runs[0].task
         failed = run_trials(command, folder, report, {"trial": tune.grid_search(configs)})
-    unfinished = [run for run in runs if not is_finished(run.folder(output.root))]
-    died = f"its process died {LIVES + 1} times, or was stopped"
-    blame_failures([(run.label, failed.get(run.label) or died) for run in unfinished], len(runs))
+    unfinished = [run.label for run in runs if not is_finished(run.folder(output.root))]
+    blame_failures([(label, failed.get(label, DIED)) for label in unfinished], len(runs))
 
 
 def run_trials(
@@ -75,7 +75,7 @@ def run_trials(
             ),
             run_config=tune.RunConfig(
                 storage_path=notes,
-                failure_config=tune.FailureConfig(max_failures=LIVES),
+                failure_config=tune.FailureConfig(max_failures=_LIVES),
                 callbacks=[_Progress(report)],
                 verbose=0,
             ),

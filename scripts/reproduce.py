@@ -7,17 +7,17 @@ from pathlib import Path
 
 from plasticrl.scripts.episode_run import EpisodeRun
 from plasticrl.scripts.main import main
-from plasticrl.scripts.many_runs import check_claims, check_settings, missing_runs
+from plasticrl.scripts.many_runs import check_claims, check_number_of_runs, check_settings, missing_runs
 from plasticrl.scripts.parallel_runs import train_all
 from plasticrl.scripts.placed_run import PlacedRun
 from plasticrl.scripts.progress_display import ProgressDisplay
 from plasticrl.scripts.reproduce_command import Reproduce
 from plasticrl.scripts.reproduction import Experiment
-from plasticrl.scripts.reproduction_curves import common_curves, draw_curves, write_curves
+from plasticrl.scripts.reproduction_curves import COLORS, common_curves, draw_curves, write_curves
 from plasticrl.scripts.reproduction_presets import EXPERIMENTS
 from plasticrl.scripts.reproduction_summary import print_summary, summarize_experiment
 from plasticrl.scripts.run_folder import write_json
-from plasticrl.scripts.set_up import check_at_least, processors
+from plasticrl.scripts.set_up import processors
 from plasticrl.scripts.user_error import UserError, blame_user
 
 REPORT = "report"
@@ -47,7 +47,7 @@ def run(command: Reproduce) -> None:
 
 def _runs(command: Reproduce, experiment: Experiment) -> list[PlacedRun]:
     seeds = experiment.seeds if command.seeds is None else command.seeds
-    check_at_least(1, seeds=seeds, jobs=1 if command.jobs is None else command.jobs)
+    check_number_of_runs(seeds=seeds, jobs=command.jobs)
     names = [one.name for one in experiment.conditions]
     if unknown := [name for name in command.conditions if name not in names]:
         raise UserError(f"{experiment.name} has no condition {unknown[0]}: choose from {', '.join(names)}")
@@ -74,9 +74,12 @@ def _report(experiment: Experiment, runs: Sequence[PlacedRun], folder: Path) -> 
         if finished:
             group = [one.run for one in finished if one.group == finished[0].group]
             axes = replace(group[0].compare(group, finished[0].root).axes(), title=experiment.title)
-            curves = common_curves(finished, axes)
-            write_curves(curves, folder / "curves.csv")
-            draw_curves(curves, axes, [folder / "curves.png", folder / "curves.svg"])
+            names = [one.name for one in experiment.conditions]
+            curves = common_curves(sorted(finished, key=lambda one: names.index(one.group)), axes)
+            colors = dict(zip(names, COLORS, strict=False))
+            write_curves(curves, names[0], folder / "curves.csv")
+            pictures = [folder / "curves.png", folder / "curves.svg"]
+            draw_curves(curves, names[0], colors, axes, pictures)
     print(f"report: {folder}")
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,9 +16,12 @@ from plasticrl.scripts.placed_run import PlacedRun
 from plasticrl.scripts.run_folder import written_whole
 from plasticrl.scripts.statistics_of_runs import rank_sums
 
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
 _POINTS = 200
 _SIGNIFICANT = 0.05
-_COLORS = ("#c2410c", "#0f766e", "#1d4ed8", "#7e22ce", "#a16207", "#475569", "#be185d", "#4d7c0f")
+COLORS = ("#c2410c", "#0f766e", "#1d4ed8", "#7e22ce", "#a16207", "#475569", "#be185d", "#4d7c0f")
 
 Curves = Mapping[str, NDArray[np.float64]]
 """For each condition: steps, then a row for each run; ``(1 + runs, points)``, at the same steps for all."""
@@ -37,12 +41,12 @@ def common_curves(runs: Sequence[PlacedRun], axes: CurveAxes) -> Curves:
     first, last = max(steps[0] for steps, _ in every), max(steps[-1] for steps, _ in every)
     common = np.linspace(first, last, _POINTS)
     return {
-        name: np.vstack([common, *(_smooth(common, *curve) for curve in curves)])
+        name: np.vstack([common, *(smoothed(common, *curve) for curve in curves)])
         for name, curves in found.items()
     }
 
 
-def _smooth(
+def smoothed(
     common: NDArray[np.float64], steps: NDArray[np.float64], scores: NDArray[np.float64]
 ) -> NDArray[np.float64]:
     """The mean of the scores since the point before; beyond the last one there is nothing."""
@@ -57,26 +61,29 @@ def _smooth(
     return filled
 
 
-def write_curves(curves: Curves, path: Path) -> None:
-    """A CSV: condition, step, quartiles over the runs, and the rank-sum test against the first condition."""
-    first = next(iter(curves.values()))[1:]
+def write_curves(curves: Curves, reference: str, path: Path) -> None:
+    """A CSV: condition, step, quartiles over the runs, and the rank-sum test against the reference."""
     with written_whole(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
         table = csv.writer(file)
         table.writerow(("condition", "step", "lower_quartile", "median", "upper_quartile", "p_value"))
-        for number, (name, curve) in enumerate(curves.items()):
+        for name, curve in curves.items():
             low, middle, high = np.nanquantile(curve[1:], [0.25, 0.5, 0.75], axis=0)
-            p = rank_sums(first, curve[1:]) if number and min(len(first), len(curve) - 1) > 1 else None
+            p = _differences(curves, name, reference)
             for point, step in enumerate(curve[0]):
                 told = "" if p is None else f"{p[point]:.4g}"
                 numbers = (f"{row[point]:.5g}" for row in (low, middle, high))
                 table.writerow((name, round(step), *numbers, told))
 
 
-def draw_curves(curves: Curves, axes: CurveAxes, paths: Sequence[Path]) -> None:
-    """Median and band between the quartiles; below, where the first condition differs from each other one.
+def draw_curves(
+    curves: Curves, reference: str, colors: Mapping[str, str], axes: CurveAxes, paths: Sequence[Path]
+) -> None:
+    """Median and band between the quartiles; below, where the reference differs from each other condition.
 
     Args:
         curves: of the conditions.
+        reference: the condition that the others are compared with.
+        colors: of the conditions.
         axes: what is shown.
         paths: files to write, PNG or SVG by their ending.
     """
@@ -85,13 +92,14 @@ def draw_curves(curves: Curves, axes: CurveAxes, paths: Sequence[Path]) -> None:
     figure = Figure(figsize=(8, 4.8), dpi=160, layout="constrained")
     panel = figure.add_subplot()
     runs = sorted({len(curve) - 1 for curve in curves.values()})
-    for color, (name, curve) in zip(_COLORS, curves.items(), strict=False):
+    for name, curve in curves.items():
+        color = colors[name]
         low, middle, high = np.nanquantile(curve[1:], [0.25, 0.5, 0.75], axis=0)
         panel.plot(curve[0] / axes.x_unit, middle, color=color, linewidth=2, label=name)
         panel.fill_between(curve[0] / axes.x_unit, low, high, color=color, alpha=0.18, linewidth=0)
     for grey, (name, score, style) in zip(("0.15", "0.45", "0.6"), axes.references, strict=False):
         panel.axhline(score, color=grey, linestyle=style, linewidth=1.2, label=name)
-    _mark_differences(panel, curves, axes.x_unit)
+    _mark_differences(panel, curves, reference, colors, axes.x_unit)
     panel.set_xlabel(axes.x_label)
     panel.set_ylabel(axes.y_label)
     count = "-".join(str(n) for n in (runs[0], runs[-1])) if len(runs) > 1 else str(runs[0])
@@ -108,19 +116,26 @@ def draw_curves(curves: Curves, axes: CurveAxes, paths: Sequence[Path]) -> None:
         write_figure(figure, path)
 
 
-def _mark_differences(panel: object, curves: Curves, unit: float) -> None:
-    """A dot below the curves wherever the rank-sum test tells a condition from the first one."""
-    from matplotlib.axes import Axes
+def _differences(curves: Curves, name: str, reference: str) -> NDArray[np.float64] | None:
+    """The rank-sum test at each point; None where there is nothing to compare."""
+    if name == reference or reference not in curves:
+        return None
+    ours, theirs = curves[reference][1:], curves[name][1:]
+    return rank_sums(ours, theirs) if min(len(ours), len(theirs)) > 1 else None
+
+
+def _mark_differences(
+    panel: Axes, curves: Curves, reference: str, colors: Mapping[str, str], unit: float
+) -> None:
+    """A dot below the curves wherever the test tells a condition from the reference."""
     from matplotlib.transforms import blended_transform_factory
 
-    assert isinstance(panel, Axes)
     at = blended_transform_factory(panel.transData, panel.transAxes)
-    first, *others = curves.values()
-    for row, (color, curve) in enumerate(zip(_COLORS[1:], others, strict=False)):
-        if min(len(first), len(curve)) < 3:
+    for row, (name, curve) in enumerate(curves.items()):
+        p = _differences(curves, name, reference)
+        if p is None:
             continue
-        told = rank_sums(first[1:], curve[1:]) < _SIGNIFICANT
+        told = p < _SIGNIFICANT
         heights = np.full(int(told.sum()), 0.015 + 0.018 * row)
-        panel.scatter(
-            curve[0][told] / unit, heights, s=3, color=color, transform=at, linewidths=0, clip_on=False
-        )
+        steps = curve[0][told] / unit
+        panel.scatter(steps, heights, s=3, color=colors[name], transform=at, linewidths=0, clip_on=False)

@@ -22,6 +22,7 @@ _ABOUT = {
     "rnn": "not plastic",
     "lstm": "long short-term memory",
 }
+_RATE = "; Adam from 1e-3 to 1e-4, ten times the paper's at first"
 # What a search found for each core, beside the tuned preset; docs/results.md says how. For those that are not
 # here it found nothing better (plastic, homogeneous), or there was none yet (lstm).
 _FOUND: dict[str, dict[str, Any]] = {
@@ -102,7 +103,7 @@ def _images(name: str, seeds: int, total: int) -> Experiment:
     preset = IMAGES_PRESETS["paper"]
     rate: Any = {"learning_rate": 1e-3, "final_learning_rate": 1e-4}
     cores = [
-        _episodes(core, "images", preset, core, total=total, evaluated=500, **rate)
+        _episodes(core, "images", preset, core, _ABOUT[core] + _RATE, total=total, evaluated=500, **rate)
         for core in ("plastic", "homogeneous", "rnn")
     ]
     return Experiment(name, "Images, a half hidden", tuple(cores), seeds)

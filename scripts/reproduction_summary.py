@@ -31,7 +31,7 @@ class ConditionSummary:
         quartiles: lower quartile, median, upper quartile; None below two runs.
         first: how probably a run of the first condition is better than one of this; None for the first
             itself, and below two runs.
-        seconds: of all trainings that no process was killed in, added up.
+        seconds: of the processes that ended a training, added up; those that died before them not counted.
         settings: that made them, but for the seed.
     """
 
@@ -98,7 +98,7 @@ def summarize_experiment(experiment: Experiment, runs: Sequence[PlacedRun]) -> E
                 high=high,
                 quartiles=tuple(quantiles(plain, n=4, method="inclusive")) if enough else None,  # type: ignore[arg-type]
                 first=improvement(first, signed) if compared else None,
-                seconds=sum(float(read_json(one.folder / RESULT)["seconds"]) for one in _finished(group)),
+                seconds=sum(_seconds(one) for one in _finished(group)),
                 settings=_settings(group[0].run),
             )
         )
@@ -136,5 +136,10 @@ def _settings(run: Run) -> dict[str, Any]:
     return {name: value for name, value in run.as_dict().items() if name != "seed"}
 
 
+def _seconds(one: PlacedRun) -> float:
+    seconds = read_json(one.folder / RESULT).get("seconds")
+    return float(seconds) if isinstance(seconds, (int, float)) else 0.0
+
+
 def _minus(value: float | None) -> float | None:
-    return None if value is None else -value
+    return None if value is None else 0.0 - value  # not -value, which is -0.0 for 0.0

@@ -1,4 +1,4 @@
-"""One process at a time in a run's folder."""
+"""One process at a time in a folder: that of a run, or of a search."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class BusyError(UserError):
 
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """Keep other processes from training in the folder, or from removing what is in it.
+    """Keep other processes from training or searching in the folder, and from removing what is in it.
 
     Raises:
         BusyError: one is there.
@@ -28,7 +28,7 @@ def locked(folder: Path) -> Iterator[None]:
     try:
         lock.acquire(timeout=0)
     except Timeout:
-        raise BusyError(f"{folder} is being trained by another process: wait for it, or stop it") from None
+        raise BusyError(f"{folder} is in use by another process: wait for it, or stop it") from None
     try:
         yield
     finally:

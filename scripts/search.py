@@ -6,11 +6,13 @@ import shutil
 from collections.abc import Sequence
 from dataclasses import replace
 from importlib.util import find_spec
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from plasticrl.scripts.command_options import SweepOptions
 from plasticrl.scripts.many_runs import check_counts, check_settings
 from plasticrl.scripts.progress_display import ProgressDisplay
+from plasticrl.scripts.run_lock import locked
 from plasticrl.scripts.search_results import SearchResults, print_results, write_results
 from plasticrl.scripts.user_error import UserError, blame_user
 
@@ -28,7 +30,8 @@ def search(command: SweepOptions, on_ray: bool) -> None:
         on_ray: whether Ray is there.
 
     Raises:
-        UserError: the settings are wrong, a folder holds another search, or there is no such cluster.
+        UserError: the settings are wrong, a folder holds another search or one that is under way, it cannot
+            be written, or there is no such cluster.
     """
     if not on_ray or find_spec("optuna") is None:
         raise UserError(
@@ -39,34 +42,49 @@ def search(command: SweepOptions, on_ray: bool) -> None:
     check_settings(command.output, [command.make_run(core, 0) for core in command.cores])
     from plasticrl.scripts.ray_cluster import connected
     from plasticrl.scripts.ray_search import try_settings
+    from plasticrl.scripts.ray_trials import DIED
+    from plasticrl.scripts.search_study import only_search
 
-    with ProgressDisplay(command.output.quiet) as display, connected(command):
-        studies = _studies(command)
-        failed: dict[str, str] = {}
-        for study in studies:
-            failed |= try_settings(study, command, display.show)
-            _write(studies, command)  # what is known so far
-    print_results(_write(studies, command), command)
-    for label, reason in failed.items():
-        print(f"failed: {label}: {reason}")
+    folder = command.output.root / command.make_run(command.cores[0], 0).task
+    failed: dict[str, str] = {}
+    with (
+        ProgressDisplay(command.output.quiet) as display,
+        connected(command),
+        blame_user(OSError, about=f"cannot write to {folder}"),
+        only_search(folder),
+    ):
+        studies = _studies(command, folder)
+        try:
+            for study in studies:
+                failed |= try_settings(study, command, display.show)
+                _write(studies, command, folder)
+        finally:  # what is known by then
+            results = _write(studies, command, folder)
+    print_results(results, command)
+    for label in (one.run.label for tried in results.tried.values() for one in tried if one.score is None):
+        print(f"failed: {label}: {failed.get(label, f'in an earlier call, or {DIED}')}")
 
 
-def _studies(command: SweepOptions) -> list[SearchStudy]:
+def _studies(command: SweepOptions, folder: Path) -> list[SearchStudy]:
     from plasticrl.scripts.search_study import SearchStudy, study_file
 
-    root = command.output.root
-    with blame_user(OSError, about=f"cannot write to {root}"):
-        for core in command.cores if command.output.overwrite else ():
-            task = command.make_run(core, 0).task
-            if (there := study_file(root, task, core)).is_file():
-                shutil.rmtree(root / task / core, ignore_errors=True)
-                there.unlink()
-        return [SearchStudy(command, core) for core in command.cores]
+    for core in command.cores if command.output.overwrite else ():
+        there = study_file(command.output.root, folder.name, core)
+        if there.is_file():
+            _remove_runs(folder / core)
+            there.unlink()
+            there.with_name(there.name + ".lock").unlink(missing_ok=True)
+    return [SearchStudy(command, core) for core in command.cores]
 
 
-def _write(studies: Sequence[SearchStudy], command: SweepOptions) -> SearchResults:
+def _remove_runs(folder: Path) -> None:
+    """Remove the runs of a search, none of which may be under way."""
+    for run in sorted(folder.iterdir()) if folder.is_dir() else ():
+        with locked(run):
+            shutil.rmtree(run)
+
+
+def _write(studies: Sequence[SearchStudy], command: SweepOptions, folder: Path) -> SearchResults:
     results = SearchResults({study.core: study.tried() for study in studies})
-    folder = command.output.root / command.make_run(command.cores[0], 0).task
-    with blame_user(OSError, about=f"cannot write to {folder}"):
-        write_results(results, command, folder)
+    write_results(results, command, folder)
     return results

@@ -37,7 +37,7 @@ def print_results(results: SearchResults, command: SweepOptions) -> None:
     for core, tried in results.tried.items():
         counts = [(state, sum(one.state == state for one in tried)) for state in _states(tried)]
         told = ", ".join(f"{count} {state}" for state, count in counts)
-        names = list(command.space(core))
+        names = list(command.searched(core))
         print_table(
             f"{core}: {len(tried)} settings tried ({told})",
             [_metric(tried).label if tried else "score", *names],
@@ -53,7 +53,7 @@ def write_results(results: SearchResults, command: SweepOptions, folder: Path) -
     best = {core: results.best(core) for core in results.tried}
     commands = {core: train_command(command, core, one) for core, one in best.items() if one is not None}
     write_json(folder / "search.json", {"best": commands, "trials": rows})
-    space = {name: allowed for core in results.tried for name, allowed in command.space(core).items()}
+    space = {name: allowed for core in results.tried for name, allowed in command.searched(core).items()}
     columns = ["core", "seed", "state", "score", "done", *space]
     with written_whole(folder / "search.csv") as temporary, temporary.open("w", newline="") as file:
         table = csv.DictWriter(file, columns)
@@ -69,6 +69,8 @@ def train_command(command: SweepOptions, core: str, one: Tried) -> str:
     options: Any = command.with_values(one.values)
     defaults = preset_options(one.run.task, options.preset)
     words = ["plasticrl", "train", one.run.task, "--core", core, "--preset", options.preset]
+    if getattr(options, "data_dir", None) is not None:
+        words += ["--data-dir", str(options.data_dir)]
     for name, group in defaults.items():
         if name == "preset":
             continue

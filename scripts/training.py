@@ -18,7 +18,7 @@ from plasticrl.scripts.progress_display import Report
 from plasticrl.scripts.resuming import is_unfinished
 from plasticrl.scripts.run import Run
 from plasticrl.scripts.run_folder import CHECKPOINTS, RESULT, check_claim, claim, write_json
-from plasticrl.scripts.run_lock import locked
+from plasticrl.scripts.run_lock import BusyError, locked
 from plasticrl.scripts.run_logs import flush, open_logs
 from plasticrl.scripts.set_up import check_at_least, set_up_torch
 from plasticrl.scripts.settings import OutputSettings
@@ -78,6 +78,8 @@ def train(
         if note is not None and (remark := trainer.remark()) is not None:
             note(remark)
         with _blame_disk(folder), locked(folder):
+            if not is_unfinished(folder, run):
+                raise BusyError(f"{folder} was taken by another process meanwhile: run the command again")
             checkpoint = checkpoints.usable() if goes_on else None
             if checkpoint is not None:
                 trainer.go_on(checkpoint)

@@ -16,7 +16,7 @@ from plasticrl.scripts.main import main
 from plasticrl.scripts.settings import LesionChoice
 from plasticrl.state import PlasticState
 
-LENGTH, ENVS, STEP = 12, 3, 5
+LENGTH, ENVS = 12, 3
 
 
 def agent(core: str = "plastic", rule: str | None = "oja") -> RecurrentA2C:
@@ -45,10 +45,11 @@ def same(ours: PlasticState, theirs: PlasticState) -> bool:
     return bool(np.allclose(ours.hidden, theirs.hidden, atol=1e-6))
 
 
+@pytest.mark.parametrize("first", [0, 5])
 @pytest.mark.parametrize("core", ["plastic", "homogeneous"])
 @pytest.mark.parametrize("rule", ["hebb", "oja", "clipped"])
 @pytest.mark.parametrize("lesion", ["frozen", "silenced"])
-def test_a_lesion_is_a_change_of_eta_or_alpha(core: str, rule: str, lesion: LesionChoice) -> None:
+def test_a_lesion_is_a_change_of_eta_or_alpha(first: int, core: str, rule: str, lesion: LesionChoice) -> None:
     """Frozen: eta is 0 from that step on. Silenced: alpha is."""
     one, other = agent(core, rule), agent(core, rule)
     plasticity: Any = other.policy.core.plasticity
@@ -58,30 +59,37 @@ def test_a_lesion_is_a_change_of_eta_or_alpha(core: str, rule: str, lesion: Lesi
 
     def change(step: int) -> None:
         with torch.no_grad():
-            parameter.copy_(torch.zeros_like(original) if step >= STEP else original)
+            parameter.copy_(torch.zeros_like(original) if step >= first else original)
 
-    ours, theirs = play(LesionedAgent(one, lesion, STEP)), play(other, change)
+    ours, theirs = play(LesionedAgent(one, lesion, first)), play(other, change)
     assert all(same(a, b) for a, b in zip(ours, theirs, strict=True))
     whole = play(one)
     for start in (0, LENGTH):
-        assert all(same(ours[start + t], whole[start + t]) for t in range(STEP))
+        assert all(same(ours[start + t], whole[start + t]) for t in range(first))
         assert not same(ours[start + LENGTH - 1], whole[start + LENGTH - 1])
 
 
-def test_a_cleared_trace_is_zero_once() -> None:
+def test_frozen_from_the_start_is_silenced() -> None:
     one = agent()
-    ours, whole = play(LesionedAgent(one, "cleared", STEP)), play(one)
-    state = whole[STEP - 1]
+    frozen, silenced = (play(LesionedAgent(one, lesion, 0)) for lesion in ("frozen", "silenced"))
+    assert all(same(a, b) for a, b in zip(frozen, silenced, strict=True))
+
+
+@pytest.mark.parametrize("first", [1, 5])
+def test_a_cleared_trace_is_zero_once(first: int) -> None:
+    one = agent()
+    ours, whole = play(LesionedAgent(one, "cleared", first)), play(one)
+    state = whole[first - 1]
     rng = np.random.default_rng(0)
     shape = one.observation_space.shape
     assert shape is not None
     observations = [rng.random((ENVS, *shape), dtype=np.float32) for _ in range(LENGTH)]
     given: Any = (state.hidden, np.zeros_like(state.trace))
-    for t in range(STEP, LENGTH):
+    for t in range(first, LENGTH):
         _, given = one.predict(observations[t], given, np.zeros(ENVS, np.bool_), True)
         assert same(ours[t], PlasticState(*given))
         assert np.allclose(ours[t].trace, given[1], atol=1e-6)
-    assert not same(ours[STEP], whole[STEP])
+    assert not all(same(ours[t], whole[t]) for t in range(first, LENGTH))
 
 
 @pytest.mark.parametrize("lesion", ["frozen", "cleared", "silenced"])

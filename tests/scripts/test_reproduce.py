@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from statistics import median
@@ -16,8 +17,11 @@ from plasticrl.scripts.episode_run import EpisodeRun
 from plasticrl.scripts.main import main
 from plasticrl.scripts.maze_run import MazeRun
 from plasticrl.scripts.parallel_runs import train_all
+from plasticrl.scripts.placed_run import PlacedRun
 from plasticrl.scripts.reproduction import Condition, Experiment
+from plasticrl.scripts.reproduction_curves import smoothed
 from plasticrl.scripts.reproduction_presets import EXPERIMENTS
+from plasticrl.scripts.reproduction_summary import summarize_experiment
 from plasticrl.scripts.robust_scores import bootstrap_interval, interquartile_mean
 from plasticrl.scripts.statistics_of_runs import improvement
 from plasticrl.scripts.training import check_run
@@ -159,8 +163,8 @@ def test_nothing_there_yet(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
     ("options", "complaint"),
     [
         (["--conditions", "lstm"], "choose from plastic, rnn, plastic_letter"),
-        (["--seeds", "0"], "seeds must be at least 1"),
-        (["--jobs", "0"], "jobs must be at least 1"),
+        (["--seeds", "0"], "seeds must be from 1"),
+        (["--jobs", "0"], "jobs must be from 1"),
         (["--data-dir", "."], "maze has no data"),
     ],
 )
@@ -211,3 +215,63 @@ def test_the_papers_budget_is_the_papers() -> None:
     assert EXPERIMENTS["images", "paper"].conditions[0].run.total == 100_000
     for key in ("maze", "patterns", "images", "omniglot"):
         assert EXPERIMENTS[key, "paper"].seeds >= 10  # type: ignore[index]
+
+
+def patterns_run(root: Path, name: str, seed: int, error: float) -> PlacedRun:
+    """A finished run of patterns that nobody trained."""
+    condition = next(one for one in EXPERIMENTS["patterns", "quick"].conditions if one.name == name)
+    placed = PlacedRun(replace(condition.run, seed=seed), root, name)
+    placed.folder.mkdir(parents=True)
+    (placed.folder / "config.json").write_text(json.dumps(placed.run.as_dict()))
+    evaluation = {"metrics": {"bit_error": {"mean": error}}}
+    (placed.folder / "result.json").write_text(json.dumps({"evaluation": evaluation, "seconds": 2.0}))
+    return placed
+
+
+def test_where_less_is_better_the_summary_is_in_the_metrics_own_unit(tmp_path: Path) -> None:
+    errors = {"plastic": [0.01, 0.02, 0.03, 0.04, 0.0], "plastic_oja": [0.2, 0.3, 0.1, 0.15, 0.25]}
+    runs = [
+        patterns_run(tmp_path / name, name, seed, error)
+        for name, found in errors.items()
+        for seed, error in enumerate(found)
+    ]
+    told = summarize_experiment(EXPERIMENTS["patterns", "quick"], runs)
+    for one in told.conditions:
+        found = errors[one.name]
+        assert list(one.scores.values()) == found
+        assert one.middle == pytest.approx(float(interquartile_mean(found)))
+        interval = bootstrap_interval([-error for error in found])
+        assert interval is not None
+        assert (one.low, one.high) == pytest.approx((-interval[1], -interval[0]))
+        assert one.quartiles == pytest.approx(np.quantile(found, [0.25, 0.5, 0.75]))
+        assert one.seconds == 10.0
+    assert told.conditions[0].first is None
+    assert told.conditions[1].first is not None
+    assert told.conditions[1].first.probability == 1.0  # a smaller error is better
+
+
+def test_a_point_of_a_curve_is_the_mean_since_the_point_before() -> None:
+    steps, scores = np.arange(1.0, 13.0), np.arange(12.0) ** 2
+    found = smoothed(np.array([1.0, 4.0, 8.0, 12.0]), steps, scores)
+    expected = [scores[:1].mean(), scores[1:4].mean(), scores[4:8].mean(), scores[8:].mean()]
+    np.testing.assert_allclose(found, expected)
+
+
+def test_where_a_curve_has_no_rows_it_is_a_line_and_beyond_its_end_nothing() -> None:
+    found = smoothed(
+        np.array([1.0, 2.0, 3.0, 4.0, 5.0]), np.array([1.0, 3.0, 4.0]), np.array([2.0, 6.0, 7.0])
+    )
+    np.testing.assert_array_equal(found, [2.0, 4.0, 6.0, 7.0, np.nan])
+
+
+def test_the_reference_is_the_experiments_first_condition_whichever_finished_first(
+    reproduced: Path, experiment: Experiment, tmp_path: Path
+) -> None:
+    shutil.copytree(reproduced, tmp_path / "copy")
+    shutil.rmtree(folder(tmp_path / "copy", "plastic", 0))
+    assert main([*WORDS, "--root", str(tmp_path / "copy"), "--no-train"]) == 0
+    with (tmp_path / "copy" / "maze_quick" / "report" / "curves.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert list(dict.fromkeys(row["condition"] for row in rows)) == list(NAMES)
+    assert {row["p_value"] for row in rows if row["condition"] == "plastic"} == {""}
+    assert "" not in {row["p_value"] for row in rows if row["condition"] == "rnn"}

@@ -2,10 +2,13 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +16,7 @@ import pytest
 from equal_runs import check_same, checkpoints, last_event, rows
 
 from plasticrl.scripts.main import main
+from plasticrl.scripts.run_lock import locked
 
 TASKS = {
     "maze": [
@@ -148,8 +152,6 @@ def test_a_finished_run_has_nothing_to_go_on_with(
 def test_two_processes_do_not_train_in_one_folder(
     unfinished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from plasticrl.scripts.run_lock import locked
-
     before = {path: path.read_bytes() for path in unfinished.rglob("*") if path.is_file()}
     with locked(unfinished):
         assert "another process" in refused(command("patterns", tmp_path), capsys)
@@ -159,8 +161,6 @@ def test_two_processes_do_not_train_in_one_folder(
 def test_overwriting_waits_for_nobody_and_removes_nothing_that_is_being_trained(
     unfinished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from plasticrl.scripts.run_lock import locked
-
     before = {path: path.read_bytes() for path in unfinished.rglob("*") if path.is_file()}
     with locked(unfinished):
         assert "another process" in refused([*command("patterns", tmp_path), "--overwrite"], capsys)
@@ -189,3 +189,26 @@ def test_a_folder_with_files_of_others_is_left_alone(
     (run / "notes.txt").write_text("mine")
     refused([*command("patterns", tmp_path), "--overwrite"], capsys)
     assert [path.name for path in run.iterdir()] == ["notes.txt"]
+
+
+def test_a_run_that_ended_meanwhile_is_not_evaluated_again(
+    whole: tuple[str, Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Between the decision to go on and the lock, another process came to the end."""
+    task, reference = whole
+    run = folder(task, tmp_path)
+    shutil.copytree(reference, run)
+    (run / "result.json").rename(run / "aside")
+
+    @contextmanager
+    def locked_later(place: Path) -> Iterator[None]:
+        (run / "aside").rename(run / "result.json")
+        with locked(place):
+            yield
+
+    monkeypatch.setattr("plasticrl.scripts.training.locked", locked_later)
+    assert "taken by another process meanwhile" in refused(command(task, tmp_path), capsys)
+    assert (run / "result.json").read_bytes() == (reference / "result.json").read_bytes()

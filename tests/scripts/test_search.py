@@ -14,7 +14,12 @@ from PIL import Image
 
 from plasticrl.scripts.command_line import parse
 from plasticrl.scripts.main import main
+from plasticrl.scripts.run_lock import BusyError, locked
+from plasticrl.scripts.search import _studies
+from plasticrl.scripts.search_trials import Trials
 from plasticrl.scripts.set_up import processors
+from plasticrl.scripts.settings import OutputSettings
+from plasticrl.scripts.sweep_commands import SweepPatterns
 
 FIRST = 100_000
 SMALL = ["--n-bits", "8", "--n-cycles", "1", "--batch-size", "4", "--eval-episodes", "20"]
@@ -26,9 +31,9 @@ def command(root: Path, trials: int, *more: str) -> list[str]:
     return [sys.executable, "-m", "plasticrl.scripts.sweep", *words, *SMALL, *more]
 
 
-def run(root: Path, trials: int, *more: str) -> subprocess.CompletedProcess[str]:
+def run(root: Path, trials: int, *more: str, folder: Path | None = None) -> subprocess.CompletedProcess[str]:
     words = command(root, trials, *more)
-    return subprocess.run(words, capture_output=True, text=True, timeout=PATIENCE, check=False)
+    return subprocess.run(words, cwd=folder, capture_output=True, text=True, timeout=PATIENCE, check=False)
 
 
 def results(root: Path) -> Any:
@@ -159,7 +164,10 @@ def test_the_same_command_goes_on_after_the_driver_was_killed(tmp_path: Path) ->
     assert sorted(one["seed"] for one in of_core(tmp_path, "rnn")) == list(seeds)
     assert {path: path.read_bytes() for path in configs} == configs  # the trials that had begun, no others
     assert len(list(tmp_path.rglob("config.json"))) == 3
-    more = run(tmp_path, 4, *options)  # a search is never too late to be widened
+    # A search is never too late to be widened; and what a full disk left of a last line is no obstacle.
+    study = tmp_path / "search" / "patterns" / "rnn.optuna"
+    study.write_bytes(study.read_bytes() + b'{"op_code": 5, "wor')
+    more = run(Path(tmp_path.name), 4, *options, folder=tmp_path.parent)
     assert more.returncode == 0, more.stderr
     found = sorted(one["seed"] for one in of_core(tmp_path, "rnn"))
     assert found[:3] == list(seeds)
@@ -185,3 +193,36 @@ def test_bad_input(
     assert said.count("\n") == 1
     assert complaint in said
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_search_under_way_is_left_alone(tmp_path: Path) -> None:
+    place = tmp_path / "search" / "patterns"
+    place.mkdir(parents=True)
+    with locked(place):
+        done = run(tmp_path, 2, "--cores", "rnn", "--overwrite")
+    assert done.returncode == 2
+    assert done.stderr.count("\n") == 1
+    assert "is in use by another process" in done.stderr
+    assert [path.name for path in place.iterdir()] == [".lock"]
+
+
+def test_overwriting_removes_the_runs_of_before_unless_one_is_under_way(tmp_path: Path) -> None:
+    options = SweepPatterns(cores=("rnn",), output=OutputSettings(root=tmp_path, overwrite=True))
+    place = tmp_path / "patterns"
+    old = place / "rnn" / "seed_100000"
+    old.mkdir(parents=True)
+    (place / "rnn.optuna").write_text("")
+    with locked(old), pytest.raises(BusyError):
+        _studies(options, place)
+    assert (place / "rnn.optuna").exists()
+    _studies(options, place)
+    assert not old.exists()
+
+
+def test_a_value_outside_the_space_is_not_searched(tmp_path: Path) -> None:
+    """It stays as it is given, and so the first trial is the command's own settings."""
+    sweep = SweepPatterns().with_values({"learning_rate": 0.5, "eta": 0.0123456})
+    assert sweep.searched("plastic").keys() == {"init_scale", "rule", "eta"}
+    trials = Trials(sweep, "plastic")
+    assert trials.run(trials.given(), 0) == sweep.make_run("plastic", FIRST)
+    assert trials.values({"eta": 0.123456}) == {"eta": 0.1235}

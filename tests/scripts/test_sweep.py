@@ -183,6 +183,18 @@ def test_a_cluster_can_be_reached_from_outside(whole: Path, tmp_path: Path) -> N
         (broken / "config.json").write_bytes(config.read_bytes())
         (broken / "checkpoints").write_text("a file where a folder should be")
         done = run("patterns", tmp_path, "--address", outside)
+        search = ["--search", "--trials", "1", "--address", outside, "--total-episodes", "40"]
+        given = ["--root", tmp_path.name, "--cores", "rnn", *TASKS["patterns"], "--quiet"]
+        searched = subprocess.run(
+            [sys.executable, "-m", "plasticrl.scripts.sweep", "patterns", *given, *search],
+            cwd=tmp_path.parent,
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE,
+            check=False,
+        )
+    assert searched.returncode == 0, searched.stderr
+    assert (tmp_path / "search" / "patterns" / "rnn" / "seed_100000" / "result.json").exists()
     assert done.returncode == 2
     assert "1 of 4 trainings failed: rnn seed 0: cannot write" in done.stderr
     for mine, theirs in zip(folders("patterns", tmp_path), folders("patterns", whole), strict=True):
