@@ -49,7 +49,10 @@ def find_checkpoint(path: Path) -> tuple[Path, Path]:
         )
     found = sorted((path / CHECKPOINTS).glob(f"step_*{SUFFIX}"))
     if not found:
-        raise UserError(f"{path} holds no checkpoint ({CHECKPOINTS}/step_N): train a run there first")
+        raise UserError(
+            f"{path} holds no checkpoint ({CHECKPOINTS}/step_N): give the folder of a run that was trained, "
+            "runs/TASK/CORE/seed_K"
+        )
     return path, found[-1]
 
 

@@ -1,6 +1,5 @@
 """From the words of a command line to a typed command, or to one line about what is wrong with them."""
 
-import re
 from collections.abc import Mapping, Sequence
 from contextlib import redirect_stderr
 from dataclasses import dataclass, fields, make_dataclass
@@ -12,6 +11,7 @@ from typing import Annotated, Any
 import tyro
 from tyro.conf import subcommand
 
+from plasticrl.scripts.command_complaints import complaint_in_one_line
 from plasticrl.scripts.commands import (
     Command,
     CompareImages,
@@ -38,8 +38,6 @@ _ABOUT = "Train networks that go on learning after training, and compare them."
 _TRAIN_ABOUT = "Train one network on a task, or go on with a training: plasticrl train --resume RUN."
 _MARKERS = (tyro.conf.OmitArgPrefixes, tyro.conf.OmitSubcommandPrefixes)
 _CHOSEN = "chosen_task"
-_ANSI = re.compile(r"\x1b\[[0-9;]*m")
-_RULE = re.compile(r"^[─-]{9,}$", flags=re.MULTILINE)
 
 
 _PRESETS: dict[str, Mapping[Any, Any]] = {
@@ -83,7 +81,7 @@ def parse(words: Sequence[str]) -> Command:
     except SystemExit as stop:
         if stop.code in (None, 0):
             raise
-        raise UserError(one_line(complaints.getvalue())) from None
+        raise UserError(complaint_in_one_line(complaints.getvalue())) from None
 
 
 def _parse_tree(words: Sequence[str], preset: str) -> Any:
@@ -125,22 +123,3 @@ def preset_options(task: str, preset: str) -> dict[str, Any]:
 def _unwrapped(parsed: Any) -> Command:
     command: Command = getattr(parsed, _CHOSEN, parsed)
     return command
-
-
-def one_line(boxes: str) -> str:
-    """What tyro says in boxes, in one line: the complaint, what was perhaps meant, where to read more."""
-    drawn = _ANSI.sub("", boxes).splitlines()
-    if len(drawn) > 1 and _RULE.fullmatch(drawn[1].strip()):  # where the terminal knows only ASCII
-        drawn = drawn[2:]
-    lines = [line.strip("│ ") for line in drawn if not line.startswith(("╭", "╰"))]
-    sections = [" ".join(part.split()) for part in _RULE.split("\n".join(lines))]
-    text = sections[0].rstrip(".")
-    for section in sections[1:]:
-        if section.startswith(("Perhaps", "Arguments similar")):
-            options = dict.fromkeys(re.findall(r"(?<![\w-])--[a-z][a-z-]*", section))
-            text += f"; perhaps you meant {' or '.join(name for name in options if name != '--help')}"
-        elif section.startswith("Available"):
-            text += f"; {section[0].lower()}{section[1:]}"
-        elif section.startswith("For full helptext"):
-            text += f" (see {section.split(' ', 4)[-1].removeprefix('run ').removeprefix('run: ')})"
-    return text[0].lower() + text[1:]

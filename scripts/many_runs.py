@@ -14,7 +14,7 @@ from plasticrl.scripts.placed_run import PlacedRun
 from plasticrl.scripts.progress_display import ProgressDisplay
 from plasticrl.scripts.resuming import is_unfinished
 from plasticrl.scripts.run import Run
-from plasticrl.scripts.run_folder import CONFIG, check_claim, is_finished, read_json
+from plasticrl.scripts.run_folder import check_claim
 from plasticrl.scripts.set_up import set_up_torch
 from plasticrl.scripts.settings import OutputSettings
 from plasticrl.scripts.training import check_run
@@ -50,8 +50,9 @@ def check_claims(runs: Sequence[PlacedRun], *, overwrite: bool) -> None:
         UserError: a folder is taken.
     """
     for one in runs:
-        if not one.is_finished:
-            _check_claim(one.run, one.root, overwrite=overwrite)
+        goes_on = not overwrite and is_unfinished(one.folder, one.run)
+        if not one.is_finished and not goes_on:
+            check_claim(one.folder, one.run, overwrite=overwrite)
 
 
 def check_counts(command: ManyOptions, **counts: int | None) -> None:
@@ -124,27 +125,3 @@ def sum_up(runs: list[Run], root: Path) -> Comparison:
     print_comparison(comparison, runs)
     print(f"table: {table}, {data}\npicture: {picture}")
     return comparison
-
-
-def _check_claim(run: Run, root: Path, *, overwrite: bool) -> None:
-    folder = run.folder(root)
-    if not overwrite and is_unfinished(folder, run):
-        return
-    if not overwrite and is_finished(folder):
-        change = first_difference(read_json(folder / CONFIG), run.as_dict())
-        raise UserError(
-            f"{folder} was trained with other settings ({change}): "
-            "give --overwrite to train it again, or another --root to keep it"
-        )
-    check_claim(folder, overwrite=overwrite)
-
-
-def first_difference(old: dict[str, object], new: dict[str, object]) -> str:
-    """The first setting of ``new`` that was another in ``old``, in words."""
-    for name, value in new.items():
-        was = old.get(name)
-        if isinstance(value, dict) and isinstance(was, dict) and was != value:
-            return first_difference(was, value)
-        if was != value:
-            return f"{name} was {was}, now {value}"
-    return "by another version"

@@ -8,13 +8,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from plasticrl.scripts.run import EvaluationChoices, Run
-from plasticrl.scripts.set_up import check_at_least
 from plasticrl.scripts.settings import AgentSettings, CoreChoice, MazeSettings, TrainingSettings
 from plasticrl.scripts.shown_metric import ShownMetric
 from plasticrl.scripts.typed_settings import settings_from, value_of
 from plasticrl.scripts.user_error import UserError
 
 if TYPE_CHECKING:
+    from stable_baselines3.common.vec_env import VecEnv
+
+    from plasticrl.agents import RecurrentA2C
     from plasticrl.scripts.evaluated import Evaluated
     from plasticrl.scripts.maze_comparison import MazeComparison
     from plasticrl.scripts.maze_training import MazeTrainer
@@ -91,20 +93,37 @@ class MazeRun(Run):
         )
         deterministic = given.pop("deterministic", False)
         lesion, lesion_step = given.pop("lesion", None), given.pop("lesion_step", None)
-        if lesion_step is not None:
-            check_at_least(0, lesion_step=lesion_step)
-            if lesion is None:
-                raise UserError("--lesion-step needs --lesion")
         maze = replace(self.maze, **given)
-        maze_config(maze)
-        agent = load_agent(checkpoint, make_mazes(maze, 1, seed), choices.device)
+        config = maze_config(maze)
+        if lesion_step is not None and lesion is None:
+            raise UserError("--lesion-step needs --lesion")
+        if not 0 <= (lesion_step or 0) < config.episode_length:
+            raise UserError(
+                f"lesion_step must be from 0 to {config.episode_length - 1}, the episode's last step, not "
+                f"{lesion_step}"
+            )
+        agent = load_agent(checkpoint, make_mazes(self.maze, 1, seed), choices.device)
+        _check_sight(agent, make_mazes(maze, 1, seed))
         player = agent if lesion is None else LesionedAgent(agent, lesion, lesion_step or 0)
         scores = evaluate(player, maze, episodes=episodes, seed=seed, deterministic=deterministic)
         about = {"deterministic": deterministic, "lesion": lesion, "lesion_step": lesion_step}
-        return Evaluated(scores, f"{agent.num_timesteps:,} steps", about)
+        trained = f"{agent.num_timesteps:,} steps"
+        if lesion is not None:
+            trained += f", trace {lesion} from step {lesion_step or 0}"
+        return Evaluated(scores, trained, about)
 
     def compare(self, runs: Sequence[MazeRun], root: Path) -> MazeComparison:
         """Sum up finished runs on this maze; see :class:`Run`."""
         from plasticrl.scripts.maze_comparison import compare_mazes
 
         return compare_mazes(runs, root)
+
+
+def _check_sight(agent: RecurrentA2C, env: VecEnv) -> None:
+    """Another maze may pay otherwise, but the agent must see as many numbers as it was trained with."""
+    seen, shown = agent.observation_space.shape, env.observation_space.shape
+    if seen != shown:
+        raise UserError(
+            f"the agent was trained to see {seen} numbers, but that maze shows {shown}: give one that shows "
+            "as many"
+        )

@@ -33,6 +33,11 @@ def run(command: Reproduce) -> None:
     experiment = EXPERIMENTS[command.experiment, command.budget]
     runs = _runs(command, experiment)
     check_claims(runs, overwrite=command.output.overwrite)
+    if not command.train and not any(one.folder.exists() for one in runs):
+        raise UserError(
+            f"{command.output.root} has no runs of {experiment.name}: leave out --no-train to train them, or "
+            "give the --root that they are in"
+        )
     if command.train:
         check_settings(command.output, [one.run for one in runs if one.run.seed == 0])
         jobs = processors() if command.jobs is None else command.jobs

@@ -83,23 +83,19 @@ def is_finished(folder: Path) -> bool:
     return (folder / RESULT).is_file()
 
 
-def check_claim(folder: Path, *, overwrite: bool) -> None:
+def check_claim(folder: Path, run: Run, *, overwrite: bool) -> None:
     """Check, without writing, that :func:`claim` will be allowed.
 
     Raises:
         UserError: the folder is taken, is no run's, or cannot be written.
     """
     if folder.is_dir() and not _is_begun(folder):
-        if not overwrite:
-            what = "a finished run" if is_finished(folder) else "an unfinished run or other files"
-            raise UserError(
-                f"{folder} already holds {what}: give --overwrite to replace it, "
-                "or another --seed or --root to keep it"
-            )
         if not (folder / CONFIG).is_file():
             raise UserError(
-                f"{folder} is not a run's folder (no {CONFIG}), so --overwrite will not remove it"
+                f"{folder} is not a run's folder (no {CONFIG}): move its files away, or give another --root"
             )
+        if not overwrite:
+            raise UserError(f"{folder} already holds {_what_is_there(folder, run)}")
     existing = next(path for path in (folder, *folder.absolute().parents) if path.exists())
     if not existing.is_dir():
         raise UserError(f"cannot write to {folder}: {existing} is not a folder; choose another --root")
@@ -114,11 +110,11 @@ def claim(folder: Path, run: Run, *, overwrite: bool) -> None:
         BusyError: another process trains in it, or claims it now.
         UserError: the folder is taken, is no run's, or cannot be written.
     """
-    check_claim(folder, overwrite=overwrite)
+    check_claim(folder, run, overwrite=overwrite)
     with blame_user(OSError, about=f"cannot write to {folder}"):
         folder.mkdir(parents=True, exist_ok=True)
         with locked(folder):
-            check_claim(folder, overwrite=overwrite)  # of two who claim it at once, one fails here
+            check_claim(folder, run, overwrite=overwrite)  # of two who claim it at once, one fails here
             for path in folder.iterdir():
                 if path.is_dir() and not path.is_symlink():
                     shutil.rmtree(path)
@@ -136,3 +132,27 @@ def _is_begun(folder: Path) -> bool:
         or (path.name == CHECKPOINTS and path.is_dir() and not any(path.iterdir()))
         for path in folder.iterdir()
     )
+
+
+def _what_is_there(folder: Path, run: Run) -> str:
+    """The run in the way, and what to do about it."""
+    ways = "give --overwrite to replace it, or another --seed or --root to keep it"
+    kind = "a finished run" if is_finished(folder) else "an unfinished run"
+    change = first_difference(read_json(folder / CONFIG), run.as_dict())
+    if change is None:
+        return f"{kind}: {ways}"
+    if not is_finished(folder):
+        ways += f"; plasticrl train --resume {folder} goes on with it"
+    return f"{kind}, which was trained with other settings ({change}): {ways}"
+
+
+def first_difference(old: dict[str, Any], new: dict[str, Any]) -> str | None:
+    """The first setting of ``new`` that was another in ``old``, in words; None where there is none."""
+    for name, value in new.items():
+        was = old.get(name)
+        if isinstance(value, dict) and isinstance(was, dict):
+            if (change := first_difference(was, value)) is not None:
+                return change
+        elif was != value:
+            return f"{name} was {was}, now {value}"
+    return None if old.keys() <= new.keys() else "by another version"

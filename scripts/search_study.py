@@ -16,9 +16,9 @@ from optuna.trial import FrozenTrial, TrialState
 
 from plasticrl.scripts.command_options import SweepOptions
 from plasticrl.scripts.finished_runs import finished_score, is_kept
-from plasticrl.scripts.many_runs import first_difference
 from plasticrl.scripts.ray_trial import WORST
 from plasticrl.scripts.run import Run
+from plasticrl.scripts.run_folder import first_difference
 from plasticrl.scripts.run_lock import locked
 from plasticrl.scripts.run_logs import length_logged
 from plasticrl.scripts.search_trials import FIRST_SEED, NUMBER, Trials, number_of

@@ -68,7 +68,7 @@ def train(
     folder = run.folder(output.root)
     goes_on = not output.overwrite and is_unfinished(folder, run)
     if not goes_on:
-        check_claim(folder, overwrite=output.overwrite)
+        check_claim(folder, run, overwrite=output.overwrite)
     set_up_torch(output.device, output.threads)
     check_at_least(1, keep=1 if output.keep is None else output.keep)
     checkpoints = CheckpointFolder(folder / CHECKPOINTS, output.keep)

@@ -33,6 +33,10 @@ def run(command: Watch) -> None:
         most = f", from {SLOWEST_GIF:g} to {FASTEST_GIF:g} in a GIF" if command.gif else ""
         raise UserError(f"fps must be finite and above 0{most}, not {command.fps}")
     check_seed(command.seed)
+    if command.gif and command.gif.suffix.lower() != ".gif":
+        raise UserError(
+            f"cannot write {command.gif}: only GIFs can be written, give a name that ends in .gif"
+        )
     if command.gif and (command.gif.is_dir() or not command.gif.absolute().parent.is_dir()):
         raise UserError(f"cannot write {command.gif}: give a file in a folder that exists")
     folder, checkpoint = find_checkpoint(command.run)

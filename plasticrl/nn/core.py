@@ -106,12 +106,17 @@ def check_shape(name: str, tensor: Tensor, shape: tuple[int, ...]) -> None:
         raise ValueError(f"{name} must have shape {shape}, not {tuple(tensor.shape)}")
 
 
+_LARGEST_SIZE = 2**31 - 1  # far beyond any memory; torch's own complaint is hard to read
+
+
 def positive(name: str, value: int) -> int:
-    """``value`` as an int if it is an integer above 0 (numpy's too), else an error that names the argument.
+    """``value`` as an int if it is a size (an integer from 1, numpy's too), else an error that names it.
 
     Raises:
         ValueError: it is not.
     """
     if not isinstance(value, Integral) or isinstance(value, bool) or value < 1:
         raise ValueError(f"{name} must be an integer above 0, not {value!r}")
+    if value > _LARGEST_SIZE:
+        raise ValueError(f"{name} must be at most {_LARGEST_SIZE}, not {value}")
     return int(value)

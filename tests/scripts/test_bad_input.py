@@ -93,6 +93,12 @@ WRONG = [
     (["watch", "nowhere"], "does not exist"),
     (["watch", "nowhere", "--fps", "nan"], "fps"),
     (["watch", "nowhere", "--fps", "90", "--gif", "a.gif"], "to 50"),
+    (["watch", "nowhere", "--gif", "a.mp4"], "ends in .gif"),
+    (["train", "maze", "--n-bits", "50"], "train maze has no --n-bits 50 (see plasticrl train maze --help)"),
+    (["compare", "maze", "--seed", "3"], "compare maze has no --seed 3; perhaps you meant --seeds (see"),
+    (["train", "maze", "--n-envs", "1e3"], "--n-envs must be a whole number, such as 1000000, not '1e3'"),
+    (["evaluate", "nowhere", "--lesion", "x"], "'None', 'cleared', 'frozen', 'silenced'"),
+    (["train", "maze", "--hidden-size", "9" * 30], "hidden_size must be at most 2147483647"),
     (["watch", "nowhere", "--fps", "1e-3", "--gif", "a.gif"], "from 0.01"),
     (["watch", "nowhere", "--gif", "no/such/folder/a.gif"], "folder that exists"),
     (["watch", "nowhere", "--seed", "-2"], "seed"),
@@ -176,8 +182,14 @@ def test_damaged_config(
     check_refused(["evaluate", str(tmp_path)], says, capsys)
 
 
-def test_checkpoint_for_other_spaces(trained: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    check_refused(["evaluate", str(trained), "--env", "PlasticMazeICLR-v0"], "other spaces", capsys)
+def test_checkpoint_for_other_spaces(
+    trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(trained, tmp_path / "run")
+    config = json.loads((trained / "config.json").read_text())
+    config["maze"]["observe_time"] = True
+    (tmp_path / "run" / "config.json").write_text(json.dumps(config))
+    check_refused(["evaluate", str(tmp_path / "run")], "other spaces", capsys)
 
 
 def test_file_that_is_no_checkpoint(trained: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -263,7 +275,7 @@ def test_config_of_another_task(
 
 @pytest.mark.parametrize(
     "words",
-    [[*TRAIN, "--hidden-size", "3000000"], ["train", "patterns", "--n-bits", "2147483648"]],
+    [[*TRAIN, "--hidden-size", "3000000"], ["train", "patterns", "--n-bits", "2147483646"]],
     ids=["allocated", "counted"],
 )
 def test_more_than_fits_into_memory(
@@ -274,6 +286,7 @@ def test_more_than_fits_into_memory(
 
 
 DIVERGES = [
+    "--no-bound-eta",
     "--eta",
     "-5",
     "--size",

@@ -43,3 +43,9 @@ def test_nothing_is_written(trained: Path, capsys: pytest.CaptureFixture[str]) -
     before = {path: path.stat().st_mtime_ns for path in trained.rglob("*")}
     scores([str(trained)], capsys)
     assert {path: path.stat().st_mtime_ns for path in trained.rglob("*")} == before
+
+
+def test_an_agent_is_tried_in_the_other_maze(trained: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """It pays otherwise and has no wall penalty, but shows as many numbers."""
+    assert main(["evaluate", str(trained), "--env", "PlasticMazeICLR-v0", "--episodes", "3", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["episodes"] == 3

@@ -107,16 +107,19 @@ def test_evaluate_makes_lesions(trained: Path, capsys: pytest.CaptureFixture[str
     whole = evaluated(trained, capsys)
     assert whole["lesion"] is None
     assert sum(whole["points_by_fifth"]) == pytest.approx(whole["mean_reward"])
-    late = evaluated(trained, capsys, "--lesion", "silenced", "--lesion-step", "20")  # of 20
+    late = evaluated(trained, capsys, "--lesion", "frozen", "--lesion-step", "19")  # of 20: the last one
     assert late["mean_reward"] == whole["mean_reward"]
-    assert late["lesion_step"] == 20
+    assert late["lesion_step"] == 19
+    assert main(["evaluate", str(trained), "--lesion", "cleared", "--lesion-step", "3"]) == 0
+    assert "trace cleared from step 3" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
     ("options", "complaint"),
     [
         (["--lesion-step", "3"], "--lesion-step needs --lesion"),
-        (["--lesion", "frozen", "--lesion-step", "-1"], "lesion_step must be at least 0"),
+        (["--lesion", "frozen", "--lesion-step", "-1"], "lesion_step must be from 0 to 19"),
+        (["--lesion", "frozen", "--lesion-step", "20"], "lesion_step must be from 0 to 19"),
         (["--lesion", "burnt"], "--lesion"),
     ],
 )

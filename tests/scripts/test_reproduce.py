@@ -154,11 +154,6 @@ def test_stopped_midway_it_says_how_far_it_is(
     assert [len(one["scores"]) for one in summary(tmp_path)["conditions"]] == [3, 3, 3]
 
 
-def test_nothing_there_yet(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main([*WORDS, "--root", str(tmp_path), "--no-train"]) == 0
-    assert "0 of 3" in capsys.readouterr().out
-
-
 @pytest.mark.parametrize(
     ("options", "complaint"),
     [
@@ -166,6 +161,7 @@ def test_nothing_there_yet(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
         (["--seeds", "0"], "seeds must be from 1"),
         (["--jobs", "0"], "jobs must be from 1"),
         (["--data-dir", "."], "maze has no data"),
+        (["--no-train"], "has no runs of maze_quick"),
     ],
 )
 def test_bad_input(

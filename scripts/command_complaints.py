@@ -1,0 +1,44 @@
+"""What the parser of the command line says in boxes, in one line."""
+
+import re
+
+_ANSI = re.compile(r"\x1b\[[0-9;]*m")
+_RULE = re.compile(r"^[─-]{9,}$", flags=re.MULTILINE)
+_APPLIED = re.compile(r" \(applied to ([a-z ]+)\)")
+_ORDER = re.compile(r" Arguments are applied to the directly preceding subcommand, so ordering can matter")
+_WHOLE = re.compile(r"[Ee]rror parsing (\S+): invalid literal for int\(\) with base 10: ('[^']*')")
+_CHOICES = re.compile(r"Expected one of \(([^)]*)\)")
+
+
+def complaint_in_one_line(boxes: str) -> str:
+    """What tyro says in boxes, in one line: the complaint, what was perhaps meant, where to read more."""
+    drawn = _ANSI.sub("", boxes).splitlines()
+    if len(drawn) > 1 and _RULE.fullmatch(drawn[1].strip()):  # where the terminal knows only ASCII
+        drawn = drawn[2:]
+    lines = [line.strip("│ ") for line in drawn if not line.startswith(("╭", "╰"))]
+    sections = [" ".join(part.split()) for part in _RULE.split("\n".join(lines))]
+    text = _plainer(sections[0].rstrip("."))
+    for section in sections[1:]:
+        if section.startswith(("Perhaps", "Arguments similar")):
+            options = dict.fromkeys(re.findall(r"(?<![\w-])--[a-z][a-z-]*", section))
+            known = [name for name in options if name != "--help" and f"{name} " not in f"{text} "]
+            text += f"; perhaps you meant {' or '.join(known)}" if known else ""
+        elif section.startswith("Available"):
+            text += f"; {section[0].lower()}{section[1:]}"
+        elif section.startswith("For full helptext"):
+            where = section.split(" ", 4)[-1].removeprefix("run ").removeprefix("run: ")
+            text += (
+                f" (see {applied[1]} --help)"
+                if (applied := _APPLIED.search(sections[0]))
+                else f" (see {where})"
+            )
+    return text[0].lower() + text[1:]
+
+
+def _plainer(text: str) -> str:
+    """The parser's complaint in our own words, where its own mislead."""
+    if applied := _APPLIED.search(text):
+        words = _ORDER.sub("", _APPLIED.sub("", text)).partition(": ")[2]
+        return f"{applied[1].removeprefix('plasticrl ')} has no {words}"
+    text = _WHOLE.sub(r"\1 must be a whole number, such as 1000000, not \2", text)
+    return _CHOICES.sub(lambda found: f"Expected one of {', '.join(sorted(found[1].split(', ')))}", text)
