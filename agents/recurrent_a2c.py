@@ -207,8 +207,10 @@ class RecurrentA2C(JointAgent):
             StoppedBetweenUpdates: a KeyboardInterrupt, after that and the callbacks' ``on_training_end``.
             NonFiniteError: an observation, a reward, a loss or a gradient is NaN or infinite; the
                 parameters are still those of the update before.
+            ValueError: there is no environment, as after ``load`` without one.
         """
-        assert self.env is not None
+        if self.env is None:
+            raise ValueError("there is no environment to train in: call set_env(), or give env= to load()")
         self.rollout_buffer = Rollout(self.n_steps, self.n_envs, self.observation_space, self.action_space)
         self._log_interval = log_interval
         with PostponedInterrupt() as self._interrupt:

@@ -274,3 +274,15 @@ def test_a_missing_file(tmp_path: Path) -> None:
 def test_an_env_of_other_spaces_is_refused() -> None:
     with pytest.raises(ValueError, match="spaces do not match"):
         resumed(BytesIO(contents(agent(mazes()))), foreign())
+
+
+def test_without_an_environment_it_acts_but_cannot_learn(tmp_path: Path) -> None:
+    env = make_vec_env("PlasticMaze-v0", n_envs=2, seed=0, size=5, episode_length=8)
+    agent = RecurrentA2C("PlasticPolicy", env, policy_kwargs={"hidden_size": 4}, seed=0, device="cpu")
+    agent.save(tmp_path / "agent")
+    loaded = RecurrentA2C.load(tmp_path / "agent", device="cpu")
+    assert loaded.predict(env.reset(), episode_start=np.ones(2, np.bool_))[0].shape == (2,)
+    with pytest.raises(ValueError, match=r"call set_env\(\), or give env= to load\(\)"):
+        loaded.learn(10)
+    loaded.set_env(env)
+    assert loaded.learn(16).num_timesteps == 16
