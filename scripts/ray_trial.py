@@ -13,6 +13,7 @@ from typing import Any
 
 from ray import tune
 
+from plasticrl.scripts.data_place import data_place
 from plasticrl.scripts.episode_run import EpisodeRun
 from plasticrl.scripts.failures import reason_of_failure
 from plasticrl.scripts.finished_runs import finished_score, is_kept
@@ -29,26 +30,23 @@ FAILED = "failed"  # in a trial's last result: why, or an empty text
 WORST = -1e30  # the score of a run that failed; a search cannot do with less than a number
 _SECONDS_BETWEEN_REPORTS = 1.0
 _SHARE_BETWEEN_REPORTS = 1 / 32  # of a short run
-_DATA, _CACHE = "PLASTICRL_DATA", "PLASTICRL_CACHE"  # workers have an environment of their own
+_CACHE = "PLASTICRL_CACHE"  # workers have an environment of their own
 _PATIENCE = 60.0  # the process of a machine that was lost may not know yet, and still hold the folder
 
 
 def trial_config(run: Run, output: OutputSettings) -> dict[str, Any]:
     """What :func:`train_trial` needs, in plain values."""
+    data_dir = data_place(run.data_dir) if isinstance(run, EpisodeRun) else None
+    cache = os.environ.get(_CACHE)
     return {
         "run": json.dumps(run.as_dict()),
-        "data_dir": _place(run.data_dir or os.environ.get(_DATA)) if isinstance(run, EpisodeRun) else None,
-        "cache": _place(os.environ.get(_CACHE)),
+        "data_dir": None if data_dir is None else str(data_dir),
+        "cache": None if not cache else str(Path(cache).expanduser().absolute()),
         "root": str(output.root.absolute()),
         "device": output.device,
         "threads": output.threads,
         "keep": output.keep,
     }
-
-
-def _place(given: Path | str | None) -> str | None:
-    """A folder, the same from wherever a worker runs."""
-    return str(Path(given).expanduser().absolute()) if given else None
 
 
 def train_trial(given: Mapping[str, Any]) -> None:

@@ -10,10 +10,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from plasticrl.scripts.command_options import SweepOptions
+from plasticrl.scripts.data_place import data_place
 from plasticrl.scripts.many_runs import check_counts, check_settings
 from plasticrl.scripts.progress_display import ProgressDisplay
 from plasticrl.scripts.run_lock import locked
 from plasticrl.scripts.search_results import SearchResults, print_results, write_results
+from plasticrl.scripts.task_options import DataOptions
 from plasticrl.scripts.user_error import UserError, blame_user
 
 if TYPE_CHECKING:
@@ -37,7 +39,7 @@ def search(command: SweepOptions, on_ray: bool) -> None:
         raise UserError(
             "--search needs Ray and Optuna: pip install 'plasticrl[sweep]', and leave out --local"
         )
-    command = replace(command, output=replace(command.output, root=command.output.root / FOLDER))
+    command = _placed(command)
     check_counts(command, trials=command.trials, cpus_per_run=command.cpus_per_run)
     check_settings(command.output, [command.make_run(core, 0) for core in command.cores])
     from plasticrl.scripts.ray_cluster import connected
@@ -63,6 +65,15 @@ def search(command: SweepOptions, on_ray: bool) -> None:
     print_results(results, command)
     for label in (one.run.label for tried in results.tried.values() for one in tried if one.score is None):
         print(f"failed: {label}: {failed.get(label, f'in an earlier call, or {DIED}')}")
+
+
+def _placed(command: SweepOptions) -> SweepOptions:
+    """With places that are the same from wherever Optuna is asked: through ray://, that is another machine."""
+    output = replace(command.output, root=(command.output.root / FOLDER).absolute())
+    command = replace(command, output=output)
+    if isinstance(command, DataOptions):
+        command = replace(command, data_dir=data_place(command.data_dir))
+    return command
 
 
 def _studies(command: SweepOptions, folder: Path) -> list[SearchStudy]:
