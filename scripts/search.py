@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from plasticrl.scripts.command_options import SweepOptions
 from plasticrl.scripts.data_place import data_place
@@ -68,11 +68,12 @@ def search(command: SweepOptions, on_ray: bool) -> None:
 
 
 def _placed(command: SweepOptions) -> SweepOptions:
-    """With places that are the same from wherever Optuna is asked: through ray://, that is another machine."""
+    """With places that mean the same wherever Optuna is asked: through ray://, that is another machine."""
     output = replace(command.output, root=(command.output.root / FOLDER).absolute())
     command = replace(command, output=output)
     if isinstance(command, DataOptions):
-        command = replace(command, data_dir=data_place(command.data_dir))
+        place: dict[str, Any] = {"data_dir": data_place(command.data_dir)}
+        command = replace(command, **place)
     return command
 
 
