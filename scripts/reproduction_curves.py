@@ -102,10 +102,9 @@ def draw_curves(
     _mark_differences(panel, curves, reference, colors, axes.x_unit)
     panel.set_xlabel(axes.x_label)
     panel.set_ylabel(axes.y_label)
-    count = "-".join(str(n) for n in (runs[0], runs[-1])) if len(runs) > 1 else str(runs[0])
-    panel.set_title(
-        f"{axes.title}: median of {count} runs, band between the quartiles", loc="left", fontsize=11
-    )
+    count = str(runs[0]) if len(runs) == 1 else f"{runs[0]} to {runs[-1]}"
+    over = "one run each" if runs == [1] else f"median of {count} runs, band between the quartiles"
+    panel.set_title(f"{axes.title}: {over}", loc="left", fontsize=11)
     if axes.share is not None:
         add_share_axis(panel, *axes.share)
     panel.grid(color="0.9")

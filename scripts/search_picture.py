@@ -36,7 +36,7 @@ def draw_search(
     lines = -(-len(space) // columns)
     figure = Figure(figsize=(3 * columns, 2.6 * lines + 0.6), dpi=140, layout="constrained")
     panels = figure.subplots(lines, columns, squeeze=False, sharey=True).flat
-    for panel, (name, allowed) in zip(panels, space.items(), strict=False):
+    for (name, allowed), panel in zip(space.items(), panels, strict=False):
         for core in dict.fromkeys(row["core"] for row in rows):
             found = [row for row in rows if row["core"] == core and name in row["settings"]]
             for state, face in (("finished", COLORS[core]), ("stopped early", "none")):

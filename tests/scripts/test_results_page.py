@@ -49,4 +49,17 @@ def test_the_scores_are_those_of_the_runs_and_the_settings_those_of_the_presets(
 def test_there_is_something_to_check() -> None:
     assert REPORTS
     assert all(path.parts[-3] in PAGE for path in REPORTS)
-    assert set(re.findall(r"results/reproduction/(\w+)", PAGE)) <= {path.parts[-3] for path in REPORTS}
+    named = set(re.findall(r"results/reproduction/(\w+)", PAGE))
+    assert all((ROOT / "results" / "reproduction" / name).is_dir() for name in named)
+
+
+INTERVENTIONS = sorted((ROOT / "results" / "reproduction").glob("*/interventions/*.json"))
+
+
+@pytest.mark.parametrize("path", INTERVENTIONS, ids=lambda path: path.stem)
+def test_the_page_has_what_became_of_an_agent_that_was_tampered_with(path: Path) -> None:
+    told = json.loads(path.read_text())
+    points, share = f"| {told['mean_reward']:.1f} |", f"| {100 * told['oracle_share']:.0f} % |"
+    fifths = "  ".join(f"{part:.1f}" for part in told["points_by_fifth"])
+    assert f"{points} {fifths} |" in PAGE or f"{points} {share.removeprefix('| ')}" in PAGE
+    assert told["episodes"] == 200
