@@ -8,16 +8,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
+from plasticrl.scripts.figures import add_share_axis, make_plain, write_figure
 from plasticrl.scripts.run import Run
-from plasticrl.scripts.run_folder import written_whole
 from plasticrl.scripts.user_error import UserError
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
-
     from plasticrl.scripts.comparison import Comparison
 
 COLORS = {
@@ -98,39 +95,7 @@ def draw_learning_curves(runs: Sequence[Run], root: Path, comparison: Comparison
     axes.set_title(f"{shown.title}: {over}", loc="left", fontsize=11)
     if shown.share is not None:
         add_share_axis(axes, *shown.share)
-    axes.grid(color="0.9")
-    axes.set_axisbelow(True)
-    axes.spines[["top", "right"]].set_visible(False)
+    make_plain(axes)
     columns = len(comparison.ranking) + len(shown.references)
     figure.legend(frameon=False, loc="outside lower center", ncols=columns)
     write_figure(figure, path)
-
-
-def write_figure(figure: Figure, path: Path) -> None:
-    """Write a picture whole, in the format that its ending names.
-
-    Raises:
-        KeyboardInterrupt: after Ctrl-C, when the picture is there.
-    """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-
-    from plasticrl.agents.postponed_interrupt import PostponedInterrupt
-
-    # Matplotlib's C++ takes an interrupt in the middle of drawing for an invalid array.
-    with PostponedInterrupt(), written_whole(path) as temporary:
-        FigureCanvasAgg(figure)
-        figure.savefig(temporary, format=path.suffix[1:])
-
-
-def add_share_axis(axes: Axes, zero: float, whole: float, label: str) -> None:
-    """A scale to the right on which ``zero`` is 0 and ``whole`` is 100 %."""
-
-    def to_share(points: ArrayLike) -> NDArray[np.float64]:
-        return (np.asarray(points, dtype=np.float64) - zero) / (whole - zero) * 100
-
-    def to_points(share: ArrayLike) -> NDArray[np.float64]:
-        return np.asarray(share, dtype=np.float64) * (whole - zero) / 100 + zero
-
-    shares = axes.secondary_yaxis("right", functions=(to_share, to_points))
-    shares.set_ylabel(label)
-    shares.spines["right"].set_visible(False)

@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from plasticrl.scripts.comparison import CurveAxes
-from plasticrl.scripts.learning_curves import add_share_axis, read_curve, write_figure
+from plasticrl.scripts.figures import add_share_axis, make_plain, write_figure
+from plasticrl.scripts.learning_curves import read_curve
 from plasticrl.scripts.placed_run import PlacedRun
 from plasticrl.scripts.run_folder import written_whole
 from plasticrl.scripts.statistics_of_runs import rank_sums
@@ -107,9 +108,7 @@ def draw_curves(
     panel.set_title(f"{axes.title}: {over}", loc="left", fontsize=11)
     if axes.share is not None:
         add_share_axis(panel, *axes.share)
-    panel.grid(color="0.9")
-    panel.set_axisbelow(True)
-    panel.spines[["top", "right"]].set_visible(False)
+    make_plain(panel)
     figure.legend(frameon=False, loc="outside lower center", ncols=4)
     for path in paths:
         write_figure(figure, path)

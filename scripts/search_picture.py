@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from plasticrl.scripts.learning_curves import COLORS, write_figure
+from plasticrl.scripts.figures import make_plain, write_figure
+from plasticrl.scripts.learning_curves import COLORS
 from plasticrl.scripts.search_space import Between, SearchSpace
 from plasticrl.scripts.shown_metric import ShownMetric
 
@@ -52,9 +53,7 @@ def draw_search(
         if isinstance(allowed, Between):
             _set_scale(panel, allowed)
         panel.set_xlabel(name)
-        panel.grid(color="0.9")
-        panel.set_axisbelow(True)
-        panel.spines[["top", "right"]].set_visible(False)
+        make_plain(panel)
     for panel in panels:
         panel.set_visible(False)
     figure.supylabel(metric.label)

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import platform
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
 
-from plasticrl import __version__
 from plasticrl.scripts.checkpoint_folder import CheckpointFolder
 from plasticrl.scripts.evaluated import Scores
 from plasticrl.scripts.processes import no_logs, trained_together
@@ -20,17 +16,11 @@ from plasticrl.scripts.run import Run
 from plasticrl.scripts.run_folder import CHECKPOINTS, RESULT, check_claim, claim, write_json
 from plasticrl.scripts.run_lock import BusyError, locked
 from plasticrl.scripts.run_logs import flush, open_logs
+from plasticrl.scripts.run_result import Spent, result_of
 from plasticrl.scripts.set_up import check_at_least, set_up_torch
 from plasticrl.scripts.settings import OutputSettings
 from plasticrl.scripts.trainer import Trainer
-from plasticrl.scripts.user_error import UserError
-
-
-class _Spent(NamedTuple):
-    """What the process that came to the end did; one that died before it is not counted."""
-
-    seconds: float
-    steps: int
+from plasticrl.scripts.training_errors import blame_disk, blame_divergence
 
 
 def check_run(run: Run) -> str | None:
@@ -77,13 +67,13 @@ def train(
             claim(folder, run, overwrite=output.overwrite)
         if note is not None and (remark := trainer.remark()) is not None:
             note(remark)
-        with _blame_disk(folder), locked(folder):
+        with blame_disk(folder), locked(folder):
             if not is_unfinished(folder, run):
                 raise BusyError(f"{folder} was taken by another process meanwhile: run the command again")
             checkpoint = checkpoints.usable() if goes_on else None
             if checkpoint is not None:
                 trainer.go_on(checkpoint)
-            with _logs_in(folder, run, trainer), _blame_divergence(trainer):
+            with _logs_in(folder, run, trainer), blame_divergence(trainer):
                 scores = _learn_and_evaluate(trainer, run, checkpoint, checkpoints, report)
     return scores
 
@@ -99,7 +89,7 @@ def assist(run: Run, output: OutputSettings) -> None:
     with closing(run.trainer(output.device)) as trainer, trained_together(trainer, run, None):
         no_logs(trainer)
         if trainer.learner.num_timesteps < run.total:
-            with _blame_divergence(trainer):
+            with blame_divergence(trainer):
                 trainer.assist()
 
 
@@ -121,13 +111,13 @@ def _learn_and_evaluate(
         flush(trainer.learner.logger)
         checkpoints.save(trainer.learner)
         raise
-    spent = _Spent(time.monotonic() - began, trainer.learner.num_timesteps - before)
+    spent = Spent(time.monotonic() - began, trainer.learner.num_timesteps - before)
     scores = trainer.evaluate()
     _finish(trainer, run, checkpoints, scores, spent)
     return scores
 
 
-def _finish(trainer: Trainer, run: Run, checkpoints: CheckpointFolder, scores: Scores, spent: _Spent) -> None:
+def _finish(trainer: Trainer, run: Run, checkpoints: CheckpointFolder, scores: Scores, spent: Spent) -> None:
     """Write what is written at the end, ``result.json`` last: it says that the run is whole."""
     from plasticrl.agents.matrix_pictures import tensorboard_writer
 
@@ -138,7 +128,7 @@ def _finish(trainer: Trainer, run: Run, checkpoints: CheckpointFolder, scores: S
     assert writer is not None
     for name, value in scores.scalars().items():
         writer.add_scalar(f"eval/{name}", value, learner.num_timesteps)
-    write_json(checkpoints.path.parent / RESULT, _result(trainer, run, scores, spent))
+    write_json(checkpoints.path.parent / RESULT, result_of(trainer, run, scores, spent))
 
 
 @contextmanager
@@ -150,50 +140,3 @@ def _logs_in(folder: Path, run: Run, trainer: Trainer) -> Iterator[None]:
         yield
     finally:
         learner.logger.close()
-
-
-@contextmanager
-def _blame_disk(folder: Path) -> Iterator[None]:
-    """A full or vanished disk is not a fault of the program, and costs nothing that was saved."""
-    try:
-        yield
-    except OSError as error:
-        raise UserError(
-            f"cannot write to {folder} ({error.strerror or error}): the last checkpoint is whole; make room, "
-            "then run the same command again"
-        ) from error
-
-
-@contextmanager
-def _blame_divergence(trainer: Trainer) -> Iterator[None]:
-    try:
-        yield
-    except (RuntimeError, ValueError, ArithmeticError) as error:
-        said = trainer.divergence(error)
-        if said is None:
-            raise
-        raise UserError(said) from error
-
-
-def _result(trainer: Trainer, run: Run, scores: Scores, spent: _Spent) -> dict[str, Any]:
-    import gymnasium
-    import numpy
-    import stable_baselines3
-    import torch
-
-    modules = (gymnasium, numpy, stable_baselines3, torch)
-    return {
-        "evaluation": scores.as_dict(),
-        "data": trainer.data_sizes(),
-        "steps": trainer.learner.num_timesteps,
-        "seconds": round(spent.seconds, 3),
-        "steps_per_second": round(spent.steps / spent.seconds, 1) if spent.steps else None,
-        "core": run.core,
-        "seed": run.seed,
-        "command": [Path(sys.argv[0]).name, *sys.argv[1:]],
-        "versions": {
-            "plasticrl": __version__,
-            "python": platform.python_version(),
-            **{module.__name__: module.__version__ for module in modules},
-        },
-    }

@@ -1,0 +1,52 @@
+"""What all pictures have in common."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from plasticrl.scripts.run_folder import written_whole
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+
+def make_plain(axes: Axes) -> None:
+    """A light grid behind what is drawn, and no frame above and to the right."""
+    axes.grid(color="0.9")
+    axes.set_axisbelow(True)
+    axes.spines[["top", "right"]].set_visible(False)
+
+
+def write_figure(figure: Figure, path: Path) -> None:
+    """Write a picture whole, in the format that its ending names.
+
+    Raises:
+        KeyboardInterrupt: after Ctrl-C, when the picture is there.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+    from plasticrl.agents.postponed_interrupt import PostponedInterrupt
+
+    # Matplotlib's C++ takes an interrupt in the middle of drawing for an invalid array.
+    with PostponedInterrupt(), written_whole(path) as temporary:
+        FigureCanvasAgg(figure)
+        figure.savefig(temporary, format=path.suffix[1:])
+
+
+def add_share_axis(axes: Axes, zero: float, whole: float, label: str) -> None:
+    """A scale to the right on which ``zero`` is 0 and ``whole`` is 100 %."""
+
+    def to_share(points: ArrayLike) -> NDArray[np.float64]:
+        return (np.asarray(points, dtype=np.float64) - zero) / (whole - zero) * 100
+
+    def to_points(share: ArrayLike) -> NDArray[np.float64]:
+        return np.asarray(share, dtype=np.float64) * (whole - zero) / 100 + zero
+
+    shares = axes.secondary_yaxis("right", functions=(to_share, to_points))
+    shares.set_ylabel(label)
+    shares.spines["right"].set_visible(False)
