@@ -9,11 +9,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from plasticrl.scripts.finished_runs import read_evaluation
 from plasticrl.scripts.robust_scores import bootstrap_interval, interquartile_mean
 from plasticrl.scripts.run import Run
-from plasticrl.scripts.run_folder import RESULT, read_json, write_json, written_whole
+from plasticrl.scripts.run_folder import write_json, written_whole
 from plasticrl.scripts.tables import print_table
-from plasticrl.scripts.user_error import UserError
 
 Cells = Sequence[str | int | float | None]
 
@@ -93,13 +93,7 @@ def read_evaluations(runs: Sequence[Run], root: Path, read: Callable[[Any], Any]
     """
     results: dict[str, list[Any]] = {}
     for run in runs:
-        path = run.folder(root) / RESULT
-        try:
-            results.setdefault(run.core, []).append(read(read_json(path)["evaluation"]))
-        except (KeyError, TypeError, ValueError) as error:
-            raise UserError(
-                f"{path} is not a run's result ({error}): train it again with --overwrite"
-            ) from error
+        results.setdefault(run.core, []).append(read_evaluation(run.folder(root), read))
     return results
 
 

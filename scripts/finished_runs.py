@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any, TypeVar
 
 from plasticrl.scripts.run import Run
 from plasticrl.scripts.run_folder import CONFIG, RESULT, is_finished, read_json
 from plasticrl.scripts.user_error import UserError
+
+Found = TypeVar("Found")
 
 
 def is_kept(run: Run, root: Path) -> bool:
@@ -21,8 +25,17 @@ def finished_score(run: Run, root: Path) -> float:
     Raises:
         UserError: its result cannot be read.
     """
-    path = run.folder(root) / RESULT
+    return read_evaluation(run.folder(root), run.score)
+
+
+def read_evaluation(folder: Path, read: Callable[[Any], Found]) -> Found:
+    """What ``read`` takes from the evaluation in a run's ``result.json``.
+
+    Raises:
+        UserError: it cannot be read.
+    """
+    path = folder / RESULT
     try:
-        return run.score(read_json(path)["evaluation"])
+        return read(read_json(path)["evaluation"])
     except (KeyError, TypeError, ValueError) as error:
         raise UserError(f"{path} is not a run's result ({error}): train it again with --overwrite") from error

@@ -56,12 +56,11 @@ def search(command: SweepOptions, on_ray: bool) -> None:
         only_search(folder),
     ):
         studies = _studies(command, folder)
-        try:
-            for study in studies:
+        for study in studies:
+            try:
                 failed |= try_settings(study, command, display.show)
-                _write(studies, command, folder)
-        finally:  # what is known by then
-            results = _write(studies, command, folder)
+            finally:  # what is known by then
+                results = _write(studies, command, folder)
     print_results(results, command)
     for label in (one.run.label for tried in results.tried.values() for one in tried if one.score is None):
         print(f"failed: {label}: {failed.get(label, f'in an earlier call, or {DIED}')}")
