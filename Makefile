@@ -18,7 +18,7 @@ demo: $(READY)
 	$(BIN)/plasticrl demo
 
 test: $(READY)
-	$(BIN)/python -m pytest -n auto
+	$(BIN)/python -m pytest -n auto --dist loadfile
 
 lint: $(READY)
 	$(BIN)/ruff format --check .

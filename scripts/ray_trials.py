@@ -42,7 +42,9 @@ def train_on_ray(runs: Sequence[Run], command: SweepOptions, report: Callable[[R
             for run in runs:
                 claim(run.folder(output.root), run, overwrite=True)
         folder = output.root / runs[0].task
-        failed = run_trials(command, folder, report, {"trial": tune.grid_search(configs)})
+        space = {"trial": tune.grid_search(configs)}
+        # A process that has trained one run trains the next: importing torch takes longer than a short run.
+        failed = run_trials(command, folder, report, space, reuse_actors=True)
     unfinished = [run.label for run in runs if not is_finished(run.folder(output.root))]
     blame_failures([(label, failed.get(label, DIED)) for label in unfinished], len(runs))
 

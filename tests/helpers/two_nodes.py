@@ -4,6 +4,7 @@ Tells its address, and that for clients from outside.
 """
 
 import socket
+import time
 
 from ray.cluster_utils import Cluster
 
@@ -20,6 +21,11 @@ head = {"num_cpus": 1, "include_dashboard": False, "ray_client_server_port": por
 cluster = Cluster(initialize_head=True, head_node_args=head)
 try:
     node = cluster.add_node(num_cpus=1)
+    for _ in range(600):  # the door for clients opens a while after the cluster is there
+        with socket.socket() as visitor:
+            if visitor.connect_ex(("127.0.0.1", port)) == 0:
+                break
+        time.sleep(0.1)
     print(cluster.address, f"ray://127.0.0.1:{port}", sep="\n", flush=True)
     input()
     cluster.remove_node(node, allow_graceful=False)

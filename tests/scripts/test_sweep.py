@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -265,7 +266,6 @@ def test_bad_input(
         (["--address", "127.0.0.1:9"], "no Ray cluster at 127.0.0.1:9"),
         (["--address", "ray://127.0.0.1:9"], "no Ray cluster at ray://127.0.0.1:9"),
         (["--address", "x"], "no Ray cluster at x"),
-        (["--address", "auto"], "no Ray cluster at auto"),
     ],
 )
 def test_bad_input_that_ray_must_be_asked_about(options: list[str], complaint: str, tmp_path: Path) -> None:
@@ -273,6 +273,20 @@ def test_bad_input_that_ray_must_be_asked_about(options: list[str], complaint: s
     assert done.returncode == 2
     assert done.stderr.count("\n") == 1, done.stderr
     assert complaint in done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_where_this_machine_belongs_to_no_cluster_it_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Ray looks at all processes of the machine, and other tests may have a cluster just now."""
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    monkeypatch.setattr("ray._private.services.find_gcs_addresses", cache(set))
+    monkeypatch.setattr("ray._private.services.find_bootstrap_address", lambda temp_dir: None)
+    assert main(["sweep", *words("maze", tmp_path), "--address", "auto"]) == 2
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1
+    assert "no Ray cluster at auto" in said
     assert list(tmp_path.iterdir()) == []
 
 
