@@ -19,6 +19,8 @@ class MazeOptions(TypedDict, total=False):
     observe_time: bool
     reward_on_border: bool
     recenter: bool
+    relocate_every: int | None
+    layout_seed: int | None
 
 
 @dataclass(frozen=True)
@@ -35,6 +37,10 @@ class MazeConfig:
         reward_on_border: whether the reward lies only on the outermost ring of squares instead of on
             any free square. It never lies on the start square.
         recenter: whether a find sends the agent back to the start instead of to a random free square.
+        relocate_every: steps after which the reward moves to another square where it may lie, again and
+            again; None, the paper's: it stays where it is for the whole episode.
+        layout_seed: which of the mazes with irregular pillars, see ``maze_layout``; None, the paper's: the
+            pillars stand in rows.
 
     Raises:
         ValueError: a setting is outside what is allowed; the text names it.
@@ -49,10 +55,15 @@ class MazeConfig:
     observe_time: bool = False
     reward_on_border: bool = False
     recenter: bool = False
+    relocate_every: int | None = None
+    layout_seed: int | None = None
 
     def __post_init__(self) -> None:
         for name in ("size", "episode_length"):
             _check_type(name, getattr(self, name), (int, np.integer), "an integer")
+        for name in ("relocate_every", "layout_seed"):
+            if getattr(self, name) is not None:
+                _check_type(name, getattr(self, name), (int, np.integer), "an integer or None")
         for name in ("reward", "wall_penalty"):
             _check_type(name, getattr(self, name), (int, float, np.integer, np.floating), "a number")
         for name in ("observe_action", "observe_time", "reward_on_border", "recenter"):
@@ -64,6 +75,10 @@ class MazeConfig:
             )
         if self.episode_length < 1:
             raise ValueError(f"episode_length must be at least 1 step, got {self.episode_length}")
+        if self.relocate_every is not None and self.relocate_every < 1:
+            raise ValueError(f"relocate_every must be at least 1 step, or None, got {self.relocate_every}")
+        if self.layout_seed is not None and self.layout_seed < 0:
+            raise ValueError(f"layout_seed must be 0 or more, or None, got {self.layout_seed}")
         # Rewards are part of the float32 observation, where larger numbers would become infinite.
         largest = float(np.finfo(np.float32).max)
         if not abs(self.reward) <= largest:

@@ -51,12 +51,12 @@ class MazeDynamics:
         rewards: (S * 4,) what that pays where it is no find.
         observations: (S * 4, D) what is seen then.
         start_observation: (D,) what is seen at the start.
-        goals: the squares where the reward may lie.
+        goals: the squares where the reward may lie, in rising order.
     """
 
     def __init__(self, config: MazeConfig) -> None:
         self.config = config
-        self.layout = layout = maze_layout(int(config.size))
+        self.layout = layout = maze_layout(int(config.size), config.layout_seed)
         squares = np.arange(layout.n_squares)
         goals = layout.border if config.reward_on_border else squares
         self.goals = goals[goals != layout.start]
@@ -96,10 +96,13 @@ class MazeDynamics:
     ) -> MazeTransition:
         """One step of every episode. The end comes before the teleport: a find on the last step stays.
 
+        A reward that moves does so after all else, and with the end of an episode not at all.
+
         Args:
             state: B episodes; not changed.
             action: (B,) integers 0 .. 3: up, down, left, right.
-            rngs: the B generators; one that finds the reward draws one number.
+            rngs: the B generators; one that finds the reward draws a number, one whose reward moves
+                another.
 
         Raises:
             ValueError: an action is not one of the four, or they are not B integers.
@@ -123,8 +126,13 @@ class MazeDynamics:
             observation[rows, :9] = self.layout.windows[square[rows]]
         if self.config.observe_time:
             observation[:, -1] = step / self.config.episode_length
+        goal = state.goal
+        if self.config.relocate_every is not None:
+            goal = self._relocated(
+                goal, np.flatnonzero((step % self.config.relocate_every == 0) & ~ended), rngs
+            )
         wall_hits = state.wall_hits + self._hit.take(code)
-        after = MazeState(square, state.goal, step, wall_hits, finds, first, last)
+        after = MazeState(square, goal, step, wall_hits, finds, first, last)
         return MazeTransition(after, observation, reward, ended)
 
     def _respawn(self, goal: IntArray, rngs: Sequence[np.random.Generator]) -> IntArray:
@@ -132,6 +140,13 @@ class MazeDynamics:
             return np.full(len(goal), self.layout.start, dtype=np.intp)
         square = _draw(rngs, self.layout.n_squares - 1)
         return square + (square >= goal)  # uniform over the squares that are not the goal
+
+    def _relocated(self, goal: IntArray, rows: IntArray, rngs: Sequence[np.random.Generator]) -> IntArray:
+        number = _draw([rngs[row] for row in rows.tolist()], len(self.goals) - 1)
+        number = number + (number >= np.searchsorted(self.goals, goal[rows]))  # uniform over the other goals
+        goal = goal.copy()
+        goal[rows] = self.goals[number]
+        return goal
 
 
 def summary(state: MazeState) -> dict[str, NDArray[Any]]:

@@ -33,6 +33,7 @@ class MazeTables(NamedTuple):
     episode_length: int
     observe_time: bool
     recenter: bool
+    relocate_every: int  # 0: never
 
 
 class MazePosition(NamedTuple):
@@ -59,6 +60,7 @@ def maze_tables(dynamics: MazeDynamics) -> MazeTables:
         episode_length=int(config.episode_length),
         observe_time=bool(config.observe_time),
         recenter=bool(config.recenter),
+        relocate_every=int(config.relocate_every or 0),
     )
 
 
@@ -110,4 +112,9 @@ def maze_step(
         observation[:9] = tables.windows[square]
     if tables.observe_time:
         observation[-1] = step / tables.episode_length
+    if tables.relocate_every and step % tables.relocate_every == 0:
+        number = int(uniform[draws] * (len(tables.goals) - 1))
+        number += number >= np.searchsorted(tables.goals, goal)  # uniform over the other goals
+        goal = tables.goals[number]
+        draws += 1
     return MazePosition(square, goal, step, draws), reward, ended

@@ -41,7 +41,7 @@ class MazeLayout:
 
 
 @lru_cache(maxsize=16)
-def maze_layout(size: int) -> MazeLayout:
+def maze_layout(size: int, seed: int | None = None) -> MazeLayout:
     """The layout for one size: a pillar on every square whose row and column are both even, from 1.
 
     The centre is always free, because every episode starts there: where it would be a pillar (sizes 3,
@@ -49,12 +49,16 @@ def maze_layout(size: int) -> MazeLayout:
 
     Args:
         size: side inside the outer wall, odd and at least 3.
+        seed: puts as many pillars on squares drawn with it instead, such that every free square can still
+            be reached. The maze of a seed is always the same.
     """
     walls = np.ones((size + 2, size + 2), dtype=np.bool_)
     walls[1:-1, 1:-1] = False
     walls[2:-2:2, 2:-2:2] = True
     centre = (size + 1) // 2
     walls[centre, centre] = False
+    if seed is not None:
+        walls = _scattered(walls, centre, seed)
 
     squares = np.argwhere(~walls)
     number = np.full(walls.shape, -1, dtype=np.intp)
@@ -74,3 +78,22 @@ def maze_layout(size: int) -> MazeLayout:
     for array in (layout.walls, layout.squares, layout.border, layout.next_square, layout.windows):
         array.flags.writeable = False  # shared by every environment of this size
     return layout
+
+
+def _scattered(regular: NDArray[np.bool_], centre: int, seed: int) -> NDArray[np.bool_]:
+    """As many pillars, on squares drawn one by one; one that would cut off a free square is not taken."""
+    from scipy.ndimage import label
+
+    size = len(regular) - 2
+    walls = regular.copy()
+    walls[1:-1, 1:-1] = False
+    left = int(regular[1:-1, 1:-1].sum())
+    for number in np.random.default_rng(seed).permutation(size * size).tolist():
+        square = (number // size + 1, number % size + 1)
+        if left and square != (centre, centre):
+            walls[square] = True
+            if label(~walls)[1] == 1:
+                left -= 1
+            else:
+                walls[square] = False
+    return walls

@@ -52,12 +52,12 @@ def maze_scene(
         return int(layout.squares[number, 0]), int(layout.squares[number, 1])
 
     trail: list[Square] = []
-    finds = int(history[0].finds[row])
+    before = history[0]
     for state in history:
-        if state.finds[row] > finds:  # the agent was moved on in the step that led to the reward
-            trail.append(at(state.goal[row]))
+        if state.finds[row] > before.finds[row]:  # the agent was moved on in the step that led to the reward
+            trail.append(at(before.goal[row]))
         trail.append(at(state.square[row]))
-        finds = int(state.finds[row])
+        before = state
     now = history[-1]
     return MazeScene(
         walls=layout.walls,
@@ -66,7 +66,7 @@ def maze_scene(
         trail=tuple(trail),
         step=int(now.step[row]),
         episode_length=episode_length,
-        finds=finds,
+        finds=int(now.finds[row]),
     )
 
 

@@ -153,8 +153,13 @@ class PlasticMazeVectorEnv(VectorEnv[Observations, NDArray[Any], NDArray[Any]]):
         self._history.clear()
         self._shown()
 
-    def upcoming(self, count: int) -> NDArray[np.float64]:
-        """The next ``count`` random numbers of each maze, (num_envs, count); drawing goes on before them."""
+    def upcoming(self, steps: int) -> NDArray[np.float64]:
+        """The next random numbers of each maze, as many as that many steps can take; none of them is drawn.
+
+        Returns:
+            (num_envs, steps), or twice as many where the reward moves: a step may then take two.
+        """
+        count = steps if self.config.relocate_every is None else 2 * steps
         numbers = np.empty((self.num_envs, count))
         for row, rng in enumerate(self._rngs):
             before = rng.bit_generator.state

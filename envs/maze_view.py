@@ -43,7 +43,7 @@ class MazeView:
         if render_size < 64 or render_size % 2:
             raise ValueError(f"render_size must be an even number of pixels, at least 64, got {render_size}")
         self._config = config
-        self._layout = maze_layout(int(config.size))
+        self._layout = maze_layout(int(config.size), config.layout_seed)
         self._size = render_size
         self._window: MazeWindow | None = None
 

@@ -57,7 +57,7 @@ def expected_score(config: MazeConfig, policy: Policy) -> float:
         config: the maze.
         policy: (F, F, 4) probabilities by goal, square and action. Memory grows as F squared.
     """
-    layout = maze_layout(int(config.size))
+    layout = maze_layout(int(config.size), config.layout_seed)
     goals = MazeDynamics(config).goals
     each = np.arange(len(goals))
     chance = policy[goals]  # (G, F, 4)
@@ -66,7 +66,9 @@ def expected_score(config: MazeConfig, policy: Policy) -> float:
     pay = np.where(finds, config.reward, -config.wall_penalty * hits)  # (G, F, 4)
     now = (chance * pay).sum(axis=2)
     value = np.zeros_like(now)  # what the rest of the episode brings, (G, F)
-    for _ in range(int(config.episode_length)):
+    for step in range(int(config.episode_length), 0, -1):  # the one that is taken now
+        if config.relocate_every is not None and step % config.relocate_every == 0:
+            value = (value.sum(axis=0) - value) / (len(goals) - 1)  # the reward moves to one of the others
         if config.recenter:
             respawned = value[:, layout.start]
         else:
@@ -88,7 +90,7 @@ def maze_bracket(config: MazeConfig) -> MazeBracket:
     """
     if config.reward <= 0:
         raise ValueError(f"a bracket needs a maze with a positive reward, got reward={config.reward}")
-    layout = maze_layout(int(config.size))
+    layout = maze_layout(int(config.size), config.layout_seed)
     return MazeBracket(
         random=expected_score(config, random_policy(layout)),
         oracle=expected_score(config, oracle_policy(layout)),

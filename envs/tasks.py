@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
-from typing import Any, Literal, TypeAlias, get_args
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
 
 from plasticrl.envs.episode import EpisodeTask
+
+if TYPE_CHECKING:
+    from plasticrl.envs.image_sets import ImageSet
 
 TaskName: TypeAlias = Literal["patterns", "images", "omniglot"]
 TASK_NAMES: tuple[TaskName, ...] = get_args(TaskName)
@@ -18,7 +21,7 @@ def make_task(name: TaskName, **options: Any) -> EpisodeTask:
         name: "patterns", "images" or "omniglot".
         **options: the arguments of ``PatternsTask`` or ``OmniglotTask``; for "images" those of
             ``ImagesTask`` but ``images``, and what says which these are: ``dataset`` (default
-            "cifar-10"), ``split`` (default "train") and ``data_dir``, as for ``load_cifar``.
+            "cifar-10"), ``split`` (default "train") and ``data_dir``, as for ``load_image_set``.
 
     Raises:
         ValueError: the name or an option is not allowed, or the data is not what it should be.
@@ -38,12 +41,12 @@ def make_task(name: TaskName, **options: Any) -> EpisodeTask:
 
 
 def _images(
-    dataset: Literal["cifar-10", "cifar-100"] = "cifar-10",
+    dataset: ImageSet = "cifar-10",
     split: Literal["train", "test"] = "train",
     data_dir: str | os.PathLike[str] | None = None,
     **options: Any,
 ) -> EpisodeTask:
-    from plasticrl.envs.cifar import load_cifar
+    from plasticrl.envs.image_sets import load_image_set
     from plasticrl.envs.images import ImagesTask
 
-    return ImagesTask(load_cifar(dataset, split=split, data_dir=data_dir), **options)
+    return ImagesTask(load_image_set(dataset, split, data_dir), **options)

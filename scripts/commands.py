@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import tyro
 
 from plasticrl.scripts.command_options import CompareOptions, TrainOptions
 from plasticrl.scripts.episode_settings import CompletionCore, OneShotCore
+from plasticrl.scripts.evaluate_command import Evaluate
 from plasticrl.scripts.presets import MAZE_PRESETS
 from plasticrl.scripts.reproduce_command import Reproduce
-from plasticrl.scripts.settings import CoreChoice, Device, LesionChoice, MazeId, OutputSettings
+from plasticrl.scripts.settings import CoreChoice, Device, OutputSettings
 from plasticrl.scripts.sweep_commands import Sweep
 from plasticrl.scripts.task_options import ImagesOptions, MazeOptions, OmniglotOptions, PatternsOptions
 
@@ -125,47 +126,6 @@ class CompareOmniglot(OmniglotOptions, CompareOptions):
 
     cores: tuple[OneShotCore, ...] = ("plastic", "homogeneous", "rnn")
     """Networks to compare; see train."""
-
-
-@dataclass(frozen=True)
-class Evaluate:
-    """Try a trained network on episodes that it was not trained on, and print its scores. Nothing is written.
-
-    With the seed left open, a run's newest checkpoint gives the very numbers of its result.json.
-    """
-
-    run: tyro.conf.Positional[Path]
-    """A run's folder (its newest checkpoint is taken), or a checkpoint file in one."""
-    episodes: int | None = None
-    """Episodes to try; None for as many as at the end of the training."""
-    seed: int | None = None
-    """Seed of the episodes, and of the actions in the maze; None for the one used at the end of the \
-training."""
-    deterministic: bool = False
-    """Take the most probable action instead of drawing one, as in training (maze)."""
-    env: MazeId | None = None
-    """Another environment to play in; None for the run's own (maze)."""
-    size: int | None = None
-    """Another side of the maze, in squares; odd. None for the run's own (maze)."""
-    episode_length: int | None = None
-    """Another number of steps; None for the run's own (maze)."""
-    lesion: LesionChoice | None = None
-    """Tamper with the trace from --lesion-step of each episode on: frozen (it changes no more), cleared (it \
-is zero once), silenced (it stays zero) (maze, plastic and homogeneous)."""
-    lesion_step: int | None = None
-    """Step of the episode at which the lesion is made; None: 0 (maze)."""
-    data_dir: Path | None = None
-    """Where the data are; see train (images, omniglot)."""
-    device: Device = "auto"
-    """What computes the network."""
-    json: bool = False
-    """Print JSON instead of a table."""
-
-    def given(self) -> dict[str, Any]:
-        """The options that only some tasks have and that were given, by name."""
-        names = ("deterministic", "env", "size", "episode_length", "lesion", "lesion_step", "data_dir")
-        options = {name: getattr(self, name) for name in names}
-        return {name: value for name, value in options.items() if value is not None and value is not False}
 
 
 @dataclass(frozen=True)

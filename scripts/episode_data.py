@@ -26,7 +26,7 @@ def remark_on_data(run: EpisodeRun, tasks: Tasks) -> str | None:
 
     A part of them is enough to train on, but scores are then not those of the whole.
     """
-    if not isinstance(run.settings, ImagesSettings):
+    if not isinstance(run.settings, ImagesSettings) or run.settings.dataset not in LAYOUTS:
         return None
     layout, there = LAYOUTS[run.settings.dataset], data_sizes(tasks)["train_images"]
     if there == layout.all_train_images:

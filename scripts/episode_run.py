@@ -36,6 +36,12 @@ _SETTINGS: dict[str, tuple[type[Any], type[Any], type[Any]]] = {
     "images": (ImagesSettings, CompletionSettings, DescentSettings),
     "omniglot": (OmniglotSettings, OneShotSettings, ClassDescentSettings),
 }
+# What an evaluation may do otherwise than the training did.
+_ELSEWHERE = {
+    "patterns": (),
+    "images": ("data_dir", "dataset", "occlusion", "share"),
+    "omniglot": ("data_dir", "n_way", "k_shot"),
+}
 
 
 @dataclass(frozen=True)
@@ -120,14 +126,20 @@ class EpisodeRun(Run):
         from plasticrl.scripts.checkpoint_files import load_learner
         from plasticrl.scripts.episode_data import data_sizes
         from plasticrl.scripts.episode_scores import evaluate
-        from plasticrl.scripts.episode_setup import learning_rate, make_tasks
+        from plasticrl.scripts.episode_setup import learning_rate, make_tasks, transfer_task
         from plasticrl.scripts.evaluated import Evaluated
 
-        given = self.options_for(choices, *(() if self.name == "patterns" else ("data_dir",)))
-        tasks = make_tasks(replace(self, **given))
+        given = self.options_for(choices, *_ELSEWHERE[self.name])
+        here = replace(self, data_dir=given.pop("data_dir", None))
+        tasks = make_tasks(here)
         learner = load_learner(checkpoint, tasks.train, choices.device, learning_rate(self))
+        if given:
+            tasks = tasks._replace(test=transfer_task(here, given))
         scores = evaluate(learner, self.name, tasks, episodes=episodes, seed=seed)
-        return Evaluated(scores, f"{learner.num_timesteps:,} episodes", {"data": data_sizes(tasks)})
+        trained = ", ".join(
+            [f"{learner.num_timesteps:,} episodes", *(f"{name} {value}" for name, value in given.items())]
+        )
+        return Evaluated(scores, trained, {**given, "data": data_sizes(tasks)})
 
     def compare(self, runs: Sequence[EpisodeRun], root: Path) -> EpisodeComparison:
         """Sum up finished runs of this task; see :class:`Run`."""

@@ -14,7 +14,7 @@ from plasticrl.scripts.settings import InitChoice, RuleChoice
 EpisodeTaskName: TypeAlias = Literal["patterns", "images", "omniglot"]
 CompletionCore: TypeAlias = Literal["plastic", "homogeneous", "rnn", "lstm"]
 OneShotCore: TypeAlias = Literal["plastic", "homogeneous", "rnn"]
-DatasetChoice: TypeAlias = Literal["cifar-10", "cifar-100"]
+DatasetChoice: TypeAlias = Literal["cifar-10", "cifar-100", "omniglot"]
 OcclusionChoice: TypeAlias = Literal["half", "quarter", "pixels", "square"]
 SplitChoice: TypeAlias = Literal["class", "alphabet"]
 LossChoice: TypeAlias = Literal["cross_entropy", "binary_cross_entropy"]

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Mapping
+from dataclasses import asdict, replace
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from plasticrl.scripts.core_options import COMPLETION_OPTIONS, ONE_SHOT_OPTIONS
 from plasticrl.scripts.episode_run import EpisodeRun
-from plasticrl.scripts.episode_settings import ClassDescentSettings
+from plasticrl.scripts.episode_settings import ClassDescentSettings, OmniglotSettings
 from plasticrl.scripts.processes import check_shares
 from plasticrl.scripts.set_up import check_at_least, check_learning_rates, check_seed
 from plasticrl.scripts.trainer import MOST_ROWS
@@ -66,6 +67,21 @@ def make_tasks(run: EpisodeRun) -> Tasks:
         train = make_task(run.name, split="train", data_dir=run.data_dir, **options)
         options.pop("pool", None)  # what is evaluated are independent episodes
         return Tasks(train, make_task(run.name, split="test", data_dir=run.data_dir, **options))
+
+
+def transfer_task(run: EpisodeRun, changes: Mapping[str, Any]) -> EpisodeTask:
+    """What the run is evaluated on, but for some settings of the task.
+
+    Raises:
+        UserError: a setting is not allowed, or the run's network cannot take such episodes.
+    """
+    trained = run.settings
+    if isinstance(trained, OmniglotSettings) and changes.get("n_way", 0) > trained.n_way:
+        raise UserError(
+            f"the network was trained to tell {trained.n_way} classes apart and has no output for more: "
+            f"n_way must be from 2 to {trained.n_way}, not {changes['n_way']}"
+        )
+    return make_tasks(replace(run, settings=replace(trained, **changes))).test
 
 
 def make_learner(run: EpisodeRun, tasks: Tasks, device: str) -> EpisodeLearner:

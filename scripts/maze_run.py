@@ -88,9 +88,8 @@ class MazeRun(Run):
         from plasticrl.scripts.lesion import LesionedAgent
         from plasticrl.scripts.maze_setup import make_mazes, maze_config
 
-        given = self.options_for(
-            choices, "deterministic", "env", "size", "episode_length", "lesion", "lesion_step"
-        )
+        elsewhere = ("env", "size", "episode_length", "relocate_every", "layout_seed")
+        given = self.options_for(choices, "deterministic", "lesion", "lesion_step", *elsewhere)
         deterministic = given.pop("deterministic", False)
         lesion, lesion_step = given.pop("lesion", None), given.pop("lesion_step", None)
         maze = replace(self.maze, **given)

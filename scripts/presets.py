@@ -41,6 +41,8 @@ _MAZE = MazeSettings(
     observe_time=None,
     reward_on_border=None,
     recenter=None,
+    relocate_every=None,
+    layout_seed=None,
 )
 
 _TUNED = MazePreset(

@@ -40,6 +40,10 @@ class MazeSettings:
     """Whether the reward lies only on the outermost ring of squares."""
     recenter: bool | None
     """Whether a find sends the agent back to the centre instead of to a random square."""
+    relocate_every: int | None
+    """Steps after which the reward moves to another square; None: it stays for the whole episode."""
+    layout_seed: int | None
+    """Which maze with irregular pillars; None: they stand in rows."""
 
     def env_kwargs(self) -> dict[str, Any]:
         """The arguments to give to the environment."""

@@ -26,6 +26,10 @@ from plasticrl.envs.maze_config import MazeOptions
         ({"observe_time": "no"}, TypeError, "observe_time must be True or False"),
         ({"reward_on_border": None}, TypeError, "reward_on_border must be True or False"),
         ({"recenter": 0}, TypeError, "recenter must be True or False"),
+        ({"relocate_every": 0}, ValueError, "relocate_every must be at least 1 step, or None, got 0"),
+        ({"relocate_every": 2.5}, TypeError, "relocate_every must be an integer or None, got 2.5"),
+        ({"layout_seed": -1}, ValueError, "layout_seed must be 0 or more, or None, got -1"),
+        ({"layout_seed": True}, TypeError, "layout_seed must be an integer or None, got True"),
         ({"sizes": 9}, TypeError, "sizes"),
     ],
 )

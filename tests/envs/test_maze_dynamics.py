@@ -16,6 +16,8 @@ CONFIGS = st.builds(
     observe_time=st.booleans(),
     reward_on_border=st.booleans(),
     recenter=st.booleans(),
+    relocate_every=st.none() | st.integers(1, 12),
+    layout_seed=st.none() | st.integers(0, 3),
 )
 
 
@@ -60,7 +62,11 @@ def test_every_episode_keeps_the_rules(config, seed):
         expected = np.where(found, config.reward, np.where(hit, -config.wall_penalty, 0.0))
         assert np.array_equal(reward, expected)
         assert (ended == last).all()
-        assert np.array_equal(state.goal, goal)
+        if config.relocate_every is None or step % config.relocate_every or last:
+            assert np.array_equal(state.goal, goal)
+        else:
+            assert (state.goal != goal).all()
+            assert np.isin(state.goal, dynamics.goals).all()
         stays = ~found | last
         assert np.array_equal(state.square[stays], target[stays])
         moved = state.square[~stays]
@@ -68,6 +74,7 @@ def test_every_episode_keeps_the_rules(config, seed):
         assert ((moved >= 0) & (moved < layout.n_squares)).all()
         if config.recenter:
             assert (moved == layout.start).all()
+        goal = state.goal
         assert observation.dtype == np.float32
         assert ((low <= observation) & (observation <= high)).all()
         assert np.array_equal(observation[:, :9], layout.windows[state.square])
@@ -134,6 +141,17 @@ def test_the_goal_is_uniform_over_what_is_allowed():
         share = share[share > 0]
         assert len(share) == allowed
         assert np.abs(share - 1 / allowed).max() < 5 * np.sqrt(1 / allowed / count)
+
+
+def test_a_reward_moves_to_any_other_place_alike():
+    dynamics = MazeDynamics(MazeConfig(size=5, reward_on_border=True, relocate_every=4))
+    count = 8000
+    state, _ = dynamics.start(rngs := generators(count))
+    state = state._replace(goal=np.full(count, dynamics.goals[5]), step=np.full(count, 3))
+    goal = dynamics.step(state, np.zeros(count, dtype=int), rngs).state.goal
+    share = np.bincount(goal, minlength=dynamics.layout.n_squares)[dynamics.goals] / count
+    assert share[5] == 0
+    assert np.abs(np.delete(share, 5) - 1 / 15).max() < 5 * np.sqrt(1 / 15 * 14 / 15 / count)
 
 
 def test_summary_by_hand():

@@ -15,6 +15,9 @@ MAZES = [
     {"size": 5, "episode_length": 30, "reward_on_border": True, "wall_penalty": 3.0},
     {"size": 3, "episode_length": 20, "reward": -2.0, "observe_time": True, "observe_action": False},
     {"size": 11, "episode_length": 50, "observe_time": False, "observe_action": True},
+    {"size": 3, "episode_length": 30, "relocate_every": 1},
+    {"size": 5, "episode_length": 30, "relocate_every": 10, "reward_on_border": True},
+    {"size": 5, "episode_length": 30, "layout_seed": 3},
 ]
 
 
@@ -24,7 +27,9 @@ def test_the_compiled_maze_steps_like_the_batched_one(maze):
     env = PlasticMazeVectorEnv(mazes, **maze)
     observation, _ = env.reset(seed=4)
     tables, uniform = maze_tables(env.dynamics), env.upcoming(steps)
-    assert (uniform[1] == seeding.np_random(5)[0].random(steps + 1)[1:]).all()  # the goal took the first
+    assert (
+        uniform[1] == seeding.np_random(5)[0].random(uniform.shape[1] + 1)[1:]
+    ).all()  # the goal took the first
     at = [
         MazePosition(*numbers, 0)
         for numbers in zip(env.state.square, env.state.goal, env.state.step, strict=True)

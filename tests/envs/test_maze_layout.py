@@ -26,9 +26,10 @@ def test_start_is_the_free_centre(size):
     assert not layout.walls[tuple(layout.squares[layout.start])]
 
 
+@pytest.mark.parametrize("seed", [None, 0, 1])
 @pytest.mark.parametrize("size", SIZES)
-def test_moves_and_windows_follow_the_walls(size):
-    layout = maze_layout(size)
+def test_moves_and_windows_follow_the_walls(size, seed):
+    layout = maze_layout(size, seed)
     changes = {0: (-1, 0), 1: (1, 0), 2: (0, -1), 3: (0, 1)}
     for number, (row, column) in enumerate(layout.squares):
         around = layout.walls[row - 1 : row + 2, column - 1 : column + 2]
@@ -39,12 +40,36 @@ def test_moves_and_windows_follow_the_walls(size):
             assert reached == ((row, column) if layout.walls[target] else target)
 
 
+@pytest.mark.parametrize("seed", [None, 0, 1])
 @pytest.mark.parametrize("size", SIZES)
-def test_border_is_the_outermost_ring(size):
-    layout = maze_layout(size)
-    assert len(layout.border) == 4 * (size - 1)
+def test_border_is_the_outermost_ring(size, seed):
+    layout = maze_layout(size, seed)
+    assert len(layout.border) == (~layout.walls[1:-1, 1:-1]).sum() - (~layout.walls[2:-2, 2:-2]).sum()
+    if seed is None:
+        assert len(layout.border) == 4 * (size - 1)
     ring = layout.squares[layout.border]
     assert ((ring == 1) | (ring == size)).any(axis=1).all()
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("seed", range(5))
+def test_irregular_pillars_are_as_many_and_cut_nothing_off(size, seed):
+    layout, regular = maze_layout(size, seed), maze_layout(size)
+    assert layout.n_squares == regular.n_squares
+    assert layout.walls[[0, -1]].all()
+    assert layout.walls[:, [0, -1]].all()
+    assert layout.squares[layout.start].tolist() == [(size + 1) // 2] * 2
+    reached = {layout.start}
+    while new := set(layout.next_square[list(reached)].ravel().tolist()) - reached:
+        reached |= new
+    assert len(reached) == layout.n_squares
+
+
+def test_each_seed_has_its_own_maze():
+    mazes = [maze_layout(9, seed).walls for seed in (None, *range(8))]
+    assert len({walls.tobytes() for walls in mazes}) == 9
+    maze_layout.cache_clear()
+    assert np.array_equal(maze_layout(9, 3).walls, mazes[4])
 
 
 def test_shared_arrays_cannot_be_written():

@@ -59,6 +59,20 @@ def test_the_trail_fades_and_breaks_at_a_teleport():
     assert scene.trail[-1] == scene.agent != (5, 7)
 
 
+def test_the_trail_goes_to_where_the_reward_was():
+    env = PlasticMazeEnv(render_mode="ansi", relocate_every=2, episode_length=250)
+    env.reset(seed=0)
+    at = env.dynamics.layout.squares.tolist()
+    env._state = env.state._replace(goal=np.array([at.index([5, 7])]))
+    env._history[0] = env.state
+    for _ in range(2):
+        env.step(3)
+    scene = maze_scene(env.dynamics.layout, 250, env._history)
+    assert scene.finds == 1
+    assert scene.trail[:3] == ((5, 5), (5, 6), (5, 7))
+    assert scene.goal != (5, 7)
+
+
 def test_the_text_shows_walls_agent_and_reward():
     lines = draw_text(scene_after([0, 0], size=5, square=(5, 5), goal=(1, 3))).splitlines()
     assert lines == [

@@ -43,6 +43,7 @@ def test_make_vec_gives_the_native_environment():
         (12_500, {}),
         (1_000, {"size": 3, "episode_length": 40, "observe_time": True}),
         (1_000, {"size": 5, "recenter": True, "observe_action": False}),
+        (1_000, {"size": 5, "episode_length": 40, "relocate_every": 3, "layout_seed": 1}),
     ],
 )
 def test_lockstep_with_single_environments(steps, settings):

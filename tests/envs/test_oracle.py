@@ -20,6 +20,12 @@ CONFIGS = [
     MazeConfig(size=5, reward_on_border=True, reward=3.0),
     MazeConfig(recenter=True, episode_length=60),
     MazeConfig(size=3, episode_length=1),
+    MazeConfig(layout_seed=2),
+]
+MOVING = [
+    MazeConfig(relocate_every=125),
+    MazeConfig(size=5, episode_length=60, relocate_every=7, reward_on_border=True),
+    MazeConfig(size=3, episode_length=20, relocate_every=1, recenter=True),
 ]
 
 
@@ -56,7 +62,7 @@ def test_the_oracle_gets_one_step_nearer_each_time(size):
 
 def oracle_by_renewal(config):
     """The oracle's expected score from travel times alone: each find restarts the walk somewhere else."""
-    layout = maze_layout(config.size)
+    layout = maze_layout(config.size, config.layout_seed)
     start = tuple(layout.squares[layout.start])
     scores = []
     for place in map(tuple, layout.squares):
@@ -79,10 +85,10 @@ def test_the_oracles_score_is_that_of_a_renewal_process(config):
 
 
 @pytest.mark.parametrize("policy_of", [oracle_policy, random_policy])
-@pytest.mark.parametrize("config", CONFIGS, ids=str)
+@pytest.mark.parametrize("config", [*CONFIGS, *MOVING], ids=str)
 def test_expected_scores_are_what_playing_gives(config, policy_of):
     count = 2000
-    layout = maze_layout(config.size)
+    layout = maze_layout(config.size, config.layout_seed)
     policy = policy_of(layout)
     env = PlasticMazeVectorEnv(count, **vars(config))
     env.reset(seed=0)
@@ -103,6 +109,22 @@ def test_one_step_by_hand():
     """In the open 3x3 maze, one step from the centre: 4 of 8 goals are next to it."""
     bracket = maze_bracket(MazeConfig(size=3, episode_length=1, reward=8.0))
     assert (bracket.oracle, bracket.random) == (pytest.approx(4.0), pytest.approx(1.0))
+
+
+def test_a_reward_that_moves_by_hand():
+    """In the open 3x3 maze it moves after the first of two steps: 4 of 8 goals are next to the centre."""
+    config = MazeConfig(size=3, episode_length=2, reward=1.0, wall_penalty=0.0, relocate_every=1)
+    layout = maze_layout(3)
+    distance, goals = shortest_distances(layout), [g for g in range(9) if g != layout.start]
+    second = 0.0
+    for goal in goals:  # where it was at first
+        near = distance[goal, layout.start] == 1
+        # A find sends the agent to any of the other 8 squares; else it is one step nearer.
+        there = layout.next_square[layout.start, oracle_policy(layout)[goal, layout.start].argmax()]
+        squares = [s for s in range(9) if s != goal] if near else [there]
+        within = [distance[g, s] <= 1 for g in goals if g != goal for s in squares]
+        second += np.mean(within) / len(goals)
+    assert maze_bracket(config).oracle == pytest.approx(4 / 8 + second)
 
 
 def test_share():

@@ -13,6 +13,7 @@ from plasticrl.agents import CORE_NAMES, NETWORK_NAMES
 from plasticrl.agents.episode_loss import LossName
 from plasticrl.envs import PatternsTask
 from plasticrl.envs import patterns as patterns_task
+from plasticrl.envs.image_sets import ImageSet
 from plasticrl.envs.occlusion import OcclusionKind
 from plasticrl.envs.omniglot_splits import SplitBy
 from plasticrl.envs.tasks import TASK_NAMES
@@ -40,6 +41,7 @@ def test_choices_of_the_supervised_tasks_are_those_of_the_code() -> None:
     assert get_args(episode_settings.CompletionCore) == NETWORK_NAMES
     assert get_args(episode_settings.OneShotCore) == tuple(name for name in NETWORK_NAMES if name != "lstm")
     assert get_args(episode_settings.OcclusionChoice) == get_args(OcclusionKind)
+    assert get_args(episode_settings.DatasetChoice) == get_args(ImageSet)
     assert get_args(episode_settings.SplitChoice) == get_args(SplitBy)
     assert {"squared_error", *get_args(episode_settings.LossChoice)} == set(get_args(LossName))
     for names, presets in (
