@@ -4,21 +4,25 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: help demo test lint bench soak clean
+.PHONY: help demo test cluster lint bench soak clean
 
 help:
-	@echo "make demo   train plastic and non-plastic agents on the maze, and compare them"
-	@echo "make test   run the tests"
-	@echo "make lint   check style (ruff) and types (mypy on the installed wheel)"
-	@echo "make bench  measure speed and memory against plain torch (a few minutes)"
-	@echo "make soak   try to lose or corrupt a training: what docs/reliability.md reports (half an hour)"
-	@echo "make clean  remove what the above have made, except runs/"
+	@echo "make demo     train plastic and non-plastic agents on the maze, and compare them"
+	@echo "make test     run the tests, but for those of make cluster"
+	@echo "make cluster  run the tests that lose processes and nodes of a Ray cluster (five minutes)"
+	@echo "make lint     check style (ruff) and types (mypy on the installed wheel)"
+	@echo "make bench    measure speed and memory against plain torch (a few minutes)"
+	@echo "make soak     try to lose or corrupt a training: what docs/reliability.md reports (half an hour)"
+	@echo "make clean    remove what the above have made, except runs/"
 
 demo: $(READY)
 	$(BIN)/plasticrl demo
 
 test: $(READY)
-	$(BIN)/python -m pytest -n auto --dist loadfile
+	$(BIN)/python -m pytest -n auto --dist loadfile -m "not cluster"
+
+cluster: $(READY)
+	$(BIN)/python -m pytest -n auto -m cluster tests/scripts
 
 lint: $(READY)
 	$(BIN)/ruff format --check .

@@ -232,6 +232,32 @@ def test_maze_options_on_another_task(
     check_refused(words, option.partition("=")[0], capsys)
 
 
+@pytest.mark.parametrize(
+    ("option", "says"),
+    [
+        (["--dataset", "omniglot", "--size", "9"], "--size"),
+        (["--share", "0.9"], "share"),
+        (["--n-way", "4"], "n_way must be from 2 to 3"),
+        (["--n-way", "1"], "n_way"),
+        (["--k-shot", "2"], "k_shot"),
+        (["--occlusion", "quarter", "--n-way", "2"], "--"),
+    ],
+    ids=str,
+)
+def test_what_a_trained_network_cannot_be_tried_on(
+    option: list[str],
+    says: str,
+    supervised: Any,
+    trained_supervised: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    of_this_task = {"images": ["--share"], "omniglot": ["--n-way", "--k-shot"]}
+    names = [word for word in option if word.startswith("--")]
+    if not set(names) <= set(of_this_task.get(supervised.task, [])):
+        says = "there is no such thing on"
+    check_refused(["evaluate", str(trained_supervised), *option, *supervised.data], says, capsys)
+
+
 def test_data_where_there_are_none(trained: Path, capsys: pytest.CaptureFixture[str]) -> None:
     check_refused(["evaluate", str(trained), "--data-dir", "."], "--data-dir", capsys)
 

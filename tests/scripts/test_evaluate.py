@@ -49,3 +49,13 @@ def test_an_agent_is_tried_in_the_other_maze(trained: Path, capsys: pytest.Captu
     """It pays otherwise and has no wall penalty, but shows as many numbers."""
     assert main(["evaluate", str(trained), "--env", "PlasticMazeICLR-v0", "--episodes", "3", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["episodes"] == 3
+
+
+@pytest.mark.parametrize("elsewhere", [["--layout-seed", "3"], ["--relocate-every", "5"]], ids=str)
+def test_a_maze_that_it_was_not_trained_in(
+    elsewhere: list[str], trained: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    own = scores([str(trained), "--size", "9"], capsys)
+    other = scores([str(trained), "--size", "9", *elsewhere], capsys)
+    assert other["oracle_reward"] != own["oracle_reward"]
+    assert other["mean_reward"] != own["mean_reward"]

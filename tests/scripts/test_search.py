@@ -148,6 +148,7 @@ def test_another_search_in_the_way_is_refused_and_kept(searched: tuple[Path, str
     assert (root / "search" / "patterns" / "search.json").read_bytes() == before
 
 
+@pytest.mark.cluster
 def test_the_same_command_goes_on_after_the_driver_was_killed(tmp_path: Path) -> None:
     options = ["--cores", "rnn", "--total-episodes", "1500"]
     seeds = range(FIRST, FIRST + 3)

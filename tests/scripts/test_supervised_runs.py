@@ -133,6 +133,33 @@ def test_evaluate_gives_the_result_again_and_writes_nothing(
     assert {path: path.stat().st_mtime_ns for path in trained_supervised.rglob("*")} == before
 
 
+ELSEWHERE: dict[str, list[list[str]]] = {
+    "patterns": [],
+    "images": [["--occlusion", "quarter"], ["--occlusion", "pixels", "--share", "0.9"]],
+    "omniglot": [["--n-way", "2"]],
+}
+
+
+def test_what_it_was_not_trained_on(
+    supervised: Any, trained_supervised: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def scores(*more: str) -> Any:
+        assert main(["evaluate", str(trained_supervised), "--json", *more, *supervised.data]) == 0
+        return json.loads(capsys.readouterr().out)
+
+    own = scores()
+    for options in ELSEWHERE[supervised.task]:
+        other = scores(*options)
+        assert {other[words.strip("-").replace("-", "_")] for words in options[::2]} <= {
+            "quarter",
+            "pixels",
+            0.9,
+            2,
+        }
+        assert other["references"] != own["references"]
+        assert other["metrics"] != own["metrics"]
+
+
 def test_options_reach_the_evaluation(
     supervised: Any, trained_supervised: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

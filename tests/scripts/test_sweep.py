@@ -112,6 +112,7 @@ def test_a_failed_trial_is_told_and_stops_no_other(whole: Path, tmp_path: Path) 
             check_same(mine, theirs)
 
 
+@pytest.mark.cluster
 def test_the_same_command_goes_on_after_the_driver_was_killed(whole: Path, tmp_path: Path) -> None:
     with subprocess.Popen(command("maze", tmp_path), stderr=subprocess.PIPE, text=True) as driver:
         wait(lambda: under_way(tmp_path) >= 1, driver)
@@ -143,6 +144,7 @@ def workers_of(driver: subprocess.Popen[str]) -> list[int]:
     return [n for n, name in names.items() if name.startswith("ray::Implicit") and is_of_driver(n)]
 
 
+@pytest.mark.cluster
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="finds processes in /proc, as Linux has it")
 def test_a_worker_that_is_killed_is_started_again_and_goes_on(whole: Path, tmp_path: Path) -> None:
     with subprocess.Popen(command("maze", tmp_path), stderr=subprocess.PIPE, text=True) as driver:
@@ -171,6 +173,7 @@ def test_a_sweep_that_is_terminated_ends_in_one_line_and_leaves_no_notes(tmp_pat
     assert not (tmp_path / "maze" / ".ray").exists()
 
 
+@pytest.mark.cluster
 def test_a_cluster_can_be_reached_from_outside(whole: Path, tmp_path: Path) -> None:
     """Through ray://, the trials are begun by a process of the cluster, not by this one."""
     with two_nodes() as cluster:
@@ -218,6 +221,7 @@ def two_nodes() -> Iterator[subprocess.Popen[str]]:
             cluster.communicate("\n\n")
 
 
+@pytest.mark.cluster
 def test_a_cluster_that_loses_a_node_finishes_all_trials(whole: Path, tmp_path: Path) -> None:
     with two_nodes() as cluster:
         assert cluster.stdin is not None
