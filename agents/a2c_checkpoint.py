@@ -25,9 +25,16 @@ if TYPE_CHECKING:
 FORMAT, VERSION = "plasticrl.RecurrentA2C", 1
 SETTINGS = (
     *("n_steps", "gamma", "gae_lambda", "ent_coef", "concentration_coef", "vf_coef", "max_grad_norm"),
-    *("normalize_advantage", "verbose", "seed"),
+    *("max_grad_ratio", "normalize_advantage", "verbose", "seed"),
 )
-COUNTERS = ("num_timesteps", "_n_updates", "_episode_num", "_total_timesteps", "_num_timesteps_at_start")
+COUNTERS = (
+    "num_timesteps",
+    "_n_updates",
+    "_episode_num",
+    "_total_timesteps",
+    "_num_timesteps_at_start",
+    "_n_skipped",
+)
 BUFFERS = ("ep_info_buffer", "ep_success_buffer")
 _OPTIONAL = ("learning_rate", "policy_kwargs", "_last_obs", "env", "random_states", *BUFFERS)
 
@@ -59,6 +66,7 @@ def pack(agent: ResumableAgent, exclude: Iterable[str] = ()) -> tuple[dict[str, 
         "settings": {name: value for name, value in _settings(agent).items() if name not in exclude},
         "counters": {name: getattr(agent, name) for name in (*COUNTERS, "n_envs")},
         "progress": agent._current_progress_remaining,
+        "usual_grad_norm": agent.usual_gradient.norm,
         "episodes": None if "_last_obs" in exclude else _episodes(agent),
         "random_states": None if "random_states" in exclude else _random(agent),
         "versions": _versions(),

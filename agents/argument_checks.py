@@ -35,3 +35,17 @@ def check_max_grad_norm(norm: float) -> None:
     """
     if not (is_number(norm) and norm > 0):
         raise ValueError(f"max_grad_norm must be above 0 (math.inf: no clipping), not {norm!r}")
+
+
+def check_max_grad_ratio(ratio: float, max_grad_norm: float) -> None:
+    """Nothing, where gradients that are so many times the usual one can be left out, or none is.
+
+    Raises:
+        ValueError: it is not such a number, or what is too short to be clipped has no limit.
+    """
+    if not (is_number(ratio) and ratio > 1):
+        raise ValueError(f"max_grad_ratio must be above 1 (math.inf: no update is left out), not {ratio!r}")
+    if isfinite(ratio) and not isfinite(max_grad_norm):
+        raise ValueError(
+            "max_grad_ratio must be math.inf where max_grad_norm is: give a finite max_grad_norm"
+        )

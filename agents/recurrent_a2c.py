@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import inf, isfinite
 from typing import Any, ClassVar
 
 import numpy as np
@@ -14,13 +15,19 @@ from typing_extensions import Self
 
 from plasticrl.agents.a2c_loading import ACTION_SPACES
 from plasticrl.agents.a2c_loss import A2CLoss, a2c_loss
-from plasticrl.agents.argument_checks import check_learning_rate, check_max_grad_norm, check_number
+from plasticrl.agents.argument_checks import (
+    check_learning_rate,
+    check_max_grad_norm,
+    check_max_grad_ratio,
+    check_number,
+)
 from plasticrl.agents.episode_length import episode_length
 from plasticrl.agents.joint_training import JointAgent
 from plasticrl.agents.plastic_metrics import plastic_metrics
 from plasticrl.agents.policy import PlasticPolicy
 from plasticrl.agents.postponed_interrupt import PostponedInterrupt
 from plasticrl.agents.rollout import Rollout
+from plasticrl.agents.usual_gradient import UsualGradient
 from plasticrl.nn.core import positive
 
 
@@ -49,6 +56,9 @@ class RecurrentA2C(JointAgent):
         vf_coef: weight of the value loss. Default 0.03.
         max_grad_norm: the gradient is clipped to this norm. Default 1; ``math.inf`` for none, as
             in the paper.
+        max_grad_ratio: an update is left out where the gradient's norm is more than this multiple of the
+            usual one, the running geometric mean of those before, and of ``max_grad_norm``. Default
+            ``math.inf``: none is. See :class:`plasticrl.agents.usual_gradient.UsualGradient`.
         normalize_advantage: zero mean and unit variance over the rollout. Default False.
         stats_window_size: episodes over which the logged reward is averaged. Default 100.
         tensorboard_log: folder for TensorBoard; default none.
@@ -64,6 +74,7 @@ class RecurrentA2C(JointAgent):
     policy_aliases: ClassVar[dict[str, type[BasePolicy]]] = {"PlasticPolicy": PlasticPolicy}
     _log_interval: int | None = 1
     _iteration: int = 0
+    _n_skipped: int = 0
 
     def __init__(
         self,
@@ -77,6 +88,7 @@ class RecurrentA2C(JointAgent):
         concentration_coef: float = 0.1,
         vf_coef: float = 0.03,
         max_grad_norm: float = 1.0,
+        max_grad_ratio: float = inf,
         normalize_advantage: bool = False,
         stats_window_size: int = 100,
         tensorboard_log: str | None = None,
@@ -90,6 +102,7 @@ class RecurrentA2C(JointAgent):
             n_steps = positive("n_steps", n_steps)
         check_learning_rate(learning_rate)
         check_max_grad_norm(max_grad_norm)
+        check_max_grad_ratio(max_grad_ratio, max_grad_norm)
         check_number("gamma", gamma, most=1)
         check_number("gae_lambda", gae_lambda, most=1)
         check_number("ent_coef", ent_coef)
@@ -117,6 +130,7 @@ class RecurrentA2C(JointAgent):
             supported_action_spaces=ACTION_SPACES,
         )
         self.concentration_coef = concentration_coef
+        self.max_grad_ratio = max_grad_ratio
         self.normalize_advantage = normalize_advantage
         if n_steps is None and self.env is not None:
             self.n_steps = episode_length(self.env)
@@ -130,6 +144,7 @@ class RecurrentA2C(JointAgent):
             self.observation_space, self.action_space, self.lr_schedule, **self.policy_kwargs
         )
         self.policy = self.policy.to(self.device)
+        self.usual_gradient = UsualGradient()
 
     def train(self) -> None:
         """One gradient step over the whole rollout."""
@@ -165,7 +180,10 @@ class RecurrentA2C(JointAgent):
         loss = A2CLoss(*self.ranks.average(self.policy.parameters(), *loss))
         grad_norm = torch.nn.utils.clip_grad_norm_(self.policy.parameters(), self.max_grad_norm)
         self._check_finite({"loss": loss.total, "gradient": grad_norm})
-        self.policy.optimizer.step()
+        if self.usual_gradient.admits(grad_norm.item(), self.max_grad_norm, self.max_grad_ratio):
+            self.policy.optimizer.step()
+        else:
+            self._n_skipped += 1
 
         self._n_updates += 1
         record = self.logger.record
@@ -179,6 +197,8 @@ class RecurrentA2C(JointAgent):
         if self.concentration_coef:
             record("train/concentration", loss.concentration.item())
         record("train/grad_norm", grad_norm.item())
+        if isfinite(self.max_grad_ratio):
+            record("train/skipped_updates", self._n_skipped)
         if self.policy.log_std is not None:
             record("train/std", self.policy.log_std.exp().mean().item())
         for name, value in self.ranks.means(plastic_metrics(self.policy.core, state)).items():

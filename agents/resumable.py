@@ -23,11 +23,13 @@ from plasticrl.agents.plain_tree import Absent
 from plasticrl.agents.random_states import restore_random_states
 from plasticrl.agents.rollout_collection import RolloutCollection
 from plasticrl.agents.tensor_file import read_tensors, with_suffix, write_tensors
+from plasticrl.agents.usual_gradient import UsualGradient
 
 
 class ResumableAgent(RolloutCollection):
     """The part of an agent that outlives its process."""
 
+    usual_gradient: UsualGradient
     _resume: Resume | None = None  # of an agent that was loaded and has not learned since
 
     def save(

@@ -10,7 +10,7 @@ from plasticrl.scripts.maze_run import MazeRun
 from plasticrl.scripts.processes import check_shares
 from plasticrl.scripts.set_up import check_at_least, check_learning_rates, check_seed
 from plasticrl.scripts.settings import AgentSettings, MazeSettings
-from plasticrl.scripts.user_error import blame_user
+from plasticrl.scripts.user_error import UserError, blame_user
 
 if TYPE_CHECKING:
     from stable_baselines3.common.utils import LinearSchedule
@@ -37,6 +37,8 @@ def check_run(run: MazeRun) -> None:
     )
     check_shares(n_envs=training.n_envs)
     check_learning_rates(agent.learning_rate, agent.final_learning_rate, agent.max_grad_norm)
+    if agent.max_grad_ratio is not None and agent.max_grad_norm is None:
+        raise UserError("max_grad_ratio needs a max_grad_norm: give --max-grad-ratio None, too")
 
 
 def make_mazes(maze: MazeSettings, n_envs: int, seed: int, **more: Any) -> VecEnv:
@@ -90,6 +92,7 @@ def make_agent(run: MazeRun, env: VecEnv, device: str) -> RecurrentA2C:
             concentration_coef=agent.concentration_coef,
             vf_coef=agent.vf_coef,
             max_grad_norm=math.inf if agent.max_grad_norm is None else agent.max_grad_norm,
+            max_grad_ratio=math.inf if agent.max_grad_ratio is None else agent.max_grad_ratio,
             normalize_advantage=agent.normalize_advantage,
             policy_kwargs={"core": run.core, "hidden_size": agent.hidden_size, **policy_kwargs},
             seed=run.seed,

@@ -83,6 +83,9 @@ class AgentSettings:
     """Weight of the value loss."""
     max_grad_norm: float | None
     """The gradient is clipped to this norm; None for no clipping."""
+    max_grad_ratio: float | None
+    """An update is left out where the gradient's norm is more than this multiple of the usual one and of \
+--max-grad-norm; None: none is."""
     normalize_advantage: bool
     """Scale the advantages of an update to zero mean and unit variance."""
 

@@ -30,6 +30,7 @@ def build(env: Any = None, **options: Any) -> RecurrentA2C:
         *((name, v) for name in ("gamma", "gae_lambda") for v in (-0.1, 1.1, NAN, INF, "0.5", True)),
         *((name, v) for name in ("ent_coef", "concentration_coef", "vf_coef") for v in (-0.1, NAN, INF)),
         *(("max_grad_norm", v) for v in (0.0, -1.0, NAN, "1", None)),
+        *(("max_grad_ratio", v) for v in (1.0, 0.0, -1.0, NAN, "1", None)),
     ],
 )
 def test_a_value_out_of_range_is_named(name: str, value: Any) -> None:
@@ -40,6 +41,7 @@ def test_a_value_out_of_range_is_named(name: str, value: Any) -> None:
 @pytest.mark.parametrize(
     "options",
     [
+        {"max_grad_ratio": 1.01},
         {"gamma": 0.0, "gae_lambda": 0.0, "ent_coef": 0.0, "concentration_coef": 0.0, "vf_coef": 0.0},
         {"gamma": 1.0, "gae_lambda": 1.0, "max_grad_norm": INF, "learning_rate": lambda remaining: 0.1},
     ],
