@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import torch
@@ -66,22 +66,42 @@ class EpisodePictures(BaseCallback):
 
     def show(self) -> None:
         """Show the pictures now."""
-        writer, learner = tensorboard_writer(self.logger), self._learner
+        writer = tensorboard_writer(self.logger)
         if writer is None:
             return
-        task = learner.eval_task or learner.task
-        episode = task.sample(self.n_episodes, np.random.default_rng([_STREAM, self.seed]))
-        tensors = to_tensors(episode, learner.device)
-        learner.network.eval()
-        with torch.no_grad():
-            outputs, state = learner.network(tensors)
-            prediction = predicted(outputs, tensors, learner.task.n_classes)
-            judged = int(episode.target_mask.argmax(0)[0])  # the first episode's first judged step
-            if judged > 0:
-                _, state = learner.network(tensors.until(judged))
-        name, picture = draw(episode, prediction.cpu().numpy())
+        seen = look(self._learner, self.n_episodes, self.seed)
+        name, picture = draw(seen.episode, seen.prediction)
         writer.add_image(f"episodes/{name}", picture, self.num_timesteps, dataformats="HWC")
-        log_matrices(writer, learner.network.core, state, self.num_timesteps)
+        log_matrices(writer, self._learner.network.core, seen.state, self.num_timesteps)
+
+
+class Seen(NamedTuple):
+    """A few episodes, and what a network makes of them.
+
+    Attributes:
+        episode: what was shown and asked.
+        prediction: ``(B, D)``, or classes ``(B,)``.
+        state: the core's, before the step that is judged.
+    """
+
+    episode: Episode
+    prediction: NDArray[Any]
+    state: Any
+
+
+def look(learner: EpisodeLearner, n_episodes: int, seed: int) -> Seen:
+    """Draw episodes of the learner's ``eval_task``, or else its ``task``, and put them to its network."""
+    task = learner.eval_task or learner.task
+    episode = task.sample(n_episodes, np.random.default_rng([_STREAM, seed]))
+    tensors = to_tensors(episode, learner.device)
+    learner.network.eval()
+    with torch.no_grad():
+        outputs, state = learner.network(tensors)
+        prediction = predicted(outputs, tensors, learner.task.n_classes)
+        judged = int(episode.target_mask.argmax(0)[0])  # the first episode's first judged step
+        if judged > 0:
+            _, state = learner.network(tensors.until(judged))
+    return Seen(episode, prediction.cpu().numpy(), state)
 
 
 def draw(episode: Episode, prediction: NDArray[Any]) -> tuple[str, RGB]:

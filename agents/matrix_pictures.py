@@ -41,6 +41,23 @@ def matrix_picture(matrix: Tensor) -> npt.NDArray[np.uint8]:
     return colors.repeat(side, axis=0).repeat(side, axis=1)
 
 
+def plastic_matrices(core: Core, state: Any) -> dict[str, Tensor]:
+    """w, alpha and the first trace, each ``(rows, columns)``; what the core does not have is not there.
+
+    Args:
+        core: whose.
+        state: its state, which holds the trace.
+    """
+    if not isinstance(core, (PlasticRNN, PlasticLinear)):
+        return {}
+    matrices: dict[str, Tensor] = {"w": core.weight_hh if isinstance(core, PlasticRNN) else core.weight}
+    alpha = core.plasticity.alpha
+    if alpha is not None:
+        matrices["alpha"] = alpha.reshape(-1, alpha.shape[-1]) if alpha.ndim else alpha.reshape(1, 1)
+        matrices["trace"] = state.trace[0]
+    return matrices
+
+
 def log_matrices(writer: SummaryWriter, core: Core, state: Any, step: int) -> None:
     """Show w, alpha and the first trace as ``plastic/w``, ``plastic/alpha`` and ``plastic/trace``.
 
@@ -52,14 +69,7 @@ def log_matrices(writer: SummaryWriter, core: Core, state: Any, step: int) -> No
         state: its state, which holds the trace.
         step: to show them at.
     """
-    if not isinstance(core, (PlasticRNN, PlasticLinear)):
-        return
-    matrices: dict[str, Tensor] = {"w": core.weight_hh if isinstance(core, PlasticRNN) else core.weight}
-    alpha = core.plasticity.alpha
-    if alpha is not None:
-        matrices["alpha"] = alpha.reshape(-1, alpha.shape[-1]) if alpha.ndim else alpha.reshape(1, 1)
-        matrices["trace"] = state.trace[0]
-    for name, matrix in matrices.items():
+    for name, matrix in plastic_matrices(core, state).items():
         writer.add_image(f"plastic/{name}", matrix_picture(matrix), step, dataformats="HWC")
 
 

@@ -14,6 +14,7 @@ from plasticrl.scripts.progress_display import ProgressDisplay
 from plasticrl.scripts.reproduce_command import Reproduce
 from plasticrl.scripts.reproduction import Experiment
 from plasticrl.scripts.reproduction_curves import COLORS, common_curves, draw_curves, write_curves
+from plasticrl.scripts.reproduction_pictures import draw_networks
 from plasticrl.scripts.reproduction_presets import EXPERIMENTS
 from plasticrl.scripts.reproduction_summary import print_summary, summarize_experiment
 from plasticrl.scripts.run_folder import write_json
@@ -85,6 +86,7 @@ def _report(experiment: Experiment, runs: Sequence[PlacedRun], folder: Path) -> 
             write_curves(curves, names[0], folder / "curves.csv")
             pictures = [folder / "curves.png", folder / "curves.svg"]
             draw_curves(curves, names[0], colors, axes, pictures)
+            draw_networks(finished, folder)
     print(f"report: {folder}")
 
 

@@ -14,6 +14,7 @@ from PIL import Image
 
 from plasticrl.scripts import reproduce
 from plasticrl.scripts.episode_run import EpisodeRun
+from plasticrl.scripts.episode_settings import PatternsSettings
 from plasticrl.scripts.main import main
 from plasticrl.scripts.maze_run import MazeRun
 from plasticrl.scripts.parallel_runs import train_all
@@ -118,6 +119,45 @@ def test_pictures_are_drawn(reproduced: Path) -> None:
     with Image.open(report / "curves.png") as picture:
         assert picture.size[0] > 1000
     assert (report / "curves.svg").read_text().count("<svg") == 1
+
+
+def small_patterns() -> Experiment:
+    whole = EXPERIMENTS["patterns", "quick"]
+    conditions = []
+    for one in whole.conditions[:2]:
+        run = one.run
+        assert isinstance(run, EpisodeRun)
+        assert isinstance(run.settings, PatternsSettings)
+        task = replace(run.settings, n_bits=12, n_cycles=1)
+        training = replace(run.training, total_episodes=8, eval_episodes=4, checkpoints=1)
+        conditions.append(replace(one, run=replace(run, settings=task, training=training)))
+    return replace(whole, conditions=tuple(conditions))
+
+
+def test_networks_of_a_supervised_task_are_drawn(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    experiment = small_patterns()
+    monkeypatch.setattr(reproduce, "EXPERIMENTS", {("patterns", "quick"): experiment})
+    words = ["reproduce", "patterns", "--seeds", "2", *WORDS[2:], "--root", str(tmp_path)]
+    assert main(words) == 0
+    report = tmp_path / "patterns_quick" / "report"
+    pictures = [
+        report / f"{kind}_{one.name}.png"
+        for kind in ("episodes", "matrices")
+        for one in experiment.conditions
+    ]
+    for path in pictures:
+        with Image.open(path) as picture:
+            assert picture.size[0] > 200
+            assert len(set(np.asarray(picture.convert("L")).ravel())) > 2, "there is something to see"
+        path.unlink()
+    kept = experiment.conditions[0].name
+    for folder in tmp_path.glob(f"patterns_quick/{kept}/patterns/*/seed_0/checkpoints"):
+        shutil.rmtree(folder)
+    assert main([*words, "--no-train"]) == 0  # what is left of a run need not hold its checkpoints
+    assert f"no pictures of {kept} seed 0" in capsys.readouterr().out
+    assert [path.exists() for path in pictures] == [False, True, False, True]
 
 
 def test_finished_runs_are_kept_and_partial_ones_summed_up(

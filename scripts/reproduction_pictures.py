@@ -1,0 +1,83 @@
+"""Pictures of a supervised experiment's networks: what they answer, and what they are made of."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from PIL import Image
+
+from plasticrl.scripts.episode_run import EpisodeRun
+from plasticrl.scripts.figures import write_figure
+from plasticrl.scripts.placed_run import PlacedRun
+from plasticrl.scripts.run_folder import written_whole
+from plasticrl.scripts.user_error import UserError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from plasticrl.agents.episode_learner import EpisodeLearner
+
+_EPISODES = 4
+
+
+def draw_networks(finished: Sequence[PlacedRun], folder: Path) -> None:
+    """Draw the first finished run of each condition: ``episodes_CONDITION.png``, ``matrices_CONDITION.png``.
+
+    Where a run's checkpoints or its data are not at hand, as in what is kept of other people's runs, that is
+    told, and its pictures are left out.
+
+    Args:
+        finished: runs; those of the maze have no such pictures.
+        folder: to write to.
+    """
+    from plasticrl.agents.episode_pictures import draw, look
+    from plasticrl.agents.matrix_pictures import plastic_matrices
+
+    first = {one.group: one for one in sorted(finished, key=lambda one: -one.run.seed)}
+    for name, one in first.items():
+        if not isinstance(one.run, EpisodeRun):
+            continue
+        try:
+            learner = _loaded(one.run, one.folder)
+        except UserError as error:
+            print(f"no pictures of {one.label}: {error}")
+            continue
+        seen = look(learner, _EPISODES, seed=0)
+        picture = Image.fromarray(draw(seen.episode, seen.prediction)[1])
+        with written_whole(folder / f"episodes_{name}.png") as temporary:
+            picture.save(temporary, format="PNG")
+        matrices = plastic_matrices(learner.network.core, seen.state)
+        if matrices:
+            _draw_matrices(matrices, name, folder / f"matrices_{name}.png")
+
+
+def _loaded(run: EpisodeRun, folder: Path) -> EpisodeLearner:
+    from plasticrl.scripts.checkpoint_files import find_checkpoint, load_learner
+    from plasticrl.scripts.episode_setup import learning_rate, make_tasks
+
+    _, checkpoint = find_checkpoint(folder)
+    tasks = make_tasks(run)
+    return load_learner(checkpoint, tasks.train, "cpu", learning_rate(run), tasks.test)
+
+
+def _draw_matrices(matrices: Mapping[str, Tensor], title: str, path: Path) -> None:
+    """Blue below zero, white at zero, red above; each matrix has its own scale."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(4 * len(matrices), 3.6), dpi=120, layout="constrained")
+    for panel, (name, matrix) in zip(
+        figure.subplots(1, len(matrices), squeeze=False)[0], matrices.items(), strict=True
+    ):
+        values = matrix.detach().cpu().numpy()
+        most = float(abs(values).max()) or 1.0
+        image = panel.imshow(
+            values, cmap="RdBu_r", vmin=-most, vmax=most, interpolation="nearest", aspect="auto"
+        )
+        panel.set_title({"trace": "trace before the query"}.get(name, name), fontsize=10)
+        panel.set_xticks([])
+        panel.set_yticks([])
+        figure.colorbar(image, ax=panel, shrink=0.8)
+    figure.suptitle(title, fontsize=11)
+    write_figure(figure, path)
