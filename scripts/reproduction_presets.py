@@ -23,9 +23,10 @@ _ABOUT = {
     "lstm": "long short-term memory",
 }
 _RATE = "; Adam from 1e-3 to 1e-4, ten times the paper's at first"
-# What a search found for each core, beside the tuned preset; docs/results.md says how. For those that are not
-# here it found nothing better (plastic, homogeneous), or there was none yet (lstm).
+# What differs from the tuned preset, which is for shorter trainings; docs/results.md says how it was found.
 _FOUND: dict[str, dict[str, Any]] = {
+    "plastic": {"learning_rate": 0.002},
+    "homogeneous": {"learning_rate": 0.002},
     "rnn": {
         "learning_rate": 0.00315,
         "gae_lambda": 0.88,
