@@ -54,6 +54,15 @@ def play(
     yield from frames
 
 
+def side_by_side(*frames: Any) -> Any:
+    """Pictures, or texts of as many lines, as one."""
+    if not isinstance(frames[0], str):
+        return np.hstack(frames)
+    width = max(len(line) for frame in frames for line in frame.splitlines()) + 3
+    rows = zip(*map(str.splitlines, frames), strict=True)
+    return "\n".join("".join(line.ljust(width) for line in row).rstrip() for row in rows)
+
+
 def gif(frames: list[Any], fps: float) -> bytes:
     """Encode pictures ``(height, width, 3)`` as an endless GIF.
 

@@ -136,6 +136,8 @@ class Watch:
     """A run's folder (its newest checkpoint is taken), or a checkpoint file in one."""
     gif: Path | None = None
     """File to write the GIF to; None shows the episode in the terminal. A GIF that is there is replaced."""
+    before: bool = False
+    """Show the agent as it was before its training, too: on the left, in the same maze."""
     fps: float = 12.0
     """Steps per second."""
     seed: int = 0

@@ -8,12 +8,12 @@ from itertools import chain
 from pathlib import Path
 from typing import Literal
 
-from plasticrl.scripts.animation import gif, play
+from plasticrl.scripts.animation import gif, play, side_by_side
 from plasticrl.scripts.checkpoint_files import find_checkpoint, load_agent
 from plasticrl.scripts.commands import Watch
 from plasticrl.scripts.main import main
 from plasticrl.scripts.maze_run import MazeRun
-from plasticrl.scripts.maze_setup import make_mazes
+from plasticrl.scripts.maze_setup import make_agent, make_mazes
 from plasticrl.scripts.run_folder import read_run, written_whole
 from plasticrl.scripts.set_up import check_seed, set_up_torch
 from plasticrl.scripts.user_error import UserError, blame_user
@@ -49,7 +49,13 @@ def run(command: Watch) -> None:
     set_up_torch(command.device, None)
     agent = load_agent(checkpoint, make_mazes(maze, 1, 0), command.device)
     mode: Literal["rgb_array", "ansi"] = "rgb_array" if command.gif else "ansi"
-    frames = play(agent, maze, mode=mode, seed=command.seed, deterministic=command.deterministic)
+    agents = [make_agent(trained, make_mazes(maze, 1, 0), command.device)] if command.before else []
+    size = 288 if command.before else 384
+    episodes = [
+        play(one, maze, mode=mode, seed=command.seed, deterministic=command.deterministic, size=size)
+        for one in (*agents, agent)
+    ]
+    frames = map(side_by_side, *episodes)
     if command.gif:
         write_gif(command.gif, gif(list(frames), command.fps))
         print(f"GIF: {command.gif}")

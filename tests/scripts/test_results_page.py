@@ -2,11 +2,13 @@
 
 import json
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from plasticrl.scripts.reproduction import Experiment
 from plasticrl.scripts.reproduction_presets import EXPERIMENTS
 
 ROOT = Path(__file__).parents[2]
@@ -14,11 +16,15 @@ PAGE = (ROOT / "docs" / "results.md").read_text(encoding="utf-8")
 REPORTS = sorted((ROOT / "results" / "reproduction").glob("*/report/summary.json"))
 
 
-def row(one: Any) -> str:
-    score = f"{one['middle']:.1f}"
+def experiment_of(report: Path) -> Experiment:
+    return next(one for one in EXPERIMENTS.values() if one.name == report.parts[-3])
+
+
+def row(one: Any, form: Callable[[float], str]) -> str:
+    score = form(one["middle"])
     if one["low"] is not None:
-        score += f" [{one['low']:.1f}, {one['high']:.1f}]"
-    seeds = ", ".join(f"{score:.1f}" for score in one["scores"].values())
+        score += f" [{form(one['low'])}, {form(one['high'])}]"
+    seeds = ", ".join(form(score) for score in one["scores"].values())
     return f"| {one['name']} | {len(one['scores'])} | {score} | {seeds} |"
 
 
@@ -28,22 +34,23 @@ def test_the_page_has_the_scores_of_every_condition(report: Path) -> None:
     finished = [one for one in told["conditions"] if one["scores"]]
     assert finished
     for one in finished:
-        assert row(one) in PAGE
+        assert row(one, experiment_of(report).conditions[0].run.main_metric.form) in PAGE
 
 
 @pytest.mark.parametrize("report", REPORTS, ids=lambda path: path.parts[-3])
 def test_the_scores_are_those_of_the_runs_and_the_settings_those_of_the_presets(report: Path) -> None:
     told = json.loads(report.read_text())
     folder = report.parents[1]
-    experiment = next(one for one in EXPERIMENTS.values() if one.name == folder.name)
-    presets = {one.name: one.run.as_dict() for one in experiment.conditions}
+    presets = {one.name: one.run for one in experiment_of(report).conditions}
     for one in told["conditions"]:
-        settings = {name: value for name, value in presets[one["name"]].items() if name != "seed"}
+        preset = presets[one["name"]]
+        settings = {name: value for name, value in preset.as_dict().items() if name != "seed"}
         assert one["settings"] == settings
         for seed, score in one["scores"].items():
             run = folder / one["name"] / settings["task"] / settings["core"] / f"seed_{seed}"
             assert json.loads((run / "config.json").read_text()) == {**settings, "seed": int(seed)}
-            assert json.loads((run / "result.json").read_text())["evaluation"]["mean_reward"] == score
+            evaluation = json.loads((run / "result.json").read_text())["evaluation"]
+            assert preset.main_metric.sign * preset.score(evaluation) == score
 
 
 def test_there_is_something_to_check() -> None:

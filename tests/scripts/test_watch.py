@@ -1,7 +1,8 @@
 from pathlib import Path
 
+import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageSequence
 
 from plasticrl.scripts.main import main
 
@@ -35,3 +36,27 @@ def test_text(trained: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert all(frame.count("A") == 1 for frame in frames)
     assert main(["watch", str(trained), "--seed", "5"]) == 0
     assert capsys.readouterr().out == shown
+
+
+def test_before_and_after_are_shown_in_the_same_maze(
+    tiny: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fast = ["--learning-rate", "0.3", "--max-grad-norm", "100"]  # so that the agent does something else
+    assert main(["train", "maze", "--root", str(tmp_path), *tiny, *fast]) == 0
+    trained = tmp_path / "maze" / "plastic" / "seed_0"
+    path = tmp_path / "both.gif"
+    assert main(["watch", str(trained), "--gif", str(path), "--before", "--seed", "5"]) == 0
+    with Image.open(path) as picture:
+        assert picture.size == (576, 288)
+        pictures = [np.asarray(frame.convert("RGB")) for frame in ImageSequence.Iterator(picture)]
+    assert np.array_equal(pictures[0][:, :288], pictures[0][:, 288:])  # both start at the same place
+    assert not np.array_equal(pictures[-1][:, :288], pictures[-1][:, 288:])
+    capsys.readouterr()
+    assert main(["watch", str(trained), "--seed", "5"]) == 0
+    after = capsys.readouterr().out.split("\n\n")
+    assert main(["watch", str(trained), "--seed", "5", "--before"]) == 0
+    both = capsys.readouterr().out.split("\n\n")
+    assert len(both) == len(after)
+    for frame, right in zip(both, after, strict=True):
+        for line, end in zip(frame.splitlines(), right.splitlines(), strict=True):
+            assert line.endswith(end)
