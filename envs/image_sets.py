@@ -38,4 +38,7 @@ def load_image_set(
     from plasticrl.envs.omniglot_splits import split_classes
 
     drawings = load_omniglot(SIDE, data_dir).images[split_classes(split, "class")]
-    return drawings.reshape(-1, SIDE * SIDE).astype(np.float32) / np.float32(127.5) - np.float32(1)
+    pixels: NDArray[np.float32] = drawings.reshape(-1, SIDE * SIDE).astype(np.float32)
+    pixels /= 127.5
+    pixels -= 1
+    return pixels

@@ -114,7 +114,7 @@ def maze_step(
         observation[-1] = step / tables.episode_length
     if tables.relocate_every and step % tables.relocate_every == 0:
         number = int(uniform[draws] * (len(tables.goals) - 1))
-        number += number >= np.searchsorted(tables.goals, goal)  # uniform over the other goals
-        goal = tables.goals[number]
+        own = np.searchsorted(tables.goals, goal)
+        goal = tables.goals[number + (number >= own)]  # uniform over the other goals
         draws += 1
     return MazePosition(square, goal, step, draws), reward, ended

@@ -85,7 +85,7 @@ def _scattered(regular: NDArray[np.bool_], centre: int, seed: int) -> NDArray[np
     from scipy.ndimage import label
 
     size = len(regular) - 2
-    walls = regular.copy()
+    walls: NDArray[np.bool_] = regular.copy()
     walls[1:-1, 1:-1] = False
     left = int(regular[1:-1, 1:-1].sum())
     for number in np.random.default_rng(seed).permutation(size * size).tolist():

@@ -19,7 +19,6 @@ from plasticrl.scripts.commands import (
     CompareOmniglot,
     ComparePatterns,
     Demo,
-    Evaluate,
     Resume,
     TrainImages,
     TrainMaze,
@@ -28,6 +27,7 @@ from plasticrl.scripts.commands import (
     Watch,
 )
 from plasticrl.scripts.episode_presets import IMAGES_PRESETS, OMNIGLOT_PRESETS, PATTERNS_PRESETS
+from plasticrl.scripts.evaluate_command import Evaluate
 from plasticrl.scripts.presets import MAZE_PRESETS
 from plasticrl.scripts.reproduce_command import Reproduce
 from plasticrl.scripts.sweep_commands import SweepImages, SweepMaze, SweepOmniglot, SweepPatterns

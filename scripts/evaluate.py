@@ -4,7 +4,7 @@ import json
 import sys
 
 from plasticrl.scripts.checkpoint_files import find_checkpoint
-from plasticrl.scripts.commands import Evaluate
+from plasticrl.scripts.evaluate_command import Evaluate
 from plasticrl.scripts.evaluated import EVALUATION_SEEDS
 from plasticrl.scripts.main import main
 from plasticrl.scripts.run_folder import read_run

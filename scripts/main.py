@@ -10,7 +10,8 @@ from importlib import import_module
 
 from plasticrl.scripts.command_line import parse
 from plasticrl.scripts.command_options import CompareOptions, SweepOptions, TrainOptions
-from plasticrl.scripts.commands import Demo, Evaluate, Resume, Watch
+from plasticrl.scripts.commands import Demo, Resume, Watch
+from plasticrl.scripts.evaluate_command import Evaluate
 from plasticrl.scripts.reproduce_command import Reproduce
 from plasticrl.scripts.user_error import UserError
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
-from plasticrl.scripts import commands, sweep_commands
+from plasticrl.scripts import commands, evaluate_command, sweep_commands
 
 JUNK = (
     "",
@@ -42,7 +42,7 @@ TASKS = {
     "compare": {"maze": commands.CompareMaze, "patterns": commands.ComparePatterns},
     "sweep": {"maze": sweep_commands.SweepMaze, "patterns": sweep_commands.SweepPatterns},
 }
-OTHERS = {"evaluate": commands.Evaluate, "watch": commands.Watch}
+OTHERS = {"evaluate": evaluate_command.Evaluate, "watch": commands.Watch}
 
 
 def options(command: type[Any]) -> Iterator[tuple[str, Any]]:
