@@ -21,7 +21,7 @@ from plasticrl.scripts.episode_settings import (
     OneShotSettings,
     PatternsSettings,
 )
-from plasticrl.scripts.run import EvaluationChoices, Run
+from plasticrl.scripts.run import EvaluationChoices, Run, also
 from plasticrl.scripts.shown_metric import ShownMetric
 from plasticrl.scripts.typed_settings import settings_from, value_of
 
@@ -136,9 +136,7 @@ class EpisodeRun(Run):
         if given:
             tasks = tasks._replace(test=transfer_task(here, given))
         scores = evaluate(learner, self.name, tasks, episodes=episodes, seed=seed)
-        trained = ", ".join(
-            [f"{learner.num_timesteps:,} episodes", *(f"{name} {value}" for name, value in given.items())]
-        )
+        trained = f"{learner.num_timesteps:,} episodes" + also(given)
         return Evaluated(scores, trained, {**given, "data": data_sizes(tasks)})
 
     def compare(self, runs: Sequence[EpisodeRun], root: Path) -> EpisodeComparison:

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from plasticrl.scripts.run import EvaluationChoices, Run
+from plasticrl.scripts.run import EvaluationChoices, Run, also
 from plasticrl.scripts.settings import AgentSettings, CoreChoice, MazeSettings, TrainingSettings
 from plasticrl.scripts.shown_metric import ShownMetric
 from plasticrl.scripts.typed_settings import settings_from, value_of
@@ -105,8 +105,8 @@ class MazeRun(Run):
         _check_sight(agent, make_mazes(maze, 1, seed))
         player = agent if lesion is None else LesionedAgent(agent, lesion, lesion_step or 0)
         scores = evaluate(player, maze, episodes=episodes, seed=seed, deterministic=deterministic)
-        about = {"deterministic": deterministic, "lesion": lesion, "lesion_step": lesion_step}
-        trained = f"{agent.num_timesteps:,} steps"
+        about = {"deterministic": deterministic, "lesion": lesion, "lesion_step": lesion_step, **given}
+        trained = f"{agent.num_timesteps:,} steps" + also(given)
         if lesion is not None:
             trained += f", trace {lesion} from step {lesion_step or 0}"
         return Evaluated(scores, trained, about)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -132,3 +132,8 @@ class Run(ABC):
         Raises:
             UserError: a result cannot be read.
         """
+
+
+def also(choices: Mapping[str, Any]) -> str:
+    """What an evaluation did otherwise than the training, for the title of its table."""
+    return "".join(f", {name.replace('_', ' ')} {value}" for name, value in choices.items())

@@ -59,3 +59,7 @@ def test_a_maze_that_it_was_not_trained_in(
     other = scores([str(trained), "--size", "9", *elsewhere], capsys)
     assert other["oracle_reward"] != own["oracle_reward"]
     assert other["mean_reward"] != own["mean_reward"]
+    name = elsewhere[0].strip("-")
+    assert other[name.replace("-", "_")] == int(elsewhere[1])
+    assert main(["evaluate", str(trained), *elsewhere]) == 0
+    assert f"{name.replace('-', ' ')} {elsewhere[1]}" in capsys.readouterr().out
