@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 from plasticrl import __version__
 from plasticrl.scripts.evaluated import Scores
+from plasticrl.scripts.machine import machine
 from plasticrl.scripts.run import Run
 from plasticrl.scripts.trainer import Trainer
 
@@ -37,6 +38,7 @@ def result_of(trainer: Trainer, run: Run, scores: Scores, spent: Spent) -> dict[
         "core": run.core,
         "seed": run.seed,
         "command": [Path(sys.argv[0]).name, *sys.argv[1:]],
+        "machine": machine(str(trainer.learner.device)),
         "versions": {
             "plasticrl": __version__,
             "python": platform.python_version(),

@@ -1,5 +1,6 @@
 import csv
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -63,6 +64,8 @@ def test_result_says_how_good_and_at_what_cost(trained: Path) -> None:
     assert result["steps"] == 400
     assert result["seconds"] > 0
     assert {"plasticrl", "torch", "python"} <= set(result["versions"])
+    assert result["machine"]["processor"]
+    assert result["machine"]["processors"] == os.cpu_count()
 
 
 def test_run_is_not_replaced_unless_told(
