@@ -22,7 +22,7 @@ from plasticrl.agents.random_states import random_states
 if TYPE_CHECKING:
     from plasticrl.agents.resumable import ResumableAgent
 
-FORMAT, VERSION = "plasticrl.RecurrentA2C", 1
+FORMAT, VERSION = "plasticrl.RecurrentA2C", 2
 SETTINGS = (
     *("n_steps", "gamma", "gae_lambda", "ent_coef", "concentration_coef", "vf_coef", "max_grad_norm"),
     *("max_grad_ratio", "normalize_advantage", "verbose", "seed"),
@@ -66,7 +66,7 @@ def pack(agent: ResumableAgent, exclude: Iterable[str] = ()) -> tuple[dict[str, 
         "settings": {name: value for name, value in _settings(agent).items() if name not in exclude},
         "counters": {name: getattr(agent, name) for name in (*COUNTERS, "n_envs")},
         "progress": agent._current_progress_remaining,
-        "usual_grad_norm": agent.usual_gradient.norm,
+        "usual_grad_norm": agent.usual_gradient.usual,
         "episodes": None if "_last_obs" in exclude else _episodes(agent),
         "random_states": None if "random_states" in exclude else _random(agent),
         "versions": _versions(),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from math import isfinite
+from math import inf
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import numpy as np
@@ -73,9 +73,9 @@ def made_again(
     """
     try:
         counters, progress = parts["counters"], float(parts["progress"])
-        usual_norm = float(parts["usual_grad_norm"])
-        if not (isfinite(usual_norm) and usual_norm >= 0):
-            raise ValueError(f"a gradient's norm is finite and at least 0, not {usual_norm}")
+        usual_norm = parts["usual_grad_norm"]
+        if type(usual_norm) is not float or not 0 <= usual_norm < inf:
+            raise ValueError(f"a gradient's norm is finite and at least 0, not {usual_norm!r}")
         if any(type(counters[name]) is not int or counters[name] < 0 for name in (*COUNTERS, "n_envs")):
             raise ValueError(f"counters are whole numbers, not {counters}")
         observations, actions = saved_spaces(parts)
@@ -100,7 +100,7 @@ def made_again(
     for name in COUNTERS:
         setattr(agent, name, counters[name])
     agent._current_progress_remaining = progress
-    agent.usual_gradient.norm = usual_norm
+    agent.usual_gradient.usual = usual_norm
     with settings_of_a_file():
         for name, kept in buffers.items():
             setattr(agent, name, None if kept is None else deque(kept, maxlen=agent._stats_window_size))

@@ -53,8 +53,9 @@ def play(
     """Play these samples' episodes.
 
     The first six arguments are those of the core's kernel, with the addresses of the record's drive,
-    starts and outputs. ``positions`` (B, 3) are square, goal and step of each episode, ``uniform`` (B, T)
-    the numbers in [0, 1) that each maze draws next, ``noise`` (T, B, A) what decides the actions.
+    starts and outputs. ``positions`` (B, 3) are square, goal and step of each episode, ``uniform`` (B, U)
+    the numbers in [0, 1) that each maze draws next, enough for T steps, ``noise`` (T, B, A) what decides
+    the actions.
     """
     steps, _, n = shape
     whole = (0, n)

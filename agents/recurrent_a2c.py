@@ -57,8 +57,9 @@ class RecurrentA2C(JointAgent):
         max_grad_norm: the gradient is clipped to this norm. Default 1; ``math.inf`` for none, as
             in the paper.
         max_grad_ratio: an update is left out where the gradient's norm is more than this multiple of the
-            usual one, the running geometric mean of those before, and of ``max_grad_norm``. Default
-            ``math.inf``: none is. See :class:`plasticrl.agents.usual_gradient.UsualGradient`.
+            usual one, the running geometric mean of those before, and of ``max_grad_norm``, from the first
+            update on. Default ``math.inf``: none is. See
+            :class:`plasticrl.agents.usual_gradient.UsualGradient`.
         normalize_advantage: zero mean and unit variance over the rollout. Default False.
         stats_window_size: episodes over which the logged reward is averaged. Default 100.
         tensorboard_log: folder for TensorBoard; default none.

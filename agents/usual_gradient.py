@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from math import isfinite
+
 _DECAY = 0.95
 
 
@@ -12,23 +14,25 @@ class UsualGradient:
     one before. Clipped it is as long as any other, but points anywhere.
 
     Attributes:
-        norm: the mean; 0 before the first.
+        usual: the mean; 0 before the first norm.
     """
 
-    norm: float = 0.0
+    usual: float = 0.0
 
     def admits(self, norm: float, max_norm: float, max_ratio: float) -> bool:
         """Whether this gradient is to be followed; it counts for those that come.
 
         One that is not counts as the largest that would have been: where gradients have become longer for
-        good, they are followed again after a few updates.
+        good they are followed again, with a ratio of 10 after about twenty updates for each factor of 10.
 
         Args:
             norm: of the gradient before it is clipped.
             max_norm: what gradients are clipped to; shorter ones count as this, so none of them is too long.
-            max_ratio: how many times the mean is too much.
+            max_ratio: how many times the mean is too much; infinite: nothing is.
         """
-        usual = max(self.norm, max_norm)
+        if not isfinite(max_ratio):
+            return True
+        usual = max(self.usual, max_norm)
         limit = max_ratio * usual
-        self.norm = usual**_DECAY * min(max(norm, max_norm), limit) ** (1 - _DECAY)
+        self.usual = usual**_DECAY * min(max(norm, max_norm), limit) ** (1 - _DECAY)
         return norm <= limit

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import Literal, TypeAlias
+from typing import Literal, TypeAlias, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,6 +32,8 @@ def load_image_set(
         DataError: the dataset's files cannot be used; the text names the file and a way out.
         OSError: the cache cannot be written.
     """
+    if name not in get_args(ImageSet):
+        raise ValueError(f"dataset must be one of {', '.join(get_args(ImageSet))}, got {name!r}")
     if name != "omniglot":
         return load_cifar(name, split=split, data_dir=data_dir)
     from plasticrl.envs.omniglot_images import load_omniglot

@@ -38,7 +38,8 @@ class MazeConfig:
             any free square. It never lies on the start square.
         recenter: whether a find sends the agent back to the start instead of to a random free square.
         relocate_every: steps after which the reward moves to another square where it may lie, again and
-            again; None, the paper's: it stays where it is for the whole episode.
+            again; None, the paper's: it stays where it is for the whole episode. It may come to lie under
+            the agent, which then finds it like any other, with a step that ends there, be it against a wall.
         layout_seed: which of the mazes with irregular pillars, see ``maze_layout``; None, the paper's: the
             pillars stand in rows.
 

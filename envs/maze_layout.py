@@ -50,7 +50,7 @@ def maze_layout(size: int, seed: int | None = None) -> MazeLayout:
     Args:
         size: side inside the outer wall, odd and at least 3.
         seed: puts as many pillars on squares drawn with it instead, such that every free square can still
-            be reached. The maze of a seed is always the same.
+            be reached. The maze of a seed is always the same; size 3 has no pillars, and so one maze only.
     """
     walls = np.ones((size + 2, size + 2), dtype=np.bool_)
     walls[1:-1, 1:-1] = False
@@ -76,7 +76,7 @@ def maze_layout(size: int, seed: int | None = None) -> MazeLayout:
         windows=neighbourhood[squares[:, 0] - 1, squares[:, 1] - 1].astype(np.float32),
     )
     for array in (layout.walls, layout.squares, layout.border, layout.next_square, layout.windows):
-        array.flags.writeable = False  # shared by every environment of this size
+        array.flags.writeable = False  # shared by every environment with this layout
     return layout
 
 
@@ -88,12 +88,15 @@ def _scattered(regular: NDArray[np.bool_], centre: int, seed: int) -> NDArray[np
     walls: NDArray[np.bool_] = regular.copy()
     walls[1:-1, 1:-1] = False
     left = int(regular[1:-1, 1:-1].sum())
-    for number in np.random.default_rng(seed).permutation(size * size).tolist():
+    numbers = iter(np.random.default_rng(seed).permutation(size * size).tolist())
+    while left:  # never as many squares are refused as there are more than pillars
+        number = next(numbers)
         square = (number // size + 1, number % size + 1)
-        if left and square != (centre, centre):
-            walls[square] = True
-            if label(~walls)[1] == 1:
-                left -= 1
-            else:
-                walls[square] = False
+        if square == (centre, centre):
+            continue
+        walls[square] = True
+        if label(~walls)[1] == 1:
+            left -= 1
+        else:
+            walls[square] = False
     return walls

@@ -7,7 +7,7 @@ from io import BytesIO
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageDraw
 
 from plasticrl.scripts.evaluation import own_random_numbers
 from plasticrl.scripts.maze_setup import make_mazes
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 _COLORS = 64
 _PALETTE_FRAMES = 8
+_CAPTION = 14  # height of a line of text in pixels
 
 
 def play(
@@ -52,6 +53,15 @@ def play(
             over = bool(starts[0])
     env.close()
     yield from frames
+
+
+def captioned(frame: Any, text: str) -> Any:
+    """A picture, or a text, below a line that says what it is."""
+    if isinstance(frame, str):
+        return f"{text}\n{frame}"
+    line = Image.new("RGB", (frame.shape[1], _CAPTION), "white")
+    ImageDraw.Draw(line).text((4, 1), text, fill="black")
+    return np.vstack([np.asarray(line), frame])
 
 
 def side_by_side(*frames: Any) -> Any:

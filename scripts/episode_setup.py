@@ -59,14 +59,21 @@ def make_tasks(run: EpisodeRun) -> Tasks:
     """
     from plasticrl.envs.tasks import make_task
 
-    options = asdict(run.settings)
     with blame_user(ValueError, TypeError, OSError):
         if run.name == "patterns":
-            task = make_task(run.name, **options)  # every pattern is a new one
+            task = make_task(run.name, **asdict(run.settings))  # every pattern is a new one
             return Tasks(task, task)
-        train = make_task(run.name, split="train", data_dir=run.data_dir, **options)
-        options.pop("pool", None)  # what is evaluated are independent episodes
-        return Tasks(train, make_task(run.name, split="test", data_dir=run.data_dir, **options))
+        train = make_task(run.name, split="train", data_dir=run.data_dir, **asdict(run.settings))
+    return Tasks(train, _test_task(run))
+
+
+def _test_task(run: EpisodeRun) -> EpisodeTask:
+    from plasticrl.envs.tasks import make_task
+
+    options = asdict(run.settings)
+    options.pop("pool", None)  # what is evaluated are independent episodes
+    with blame_user(ValueError, TypeError, OSError):
+        return make_task(run.name, split="test", data_dir=run.data_dir, **options)
 
 
 def transfer_task(run: EpisodeRun, changes: Mapping[str, Any]) -> EpisodeTask:
@@ -81,7 +88,9 @@ def transfer_task(run: EpisodeRun, changes: Mapping[str, Any]) -> EpisodeTask:
             f"the network was trained to tell {trained.n_way} classes apart and has no output for more: "
             f"n_way must be from 2 to {trained.n_way}, not {changes['n_way']}"
         )
-    return make_tasks(replace(run, settings=replace(trained, **changes))).test
+    if "occlusion" in changes:  # the share belongs to the kind of occlusion
+        changes = {"share": None, **changes}
+    return _test_task(replace(run, settings=replace(trained, **changes)))
 
 
 def make_learner(run: EpisodeRun, tasks: Tasks, device: str) -> EpisodeLearner:

@@ -18,8 +18,8 @@ _OF_ALL_TASKS = ("run", "episodes", "seed", "device", "json")
 class Evaluate:
     """Try a trained network on episodes that it was not trained on, and print its scores. Nothing is written.
 
-    With the seed left open, a run's newest checkpoint gives the very numbers of its result.json. The options
-    that are for one task only, named after it in brackets, try it on something that it was never trained on.
+    With the seed left open, a run's newest checkpoint gives the very numbers of its result.json. Many options
+    are for one task only, which is named in brackets.
     """
 
     run: tyro.conf.Positional[Path]

@@ -37,6 +37,11 @@ def check_run(run: MazeRun) -> None:
     )
     check_shares(n_envs=training.n_envs)
     check_learning_rates(agent.learning_rate, agent.final_learning_rate, agent.max_grad_norm)
+    if agent.max_grad_ratio is not None and not 1 < agent.max_grad_ratio < math.inf:
+        raise UserError(
+            "max_grad_ratio must be finite and above 1, or None to leave no update out, not "
+            f"{agent.max_grad_ratio}"
+        )
     if agent.max_grad_ratio is not None and agent.max_grad_norm is None:
         raise UserError("max_grad_ratio needs a max_grad_norm: give --max-grad-ratio None, too")
 

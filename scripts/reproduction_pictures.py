@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -32,17 +33,17 @@ def draw_networks(finished: Sequence[PlacedRun], folder: Path) -> None:
         finished: runs; those of the maze have no such pictures.
         folder: to write to.
     """
-    from plasticrl.agents.episode_pictures import draw, look
-    from plasticrl.agents.matrix_pictures import plastic_matrices
-
     first = {one.group: one for one in sorted(finished, key=lambda one: -one.run.seed)}
     for name, one in first.items():
         if not isinstance(one.run, EpisodeRun):
             continue
+        from plasticrl.agents.episode_pictures import draw, look
+        from plasticrl.agents.matrix_pictures import plastic_matrices
+
         try:
             learner = _loaded(one.run, one.folder)
         except UserError as error:
-            print(f"no pictures of {one.label}: {error}")
+            print(f"no pictures of {one.label}: {error}", file=sys.stderr)
             continue
         seen = look(learner, _EPISODES, seed=0)
         picture = Image.fromarray(draw(seen.episode, seen.prediction)[1])

@@ -4,11 +4,12 @@ import math
 import sys
 import time
 from collections.abc import Iterable
+from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import Literal
 
-from plasticrl.scripts.animation import gif, play, side_by_side
+from plasticrl.scripts.animation import captioned, gif, play, side_by_side
 from plasticrl.scripts.checkpoint_files import find_checkpoint, load_agent
 from plasticrl.scripts.commands import Watch
 from plasticrl.scripts.main import main
@@ -19,6 +20,7 @@ from plasticrl.scripts.set_up import check_seed, set_up_torch
 from plasticrl.scripts.user_error import UserError, blame_user
 
 FASTEST_GIF = 50.0  # pictures per second; viewers slow faster ones down
+_HALF = 288  # side of each of two pictures in pixels; one alone is larger
 SLOWEST_GIF = 0.01  # the format cannot hold much longer pauses
 
 
@@ -49,13 +51,13 @@ def run(command: Watch) -> None:
     set_up_torch(command.device, None)
     agent = load_agent(checkpoint, make_mazes(maze, 1, 0), command.device)
     mode: Literal["rgb_array", "ansi"] = "rgb_array" if command.gif else "ansi"
-    agents = [make_agent(trained, make_mazes(maze, 1, 0), command.device)] if command.before else []
-    size = 288 if command.before else 384
-    episodes = [
-        play(one, maze, mode=mode, seed=command.seed, deterministic=command.deterministic, size=size)
-        for one in (*agents, agent)
-    ]
-    frames = map(side_by_side, *episodes)
+    shown = partial(play, maze=maze, mode=mode, seed=command.seed, deterministic=command.deterministic)
+    if command.before:
+        untrained = make_agent(trained, make_mazes(maze, 1, 0), command.device)
+        both = zip(shown(untrained, size=_HALF), shown(agent, size=_HALF), strict=True)
+        frames = (side_by_side(captioned(a, "before training"), captioned(b, "after")) for a, b in both)
+    else:
+        frames = shown(agent)
     if command.gif:
         write_gif(command.gif, gif(list(frames), command.fps))
         print(f"GIF: {command.gif}")

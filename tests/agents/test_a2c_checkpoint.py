@@ -87,6 +87,25 @@ def test_on_every_kind_of_env_that_tells_its_state(make: Callable[[], VecEnv], t
     check_resumes(make, "plastic", tmp_path / "half")
 
 
+def test_updates_are_left_out_as_if_it_had_not_stopped(tmp_path: Path) -> None:
+    options: dict[str, Any] = {"max_grad_norm": 0.05, "max_grad_ratio": 1.2}
+    half = agent(mazes(), **options).learn(HALF)
+    assert 0 < half._n_skipped < half._n_updates
+    whole = agent(mazes(), **options).learn(2 * HALF)
+    assert half._n_skipped < whole._n_skipped
+    half.save(tmp_path / "half")
+    again = resumed(tmp_path / "half", mazes())
+    again.learn(HALF, reset_num_timesteps=False)
+    again._total_timesteps, again._num_timesteps_at_start = whole._total_timesteps, 0
+    assert contents(again) == contents(whole)
+
+
+@pytest.mark.parametrize("max_grad_norm", [0.5, float("inf")])
+def test_it_can_be_loaded_whatever_gradients_are_clipped_to(max_grad_norm: float) -> None:
+    saved = contents(agent(mazes(), max_grad_norm=max_grad_norm).learn(HALF))
+    assert contents(resumed(BytesIO(saved), mazes())) == saved
+
+
 def test_the_env_may_come_later(tmp_path: Path) -> None:
     agent(mazes()).learn(HALF).save(tmp_path / "half")
     half = resumed(tmp_path / "half", None)
@@ -244,7 +263,13 @@ def changed(path: Path, change: Callable[[dict[str, torch.Tensor], dict[str, Any
     ("change", "match"),
     [
         (lambda t, d: d.update(format="other"), "'other'"),
-        (lambda t, d: d.update(version=2), "version 2"),
+        (lambda t, d: d.update(version=1), "version 1"),
+        (lambda t, d: d.update(version=3), "version 3"),
+        *(
+            (lambda t, d, norm=norm: d.update(usual_grad_norm=norm), "gradient's norm")
+            for norm in (-1.0, {"$float": "nan"}, {"$float": "inf"}, "3", True, None)
+        ),
+        (lambda t, d: d.pop("usual_grad_norm"), "usual_grad_norm"),
         (lambda t, d: d.pop("policy"), "not whole|belongs to nothing"),
         (lambda t, d: d.pop("counters"), "not whole"),
         (lambda t, d: d["counters"].update(num_timesteps=-1), "counters"),

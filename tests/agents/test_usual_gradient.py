@@ -33,9 +33,9 @@ def test_the_mean_is_geometric() -> None:
     usual = UsualGradient()
     norms = [2.0, 8.0, 4.0, 1.0]
     for norm in norms:
-        usual.admits(norm, 1.0, math.inf)
+        usual.admits(norm, 1.0, 1e6)
     logs = sum(0.05 * 0.95 ** (3 - k) * math.log(norm) for k, norm in enumerate(norms))
-    assert usual.norm == pytest.approx(math.exp(logs))  # starting from max_norm, whose logarithm is 0
+    assert usual.usual == pytest.approx(math.exp(logs))  # starting from max_norm, whose logarithm is 0
 
 
 def test_one_absurd_gradient_does_not_hide_the_next() -> None:
@@ -47,6 +47,13 @@ def test_gradients_that_stay_long_are_followed_again() -> None:
     assert not after[0]
     assert after.index(True) < 20
     assert all(after[after.index(True) :])
+
+
+def test_without_a_ratio_all_are_followed_and_none_is_counted() -> None:
+    usual = UsualGradient()
+    assert usual.admits(1e30, math.inf, math.inf)
+    assert usual.admits(1e30, 1.0, math.inf)
+    assert usual.usual == 0
 
 
 @pytest.mark.parametrize("core", ["plastic", "rnn"])

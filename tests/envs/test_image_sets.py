@@ -45,5 +45,5 @@ def test_the_task_completes_them(drawings: Any) -> None:
 
 def test_the_sets_are_those_of_cifar_and_omniglot() -> None:
     assert get_args(ImageSet) == (*cifar.LAYOUTS, "omniglot")
-    with pytest.raises(ValueError, match="got 'mnist'"):
+    with pytest.raises(ValueError, match="one of cifar-10, cifar-100, omniglot, got 'mnist'"):
         load_image_set("mnist")  # type: ignore[arg-type]

@@ -18,6 +18,7 @@ MAZES = [
     {"size": 3, "episode_length": 30, "relocate_every": 1},
     {"size": 5, "episode_length": 30, "relocate_every": 10, "reward_on_border": True},
     {"size": 5, "episode_length": 30, "layout_seed": 3},
+    {"size": 3, "episode_length": 30, "relocate_every": 4, "recenter": True, "observe_time": True},
 ]
 
 

@@ -156,7 +156,7 @@ def test_networks_of_a_supervised_task_are_drawn(
     for folder in tmp_path.glob(f"patterns_quick/{kept}/patterns/*/seed_0/checkpoints"):
         shutil.rmtree(folder)
     assert main([*words, "--no-train"]) == 0  # what is left of a run need not hold its checkpoints
-    assert f"no pictures of {kept} seed 0" in capsys.readouterr().out
+    assert f"no pictures of {kept} seed 0" in capsys.readouterr().err
     assert [path.exists() for path in pictures] == [False, True, False, True]
 
 

@@ -4,7 +4,10 @@ import numpy as np
 import pytest
 from PIL import Image, ImageSequence
 
+from plasticrl.scripts.animation import play
 from plasticrl.scripts.main import main
+from plasticrl.scripts.maze_training import MazeTrainer
+from plasticrl.scripts.run_folder import read_run
 
 
 def test_gif(trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -47,10 +50,10 @@ def test_before_and_after_are_shown_in_the_same_maze(
     path = tmp_path / "both.gif"
     assert main(["watch", str(trained), "--gif", str(path), "--before", "--seed", "5"]) == 0
     with Image.open(path) as picture:
-        assert picture.size == (576, 288)
+        assert picture.size == (576, 302)
         pictures = [np.asarray(frame.convert("RGB")) for frame in ImageSequence.Iterator(picture)]
-    assert np.array_equal(pictures[0][:, :288], pictures[0][:, 288:])  # both start at the same place
-    assert not np.array_equal(pictures[-1][:, :288], pictures[-1][:, 288:])
+    assert np.array_equal(pictures[0][14:, :288], pictures[0][14:, 288:])  # both start at the same place
+    assert not np.array_equal(pictures[-1][14:, :288], pictures[-1][14:, 288:])
     capsys.readouterr()
     assert main(["watch", str(trained), "--seed", "5"]) == 0
     after = capsys.readouterr().out.split("\n\n")
@@ -58,5 +61,12 @@ def test_before_and_after_are_shown_in_the_same_maze(
     both = capsys.readouterr().out.split("\n\n")
     assert len(both) == len(after)
     for frame, right in zip(both, after, strict=True):
-        for line, end in zip(frame.splitlines(), right.splitlines(), strict=True):
+        captions, *lines = frame.splitlines()
+        assert captions.split() == ["before", "training", "after"]
+        for line, end in zip(lines, right.splitlines(), strict=True):
             assert line.endswith(end)
+    untrained = MazeTrainer(read_run(trained), "cpu").learner  # type: ignore[arg-type]
+    with_left = play(untrained, read_run(trained).maze, mode="ansi", seed=5)  # type: ignore[attr-defined]
+    for frame, left in zip(both, with_left, strict=True):
+        for line, start in zip(frame.splitlines()[1:], left.splitlines(), strict=True):
+            assert line.startswith(start)
