@@ -90,10 +90,10 @@ def test_on_every_kind_of_env_that_tells_its_state(make: Callable[[], VecEnv], t
 def test_updates_are_left_out_as_if_it_had_not_stopped(tmp_path: Path) -> None:
     options: dict[str, Any] = {"max_grad_norm": 0.05, "max_grad_ratio": 1.2}
     half = agent(mazes(), **options).learn(HALF)
+    half.save(tmp_path / "half")
     assert 0 < half._n_skipped < half._n_updates
     whole = agent(mazes(), **options).learn(2 * HALF)
     assert half._n_skipped < whole._n_skipped
-    half.save(tmp_path / "half")
     again = resumed(tmp_path / "half", mazes())
     again.learn(HALF, reset_num_timesteps=False)
     again._total_timesteps, again._num_timesteps_at_start = whole._total_timesteps, 0

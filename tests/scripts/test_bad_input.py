@@ -99,7 +99,10 @@ WRONG = [
     (["watch", "nowhere", "--fps", "90", "--gif", "a.gif"], "to 50"),
     (["watch", "nowhere", "--gif", "a.mp4"], "ends in .gif"),
     (["train", "maze", "--n-bits", "50"], "train maze has no --n-bits 50 (see plasticrl train maze --help)"),
-    (["compare", "maze", "--seed", "3"], "compare maze has no --seed 3; perhaps you meant --seeds (see"),
+    (
+        ["compare", "maze", "--seed", "3"],
+        "perhaps you meant --layout-seed or --seeds (see plasticrl compare maze --help)",
+    ),
     (["train", "maze", "--n-envs", "1e3"], "--n-envs must be a whole number, such as 1000000, not '1e3'"),
     (["evaluate", "nowhere", "--lesion", "x"], "'None', 'cleared', 'frozen', 'silenced'"),
     (["train", "maze", "--hidden-size", "9" * 30], "hidden_size must be at most 2147483647"),

@@ -66,6 +66,7 @@ def searched(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     return root, done.stdout
 
 
+@pytest.mark.cluster
 def test_each_core_gets_its_trials_and_only_its_own_settings(searched: tuple[Path, str]) -> None:
     root, _ = searched
     common = {"learning_rate", "init_scale"}
@@ -86,11 +87,13 @@ def test_each_core_gets_its_trials_and_only_its_own_settings(searched: tuple[Pat
                 assert trained["final_learning_rate"] == trained["learning_rate"]  # the preset's is constant
 
 
+@pytest.mark.cluster
 def test_the_given_settings_come_first(searched: tuple[Path, str]) -> None:
     first = next(one for one in of_core(searched[0], "plastic") if one["seed"] == FIRST)
     assert first["settings"] == {"learning_rate": 1e-3, "init_scale": 0.01, "rule": "hebb", "eta": 0.01}
 
 
+@pytest.mark.cluster
 def test_states_are_what_became_of_the_runs(searched: tuple[Path, str]) -> None:
     root, _ = searched
     trials = results(root)["trials"]
@@ -108,6 +111,7 @@ def test_states_are_what_became_of_the_runs(searched: tuple[Path, str]) -> None:
     assert any(one["state"] == "stopped early" for one in trials)
 
 
+@pytest.mark.cluster
 def test_the_best_is_told_as_a_command_that_trains_it_again(
     searched: tuple[Path, str], tmp_path: Path
 ) -> None:
@@ -127,6 +131,7 @@ def test_the_best_is_told_as_a_command_that_trains_it_again(
     )
 
 
+@pytest.mark.cluster
 def test_a_failure_is_told_and_table_and_picture_are_written(searched: tuple[Path, str]) -> None:
     root, said = searched
     assert f"failed: rnn seed {FIRST + BROKEN}: " in said
@@ -138,6 +143,7 @@ def test_a_failure_is_told_and_table_and_picture_are_written(searched: tuple[Pat
         assert picture.size[0] > 600
 
 
+@pytest.mark.cluster
 def test_another_search_in_the_way_is_refused_and_kept(searched: tuple[Path, str]) -> None:
     root, _ = searched
     before = (root / "search" / "patterns" / "search.json").read_bytes()

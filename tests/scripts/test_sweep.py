@@ -87,6 +87,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
+@pytest.mark.cluster
 def test_trials_of_ray_are_the_runs_of_one_process(whole: Path, tmp_path: Path) -> None:
     done = run("patterns", tmp_path)
     assert done.returncode == 0, done.stderr
@@ -97,6 +98,7 @@ def test_trials_of_ray_are_the_runs_of_one_process(whole: Path, tmp_path: Path) 
     assert times == [(folder / "result.json").stat().st_mtime_ns for folder in folders("patterns", tmp_path)]
 
 
+@pytest.mark.cluster
 def test_a_failed_trial_is_told_and_stops_no_other(whole: Path, tmp_path: Path) -> None:
     broken = tmp_path / "patterns" / "rnn" / "seed_0"
     broken.mkdir(parents=True)
@@ -162,6 +164,7 @@ def test_a_worker_that_is_killed_is_started_again_and_goes_on(whole: Path, tmp_p
     assert any(len(list(one.glob("events.*"))) > 1 for one in stopped)  # a second process wrote on
 
 
+@pytest.mark.cluster
 def test_a_sweep_that_is_terminated_ends_in_one_line_and_leaves_no_notes(tmp_path: Path) -> None:
     with subprocess.Popen(command("maze", tmp_path), stderr=subprocess.PIPE, text=True) as driver:
         wait(lambda: under_way(tmp_path) >= 1, driver)
@@ -263,6 +266,7 @@ def test_bad_input(
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.cluster
 @pytest.mark.parametrize(
     ("options", "complaint"),
     [
