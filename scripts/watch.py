@@ -3,11 +3,11 @@
 import math
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from functools import partial
 from itertools import chain
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from plasticrl.scripts.animation import captioned, gif, play, side_by_side
 from plasticrl.scripts.checkpoint_files import find_checkpoint, load_agent
@@ -52,6 +52,7 @@ def run(command: Watch) -> None:
     agent = load_agent(checkpoint, make_mazes(maze, 1, 0), command.device)
     mode: Literal["rgb_array", "ansi"] = "rgb_array" if command.gif else "ansi"
     shown = partial(play, maze=maze, mode=mode, seed=command.seed, deterministic=command.deterministic)
+    frames: Iterator[Any]
     if command.before:
         untrained = make_agent(trained, make_mazes(maze, 1, 0), command.device)
         both = zip(shown(untrained, size=_HALF), shown(agent, size=_HALF), strict=True)
