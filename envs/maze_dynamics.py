@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from plasticrl.envs.maze_config import MazeConfig
-from plasticrl.envs.maze_layout import ACTIONS, maze_layout
+from plasticrl.envs.maze_layout import ACTIONS, layout_of
 
 IntArray = NDArray[np.intp]
 _REWARD = 9  # column of the previous reward in an observation, after the 3x3 window
@@ -56,7 +56,7 @@ class MazeDynamics:
 
     def __init__(self, config: MazeConfig) -> None:
         self.config = config
-        self.layout = layout = maze_layout(int(config.size), config.layout_seed)
+        self.layout = layout = layout_of(config)
         squares = np.arange(layout.n_squares)
         goals = layout.border if config.reward_on_border else squares
         self.goals = goals[goals != layout.start]

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from plasticrl.envs.maze_config import MazeConfig
 
 ACTIONS = ("up", "down", "left", "right")
 _MOVES = np.array([(-1, 0), (1, 0), (0, -1), (0, 1)])  # row and column change of each action
@@ -80,6 +84,11 @@ def maze_layout(size: int, seed: int | None = None) -> MazeLayout:
     return layout
 
 
+def layout_of(config: MazeConfig) -> MazeLayout:
+    """The layout that a maze's settings name."""
+    return maze_layout(int(config.size), config.layout_seed)
+
+
 def _scattered(regular: NDArray[np.bool_], centre: int, seed: int) -> NDArray[np.bool_]:
     """As many pillars, on squares drawn one by one; one that would cut off a free square is not taken."""
     from scipy.ndimage import label
@@ -89,7 +98,7 @@ def _scattered(regular: NDArray[np.bool_], centre: int, seed: int) -> NDArray[np
     walls[1:-1, 1:-1] = False
     left = int(regular[1:-1, 1:-1].sum())
     numbers = iter(np.random.default_rng(seed).permutation(size * size).tolist())
-    while left:  # never as many squares are refused as there are more than pillars
+    while left:  # a quarter of the squares is far from all that can be taken
         number = next(numbers)
         square = (number // size + 1, number % size + 1)
         if square == (centre, centre):

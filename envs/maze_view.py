@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from plasticrl.envs.maze_config import MazeConfig
 from plasticrl.envs.maze_dynamics import MazeState
-from plasticrl.envs.maze_layout import maze_layout
+from plasticrl.envs.maze_layout import layout_of
 from plasticrl.envs.maze_scene import draw_text, maze_scene
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ class MazeView:
         if render_size < 64 or render_size % 2:
             raise ValueError(f"render_size must be an even number of pixels, at least 64, got {render_size}")
         self._config = config
-        self._layout = maze_layout(int(config.size), config.layout_seed)
+        self._layout = layout_of(config)
         self._size = render_size
         self._window: MazeWindow | None = None
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from plasticrl.envs.maze_config import MazeConfig
 from plasticrl.envs.maze_dynamics import MazeDynamics
-from plasticrl.envs.maze_layout import ACTIONS, MazeLayout, maze_layout
+from plasticrl.envs.maze_layout import ACTIONS, MazeLayout, layout_of
 
 Policy = NDArray[np.float64]  # (F, F, 4): goal, square, action
 
@@ -57,8 +57,8 @@ def expected_score(config: MazeConfig, policy: Policy) -> float:
         config: the maze.
         policy: (F, F, 4) probabilities by goal, square and action. Memory grows as F squared.
     """
-    layout = maze_layout(int(config.size), config.layout_seed)
-    goals = MazeDynamics(config).goals
+    dynamics = MazeDynamics(config)
+    layout, goals = dynamics.layout, dynamics.goals
     each = np.arange(len(goals))
     chance = policy[goals]  # (G, F, 4)
     finds = layout.next_square == goals[:, None, None]
@@ -90,7 +90,7 @@ def maze_bracket(config: MazeConfig) -> MazeBracket:
     """
     if config.reward <= 0:
         raise ValueError(f"a bracket needs a maze with a positive reward, got reward={config.reward}")
-    layout = maze_layout(int(config.size), config.layout_seed)
+    layout = layout_of(config)
     return MazeBracket(
         random=expected_score(config, random_policy(layout)),
         oracle=expected_score(config, oracle_policy(layout)),

@@ -9,6 +9,8 @@ from collections.abc import Callable, Mapping
 from importlib.metadata import version
 from pathlib import Path
 
+from plasticrl.scripts.machine import processor_name
+
 
 def interleaved(cases: Mapping[str, Callable[[], object]], rounds: int) -> dict[str, float]:
     """Median seconds of each case, the cases taking turns so that all see the same machine.
@@ -42,10 +44,9 @@ def machine() -> dict[str, str | int | list[str]]:
     import torch
 
     cpuinfo = Path("/proc/cpuinfo").read_text() if Path("/proc/cpuinfo").exists() else ""
-    name = re.search(r"model name\s*: (.*)", cpuinfo)
     flags = set(re.findall(r"\b(avx2|avx512f|neon|asimd)\b", cpuinfo))
     return {
-        "processor": name.group(1) if name else platform.processor(),
+        "processor": processor_name(),
         "cores": os.cpu_count() or 1,
         "vector_units": sorted(flags),
         "torch_threads": torch.get_num_threads(),

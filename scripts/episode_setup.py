@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, replace
+from dataclasses import asdict
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from plasticrl.scripts.core_options import COMPLETION_OPTIONS, ONE_SHOT_OPTIONS
@@ -51,46 +52,35 @@ def check_run(run: EpisodeRun) -> None:
         raise UserError(f"decay_factor must be above 0 and at most 1, not {descent.decay_factor}")
 
 
-def make_tasks(run: EpisodeRun) -> Tasks:
+def make_tasks(run: EpisodeRun, elsewhere: Mapping[str, Any] = MappingProxyType({})) -> Tasks:
     """Read the data, where there are any, and make the tasks.
 
+    Args:
+        run: what is trained.
+        elsewhere: settings of the task that it is evaluated with instead of the run's own.
+
     Raises:
-        UserError: a setting is not allowed, or the data are missing or damaged.
+        UserError: a setting is not allowed, the run's network cannot take such episodes, or the data are
+            missing or damaged.
     """
     from plasticrl.envs.tasks import make_task
 
+    most = run.settings.n_way if isinstance(run.settings, OmniglotSettings) else 0
+    if elsewhere.get("n_way", 0) > most:
+        raise UserError(
+            f"the network was trained to tell {most} classes apart and has no output for more: "
+            f"n_way must be from 2 to {most}, not {elsewhere['n_way']}"
+        )
     with blame_user(ValueError, TypeError, OSError):
         if run.name == "patterns":
             task = make_task(run.name, **asdict(run.settings))  # every pattern is a new one
             return Tasks(task, task)
         train = make_task(run.name, split="train", data_dir=run.data_dir, **asdict(run.settings))
-    return Tasks(train, _test_task(run))
-
-
-def _test_task(run: EpisodeRun) -> EpisodeTask:
-    from plasticrl.envs.tasks import make_task
-
-    options = asdict(run.settings)
-    options.pop("pool", None)  # what is evaluated are independent episodes
-    with blame_user(ValueError, TypeError, OSError):
-        return make_task(run.name, split="test", data_dir=run.data_dir, **options)
-
-
-def transfer_task(run: EpisodeRun, changes: Mapping[str, Any]) -> EpisodeTask:
-    """What the run is evaluated on, but for some settings of the task.
-
-    Raises:
-        UserError: a setting is not allowed, or the run's network cannot take such episodes.
-    """
-    trained = run.settings
-    if isinstance(trained, OmniglotSettings) and changes.get("n_way", 0) > trained.n_way:
-        raise UserError(
-            f"the network was trained to tell {trained.n_way} classes apart and has no output for more: "
-            f"n_way must be from 2 to {trained.n_way}, not {changes['n_way']}"
-        )
-    if "occlusion" in changes:  # the share belongs to the kind of occlusion
-        changes = {"share": None, **changes}
-    return _test_task(replace(run, settings=replace(trained, **changes)))
+        options = {**asdict(run.settings), **elsewhere}
+        options.pop("pool", None)  # what is evaluated are independent episodes
+        if "occlusion" in elsewhere:  # the share belongs to the kind of occlusion
+            options["share"] = elsewhere.get("share")
+        return Tasks(train, make_task(run.name, split="test", data_dir=run.data_dir, **options))
 
 
 def make_learner(run: EpisodeRun, tasks: Tasks, device: str) -> EpisodeLearner:

@@ -16,14 +16,14 @@ def machine(device: str) -> dict[str, str | int | None]:
     import torch
 
     return {
-        "processor": _processor(),
+        "processor": processor_name(),
         "processors": os.cpu_count(),
         "system": platform.system(),
         "gpu": torch.cuda.get_device_name(device) if device.startswith("cuda") else None,
     }
 
 
-def _processor() -> str:
+def processor_name() -> str:
     """The model; Linux keeps its name elsewhere than ``platform`` looks."""
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()

@@ -93,7 +93,7 @@ _PAPER = MazePreset(
 # Short enough that nine runs take a few minutes on two cores.
 _DEMO = replace(
     _TUNED,
-    agent=replace(_TUNED.agent, max_grad_ratio=None),  # so short a training has no need of it
+    agent=replace(_TUNED.agent, max_grad_ratio=None),  # none of its runs has fallen for good without
     training=replace(_TUNED.training, total_timesteps=2_500_000, checkpoints=3),
 )
 

@@ -52,7 +52,6 @@ def run(command: Reproduce) -> None:
     _report(experiment, runs, folder)
     with blame_user(OSError, about=f"cannot write to {folder}"):
         draw_networks([one for one in runs if one.is_finished], folder)
-    print(f"report: {folder}")
 
 
 def _runs(command: Reproduce, experiment: Experiment) -> list[PlacedRun]:
@@ -90,6 +89,7 @@ def _report(experiment: Experiment, runs: Sequence[PlacedRun], folder: Path) -> 
             write_curves(curves, names[0], folder / "curves.csv")
             pictures = [folder / "curves.png", folder / "curves.svg"]
             draw_curves(curves, names[0], colors, axes, pictures)
+    print(f"report: {folder}")
 
 
 if __name__ == "__main__":

@@ -30,28 +30,31 @@ def draw_networks(finished: Sequence[PlacedRun], folder: Path) -> None:
     told, and its pictures are left out.
 
     Args:
-        finished: runs; those of the maze have no such pictures.
+        finished: runs, seed by seed; those of the maze have no such pictures.
         folder: to write to.
     """
-    first = {one.group: one for one in sorted(finished, key=lambda one: -one.run.seed)}
+    first: dict[str, PlacedRun] = {}
+    for one in finished:
+        first.setdefault(one.group, one)
     for name, one in first.items():
-        if not isinstance(one.run, EpisodeRun):
-            continue
-        from plasticrl.agents.episode_pictures import draw, look
-        from plasticrl.agents.matrix_pictures import plastic_matrices
+        if isinstance(one.run, EpisodeRun):
+            try:
+                _draw_network(name, _loaded(one.run, one.folder), folder)
+            except UserError as error:
+                print(f"no pictures of {one.label}: {error}", file=sys.stderr)
 
-        try:
-            learner = _loaded(one.run, one.folder)
-        except UserError as error:
-            print(f"no pictures of {one.label}: {error}", file=sys.stderr)
-            continue
-        seen = look(learner, _EPISODES, seed=0)
-        picture = Image.fromarray(draw(seen.episode, seen.prediction)[1])
-        with written_whole(folder / f"episodes_{name}.png") as temporary:
-            picture.save(temporary, format="PNG")
-        matrices = plastic_matrices(learner.network.core, seen.state)
-        if matrices:
-            _draw_matrices(matrices, name, folder / f"matrices_{name}.png")
+
+def _draw_network(name: str, learner: EpisodeLearner, folder: Path) -> None:
+    from plasticrl.agents.episode_pictures import draw, look
+    from plasticrl.agents.matrix_pictures import plastic_matrices
+
+    seen = look(learner, _EPISODES, seed=0)
+    picture = Image.fromarray(draw(seen.episode, seen.prediction)[1])
+    with written_whole(folder / f"episodes_{name}.png") as temporary:
+        picture.save(temporary, format="PNG")
+    matrices = plastic_matrices(learner.network.core, seen.state)
+    if matrices:
+        _draw_matrices(matrices, name, folder / f"matrices_{name}.png")
 
 
 def _loaded(run: EpisodeRun, folder: Path) -> EpisodeLearner:

@@ -20,8 +20,8 @@ from plasticrl.scripts.set_up import check_seed, set_up_torch
 from plasticrl.scripts.user_error import UserError, blame_user
 
 FASTEST_GIF = 50.0  # pictures per second; viewers slow faster ones down
-_HALF = 288  # side of each of two pictures in pixels; one alone is larger
 SLOWEST_GIF = 0.01  # the format cannot hold much longer pauses
+_HALF = 288  # side of each of two pictures in pixels; one alone is larger
 
 
 def run(command: Watch) -> None:

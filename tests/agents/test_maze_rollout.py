@@ -50,7 +50,9 @@ class Recorder(BaseCallback):
 def trained(
     stepwise: bool, n_steps: int, total: int, callback: Any, core: str, n_envs: int = 3, **more: Any
 ) -> RecurrentA2C:
-    env = make_vec_env("PlasticMaze-v0", n_envs=n_envs, seed=5, size=5, episode_length=20)
+    every = more.pop("relocate_every", None)
+    maze = {"size": 5, "episode_length": 20, "relocate_every": every}
+    env = make_vec_env("PlasticMaze-v0", n_envs=n_envs, seed=5, **maze)
     kwargs = {"core": core, "hidden_size": 19, **more}
     if core != "rnn":
         kwargs["eta"] = 0.1
@@ -71,6 +73,16 @@ def trained(
 @pytest.mark.parametrize("n_steps", [20, 33, 7])  # whole episodes, more, less
 def test_playing_ahead_is_stepping(core, rule, n_steps):
     more = {} if core == "rnn" else {"rule": rule}
+    check_playing_ahead(core, n_steps, **more)
+
+
+@pytest.mark.parametrize("n_steps", [20, 33, 7])
+@pytest.mark.parametrize("relocate_every", [1, 3])
+def test_playing_ahead_is_stepping_where_the_reward_moves(n_steps, relocate_every):
+    check_playing_ahead("plastic", n_steps, relocate_every=relocate_every)
+
+
+def check_playing_ahead(core, n_steps, **more):
     records = [Recorder(), Recorder()]
     models = [
         trained(stepwise, n_steps, 4 * 3 * n_steps, record, core, **more)

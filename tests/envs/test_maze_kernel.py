@@ -28,9 +28,8 @@ def test_the_compiled_maze_steps_like_the_batched_one(maze):
     env = PlasticMazeVectorEnv(mazes, **maze)
     observation, _ = env.reset(seed=4)
     tables, uniform = maze_tables(env.dynamics), env.upcoming(steps)
-    assert (
-        uniform[1] == seeding.np_random(5)[0].random(uniform.shape[1] + 1)[1:]
-    ).all()  # the goal took the first
+    drawn = seeding.np_random(5)[0].random(uniform.shape[1] + 1)
+    assert (uniform[1] == drawn[1:]).all()  # the goal took the first
     at = [
         MazePosition(*numbers, 0)
         for numbers in zip(env.state.square, env.state.goal, env.state.step, strict=True)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from plasticrl.envs import cifar, omniglot
+from plasticrl.envs import cifar, omniglot, omniglot_images
 from plasticrl.scripts.main import main
 
 TINY = [
@@ -69,15 +69,17 @@ def tiny_data(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         records[:, 0] %= 10
         (tree / name).write_bytes(records.tobytes())
     small = cifar.LAYOUTS["cifar-10"]._replace(train_images=6, test_images=6)
-    drawings = SimpleNamespace(images=rng.integers(0, 256, (1623, 2, 31, 31), dtype=np.uint8))
+    drawings = rng.integers(0, 256, (1623, 2, 32, 32), dtype=np.uint8)
     load = omniglot.load_omniglot
 
     def load_noise(size: int, data_dir: str | os.PathLike[str] | None = None) -> Any:
-        return drawings if data_dir is not None and Path(data_dir) == folder else load(size, data_dir)
+        noise = SimpleNamespace(images=drawings[..., :size, :size])
+        return noise if data_dir is not None and Path(data_dir) == folder else load(size, data_dir)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(cifar.LAYOUTS, "cifar-10", small)
         patch.setattr(omniglot, "load_omniglot", load_noise)
+        patch.setattr(omniglot_images, "load_omniglot", load_noise)
         yield folder
 
 

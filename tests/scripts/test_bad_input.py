@@ -101,7 +101,7 @@ WRONG = [
     (["train", "maze", "--n-bits", "50"], "train maze has no --n-bits 50 (see plasticrl train maze --help)"),
     (
         ["compare", "maze", "--seed", "3"],
-        "perhaps you meant --layout-seed or --seeds (see plasticrl compare maze --help)",
+        "compare maze has no --seed 3; perhaps you meant --layout-seed or --seeds (see",
     ),
     (["train", "maze", "--n-envs", "1e3"], "--n-envs must be a whole number, such as 1000000, not '1e3'"),
     (["evaluate", "nowhere", "--lesion", "x"], "'None', 'cleared', 'frozen', 'silenced'"),

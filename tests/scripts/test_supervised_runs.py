@@ -133,10 +133,10 @@ def test_evaluate_gives_the_result_again_and_writes_nothing(
     assert {path: path.stat().st_mtime_ns for path in trained_supervised.rglob("*")} == before
 
 
-ELSEWHERE: dict[str, list[list[str]]] = {
+ELSEWHERE: dict[str, list[dict[str, Any]]] = {
     "patterns": [],
-    "images": [["--occlusion", "quarter"], ["--occlusion", "pixels", "--share", "0.9"]],
-    "omniglot": [["--n-way", "2"]],
+    "images": [{"occlusion": "quarter"}, {"occlusion": "pixels", "share": 0.9}, {"dataset": "omniglot"}],
+    "omniglot": [{"n_way": 2}],
 }
 
 
@@ -149,13 +149,11 @@ def test_what_it_was_not_trained_on(
 
     own = scores()
     for options in ELSEWHERE[supervised.task]:
-        other = scores(*options)
-        assert {other[words.strip("-").replace("-", "_")] for words in options[::2]} <= {
-            "quarter",
-            "pixels",
-            0.9,
-            2,
-        }
+        words = [
+            word for name, value in options.items() for word in ("--" + name.replace("_", "-"), str(value))
+        ]
+        other = scores(*words)
+        assert {name: other[name] for name in options} == options
         assert other["references"] != own["references"]
         assert other["metrics"] != own["metrics"]
 
