@@ -7,13 +7,13 @@ from copy import copy
 from typing import Any
 
 import torch
+from stable_baselines3.common.policies import BasePolicy
 from torch import Tensor, nn
 
-from plasticrl.agents.policy import PlasticPolicy
 from plasticrl.agents.tensor_file import TensorFileError
 
 
-def optimizer_state(policy: PlasticPolicy) -> dict[str, Any]:
+def optimizer_state(policy: BasePolicy) -> dict[str, Any]:
     """What the optimiser remembers of each parameter, and its options, as nested plain values and tensors."""
     names: dict[Tensor, str] = {parameter: name for name, parameter in policy.named_parameters()}
     optimizer = policy.optimizer
@@ -26,7 +26,7 @@ def optimizer_state(policy: PlasticPolicy) -> dict[str, Any]:
     }
 
 
-def restore_policy(policy: PlasticPolicy, parameters: Any, optimizer: Any) -> None:
+def restore_policy(policy: BasePolicy, parameters: Any, optimizer: Any) -> None:
     """Put parameters and the optimiser's state into a policy; all of it, or none.
 
     Args:
@@ -60,7 +60,7 @@ def check_alike(name: str, found: Any, expected: dict[str, Any]) -> None:
             )
 
 
-def _checked_state(policy: PlasticPolicy, saved: Any) -> dict[str, Any]:
+def _checked_state(policy: BasePolicy, saved: Any) -> dict[str, Any]:
     """The saved state as ``Optimizer.load_state_dict`` wants it, by number instead of name."""
     try:
         states, groups = saved["state"], saved["groups"]
@@ -86,7 +86,7 @@ def _checked_state(policy: PlasticPolicy, saved: Any) -> dict[str, Any]:
     return {"state": {ordered.index(name): state for name, state in states.items()}, "param_groups": numbered}
 
 
-def _after_one_step(policy: PlasticPolicy) -> dict[str, dict[str, Any]]:
+def _after_one_step(policy: BasePolicy) -> dict[str, dict[str, Any]]:
     """What this optimiser remembers once it has stepped: tried out on copies."""
     trial = copy(policy.optimizer)
     copies: dict[Tensor, nn.Parameter] = {}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -56,6 +58,24 @@ def find_checkpoint(path: Path) -> tuple[Path, Path]:
     return path, found[-1]
 
 
+@contextmanager
+def blame_checkpoint(path: Path) -> Iterator[None]:
+    """Inside, an error says that the file at ``path`` cannot be loaded.
+
+    Raises:
+        UserError: there was one.
+    """
+    try:
+        yield
+    except (ValueError, OSError) as error:
+        cause = " ".join(str(error).split())
+        if "spaces do not match" in cause:
+            raise UserError(
+                f"{path} was trained for other spaces ({cause}): give a run of its own maze"
+            ) from error
+        raise UserError(f"{path} cannot be loaded as a checkpoint ({cause}): choose another one") from error
+
+
 def load_agent(path: Path, env: VecEnv, device: str) -> RecurrentA2C:
     """Load an agent to act in ``env``.
 
@@ -64,15 +84,8 @@ def load_agent(path: Path, env: VecEnv, device: str) -> RecurrentA2C:
     """
     from plasticrl.agents import RecurrentA2C
 
-    try:
+    with blame_checkpoint(path):
         return RecurrentA2C.load(path, env=env, device=device)
-    except (ValueError, OSError) as error:
-        cause = " ".join(str(error).split())
-        if "spaces do not match" in cause:
-            raise UserError(
-                f"{path} was trained for other spaces ({cause}): give a run of its own maze"
-            ) from error
-        raise UserError(f"{path} cannot be loaded as a checkpoint ({cause}): choose another one") from error
 
 
 def load_learner(
@@ -96,8 +109,5 @@ def load_learner(
     """
     from plasticrl.agents import EpisodeLearner
 
-    try:
+    with blame_checkpoint(path):
         return EpisodeLearner.load(path, task, eval_task, device, learning_rate=learning_rate)
-    except (ValueError, OSError) as error:
-        cause = " ".join(str(error).split())
-        raise UserError(f"{path} cannot be loaded as a checkpoint ({cause}): choose another one") from error

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from plasticrl.agents import RecurrentA2C
 from plasticrl.scripts.settings import LesionChoice
 from plasticrl.scripts.user_error import UserError
 from plasticrl.state import PlasticState
-
-if TYPE_CHECKING:
-    from plasticrl.agents import RecurrentA2C
 
 
 class LesionedAgent:
@@ -28,11 +26,12 @@ class LesionedAgent:
         UserError: the agent has no trace.
     """
 
-    def __init__(self, agent: RecurrentA2C, lesion: LesionChoice, step: int) -> None:
-        state = agent.policy.initial_state(1)
+    def __init__(self, agent: Any, lesion: LesionChoice, step: int) -> None:
+        state = agent.policy.initial_state(1) if isinstance(agent, RecurrentA2C) else None
         if not isinstance(state, PlasticState) or not state.trace.numel():
             raise UserError("--lesion: only a plastic agent has a trace, leave it out")
-        self.agent, self.lesion, self.step = agent, lesion, step
+        self.agent: RecurrentA2C = agent
+        self.lesion, self.step = lesion, step
         self._done: NDArray[np.int64] | None = None  # steps of each episode so far
         self._frozen: NDArray[np.float32] | None = None
 

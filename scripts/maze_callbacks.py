@@ -11,8 +11,8 @@ from tensorboard.compat.proto.summary_pb2 import Summary  # type: ignore[import-
 from plasticrl.agents.matrix_pictures import tensorboard_writer
 from plasticrl.scripts.animation import gif, play
 from plasticrl.scripts.checkpoint_folder import CheckpointFolder
-from plasticrl.scripts.maze_run import MazeRun
 from plasticrl.scripts.progress_display import Report
+from plasticrl.scripts.run_on_maze import RunOnMaze
 from plasticrl.scripts.tables import percent
 from plasticrl.scripts.training_callbacks import ReportProgress, SaveCheckpoints
 
@@ -57,7 +57,7 @@ class MazeCheckpoints(SaveCheckpoints):
         run: an episode of it is shown in TensorBoard with each checkpoint.
     """
 
-    def __init__(self, every: int, total: int, folder: CheckpointFolder, run: MazeRun) -> None:
+    def __init__(self, every: int, total: int, folder: CheckpointFolder, run: RunOnMaze) -> None:
         super().__init__(every, total, folder)
         self.run = run
 
@@ -69,7 +69,7 @@ class MazeCheckpoints(SaveCheckpoints):
         self.save_when_due()
 
 
-def log_animation(agent: Any, run: MazeRun) -> None:
+def log_animation(agent: Any, run: RunOnMaze) -> None:
     """Put one episode into TensorBoard's images, as the moving picture ``maze/episode``."""
     writer = tensorboard_writer(agent.logger)
     if writer is None:

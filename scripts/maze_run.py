@@ -1,67 +1,27 @@
-"""A training on the maze, as the commands see it."""
+"""A training of RecurrentA2C on the maze, as the commands see it."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from plasticrl.scripts.run import EvaluationChoices, Run, also
+from plasticrl.scripts.run_on_maze import RunOnMaze
 from plasticrl.scripts.settings import AgentSettings, CoreChoice, MazeSettings, TrainingSettings
-from plasticrl.scripts.shown_metric import ShownMetric
 from plasticrl.scripts.typed_settings import settings_from, value_of
-from plasticrl.scripts.user_error import UserError
 
 if TYPE_CHECKING:
     from stable_baselines3.common.vec_env import VecEnv
 
     from plasticrl.agents import RecurrentA2C
-    from plasticrl.scripts.evaluated import Evaluated
-    from plasticrl.scripts.maze_comparison import MazeComparison
-    from plasticrl.scripts.maze_training import MazeTrainer
+    from plasticrl.scripts.maze_training import A2CTrainer
 
 
 @dataclass(frozen=True)
-class MazeRun(Run):
+class MazeRun(RunOnMaze):
     """A core, a seed, and all settings of the maze, the agent and the training."""
 
-    maze: MazeSettings
     agent: AgentSettings
-    training: TrainingSettings
-
-    @property
-    def task(self) -> str:
-        """Name of the task."""
-        return "maze"
-
-    @property
-    def total(self) -> int:
-        """Environment steps of the training."""
-        return self.training.total_timesteps
-
-    @property
-    def eval_episodes(self) -> int:
-        """Episodes of the evaluation at the end."""
-        return self.training.eval_episodes
-
-    @property
-    def counter(self) -> str:
-        """Environment steps."""
-        return "time/total_timesteps"
-
-    @property
-    def main_metric(self) -> ShownMetric:
-        """Points per episode."""
-        return ShownMetric("mean_reward", "points per episode", "{:.1f}".format, 1)
-
-    def score(self, evaluation: dict[str, Any]) -> float:
-        """Points per episode; see :class:`Run`."""
-        return float(evaluation["mean_reward"])
-
-    def as_dict(self) -> dict[str, Any]:
-        """Plain values, for JSON."""
-        return {"task": self.task, **asdict(self)}
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> MazeRun:
@@ -70,59 +30,30 @@ class MazeRun(Run):
             core=value_of(CoreChoice, "core", data["core"]),
             seed=value_of(int, "seed", data["seed"]),
             maze=settings_from(MazeSettings, data["maze"]),
-            agent=settings_from(AgentSettings, data["agent"]),
             training=settings_from(TrainingSettings, data["training"]),
+            agent=settings_from(AgentSettings, data["agent"]),
         )
 
-    def trainer(self, device: str) -> MazeTrainer:
+    def trainer(self, device: str) -> A2CTrainer:
         """The mazes and the agent, ready to train; see :class:`Run`."""
-        from plasticrl.scripts.maze_training import MazeTrainer
+        from plasticrl.scripts.maze_training import A2CTrainer
 
-        return MazeTrainer(self, device)
+        return A2CTrainer(self, device)
 
-    def evaluate(self, checkpoint: Path, episodes: int, seed: int, choices: EvaluationChoices) -> Evaluated:
-        """Play episodes, perhaps in another maze; see :class:`Run`."""
+    def check_agent(self) -> None:
+        """Learning rates and clipping; see :class:`RunOnMaze`."""
+        from plasticrl.scripts.maze_setup import check_agent
+
+        check_agent(self.agent)
+
+    def untrained(self, env: VecEnv, device: str) -> RecurrentA2C:
+        """A new agent; see :class:`RunOnMaze`."""
+        from plasticrl.scripts.maze_setup import make_agent
+
+        return make_agent(self, env, device)
+
+    def load(self, checkpoint: Path, env: VecEnv, device: str) -> RecurrentA2C:
+        """A saved agent; see :class:`RunOnMaze`."""
         from plasticrl.scripts.checkpoint_files import load_agent
-        from plasticrl.scripts.evaluated import Evaluated
-        from plasticrl.scripts.evaluation import evaluate
-        from plasticrl.scripts.lesion import LesionedAgent
-        from plasticrl.scripts.maze_setup import make_mazes, maze_config
 
-        elsewhere = ("env", "size", "episode_length", "relocate_every", "layout_seed")
-        given = self.options_for(choices, "deterministic", "lesion", "lesion_step", *elsewhere)
-        deterministic = given.pop("deterministic", False)
-        lesion, lesion_step = given.pop("lesion", None), given.pop("lesion_step", None)
-        maze = replace(self.maze, **given)
-        config = maze_config(maze)
-        if lesion_step is not None and lesion is None:
-            raise UserError("--lesion-step needs --lesion")
-        if not 0 <= (lesion_step or 0) < config.episode_length:
-            raise UserError(
-                f"lesion_step must be from 0 to {config.episode_length - 1}, the episode's last step, not "
-                f"{lesion_step}"
-            )
-        agent = load_agent(checkpoint, make_mazes(self.maze, 1, seed), choices.device)
-        _check_sight(agent, make_mazes(maze, 1, seed))
-        player = agent if lesion is None else LesionedAgent(agent, lesion, lesion_step or 0)
-        scores = evaluate(player, maze, episodes=episodes, seed=seed, deterministic=deterministic)
-        about = {"deterministic": deterministic, "lesion": lesion, "lesion_step": lesion_step, **given}
-        trained = f"{agent.num_timesteps:,} steps" + also(given)
-        if lesion is not None:
-            trained += f", trace {lesion} from step {lesion_step or 0}"
-        return Evaluated(scores, trained, about)
-
-    def compare(self, runs: Sequence[MazeRun], root: Path) -> MazeComparison:
-        """Sum up finished runs on this maze; see :class:`Run`."""
-        from plasticrl.scripts.maze_comparison import compare_mazes
-
-        return compare_mazes(runs, root)
-
-
-def _check_sight(agent: RecurrentA2C, env: VecEnv) -> None:
-    """Another maze may pay otherwise, but the agent must see as many numbers as it was trained with."""
-    seen, shown = agent.observation_space.shape, env.observation_space.shape
-    if seen != shown:
-        raise UserError(
-            f"the agent was trained to see {seen} numbers, but that maze shows {shown}: give one that shows "
-            "as many"
-        )
+        return load_agent(checkpoint, env, device)

@@ -6,7 +6,6 @@ import math
 from typing import TYPE_CHECKING, Any
 
 from plasticrl.scripts.core_options import MAZE_OPTIONS
-from plasticrl.scripts.maze_run import MazeRun
 from plasticrl.scripts.processes import check_shares
 from plasticrl.scripts.set_up import check_at_least, check_learning_rates, check_seed
 from plasticrl.scripts.settings import AgentSettings, MazeSettings
@@ -18,16 +17,19 @@ if TYPE_CHECKING:
 
     from plasticrl.agents import RecurrentA2C
     from plasticrl.envs import MazeConfig
+    from plasticrl.scripts.maze_run import MazeRun
+    from plasticrl.scripts.ppo_run import PPOSettings
+    from plasticrl.scripts.run_on_maze import RunOnMaze
 
 
-def check_run(run: MazeRun) -> None:
+def check_run(run: RunOnMaze) -> None:
     """Check what neither the environment nor the agent checks.
 
     Raises:
         UserError: a setting is out of its range.
     """
     check_seed(run.seed)
-    training, agent = run.training, run.agent
+    training = run.training
     check_at_least(
         1,
         total_timesteps=training.total_timesteps,
@@ -36,6 +38,15 @@ def check_run(run: MazeRun) -> None:
         checkpoints=training.checkpoints,
     )
     check_shares(n_envs=training.n_envs)
+    run.check_agent()
+
+
+def check_agent(agent: AgentSettings) -> None:
+    """Check what RecurrentA2C does not.
+
+    Raises:
+        UserError: a setting is out of its range.
+    """
     check_learning_rates(agent.learning_rate, agent.final_learning_rate, agent.max_grad_norm)
     if agent.max_grad_ratio is not None and not 1 < agent.max_grad_ratio < math.inf:
         raise UserError(
@@ -90,7 +101,7 @@ def make_agent(run: MazeRun, env: VecEnv, device: str) -> RecurrentA2C:
         return RecurrentA2C(
             "PlasticPolicy",
             env,
-            learning_rate=_learning_rate(agent),
+            learning_rate=learning_rate(agent),
             gamma=agent.gamma,
             gae_lambda=agent.gae_lambda,
             ent_coef=agent.ent_coef,
@@ -105,7 +116,8 @@ def make_agent(run: MazeRun, env: VecEnv, device: str) -> RecurrentA2C:
         )
 
 
-def _learning_rate(agent: AgentSettings) -> float | LinearSchedule:
+def learning_rate(agent: AgentSettings | PPOSettings) -> float | LinearSchedule:
+    """A number where it stays the same."""
     from stable_baselines3.common.utils import LinearSchedule
 
     if agent.final_learning_rate == agent.learning_rate:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,20 +10,21 @@ from plasticrl.agents.episode_info import EpisodeInfo
 from plasticrl.agents.finite_checks import NonFiniteError
 from plasticrl.agents.matrix_pictures import MatrixPictures
 from plasticrl.envs import oracle_share
-from plasticrl.scripts.checkpoint_files import load_agent
 from plasticrl.scripts.checkpoint_folder import CheckpointFolder
 from plasticrl.scripts.evaluated import EVALUATION_SEEDS
 from plasticrl.scripts.evaluation import Evaluation, evaluate
 from plasticrl.scripts.maze_callbacks import MazeCheckpoints, MazeProgress, log_animation
-from plasticrl.scripts.maze_setup import check_run, make_agent, make_mazes, maze_config
+from plasticrl.scripts.maze_setup import check_run, make_mazes, maze_config
 from plasticrl.scripts.progress_display import Report
 from plasticrl.scripts.trainer import MOST_ROWS, Trainer
 from plasticrl.scripts.training_callbacks import LogHyperparameters
 
 if TYPE_CHECKING:
     from stable_baselines3.common.callbacks import BaseCallback
+    from torch import Tensor
 
-    from plasticrl.scripts.maze_run import MazeRun
+    from plasticrl.agents import RecurrentA2C
+    from plasticrl.scripts.run_on_maze import RunOnMaze
 
 _METRICS = ("rollout/ep_rew_mean", "maze/oracle_share", "eval/mean_reward")
 
@@ -39,16 +40,16 @@ class MazeTrainer(Trainer):
         UserError: a setting is not allowed.
     """
 
-    def __init__(self, run: MazeRun, device: str) -> None:
+    def __init__(self, run: RunOnMaze, device: str) -> None:
         check_run(run)
         self.run, self.device = run, device
         self.config = maze_config(run.maze)
         self.env = make_mazes(run.maze, run.training.n_envs, run.seed)
-        self.learner = make_agent(run, self.env, device)
+        self.learner = run.untrained(self.env, device)
 
     def go_on(self, checkpoint: Path) -> None:
-        """Load the agent; the mazes go on within their episodes."""
-        self.learner = load_agent(checkpoint, self.env, self.device)
+        """Load the agent; the mazes go on within their episodes where its file holds them."""
+        self.learner = self.run.load(checkpoint, self.env, self.device)
 
     def learn(self, checkpoints: CheckpointFolder, report: Callable[[Report], None]) -> None:
         """Train with everything that watches."""
@@ -62,10 +63,14 @@ class MazeTrainer(Trainer):
         self._learn(
             LogHyperparameters(run, _METRICS),
             EpisodeInfo("maze", infos, {"oracle_share": share}),
-            MatrixPictures(every),
+            *self.pictures(every),
             MazeCheckpoints(every, total, checkpoints, run),
             MazeProgress(run.label, total, share, report),
         )
+
+    def pictures(self, every: int) -> Iterable[BaseCallback]:
+        """What shows the network in TensorBoard every so many steps: nothing, unless a subclass does."""
+        return ()
 
     def assist(self) -> None:
         """Train with nothing that watches."""
@@ -91,17 +96,45 @@ class MazeTrainer(Trainer):
 
     def divergence(self, error: Exception) -> str | None:
         """The agent says so itself, unless torch, before it, says that it cannot draw an action."""
-        tensors = [*self.learner.policy.parameters(), *(self.learner.core_state or ())]
         undrawn = isinstance(error, (RuntimeError, ValueError)) and (
-            "invalid values" in str(error) or not all(one.isfinite().all() for one in tensors)
+            "invalid values" in str(error) or not all(one.isfinite().all() for one in self.tensors())
         )
         if not undrawn and not isinstance(error, NonFiniteError):
             return None
-        return (
-            f"the training diverged after {self.learner.num_timesteps:,} steps (weights or trace are not "
-            "finite): try a lower --learning-rate, --eta or --max-grad-norm, or --bound-eta"
-        )
+        return f"the training diverged after {self.learner.num_timesteps:,} steps ({self.remedy}"
+
+    @property
+    def remedy(self) -> str:
+        """What is not finite where a training diverged, and what to try."""
+        return "weights are not finite): try a lower learning rate"
+
+    def tensors(self) -> Iterable[Tensor]:
+        """What is not finite where a training diverged."""
+        parameters: Iterable[Tensor] = self.learner.policy.parameters()
+        return parameters
 
     def close(self) -> None:
         """Close the mazes."""
         self.env.close()
+
+
+class A2CTrainer(MazeTrainer):
+    """Trains RecurrentA2C, which has matrices to show and perhaps a trace."""
+
+    learner: RecurrentA2C
+
+    def pictures(self, every: int) -> Iterable[BaseCallback]:
+        """The matrices of a plastic core."""
+        return (MatrixPictures(every),)
+
+    @property
+    def remedy(self) -> str:
+        """Weights or trace."""
+        return (
+            "weights or trace are not finite): try a lower --learning-rate, --eta or --max-grad-norm, or "
+            "--bound-eta"
+        )
+
+    def tensors(self) -> Iterable[Tensor]:
+        """Weights and state."""
+        return (*super().tensors(), *(self.learner.core_state or ()))

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 _POINTS = 200
 _SIGNIFICANT = 0.05
-COLORS = ("#c2410c", "#0f766e", "#1d4ed8", "#7e22ce", "#a16207", "#475569", "#be185d", "#4d7c0f")
+COLORS = ("#c2410c", "#0f766e", "#1d4ed8", "#7e22ce", "#a16207", "#475569", "#be185d", "#4d7c0f", "#0369a1")
 
 Curves = Mapping[str, NDArray[np.float64]]
 """For each condition: steps, then a row for each run; ``(1 + runs, points)``, at the same steps for all."""

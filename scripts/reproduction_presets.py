@@ -10,6 +10,7 @@ from typing import Any, Literal, TypeAlias
 from plasticrl.scripts.episode_presets import IMAGES_PRESETS, OMNIGLOT_PRESETS, PATTERNS_PRESETS
 from plasticrl.scripts.episode_run import EpisodeRun
 from plasticrl.scripts.maze_run import MazeRun
+from plasticrl.scripts.ppo_run import RECURRENT_PPO, PPORun, PPOSettings
 from plasticrl.scripts.presets import MAZE_PRESETS
 from plasticrl.scripts.reproduction import Condition, Experiment
 
@@ -21,6 +22,7 @@ _ABOUT = {
     "homogeneous": "one alpha for all connections",
     "rnn": "not plastic",
     "lstm": "long short-term memory",
+    RECURRENT_PPO: "sb3-contrib's RecurrentPPO, an LSTM",
 }
 _RATE = "; Adam from 1e-3 to 1e-4, ten times the paper's at first"
 # What differs from the tuned preset, which is for shorter trainings; docs/results.md says how it was found.
@@ -37,17 +39,38 @@ _FOUND: dict[str, dict[str, Any]] = {
 }
 
 
+def _recurrent_ppo(hidden_size: int, total: int) -> Condition:
+    """The same mazes and steps; as many environments side by side as its smaller steps per second ask for."""
+    tuned = MAZE_PRESETS["tuned"]
+    training = replace(tuned.training, total_timesteps=total, n_envs=128, eval_episodes=500)
+    ppo = PPOSettings(
+        hidden_size=hidden_size,
+        learning_rate=1e-3,
+        final_learning_rate=0.0,
+        n_steps=250,
+        batch_size=16_000,
+        n_epochs=4,
+        gamma=0.9,
+        gae_lambda=0.9,
+        ent_coef=0.01,
+        vf_coef=0.5,
+        max_grad_norm=0.5,
+    )
+    run = PPORun(RECURRENT_PPO, 0, tuned.maze, training, ppo)
+    return Condition(RECURRENT_PPO, run, _ABOUT[RECURRENT_PPO])
+
+
 def _maze(core: str, hidden_size: int, total: int) -> Condition:
     tuned = MAZE_PRESETS["tuned"]
     agent = replace(tuned.agent, hidden_size=hidden_size, **_FOUND.get(core, {}))
     training = replace(tuned.training, total_timesteps=total, n_envs=32, eval_episodes=500)
-    return Condition(core, MazeRun(core, 0, tuned.maze, agent, training), _ABOUT[core])
+    return Condition(core, MazeRun(core, 0, tuned.maze, training, agent), _ABOUT[core])
 
 
 def _maze_as_in_the_paper(core: str, total: int) -> Condition:
     paper = MAZE_PRESETS["paper"]
     training = replace(paper.training, total_timesteps=total, eval_episodes=500)
-    run = MazeRun(core, 0, paper.maze, paper.agent, training)
+    run = MazeRun(core, 0, paper.maze, training, paper.agent)
     return Condition(f"{core}_paper", run, f"{_ABOUT[core]}; the paper's own settings")
 
 
@@ -61,7 +84,8 @@ def _without_action(condition: Condition) -> Condition:
 def _maze_experiment(name: str, hidden_size: int, total: int, seeds: int) -> Experiment:
     cores = [_maze(core, hidden_size, total) for core in ("plastic", "homogeneous", "rnn", "lstm")]
     paper = [_maze_as_in_the_paper(core, total) for core in ("plastic", "homogeneous", "rnn")]
-    return Experiment(name, "Maze", (*cores, _without_action(cores[0]), *paper), seeds)
+    others = (_recurrent_ppo(hidden_size, total), _without_action(cores[0]))
+    return Experiment(name, "Maze", (*cores, *others, *paper), seeds)
 
 
 def _episodes(

@@ -4,6 +4,7 @@ from typing import Any
 
 from plasticrl.scripts.episode_run import EpisodeRun
 from plasticrl.scripts.maze_run import MazeRun
+from plasticrl.scripts.ppo_run import RECURRENT_PPO, PPORun
 from plasticrl.scripts.run import Run
 
 
@@ -13,4 +14,6 @@ def run_from_dict(data: dict[str, Any]) -> Run:
     Raises:
         KeyError, TypeError: ``data`` is not from there.
     """
-    return (MazeRun if data["task"] == "maze" else EpisodeRun).from_dict(data)
+    if data["task"] != "maze":
+        return EpisodeRun.from_dict(data)
+    return (PPORun if data["core"] == RECURRENT_PPO else MazeRun).from_dict(data)

@@ -54,7 +54,7 @@ class MazeOptions(TaskOptions):
 
     def make_run(self, core: str, seed: int) -> MazeRun:
         """What is to be trained."""
-        return MazeRun(core, seed, self.maze, self.agent, self.training)
+        return MazeRun(core, seed, self.maze, self.training, self.agent)
 
     def check_options(self, cores: Sequence[str]) -> None:
         """See :class:`TaskOptions`."""

@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Any, Literal
 
 from plasticrl.scripts.animation import captioned, gif, play, side_by_side
-from plasticrl.scripts.checkpoint_files import find_checkpoint, load_agent
+from plasticrl.scripts.checkpoint_files import find_checkpoint
 from plasticrl.scripts.commands import Watch
 from plasticrl.scripts.main import main
-from plasticrl.scripts.maze_run import MazeRun
-from plasticrl.scripts.maze_setup import make_agent, make_mazes
+from plasticrl.scripts.maze_setup import make_mazes
 from plasticrl.scripts.run_folder import read_run, written_whole
+from plasticrl.scripts.run_on_maze import RunOnMaze
 from plasticrl.scripts.set_up import check_seed, set_up_torch
 from plasticrl.scripts.user_error import UserError, blame_user
 
@@ -43,18 +43,18 @@ def run(command: Watch) -> None:
         raise UserError(f"cannot write {command.gif}: give a file in a folder that exists")
     folder, checkpoint = find_checkpoint(command.run)
     trained = read_run(folder)
-    if not isinstance(trained, MazeRun):
+    if not isinstance(trained, RunOnMaze):
         raise UserError(
             f"{folder} is a run of {trained.task}, and only the maze can be watched: see it in TensorBoard"
         )
     maze = trained.maze
     set_up_torch(command.device, None)
-    agent = load_agent(checkpoint, make_mazes(maze, 1, 0), command.device)
+    agent = trained.load(checkpoint, make_mazes(maze, 1, 0), command.device)
     mode: Literal["rgb_array", "ansi"] = "rgb_array" if command.gif else "ansi"
     shown = partial(play, maze=maze, mode=mode, seed=command.seed, deterministic=command.deterministic)
     frames: Iterator[Any]
     if command.before:
-        untrained = make_agent(trained, make_mazes(maze, 1, 0), command.device)
+        untrained = trained.untrained(make_mazes(maze, 1, 0), command.device)
         both = zip(shown(untrained, size=_HALF), shown(agent, size=_HALF), strict=True)
         frames = (side_by_side(captioned(a, "before training"), captioned(b, "after")) for a, b in both)
     else:

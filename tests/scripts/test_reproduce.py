@@ -19,30 +19,33 @@ from plasticrl.scripts.main import main
 from plasticrl.scripts.maze_run import MazeRun
 from plasticrl.scripts.parallel_runs import train_all
 from plasticrl.scripts.placed_run import PlacedRun
+from plasticrl.scripts.ppo_run import PPORun
 from plasticrl.scripts.reproduction import Condition, Experiment
 from plasticrl.scripts.reproduction_curves import smoothed
 from plasticrl.scripts.reproduction_presets import EXPERIMENTS
 from plasticrl.scripts.reproduction_summary import summarize_experiment
 from plasticrl.scripts.robust_scores import bootstrap_interval, interquartile_mean
+from plasticrl.scripts.run_on_maze import RunOnMaze
 from plasticrl.scripts.statistics_of_runs import improvement
 from plasticrl.scripts.training import check_run
 
-NAMES = ("plastic", "rnn", "plastic_letter")
+NAMES = ("plastic", "rnn", "recurrent_ppo", "plastic_letter")
 WORDS = ["reproduce", "maze", "--jobs", "1", "--quiet", "--threads", "1"]
 
 
 def small(condition: Condition) -> Condition:
     run = condition.run
-    assert isinstance(run, MazeRun)
-    return replace(
-        condition,
-        run=replace(
-            run,
-            maze=replace(run.maze, size=5, episode_length=20),
-            agent=replace(run.agent, hidden_size=6),
-            training=replace(run.training, total_timesteps=2000, n_envs=4, eval_episodes=8, checkpoints=2),
-        ),
+    assert isinstance(run, RunOnMaze)
+    run = replace(
+        run,
+        maze=replace(run.maze, size=5, episode_length=20),
+        training=replace(run.training, total_timesteps=2000, n_envs=4, eval_episodes=8, checkpoints=2),
     )
+    if isinstance(run, MazeRun):
+        return replace(condition, run=replace(run, agent=replace(run.agent, hidden_size=6)))
+    assert isinstance(run, PPORun)
+    ppo = replace(run.ppo, hidden_size=6, n_steps=20, batch_size=40, n_epochs=2)
+    return replace(condition, run=replace(run, ppo=ppo))
 
 
 @pytest.fixture(scope="module")
@@ -71,7 +74,7 @@ def summary(root: Path) -> Any:
 
 
 def folder(root: Path, condition: str, seed: int) -> Path:
-    core = "rnn" if condition == "rnn" else "plastic"
+    core = "plastic" if condition == "plastic_letter" else condition
     return root / "maze_quick" / condition / "maze" / core / f"seed_{seed}"
 
 
@@ -166,38 +169,39 @@ def test_finished_runs_are_kept_and_partial_ones_summed_up(
     times = {path: path.stat().st_mtime_ns for path in reproduced.rglob("result.json")}
     assert main([*WORDS, "--root", str(reproduced), "--seeds", "4", "--no-train"]) == 0
     assert "3 of 4" in capsys.readouterr().out
-    assert [one["trained"] for one in summary(reproduced)["conditions"]] == [0.75] * 3
+    assert [one["trained"] for one in summary(reproduced)["conditions"]] == [0.75] * len(NAMES)
     assert main([*WORDS, "--root", str(reproduced)]) == 0
     assert {path: path.stat().st_mtime_ns for path in reproduced.rglob("result.json")} == times
-    assert [one["trained"] for one in summary(reproduced)["conditions"]] == [1.0] * 3
+    assert [one["trained"] for one in summary(reproduced)["conditions"]] == [1.0] * len(NAMES)
 
 
 def test_stopped_midway_it_says_how_far_it_is(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def stopped(runs: Any, *rest: Any) -> None:
-        train_all(runs[:4], *rest)
+        train_all(runs[: len(NAMES) + 1], *rest)
         raise KeyboardInterrupt
 
     monkeypatch.setattr(reproduce, "train_all", stopped)
     assert main([*WORDS, "--root", str(tmp_path)]) == 130
     assert [line.split()[1:4] for line in capsys.readouterr().out.splitlines() if " of 3 " in line] == [
         ["2", "of", "3"],
-        ["1", "of", "3"],
-        ["1", "of", "3"],
+        *[["1", "of", "3"]] * (len(NAMES) - 1),
     ]  # seed by seed
     told = summary(tmp_path)
-    assert [one["trained"] for one in told["conditions"]] == pytest.approx([2 / 3, 1 / 3, 1 / 3])
+    assert [one["trained"] for one in told["conditions"]] == pytest.approx(
+        [2 / 3, *[1 / 3] * (len(NAMES) - 1)]
+    )
     assert all(one["first"] is None for one in told["conditions"])  # a single run says nothing
     monkeypatch.setattr(reproduce, "train_all", train_all)
     assert main([*WORDS, "--root", str(tmp_path)]) == 0
-    assert [len(one["scores"]) for one in summary(tmp_path)["conditions"]] == [3, 3, 3]
+    assert [len(one["scores"]) for one in summary(tmp_path)["conditions"]] == [3] * len(NAMES)
 
 
 @pytest.mark.parametrize(
     ("options", "complaint"),
     [
-        (["--conditions", "lstm"], "choose from plastic, rnn, plastic_letter"),
+        (["--conditions", "lstm"], "choose from plastic, rnn, recurrent_ppo, plastic_letter"),
         (["--seeds", "0"], "seeds must be from 1"),
         (["--jobs", "0"], "jobs must be from 1"),
         (["--data-dir", "."], "maze has no data"),
