@@ -22,10 +22,24 @@ if TYPE_CHECKING:
 
 _POINTS = 200
 _SIGNIFICANT = 0.05
-COLORS = ("#c2410c", "#0f766e", "#1d4ed8", "#7e22ce", "#a16207", "#475569", "#be185d", "#4d7c0f", "#0369a1")
+COLORS = (
+    "#c2410c",
+    "#0f766e",
+    "#1d4ed8",
+    "#7e22ce",
+    "#a16207",
+    "#475569",
+    "#be185d",
+    "#4d7c0f",
+    "#0369a1",
+    "#9f1239",
+)
 
 Curves = Mapping[str, NDArray[np.float64]]
-"""For each condition: steps, then a row for each run; ``(1 + runs, points)``, at the same steps for all."""
+"""For each condition: steps, then a row for each run; ``(1 + runs, points)``.
+
+The steps are the same for all, but for those beyond the end of a shorter training.
+"""
 
 
 def common_curves(runs: Sequence[PlacedRun], axes: CurveAxes) -> Curves:
@@ -41,10 +55,11 @@ def common_curves(runs: Sequence[PlacedRun], axes: CurveAxes) -> Curves:
     every = [curve for curves in found.values() for curve in curves]
     first, last = max(steps[0] for steps, _ in every), max(steps[-1] for steps, _ in every)
     common = np.linspace(first, last, _POINTS)
-    return {
+    whole = {
         name: np.vstack([common, *(smoothed(common, *curve) for curve in curves)])
         for name, curves in found.items()
     }
+    return {name: curve[:, np.isfinite(curve).all(axis=0)] for name, curve in whole.items()}
 
 
 def smoothed(
@@ -71,7 +86,7 @@ def write_curves(curves: Curves, reference: str, path: Path) -> None:
             low, middle, high = np.nanquantile(curve[1:], [0.25, 0.5, 0.75], axis=0)
             p = _differences(curves, name, reference)
             for point, step in enumerate(curve[0]):
-                told = "" if p is None else f"{p[point]:.4g}"
+                told = "" if p is None or point >= len(p) else f"{p[point]:.4g}"
                 numbers = (f"{row[point]:.5g}" for row in (low, middle, high))
                 table.writerow((name, round(step), *numbers, told))
 
@@ -115,10 +130,11 @@ def draw_curves(
 
 
 def _differences(curves: Curves, name: str, reference: str) -> NDArray[np.float64] | None:
-    """The rank-sum test at each point; None where there is nothing to compare."""
+    """The rank-sum test at each point that both have; None where there is nothing to compare."""
     if name == reference or reference not in curves:
         return None
-    ours, theirs = curves[reference][1:], curves[name][1:]
+    both = min(curves[reference].shape[1], curves[name].shape[1])
+    ours, theirs = curves[reference][1:, :both], curves[name][1:, :both]
     return rank_sums(ours, theirs) if min(len(ours), len(theirs)) > 1 else None
 
 
@@ -133,7 +149,7 @@ def _mark_differences(
         p = _differences(curves, name, reference)
         if p is None:
             continue
-        told = p < _SIGNIFICANT
-        heights = np.full(int(told.sum()), 0.015 + 0.018 * row)
+        told = np.flatnonzero(p < _SIGNIFICANT)
+        heights = np.full(len(told), 0.015 + 0.018 * row)
         steps = curve[0][told] / unit
         panel.scatter(steps, heights, s=3, color=colors[name], transform=at, linewidths=0, clip_on=False)

@@ -13,6 +13,7 @@ import pytest
 from PIL import Image
 
 from plasticrl.scripts import reproduce
+from plasticrl.scripts.comparison import CurveAxes
 from plasticrl.scripts.episode_run import EpisodeRun
 from plasticrl.scripts.episode_settings import PatternsSettings
 from plasticrl.scripts.main import main
@@ -21,7 +22,7 @@ from plasticrl.scripts.parallel_runs import train_all
 from plasticrl.scripts.placed_run import PlacedRun
 from plasticrl.scripts.ppo_run import PPORun
 from plasticrl.scripts.reproduction import Condition, Experiment
-from plasticrl.scripts.reproduction_curves import smoothed
+from plasticrl.scripts.reproduction_curves import common_curves, draw_curves, smoothed, write_curves
 from plasticrl.scripts.reproduction_presets import EXPERIMENTS
 from plasticrl.scripts.reproduction_summary import summarize_experiment
 from plasticrl.scripts.robust_scores import bootstrap_interval, interquartile_mean
@@ -315,3 +316,32 @@ def test_the_reference_is_the_experiments_first_condition_whichever_finished_fir
     assert list(dict.fromkeys(row["condition"] for row in rows)) == list(NAMES)
     assert {row["p_value"] for row in rows if row["condition"] == "plastic"} == {""}
     assert "" not in {row["p_value"] for row in rows if row["condition"] == "rnn"}
+
+
+def test_the_curve_of_a_shorter_training_ends_where_it_ends(experiment: Experiment, tmp_path: Path) -> None:
+    def placed(condition: Condition, total: int, seed: int) -> PlacedRun:
+        run = condition.run
+        assert isinstance(run, RunOnMaze)
+        run = replace(run, seed=seed, training=replace(run.training, total_timesteps=total))
+        one = PlacedRun(run, tmp_path / condition.name, condition.name)
+        one.folder.mkdir(parents=True)
+        rows = [f"{step},{step + seed}" for step in range(100, total + 1, 100)]
+        (one.folder / "progress.csv").write_text(
+            "time/total_timesteps,rollout/ep_rew_mean\n" + "\n".join(rows) + "\n"
+        )
+        return one
+
+    long, short = experiment.conditions[:2]
+    runs = [placed(*one, seed) for seed in range(2) for one in ((long, 2000), (short, 1000))]
+    axes = CurveAxes("", "time/total_timesteps", "rollout/ep_rew_mean", "steps", 1.0, "points", (), None)
+    curves = common_curves(runs, axes)
+    points = curves[short.name].shape[1]
+    assert 800 < curves[short.name][0, -1] <= 1000 < curves[long.name][0, points]
+    np.testing.assert_array_equal(curves[short.name][0], curves[long.name][0, :points])
+    assert all(np.isfinite(curve).all() for curve in curves.values())
+    for reference, other in ((long.name, short.name), (short.name, long.name)):
+        write_curves(curves, reference, tmp_path / "curves.csv")
+        with (tmp_path / "curves.csv").open(newline="") as file:
+            told = [row["p_value"] != "" for row in csv.DictReader(file) if row["condition"] == other]
+        assert told == [True] * points + [False] * (curves[other].shape[1] - points)
+        draw_curves(curves, reference, {long.name: "C0", short.name: "C1"}, axes, [tmp_path / "curves.png"])

@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 
+from plasticrl.scripts.comparison import Summary
+from plasticrl.scripts.episode_metrics_shown import SHOWN_METRICS
 from plasticrl.scripts.reproduction import Experiment
 from plasticrl.scripts.reproduction_presets import EXPERIMENTS
 
@@ -60,7 +62,8 @@ def test_there_is_something_to_check() -> None:
     assert all((ROOT / "results" / "reproduction" / name).is_dir() for name in named)
 
 
-INTERVENTIONS = sorted((ROOT / "results" / "reproduction").glob("*/interventions/*.json"))
+INTERVENTIONS = sorted((ROOT / "results" / "reproduction").glob("maze_*/interventions/*.json"))
+TRANSFERS = sorted((ROOT / "results" / "reproduction").glob("*/transfer/*.json"))
 
 
 @pytest.mark.parametrize("path", INTERVENTIONS, ids=lambda path: path.stem)
@@ -70,3 +73,13 @@ def test_the_page_has_what_became_of_an_agent_that_was_tampered_with(path: Path)
     fifths = "  ".join(f"{part:.1f}" for part in told["points_by_fifth"])
     assert f"{points} {fifths} |" in PAGE or f"{points} {share.removeprefix('| ')}" in PAGE
     assert told["episodes"] == 200
+
+
+@pytest.mark.parametrize("path", TRANSFERS, ids=lambda path: "-".join(path.parts[-3::2]))
+def test_the_page_has_how_a_network_did_where_it_was_not_trained(path: Path) -> None:
+    told = json.loads(path.read_text())
+    metric = SHOWN_METRICS[told["task"]][0]
+    scores = told["metrics"][metric.name]
+    assert Summary(scores["mean"], scores["low"], scores["high"]).text(metric.form) in PAGE
+    for reference in told["references"].values():
+        assert f"| {metric.form(reference[metric.name])} |" in PAGE

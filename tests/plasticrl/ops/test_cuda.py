@@ -1,0 +1,63 @@
+"""On a GPU the same numbers come out as on the CPU; skipped where there is none."""
+
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from plasticrl import PlasticRNN
+from plasticrl.agents import EpisodeLearner, RecurrentA2C
+from plasticrl.envs import make_task, make_vec_env
+
+pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+
+
+def unrolled(device: str, **options: Any) -> dict[str, Tensor]:
+    """Outputs, final state and all gradients of one network on one device, in double precision."""
+    torch.manual_seed(3)
+    rnn = PlasticRNN(input_size=4, hidden_size=7, **options).double()
+    with torch.no_grad():
+        for parameter in rnn.parameters():
+            parameter.copy_(torch.rand_like(parameter) * 0.4)
+    inputs, starts = torch.randn(9, 5, 4, dtype=torch.float64), torch.rand(9, 5) < 0.2
+    rnn, inputs = rnn.to(device), inputs.to(device).requires_grad_()
+    outputs, state = rnn(inputs, None, starts.to(device))
+    (outputs.sum() + state.trace.square().sum()).backward()
+    gradients = {name: parameter.grad for name, parameter in rnn.named_parameters()}
+    found = {"outputs": outputs, "hidden": state.hidden, "trace": state.trace, "inputs": inputs.grad}
+    return {name: one.detach().cpu() for name, one in {**found, **gradients}.items() if one is not None}
+
+
+@pytest.mark.parametrize("rule", ["hebb", "oja", "clipped"])
+@pytest.mark.parametrize("alpha", ["full", "shared"])
+def test_the_recurrence_and_its_gradients(rule: str, alpha: str) -> None:
+    options = {"rule": rule, "alpha": alpha}
+    expected, found = unrolled("cpu", **options), unrolled("cuda", **options)
+    assert expected.keys() == found.keys()
+    for name, tensor in expected.items():
+        torch.testing.assert_close(found[name], tensor, rtol=1e-9, atol=1e-12, msg=lambda m: f"{name}: {m}")  # noqa: B023
+
+
+@pytest.mark.parametrize("core", ["plastic", "homogeneous", "rnn", "lstm", "gru", "feedforward"])
+def test_an_agent_learns_there_and_its_file_is_read_on_the_cpu(core: str, tmp_path: Any) -> None:
+    env = make_vec_env("PlasticMaze-v0", 3, seed=1, size=5, episode_length=12)
+    agent = RecurrentA2C(
+        "PlasticPolicy", env, policy_kwargs={"core": core, "hidden_size": 8}, seed=0, device="cuda"
+    ).learn(72)
+    agent.save(tmp_path / "agent")
+    again = RecurrentA2C.load(tmp_path / "agent", env=env, device="cpu")
+    for name, tensor in again.policy.state_dict().items():
+        torch.testing.assert_close(tensor, agent.policy.state_dict()[name].cpu(), rtol=0, atol=0)
+    again.learn(36, reset_num_timesteps=False)
+
+
+@pytest.mark.parametrize("core", ["plastic", "homogeneous", "rnn", "lstm"])
+def test_a_learner_learns_the_same_there(core: Any) -> None:
+    def learned(device: str) -> Tensor:
+        learner = EpisodeLearner(core, make_task("patterns", n_bits=20), seed=0, device=device).learn(3)
+        return torch.cat([parameter.detach().cpu().flatten() for parameter in learner.network.parameters()])
+
+    before = EpisodeLearner(core, make_task("patterns", n_bits=20), seed=0, device="cpu").network.parameters()
+    moved = (learned("cpu") - torch.cat([one.detach().flatten() for one in before])).abs().mean()
+    assert (learned("cuda") - learned("cpu")).abs().mean() < 0.01 * moved
