@@ -18,7 +18,7 @@ from plasticrl.agents.optimizer_state import check_alike, restore_policy
 from plasticrl.agents.plain_spaces import space_from_plain
 from plasticrl.agents.plain_tree import decode
 from plasticrl.agents.random_states import check_random_states
-from plasticrl.agents.tensor_file import TensorFileError
+from plasticrl.agents.tensor_file import TensorFileError, check_format
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -43,11 +43,7 @@ def decoded(tensors: dict[str, Tensor], data: dict[str, Any]) -> dict[str, Any]:
     Raises:
         TensorFileError: it is no agent's, or of a later version, or not whole.
     """
-    if data.get("format") != FORMAT or data.get("version") != VERSION:
-        raise TensorFileError(
-            f"the file holds {data.get('format')!r}, version {data.get('version')!r}; this plasticrl reads "
-            f"{FORMAT!r}, version {VERSION}: give a file that RecurrentA2C.save wrote"
-        )
+    check_format(data, FORMAT, VERSION, "RecurrentA2C.save")
     left = dict(tensors)
     parts = {}
     for name, part in data.items():

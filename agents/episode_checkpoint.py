@@ -12,7 +12,7 @@ from torch import Tensor
 from plasticrl.agents.episode_statistics import updates_within
 from plasticrl.agents.networks import make_network
 from plasticrl.agents.plain_rate import plain_rate, rate_from_plain
-from plasticrl.agents.tensor_file import TensorFileError
+from plasticrl.agents.tensor_file import TensorFileError, check_format
 from plasticrl.envs.episode import EpisodeTask
 
 if TYPE_CHECKING:
@@ -74,11 +74,7 @@ def settings(data: dict[str, Any], task: EpisodeTask, given: dict[str, Any]) -> 
         TensorFileError: the file is no learner's, or of a later version.
         ValueError: it does not fit the task, or lacks what must be given.
     """
-    if data.get("format") != _FORMAT or data.get("version") != _VERSION:
-        raise TensorFileError(
-            f"the file holds {data.get('format')!r}, version {data.get('version')!r}; this plasticrl reads "
-            f"{_FORMAT!r}, version {_VERSION}: give a file that EpisodeLearner.save wrote"
-        )
+    check_format(data, _FORMAT, _VERSION, "EpisodeLearner.save")
     try:
         saved, trained_on = dict(data["settings"]), data["task"]
         found = {name: saved[name] for name in (*_PLAIN, "network")}

@@ -92,6 +92,19 @@ def read_tensors(
     return tensors, data
 
 
+def check_format(data: Mapping[str, Any], form: str, version: int, writer: str) -> None:
+    """Nothing, where a file's data say that they are in this form.
+
+    Raises:
+        TensorFileError: they are in another, or of another version; the text names who writes it.
+    """
+    if data.get("format") != form or data.get("version") != version:
+        raise TensorFileError(
+            f"the file holds {data.get('format')!r}, version {data.get('version')!r}; this plasticrl reads "
+            f"{form!r}, version {version}: give a file that {writer} wrote"
+        )
+
+
 def write_whole(path: Path, content: bytes) -> None:
     """Write a file so that even a crash or a full disk leaves the old one or the new one.
 

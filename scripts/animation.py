@@ -14,7 +14,7 @@ from plasticrl.scripts.maze_setup import make_mazes
 from plasticrl.scripts.settings import MazeSettings
 
 if TYPE_CHECKING:
-    from plasticrl.agents import RecurrentA2C
+    from stable_baselines3.common.type_aliases import PolicyPredictor
 
 _COLORS = 64
 _PALETTE_FRAMES = 8
@@ -22,7 +22,7 @@ _CAPTION = 14  # height of a line of text in pixels
 
 
 def play(
-    agent: RecurrentA2C,
+    agent: PolicyPredictor,
     maze: MazeSettings,
     *,
     mode: Literal["rgb_array", "ansi"],

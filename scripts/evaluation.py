@@ -15,8 +15,7 @@ from plasticrl.scripts.settings import MazeSettings
 from plasticrl.scripts.tables import percent
 
 if TYPE_CHECKING:
-    from plasticrl.agents import RecurrentA2C
-    from plasticrl.scripts.lesion import LesionedAgent
+    from stable_baselines3.common.type_aliases import PolicyPredictor
 
 MOST_ENVS = 50
 _PARTS = 5
@@ -103,7 +102,7 @@ def mean_of_those_that_happened(values: list[float]) -> float | None:
 
 
 def evaluate(
-    agent: RecurrentA2C | LesionedAgent,
+    agent: PolicyPredictor,
     maze: MazeSettings,
     *,
     episodes: int,

@@ -36,9 +36,16 @@ class MazeTrainer(Trainer):
         run: what to train.
         device: what computes the network.
 
+    Attributes:
+        what: is not finite where a training diverged.
+        remedy: what to try then.
+
     Raises:
         UserError: a setting is not allowed.
     """
+
+    what = "weights"
+    remedy = "a lower learning rate"
 
     def __init__(self, run: RunOnMaze, device: str) -> None:
         check_run(run)
@@ -101,12 +108,10 @@ class MazeTrainer(Trainer):
         )
         if not undrawn and not isinstance(error, NonFiniteError):
             return None
-        return f"the training diverged after {self.learner.num_timesteps:,} steps ({self.remedy}"
-
-    @property
-    def remedy(self) -> str:
-        """What is not finite where a training diverged, and what to try."""
-        return "weights are not finite): try a lower learning rate"
+        return (
+            f"the training diverged after {self.learner.num_timesteps:,} steps ({self.what} are not finite): "
+            f"try {self.remedy}"
+        )
 
     def tensors(self) -> Iterable[Tensor]:
         """What is not finite where a training diverged."""
@@ -122,18 +127,12 @@ class A2CTrainer(MazeTrainer):
     """Trains RecurrentA2C, which has matrices to show and perhaps a trace."""
 
     learner: RecurrentA2C
+    what = "weights or trace"
+    remedy = "a lower --learning-rate, --eta or --max-grad-norm, or --bound-eta"
 
     def pictures(self, every: int) -> Iterable[BaseCallback]:
         """The matrices of a plastic core."""
         return (MatrixPictures(every),)
-
-    @property
-    def remedy(self) -> str:
-        """Weights or trace."""
-        return (
-            "weights or trace are not finite): try a lower --learning-rate, --eta or --max-grad-norm, or "
-            "--bound-eta"
-        )
 
     def tensors(self) -> Iterable[Tensor]:
         """Weights and state."""

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from plasticrl.scripts.processes import process_count
 from plasticrl.scripts.run_on_maze import RunOnMaze
+from plasticrl.scripts.set_up import check_at_least, check_learning_rates
 from plasticrl.scripts.settings import MazeSettings, TrainingSettings
 from plasticrl.scripts.typed_settings import settings_from, value_of
+from plasticrl.scripts.user_error import UserError, blame_user
 
 if TYPE_CHECKING:
     from stable_baselines3.common.vec_env import VecEnv
@@ -71,15 +75,26 @@ class PPORun(RunOnMaze):
         return MazeTrainer(self, device)
 
     def check_agent(self) -> None:
-        """Learning rates and clipping; see :class:`RunOnMaze`."""
-        from plasticrl.scripts.set_up import check_learning_rates
-
-        check_learning_rates(self.ppo.learning_rate, self.ppo.final_learning_rate, self.ppo.max_grad_norm)
+        """Everything, since sb3-contrib checks little; see :class:`RunOnMaze`."""
+        ppo = self.ppo
+        check_learning_rates(ppo.learning_rate, ppo.final_learning_rate, ppo.max_grad_norm)
+        check_at_least(1, hidden_size=ppo.hidden_size, n_steps=ppo.n_steps, n_epochs=ppo.n_epochs)
+        check_at_least(2, batch_size=ppo.batch_size)
+        for name in ("gamma", "gae_lambda"):
+            if not 0 <= (value := getattr(ppo, name)) <= 1:
+                raise UserError(f"{name} must be from 0 to 1, not {value}")
+        for name in ("ent_coef", "vf_coef"):
+            if not 0 <= (value := getattr(ppo, name)) < math.inf:
+                raise UserError(f"{name} must be finite and at least 0, not {value}")
+        steps = ppo.n_steps * self.training.n_envs
+        if steps % ppo.batch_size == 1:  # its advantages have no standard deviation
+            raise UserError(f"batch_size {ppo.batch_size} leaves a batch of one of {steps} steps: change it")
+        if process_count() > 1:
+            raise UserError(f"{RECURRENT_PPO} trains in one process: start it without torchrun")
 
     def untrained(self, env: VecEnv, device: str) -> PlainRecurrentPPO:
         """A new agent; see :class:`RunOnMaze`."""
         from plasticrl.agents.recurrent_ppo import PlainRecurrentPPO
-        from plasticrl.scripts.user_error import blame_user
 
         with blame_user(ValueError, TypeError, AssertionError):
             return PlainRecurrentPPO(env=env, device=device, **self._arguments())

@@ -14,6 +14,7 @@ from plasticrl.scripts.shown_metric import ShownMetric
 from plasticrl.scripts.user_error import UserError
 
 if TYPE_CHECKING:
+    from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
     from stable_baselines3.common.vec_env import VecEnv
 
     from plasticrl.scripts.evaluated import Evaluated
@@ -61,7 +62,7 @@ class RunOnMaze(Run):
         return {"task": self.task, **asdict(self)}
 
     @abstractmethod
-    def untrained(self, env: VecEnv, device: str) -> Any:
+    def untrained(self, env: VecEnv, device: str) -> OnPolicyAlgorithm:
         """The agent as it begins, in the shape of Stable-Baselines3, with ``n_steps``.
 
         Raises:
@@ -69,7 +70,7 @@ class RunOnMaze(Run):
         """
 
     @abstractmethod
-    def load(self, checkpoint: Path, env: VecEnv, device: str) -> Any:
+    def load(self, checkpoint: Path, env: VecEnv, device: str) -> OnPolicyAlgorithm:
         """The agent as it was saved, to act or to go on in ``env``.
 
         Raises:
@@ -121,7 +122,7 @@ class RunOnMaze(Run):
         return compare_mazes(runs, root)
 
 
-def _check_sight(agent: Any, env: VecEnv) -> None:
+def _check_sight(agent: OnPolicyAlgorithm, env: VecEnv) -> None:
     """Another maze may pay otherwise, but the agent must see as many numbers as it was trained with."""
     seen, shown = agent.observation_space.shape, env.observation_space.shape
     if seen != shown:

@@ -1,6 +1,9 @@
 """sb3-contrib's learner with files that are no pickles: what fits comes back, what does not is refused."""
 
 import json
+import math
+import os
+import signal
 import struct
 import zipfile
 from io import BytesIO
@@ -11,9 +14,11 @@ import numpy as np
 import pytest
 import torch
 from sb3_contrib import RecurrentPPO
+from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.vec_env import VecEnv
 
-from plasticrl.agents import RecurrentA2C, TensorFileError
+from plasticrl.agents import NonFiniteError, RecurrentA2C, TensorFileError
+from plasticrl.agents.postponed_interrupt import StoppedBetweenUpdates
 from plasticrl.agents.recurrent_ppo import PlainRecurrentPPO
 from plasticrl.agents.tensor_file import read_tensors, write_tensors
 from plasticrl.envs import make_vec_env
@@ -56,6 +61,11 @@ def test_parameters_optimiser_and_counters_come_back(trained: PlainRecurrentPPO,
     again.save(second)
     assert first.getvalue() == second.getvalue()
     assert again.num_timesteps == 60
+    assert read_tensors(tmp_path / "new" / "agent.safetensors")[1]["counters"] == {
+        "num_timesteps": 60,
+        "_n_updates": trained._n_updates,
+        "_episode_num": trained._episode_num,
+    }
     observation = mazes().reset()
     starts = np.ones(2, dtype=np.bool_)
     ours, theirs = (
@@ -68,13 +78,56 @@ def test_parameters_optimiser_and_counters_come_back(trained: PlainRecurrentPPO,
 
 
 def test_a_loaded_agent_goes_on(trained: PlainRecurrentPPO, tmp_path: Path) -> None:
+    def steps_of_adam(agent: PlainRecurrentPPO) -> list[float]:
+        return [state["step"].item() for state in agent.policy.optimizer.state.values()]
+
     trained.save(tmp_path / "agent.safetensors")
-    again = loaded(tmp_path / "agent.safetensors").learn(40, reset_num_timesteps=False)
+    before = steps_of_adam(trained)
+    again = loaded(tmp_path / "agent.safetensors")
+    assert steps_of_adam(again) == before
+    again.learn(40, reset_num_timesteps=False)
     assert again.num_timesteps == 100
-    assert any(
-        not torch.equal(tensor, trained.policy.state_dict()[name])
-        for name, tensor in again.policy.state_dict().items()
-    )
+    more = 2 * 2 * 1  # rollouts, epochs, batches of each
+    assert steps_of_adam(again) == [step + more for step in before]
+
+
+def test_a_training_that_goes_on_sees_other_episodes(trained: PlainRecurrentPPO, tmp_path: Path) -> None:
+    trained.save(tmp_path / "agent")
+
+    def first(env: VecEnv) -> list[Any]:
+        return [env.reset()[:, :9].tolist(), torch.rand(4).tolist()]
+
+    fresh, resumed = mazes(), mazes()
+    PlainRecurrentPPO(env=fresh, device="cpu", **ARGUMENTS)
+    begun = first(fresh)
+    PlainRecurrentPPO.load(tmp_path / "agent", resumed, "cpu", **ARGUMENTS)
+    assert first(resumed)[1] != begun[1]
+    PlainRecurrentPPO.load(tmp_path / "agent", resumed, "cpu", **ARGUMENTS)
+    again = first(resumed)
+    PlainRecurrentPPO.load(tmp_path / "agent", resumed, "cpu", **ARGUMENTS)
+    assert first(resumed) == again  # but the same each time
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupt_lets_the_update_end(number: signal.Signals) -> None:
+    class Interrupt(BaseCallback):
+        def _on_step(self) -> bool:
+            if self.num_timesteps == 26:  # within the second of three rollouts
+                os.kill(os.getpid(), number)
+            return True
+
+    agent = PlainRecurrentPPO(env=mazes(), device="cpu", **ARGUMENTS)
+    with pytest.raises(StoppedBetweenUpdates):
+        agent.learn(60, Interrupt())
+    assert agent.num_timesteps == 40
+    assert agent._n_updates == 2 * ARGUMENTS["n_epochs"]
+
+
+def test_parameters_that_are_not_finite_end_the_training() -> None:
+    spoilt = {**ARGUMENTS, "n_epochs": 1, "max_grad_norm": math.nan}  # clipped to it, gradients are NaN
+    agent = PlainRecurrentPPO(env=mazes(), device="cpu", **spoilt)
+    with pytest.raises(NonFiniteError, match="not finite after 20 steps"):
+        agent.learn(60)
 
 
 def test_files_of_others_are_refused(trained: PlainRecurrentPPO, tmp_path: Path) -> None:
@@ -95,13 +148,11 @@ def test_other_settings_and_spaces_are_refused(trained: PlainRecurrentPPO, tmp_p
     blind = make_vec_env("PlasticMaze-v0", 2, size=5, episode_length=10, observe_action=False)
     with pytest.raises(TensorFileError, match="policy/"):
         PlainRecurrentPPO.load(tmp_path / "agent", blind, "cpu", **ARGUMENTS)
-    with pytest.raises(ValueError, match="needs an env"):
-        PlainRecurrentPPO.load(tmp_path / "agent", **ARGUMENTS)
     with pytest.raises(ValueError, match="nothing can be left out"):
         trained.save(tmp_path / "agent", exclude=["policy"])
 
 
-@pytest.mark.parametrize("wrong", [-1, 2.5, "many", None])
+@pytest.mark.parametrize("wrong", [-1, 2.5, "many", None, 2**63])
 def test_counters_that_are_none_are_refused(wrong: Any, trained: PlainRecurrentPPO, tmp_path: Path) -> None:
     trained.save(tmp_path / "agent")
     tensors, data = read_tensors(tmp_path / "agent.safetensors")
@@ -125,4 +176,8 @@ def test_no_setting_is_in_the_file(trained: PlainRecurrentPPO) -> None:
     trained.save(file)
     (length,) = struct.unpack("<Q", file.getvalue()[:8])
     text = json.loads(file.getvalue()[8 : 8 + length])["__metadata__"]["plasticrl"]
-    assert set(json.loads(text)["data"]) == {"format", "version", "policy", "optimizer", "counters"}
+    data = json.loads(text)["data"]
+    assert set(data) == {"format", "version", "policy", "optimizer", "counters"}
+    names = [name for name, _ in trained.policy.named_parameters()]
+    assert set(data["optimizer"]) == set(names)
+    assert all(set(one) == {"step", "exp_avg", "exp_avg_sq"} for one in data["optimizer"].values())
