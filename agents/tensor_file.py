@@ -131,7 +131,8 @@ def write_whole(path: Path, content: bytes) -> None:
 def _guess(content: bytes) -> str:
     """What a file that cannot be read may be instead."""
     for start, kind in _OTHERS.items():
-        if content.startswith(start):
+        # The length of a safetensors header can begin with 0x80, too; JSON follows it.
+        if content.startswith(start) and content[_LENGTH_BYTES : _LENGTH_BYTES + 1] != b"{":
             return f"it starts like {kind}, which is never unpickled here: that can run code; "
     return ""
 

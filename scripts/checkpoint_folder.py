@@ -50,14 +50,15 @@ class CheckpointFolder:
 
         for left in self.path.glob(".step_*"):
             left.unlink()
-        for path in self.newest_first():
+        found = self.newest_first()
+        for path in found:
             try:
                 read_tensors(path)
             except (TensorFileError, OSError) as error:
                 aside = path.rename(path.with_name(path.name + DAMAGED))
+                instead = "the training begins anew" if path is found[-1] else "the one before it is used"
                 print(
-                    f"plasticrl: warning: {error}; it is set aside as {aside.name}, and the one before it "
-                    "is used",
+                    f"plasticrl: warning: {error}; it is set aside as {aside.name}, and {instead}",
                     file=sys.stderr,
                 )
             else:

@@ -73,8 +73,9 @@ def read_run(folder: Path) -> Run:
     try:
         return run_from_dict(data)
     except (KeyError, TypeError) as error:
+        what = f"{error.args[0]} is missing" if isinstance(error, KeyError) else error
         raise UserError(
-            f"{folder / CONFIG} is not the settings of a run ({error}): restore it or train the run again"
+            f"{folder / CONFIG} is not the settings of a run ({what}): restore it or train the run again"
         ) from error
 
 

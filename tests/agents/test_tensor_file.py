@@ -53,6 +53,20 @@ def test_data_must_be_finite_and_nothing_is_written_else(number: float, tmp_path
     assert not list(tmp_path.iterdir())
 
 
+def test_a_damaged_file_is_not_called_a_pickle_for_the_length_of_its_header(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    for length in range(256):  # one of these headers has a length whose first byte is that of a pickle
+        write_tensors(path, TENSORS, {"text": "x" * length})
+        if (content := path.read_bytes())[:1] == b"\x80":
+            break
+    else:
+        pytest.fail("no header has such a length")
+    path.write_bytes(content[:-1])
+    with pytest.raises(TensorFileError) as found:
+        read_tensors(path)
+    assert "pickle" not in str(found.value)
+
+
 def test_a_file_cut_anywhere_is_refused_by_name(tmp_path: Path) -> None:
     path = tmp_path / "file"
     write_tensors(path, TENSORS, DATA)
