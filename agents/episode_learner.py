@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from io import BufferedIOBase, BytesIO
 from math import inf
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -30,7 +29,7 @@ from plasticrl.agents.episode_update import EpisodeUpdate, predicted
 from plasticrl.agents.file_settings import settings_of_a_file
 from plasticrl.agents.networks import NetworkName, make_network
 from plasticrl.agents.postponed_interrupt import PostponedInterrupt
-from plasticrl.agents.tensor_file import read_tensors, with_suffix, write_tensors
+from plasticrl.agents.tensor_file import place_to_read, place_to_write, read_tensors, write_tensors
 from plasticrl.envs.argument_checks import check_count
 from plasticrl.envs.episode import Episode, EpisodeTask, check_task
 from plasticrl.nn.core import positive
@@ -279,10 +278,7 @@ class EpisodeLearner(CallbackSide):
         Raises:
             OSError: it cannot be written.
         """
-        if not isinstance(path, BufferedIOBase):
-            path = with_suffix(path)
-            path.parent.mkdir(parents=True, exist_ok=True)
-        write_tensors(path, *episode_checkpoint.pack(self))
+        write_tensors(place_to_write(path), *episode_checkpoint.pack(self))
 
     @classmethod
     def load(
@@ -312,9 +308,7 @@ class EpisodeLearner(CallbackSide):
             ValueError: it does not fit the task or the network, or lacks what must be given.
         """
         check_task("task", task)
-        if not isinstance(path, BufferedIOBase) and not Path(path).exists():
-            path = with_suffix(path)
-        tensors, data = read_tensors(path)
+        tensors, data = read_tensors(place_to_read(path))
         settings = episode_checkpoint.settings(data, task, kwargs)
         with settings_of_a_file():
             episode_checkpoint.check_sizes(settings, task, tensors)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable
 from io import BufferedIOBase
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -25,8 +24,9 @@ from plasticrl.agents.postponed_interrupt import PostponedInterrupt
 from plasticrl.agents.tensor_file import (
     TensorFileError,
     check_format,
+    place_to_read,
+    place_to_write,
     read_tensors,
-    with_suffix,
     write_tensors,
 )
 
@@ -104,9 +104,6 @@ class PlainRecurrentPPO(RecurrentPPO):
         """
         if exclude or include:
             raise ValueError("exclude and include: nothing can be left out or put in, give none")
-        if not isinstance(path, BufferedIOBase):
-            path = with_suffix(path)
-            path.parent.mkdir(parents=True, exist_ok=True)
         tensors: dict[str, torch.Tensor] = {}
         parts = {
             "policy": dict(self.policy.state_dict()),
@@ -114,7 +111,7 @@ class PlainRecurrentPPO(RecurrentPPO):
             "counters": {name: getattr(self, name) for name in _COUNTERS},
         }
         data = {name: encode(part, tensors, name) for name, part in parts.items()}
-        write_tensors(path, tensors, {"format": FORMAT, "version": VERSION, **data})
+        write_tensors(place_to_write(path), tensors, {"format": FORMAT, "version": VERSION, **data})
 
     @classmethod
     def load(  # type: ignore[override]  # no custom_objects: the file holds no settings
@@ -139,9 +136,7 @@ class PlainRecurrentPPO(RecurrentPPO):
             OSError: the file cannot be read.
             TensorFileError: it is damaged, was not written here, or does not fit the arguments.
         """
-        if not isinstance(path, BufferedIOBase) and not Path(path).exists():
-            path = with_suffix(path)
-        tensors, data = read_tensors(path)
+        tensors, data = read_tensors(place_to_read(path))
         check_format(data, FORMAT, VERSION, "PlainRecurrentPPO.save")
         try:
             parts = {name: decode(data[name], tensors) for name in ("policy", "optimizer", "counters")}

@@ -6,7 +6,6 @@ import os
 import warnings
 from collections.abc import Iterable
 from io import BufferedIOBase
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -22,7 +21,7 @@ from plasticrl.agents.env_state import EnvStateError, restore_env_state
 from plasticrl.agents.plain_tree import Absent
 from plasticrl.agents.random_states import restore_random_states
 from plasticrl.agents.rollout_collection import RolloutCollection
-from plasticrl.agents.tensor_file import read_tensors, with_suffix, write_tensors
+from plasticrl.agents.tensor_file import place_to_read, place_to_write, read_tensors, write_tensors
 from plasticrl.agents.usual_gradient import UsualGradient
 
 
@@ -54,10 +53,7 @@ class ResumableAgent(RolloutCollection):
             TypeError: no file can hold the spaces.
             ValueError: there is no such thing to exclude.
         """
-        if not isinstance(path, BufferedIOBase):
-            path = with_suffix(path)
-            path.parent.mkdir(parents=True, exist_ok=True)
-        write_tensors(path, *pack(self, set(exclude or ()) - set(include or ())))
+        write_tensors(place_to_write(path), *pack(self, set(exclude or ()) - set(include or ())))
 
     @classmethod
     def load(
@@ -90,9 +86,7 @@ class ResumableAgent(RolloutCollection):
             TensorFileError: it is damaged, or no agent's.
             ValueError: it does not fit ``env``, or lacks what must be given.
         """
-        if not isinstance(path, BufferedIOBase) and not Path(path).exists():
-            path = with_suffix(path)
-        parts = decoded(*read_tensors(path))
+        parts = decoded(*read_tensors(place_to_read(path)))
         if print_system_info:
             print("== CURRENT SYSTEM INFO ==")
             get_system_info()

@@ -32,6 +32,26 @@ def with_suffix(path: str | os.PathLike[str]) -> Path:
     return path if path.suffix else path.with_suffix(SUFFIX)
 
 
+def place_to_write(file: str | os.PathLike[str] | BufferedIOBase) -> Path | BufferedIOBase:
+    """A path :func:`with_suffix`, in a folder that is made where there is none; a file object as it is.
+
+    Raises:
+        OSError: the folder cannot be made.
+    """
+    if isinstance(file, BufferedIOBase):
+        return file
+    path = with_suffix(file)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return path
+
+
+def place_to_read(file: str | os.PathLike[str] | BufferedIOBase) -> Path | BufferedIOBase:
+    """A path as it is where there is such a file, else :func:`with_suffix`; a file object as it is."""
+    if isinstance(file, BufferedIOBase):
+        return file
+    return Path(file) if Path(file).exists() else with_suffix(file)
+
+
 def write_tensors(
     file: str | os.PathLike[str] | BufferedIOBase, tensors: Mapping[str, Tensor], data: Mapping[str, Any]
 ) -> None:
