@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable
 from io import BufferedIOBase
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -13,11 +13,17 @@ from sb3_contrib import RecurrentPPO
 from sb3_contrib.common.recurrent.policies import RecurrentActorCriticPolicy
 from stable_baselines3.common.buffers import RolloutBuffer
 from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback
 from stable_baselines3.common.vec_env import VecEnv
 from typing_extensions import Self
 
 from plasticrl.agents.finite_checks import NonFiniteError, first_non_finite
+from plasticrl.agents.lstm_policies import (
+    FastCnnLstmPolicy,
+    FastMlpLstmPolicy,
+    FastMultiInputLstmPolicy,
+)
 from plasticrl.agents.optimizer_state import optimizer_state, restore_policy
 from plasticrl.agents.plain_tree import decode, encode
 from plasticrl.agents.postponed_interrupt import PostponedInterrupt
@@ -41,6 +47,12 @@ class PlainRecurrentPPO(RecurrentPPO):
     counters; no settings, and not the episodes under way: a training that goes on begins new ones, with new
     random numbers, so not to the same bits.
     """
+
+    policy_aliases: ClassVar[dict[str, type[BasePolicy]]] = {
+        "MlpLstmPolicy": FastMlpLstmPolicy,
+        "CnnLstmPolicy": FastCnnLstmPolicy,
+        "MultiInputLstmPolicy": FastMultiInputLstmPolicy,
+    }
 
     _interrupt = PostponedInterrupt()  # replaced by one that listens while learning
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from plasticrl.agents.episode_info import EpisodeInfo
 from plasticrl.agents.finite_checks import NonFiniteError
+from plasticrl.agents.freed_memory import keep_freed_memory
 from plasticrl.agents.matrix_pictures import MatrixPictures
 from plasticrl.envs import oracle_share
 from plasticrl.scripts.checkpoint_folder import CheckpointFolder
@@ -85,6 +86,7 @@ class MazeTrainer(Trainer):
 
     def _learn(self, *callbacks: BaseCallback) -> None:
         run, total = self.run, self.run.total
+        keep_freed_memory()
         self.learner.learn(
             total - self.learner.num_timesteps,
             callback=list(callbacks),
