@@ -1,6 +1,7 @@
 """Measures the speed claims of docs/performance.md side by side, and writes them to a folder.
 
-Everything it compares with is in ``bench_plain.py``: the published equations in plain torch.
+"Plain" is ``bench_plain.py``, the published equations in plain torch, but for RecurrentPPO: there it is
+sb3-contrib's own.
 """
 
 import json
@@ -13,14 +14,11 @@ from typing import Any
 import matplotlib as mpl
 import torch
 import tyro
-from stable_baselines3 import A2C
-from stable_baselines3.common.logger import configure
 from torch import Tensor
 
 from plasticrl import PlasticState, plastic_scan
-from plasticrl.agents import RecurrentA2C
-from plasticrl.envs import make_vec_env
-from plasticrl.scripts.bench_plain import PlainA2C, plain_scan
+from plasticrl.scripts.bench_iterations import a2c_iterations, ppo_iterations
+from plasticrl.scripts.bench_plain import plain_scan
 from plasticrl.scripts.bench_timing import interleaved, machine, peak_memory
 
 SEQUENCES = {"A2C": (250, 30, 200), "ICLR": (200, 30, 100)}  # T, B, n
@@ -67,11 +65,15 @@ def main(settings: Benchmark) -> None:
         )
         memory = {f"{kind}_mb": _memory(kind, shape) for kind in ("plain", "fused")}
         row(f"sequence, {name}", shape, seconds, **memory)
-    seconds = interleaved(_iterations(30, 200), settings.rounds)
-    rollout = seconds.pop("rollout") / 250 * 1e6
-    steps = {f"{name}_steps_per_s": 30 * 250 / value for name, value in seconds.items()}
-    steps["rollout_us_per_step"] = rollout
-    row("A2C iteration", (250, 30, 200), seconds, **steps)
+    for n_envs in (30, 1):
+        seconds = interleaved(a2c_iterations(n_envs, 200), settings.rounds)
+        rollout = seconds.pop("rollout") / 250 * 1e6
+        steps = {f"{name}_steps_per_s": n_envs * 250 / value for name, value in seconds.items()}
+        steps["rollout_us_per_step"] = rollout
+        row("A2C iteration", (250, n_envs, 200), seconds, **steps)
+    seconds = interleaved(ppo_iterations(), settings.rounds)
+    steps = {f"{name}_steps_per_s": 128 * 250 / value for name, value in seconds.items()}
+    row("RecurrentPPO iteration", (250, 128, 100), seconds, **steps)
 
     scaling = {
         axis: [(shape, _cost(shape, settings.rounds)) for shape in shapes] for axis, shapes in SWEEPS.items()
@@ -117,39 +119,6 @@ def _cost(shape: tuple[int, int, int], rounds: int) -> float:
     steps, batch, n = shape
     seconds = interleaved({"fused": _sequence("fused", shape)}, rounds)["fused"]
     return seconds / (steps * batch * n * n) * 1e9
-
-
-class _Player(RecurrentA2C):
-    """Plays its rollouts and does not learn from them."""
-
-    def train(self) -> None:
-        pass
-
-
-def _agent(kind: type[RecurrentA2C], n_envs: int, hidden_size: int) -> RecurrentA2C:
-    env = make_vec_env("PlasticMaze-v0", n_envs=n_envs, seed=0)
-    agent = kind("PlasticPolicy", env, policy_kwargs={"hidden_size": hidden_size}, device="cpu")
-    agent.set_logger(configure(None, []))
-    return agent
-
-
-def _iterations(n_envs: int, hidden_size: int) -> dict[str, Callable[[], object]]:
-    """One whole iteration: rollout of an episode, loss, backward, Adam; "rollout" is without training."""
-    agent, player = (_agent(kind, n_envs, hidden_size) for kind in (RecurrentA2C, _Player))
-    mlp = A2C(
-        "MlpPolicy",
-        make_vec_env("PlasticMaze-v0", n_envs=n_envs, seed=0),
-        policy_kwargs={"net_arch": {"pi": [hidden_size], "vf": [hidden_size]}},
-        device="cpu",
-    )
-    mlp.set_logger(configure(None, []))
-    steps = agent.n_steps * n_envs
-    return {
-        "plain": PlainA2C(n_envs, hidden_size).iteration,
-        "fused": lambda: agent.learn(steps),
-        "rollout": lambda: player.learn(steps),
-        "sb3_mlp": lambda: mlp.learn(steps),
-    }
 
 
 def _draw(scaling: dict[str, list[tuple[tuple[int, int, int], float]]], path: Path) -> None:

@@ -40,7 +40,7 @@ def main(words: Sequence[str] | None = None) -> int:
         words: the command line without the program's name; default: the process's own.
 
     Returns:
-        Exit status: 0; 2 for wrong input, told in one line on stderr; 130 after Ctrl-C.
+        Exit status: 0; 2 for wrong input, told in one line on stderr; 130 after Ctrl-C or SIGTERM.
     """
     try:
         command = parse(sys.argv[1:] if words is None else words)
@@ -63,7 +63,7 @@ def main(words: Sequence[str] | None = None) -> int:
         print(f"plasticrl: error: a number is too large ({error}): give a smaller one", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print("\nplasticrl: stopped by Ctrl-C; what was written so far is kept", file=sys.stderr)
+        print("\nplasticrl: stopped; what was written so far is kept", file=sys.stderr)
         return 130
     except SystemExit as stop:  # after --help
         return int(stop.code or 0)

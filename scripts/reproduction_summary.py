@@ -115,9 +115,11 @@ def print_summary(summary: ExperimentSummary, experiment: Experiment) -> None:
             ("", "") if one.first is None else (percent(one.first.probability), f"{one.first.p_value:.2g}")
         )
         rows.append((one.name, f"{len(one.scores)} of {one.asked}", percent(one.trained), score, first, p))
-    first_name = summary.conditions[0].name
-    columns = ("condition", "runs", "trained", metric.label, f"{first_name} is better", "p")
-    print_table(f"{experiment.title}: interquartile mean over runs, 95 % interval", columns, rows)
+    columns = ["condition", "runs", "trained", metric.label]
+    if len(rows) > 1:
+        columns += [f"{summary.conditions[0].name} is better", "p"]
+    title = f"{experiment.title}: interquartile mean over runs, 95 % interval"
+    print_table(title, columns, [row[: len(columns)] for row in rows])
 
 
 def _scores(group: Sequence[PlacedRun]) -> dict[int, float]:

@@ -176,6 +176,21 @@ def test_finished_runs_are_kept_and_partial_ones_summed_up(
     assert [one["trained"] for one in summary(reproduced)["conditions"]] == [1.0] * len(NAMES)
 
 
+@pytest.mark.parametrize(("conditions", "compared"), [(["rnn"], False), (["plastic", "rnn"], True)])
+def test_only_several_conditions_are_compared(
+    conditions: list[str],
+    compared: bool,
+    reproduced: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    root = shutil.copytree(reproduced, tmp_path / "copy")
+    assert main([*WORDS, "--no-train", "--root", str(root), "--conditions", *conditions]) == 0
+    told = capsys.readouterr().out
+    assert f"{conditions[-1]} " in told
+    assert ("is better" in told) == compared
+
+
 def test_stopped_midway_it_says_how_far_it_is(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
