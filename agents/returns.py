@@ -30,12 +30,13 @@ def returns_and_advantages(
     Returns:
         returns ``(T, B)`` and advantages ``(T, B)``; returns are advantages plus values.
     """
+    next_values = np.concatenate([values[1:], last_values[None]])
+    goes_on = ~np.concatenate([episode_starts[1:], last_dones[None]])
+    deltas = rewards + gamma * next_values * goes_on - values
+    decays = gamma * gae_lambda * goes_on
     advantages = np.empty_like(rewards)
     running = np.zeros_like(last_values)
-    next_values, goes_on = last_values, ~last_dones
     for t in reversed(range(len(rewards))):
-        delta = rewards[t] + gamma * next_values * goes_on - values[t]
-        running = delta + gamma * gae_lambda * goes_on * running
+        running = deltas[t] + decays[t] * running
         advantages[t] = running
-        next_values, goes_on = values[t], ~episode_starts[t]
     return advantages + values, advantages
