@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from plasticrl.scripts.run_on_maze import RunOnMaze
-from plasticrl.scripts.settings import AgentSettings, CoreChoice, MazeSettings, TrainingSettings
+from plasticrl.scripts.settings import AgentSettings, CoreChoice
 from plasticrl.scripts.typed_settings import settings_from, value_of
 
 if TYPE_CHECKING:
@@ -28,9 +28,7 @@ class MazeRun(RunOnMaze):
         """The inverse of :meth:`as_dict`; see :class:`Run`."""
         return cls(
             core=value_of(CoreChoice, "core", data["core"]),
-            seed=value_of(int, "seed", data["seed"]),
-            maze=settings_from(MazeSettings, data["maze"]),
-            training=settings_from(TrainingSettings, data["training"]),
+            **cls.shared_settings(data),
             agent=settings_from(AgentSettings, data["agent"]),
         )
 

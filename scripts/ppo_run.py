@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -10,7 +9,6 @@ from typing import TYPE_CHECKING, Any, Literal
 from plasticrl.scripts.processes import process_count
 from plasticrl.scripts.run_on_maze import RunOnMaze
 from plasticrl.scripts.set_up import check_at_least, check_learning_rates
-from plasticrl.scripts.settings import MazeSettings, TrainingSettings
 from plasticrl.scripts.typed_settings import settings_from, value_of
 from plasticrl.scripts.user_error import UserError, blame_user
 
@@ -62,9 +60,7 @@ class PPORun(RunOnMaze):
         """The inverse of :meth:`as_dict`; see :class:`Run`."""
         return cls(
             core=value_of(Literal["recurrent_ppo"], "core", data["core"]),
-            seed=value_of(int, "seed", data["seed"]),
-            maze=settings_from(MazeSettings, data["maze"]),
-            training=settings_from(TrainingSettings, data["training"]),
+            **cls.shared_settings(data),
             ppo=settings_from(PPOSettings, data["ppo"]),
         )
 
@@ -76,16 +72,15 @@ class PPORun(RunOnMaze):
 
     def check_agent(self) -> None:
         """Everything, since sb3-contrib checks little; see :class:`RunOnMaze`."""
+        from plasticrl.agents.argument_checks import check_number
+
         ppo = self.ppo
         check_learning_rates(ppo.learning_rate, ppo.final_learning_rate, ppo.max_grad_norm)
         check_at_least(1, hidden_size=ppo.hidden_size, n_steps=ppo.n_steps, n_epochs=ppo.n_epochs)
         check_at_least(2, batch_size=ppo.batch_size)
-        for name in ("gamma", "gae_lambda"):
-            if not 0 <= (value := getattr(ppo, name)) <= 1:
-                raise UserError(f"{name} must be from 0 to 1, not {value}")
-        for name in ("ent_coef", "vf_coef"):
-            if not 0 <= (value := getattr(ppo, name)) < math.inf:
-                raise UserError(f"{name} must be finite and at least 0, not {value}")
+        with blame_user(ValueError):
+            for name, most in (("gamma", 1.0), ("gae_lambda", 1.0), ("ent_coef", None), ("vf_coef", None)):
+                check_number(name, getattr(ppo, name), most=most)
         steps = ppo.n_steps * self.training.n_envs
         if steps % ppo.batch_size == 1:  # its advantages have no standard deviation
             raise UserError(f"batch_size {ppo.batch_size} leaves a batch of one of {steps} steps: change it")

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from plasticrl.scripts.run import EvaluationChoices, Run, also
 from plasticrl.scripts.settings import MazeSettings, TrainingSettings
 from plasticrl.scripts.shown_metric import ShownMetric
+from plasticrl.scripts.typed_settings import settings_from, value_of
 from plasticrl.scripts.user_error import UserError
 
 if TYPE_CHECKING:
@@ -27,6 +28,20 @@ class RunOnMaze(Run):
 
     maze: MazeSettings
     training: TrainingSettings
+
+    @staticmethod
+    def shared_settings(data: dict[str, Any]) -> dict[str, Any]:
+        """Of what :meth:`as_dict` gave: what every run on the maze has.
+
+        Raises:
+            KeyError: a part is missing.
+            TypeError: a value is of another type.
+        """
+        return {
+            "seed": value_of(int, "seed", data["seed"]),
+            "maze": settings_from(MazeSettings, data["maze"]),
+            "training": settings_from(TrainingSettings, data["training"]),
+        }
 
     @property
     def task(self) -> str:
