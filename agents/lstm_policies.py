@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
-
 import torch
 from sb3_contrib.ppo_recurrent.policies import CnnLstmPolicy, MlpLstmPolicy, MultiInputLstmPolicy
+from stable_baselines3.common.policies import BasePolicy
 from torch import Tensor, nn
 
 
-class FastMlpLstmPolicy(MlpLstmPolicy):
-    """One call of the LSTM from each step in which an episode starts to the next such step.
+class WholeSequences:
+    """Before one of sb3-contrib's LSTM policies as a base: one call of the LSTM for all steps of a batch.
 
-    sb3-contrib calls it step by step as soon as an episode starts anywhere in a sequence, which is always so
-    where rollouts begin with new episodes. The results are the same, up to rounding.
+    sb3-contrib loops over the steps in Python as soon as one sequence of the batch begins with an episode.
+    Its buffer cuts the sequences where episodes start, so that only a first step can be such a one: the
+    states are reset before it, and one call does the rest. The results are the same, up to rounding.
     """
 
     @staticmethod
@@ -24,27 +24,36 @@ class FastMlpLstmPolicy(MlpLstmPolicy):
 
         Args:
             features: ``(B * T, D)``, sequence after sequence.
-            lstm_states: hidden and cell states before the first step, each ``(L, B, H)``.
-            episode_starts: 1 where a step is the first of an episode, else 0, ``(B * T,)``.
+            lstm_states: hidden and cell states before the first step, each ``(layers, B, H)``.
+            episode_starts: 1 where a step is the first of an episode, else 0, ``(B * T,)``. Where a later
+                step than the first of a sequence is, sb3-contrib's loop does it.
             lstm: with inputs of size D.
         """
         rows = lstm_states[0].shape[1]
+        starts = episode_starts.reshape(rows, -1)
+        if starts[:, 1:].any():
+            return MlpLstmPolicy._process_sequence(features, lstm_states, episode_starts, lstm)
+        goes_on = (starts[:, 0] == 0).view(1, rows, 1)
+        first_states = (goes_on * lstm_states[0], goes_on * lstm_states[1])
         sequence = features.reshape(rows, -1, lstm.input_size).swapaxes(0, 1)
-        starts = episode_starts.reshape(rows, -1).swapaxes(0, 1)
-        later = torch.nonzero(starts[1:].any(dim=1)).flatten() + 1
-        outputs = []
-        for begin, end in pairwise([0, *later.tolist(), len(sequence)]):
-            goes_on = (1.0 - starts[begin]).view(1, rows, 1)
-            output, lstm_states = lstm(
-                sequence[begin:end], (goes_on * lstm_states[0], goes_on * lstm_states[1])
-            )
-            outputs.append(output)
-        return torch.cat(outputs).transpose(0, 1).flatten(0, 1), lstm_states
+        outputs, last_states = lstm(sequence, first_states)
+        return torch.flatten(outputs.transpose(0, 1), 0, 1), last_states
 
 
-class FastCnnLstmPolicy(FastMlpLstmPolicy, CnnLstmPolicy):
-    """Likewise."""
+class WholeSequenceMlpLstmPolicy(WholeSequences, MlpLstmPolicy):
+    """For observations that are vectors."""
 
 
-class FastMultiInputLstmPolicy(FastMlpLstmPolicy, MultiInputLstmPolicy):
-    """Likewise."""
+class WholeSequenceCnnLstmPolicy(WholeSequences, CnnLstmPolicy):
+    """For observations that are images."""
+
+
+class WholeSequenceMultiInputLstmPolicy(WholeSequences, MultiInputLstmPolicy):
+    """For observations that are dicts."""
+
+
+WHOLE_SEQUENCE_POLICIES: dict[str, type[BasePolicy]] = {
+    "MlpLstmPolicy": WholeSequenceMlpLstmPolicy,
+    "CnnLstmPolicy": WholeSequenceCnnLstmPolicy,
+    "MultiInputLstmPolicy": WholeSequenceMultiInputLstmPolicy,
+}

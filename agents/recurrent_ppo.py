@@ -1,4 +1,4 @@
-"""sb3-contrib's RecurrentPPO, which most would take instead, with checkpoints that are no pickles."""
+"""sb3-contrib's RecurrentPPO, which most would take instead, faster and with files that are no pickles."""
 
 from __future__ import annotations
 
@@ -19,11 +19,7 @@ from stable_baselines3.common.vec_env import VecEnv
 from typing_extensions import Self
 
 from plasticrl.agents.finite_checks import NonFiniteError, first_non_finite
-from plasticrl.agents.lstm_policies import (
-    FastCnnLstmPolicy,
-    FastMlpLstmPolicy,
-    FastMultiInputLstmPolicy,
-)
+from plasticrl.agents.lstm_policies import WHOLE_SEQUENCE_POLICIES
 from plasticrl.agents.optimizer_state import optimizer_state, restore_policy
 from plasticrl.agents.plain_tree import decode, encode
 from plasticrl.agents.postponed_interrupt import PostponedInterrupt
@@ -46,14 +42,11 @@ class PlainRecurrentPPO(RecurrentPPO):
     A file is safetensors with JSON. It holds the parameters, what the optimiser remembers of them, and the
     counters; no settings, and not the episodes under way: a training that goes on begins new ones, with new
     random numbers, so not to the same bits.
+
+    A policy given by its name, such as "MlpLstmPolicy", is the one of that name in ``lstm_policies.py``.
     """
 
-    policy_aliases: ClassVar[dict[str, type[BasePolicy]]] = {
-        "MlpLstmPolicy": FastMlpLstmPolicy,
-        "CnnLstmPolicy": FastCnnLstmPolicy,
-        "MultiInputLstmPolicy": FastMultiInputLstmPolicy,
-    }
-
+    policy_aliases: ClassVar[dict[str, type[BasePolicy]]] = WHOLE_SEQUENCE_POLICIES
     _interrupt = PostponedInterrupt()  # replaced by one that listens while learning
 
     def collect_rollouts(

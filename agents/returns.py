@@ -33,7 +33,7 @@ def returns_and_advantages(
     next_values = np.concatenate([values[1:], last_values[None]])
     goes_on = ~np.concatenate([episode_starts[1:], last_dones[None]])
     deltas = rewards + gamma * next_values * goes_on - values
-    decays = gamma * gae_lambda * goes_on
+    decays = gamma * gae_lambda * goes_on  # float64, so that rounding does not add up over the steps
     advantages = np.empty_like(rewards)
     running = np.zeros_like(last_values)
     for t in reversed(range(len(rewards))):

@@ -10,6 +10,8 @@ from plasticrl.agents import RecurrentA2C
 from plasticrl.agents.recurrent_ppo import PlainRecurrentPPO
 from plasticrl.envs import make_vec_env
 from plasticrl.scripts.bench_plain import PlainA2C
+from plasticrl.scripts.maze_setup import make_mazes
+from plasticrl.scripts.ppo_run import PPORun
 
 
 class _Player(RecurrentA2C):
@@ -27,7 +29,12 @@ def _agent(kind: type[RecurrentA2C], n_envs: int, hidden_size: int) -> Recurrent
 
 
 def a2c_iterations(n_envs: int, hidden_size: int) -> dict[str, Callable[[], object]]:
-    """One whole iteration: rollout of an episode, loss, backward, Adam; "rollout" is without training."""
+    """One whole iteration of A2C on the maze: rollout of an episode, loss, backward, Adam.
+
+    Returns:
+        "plain": the published equations; "ours": this package's; "rollout": ours without training; "sb3_mlp":
+        SB3's A2C with a network that has no memory, for as many steps.
+    """
     agent, player = (_agent(kind, n_envs, hidden_size) for kind in (RecurrentA2C, _Player))
     mlp = A2C(
         "MlpPolicy",
@@ -39,26 +46,26 @@ def a2c_iterations(n_envs: int, hidden_size: int) -> dict[str, Callable[[], obje
     steps = agent.n_steps * n_envs
     return {
         "plain": PlainA2C(n_envs, hidden_size).iteration,
-        "fused": lambda: agent.learn(steps),
+        "ours": lambda: agent.learn(steps),
         "rollout": lambda: player.learn(steps),
         "sb3_mlp": lambda: mlp.learn(steps),
     }
 
 
-def ppo_iterations() -> dict[str, Callable[[], object]]:
-    """One whole iteration as in docs/results.md: 128 episodes, each step used four times."""
+def ppo_iterations(run: PPORun) -> dict[str, Callable[[], object]]:
+    """One whole iteration of RecurrentPPO on the maze.
+
+    Args:
+        run: the settings.
+
+    Returns:
+        "plain": sb3-contrib's class; "ours": this package's.
+    """
 
     def iteration(kind: type[RecurrentPPO]) -> Callable[[], object]:
-        agent = kind(
-            "MlpLstmPolicy",
-            make_vec_env("PlasticMaze-v0", n_envs=128, seed=0),
-            n_steps=250,
-            batch_size=8000,
-            n_epochs=4,
-            policy_kwargs={"lstm_hidden_size": 100},
-            device="cpu",
-        )
+        env = make_mazes(run.maze, run.training.n_envs, run.seed)
+        agent = kind(env=env, device="cpu", **run.arguments())
         agent.set_logger(configure(None, []))
-        return lambda: agent.learn(128 * 250)
+        return lambda: agent.learn(agent.n_steps * agent.n_envs)
 
-    return {"plain": iteration(RecurrentPPO), "fused": iteration(PlainRecurrentPPO)}
+    return {"plain": iteration(RecurrentPPO), "ours": iteration(PlainRecurrentPPO)}

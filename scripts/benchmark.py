@@ -20,6 +20,8 @@ from plasticrl import PlasticState, plastic_scan
 from plasticrl.scripts.bench_iterations import a2c_iterations, ppo_iterations
 from plasticrl.scripts.bench_plain import plain_scan
 from plasticrl.scripts.bench_timing import interleaved, machine, peak_memory
+from plasticrl.scripts.ppo_run import RECURRENT_PPO, PPORun
+from plasticrl.scripts.reproduction_presets import EXPERIMENTS
 
 SEQUENCES = {"A2C": (250, 30, 200), "ICLR": (200, 30, 100)}  # T, B, n
 ONE_EPISODE = {"patterns": (196, 1, 1001), "images": (210, 1, 1025)}
@@ -51,29 +53,28 @@ def main(settings: Benchmark) -> None:
     rows: list[dict[str, Any]] = []
 
     def row(name: str, shape: tuple[int, int, int], seconds: dict[str, float], **more: Any) -> None:
-        plain, fused = seconds["plain"] * 1e3, seconds["fused"] * 1e3
-        ratio = plain / fused
+        plain, ours = seconds["plain"] * 1e3, seconds["ours"] * 1e3
+        ratio = plain / ours
         rows.append(
-            {"what": name, "shape": shape, "plain_ms": plain, "fused_ms": fused, "ratio": ratio, **more}
+            {"what": name, "shape": shape, "plain_ms": plain, "ours_ms": ours, "ratio": ratio, **more}
         )
-        print(f"{name:22s} {shape!s:15s} plain {plain:8.1f} ms, fused {fused:7.1f} ms: {ratio:5.1f} x")
+        print(f"{name:22s} {shape!s:15s} plain {plain:8.1f} ms, ours {ours:7.1f} ms: {ratio:5.1f} x")
         print("    " + ", ".join(f"{key} {value:,.0f}" for key, value in more.items()), flush=True)
 
     for name, shape in {**SEQUENCES, **ONE_EPISODE}.items():
         seconds = interleaved(
-            {"plain": _sequence("plain", shape), "fused": _sequence("fused", shape)}, settings.rounds
+            {"plain": _sequence("plain", shape), "ours": _sequence("ours", shape)}, settings.rounds
         )
-        memory = {f"{kind}_mb": _memory(kind, shape) for kind in ("plain", "fused")}
+        memory = {f"{kind}_mb": _memory(kind, shape) for kind in ("plain", "ours")}
         row(f"sequence, {name}", shape, seconds, **memory)
     for n_envs in (30, 1):
         seconds = interleaved(a2c_iterations(n_envs, 200), settings.rounds)
         rollout = seconds.pop("rollout") / 250 * 1e6
-        steps = {f"{name}_steps_per_s": n_envs * 250 / value for name, value in seconds.items()}
-        steps["rollout_us_per_step"] = rollout
-        row("A2C iteration", (250, n_envs, 200), seconds, **steps)
-    seconds = interleaved(ppo_iterations(), settings.rounds)
-    steps = {f"{name}_steps_per_s": 128 * 250 / value for name, value in seconds.items()}
-    row("RecurrentPPO iteration", (250, 128, 100), seconds, **steps)
+        speeds = _steps_per_second(seconds, 250 * n_envs)
+        row("A2C iteration", (250, n_envs, 200), seconds, **speeds, rollout_us_per_step=rollout)
+    shape, iterations = _ppo()
+    seconds = interleaved(iterations, settings.rounds)
+    row("RecurrentPPO iteration", shape, seconds, **_steps_per_second(seconds, shape[0] * shape[1]))
 
     scaling = {
         axis: [(shape, _cost(shape, settings.rounds)) for shape in shapes] for axis, shapes in SWEEPS.items()
@@ -93,12 +94,12 @@ def _sequence(kind: str, shape: tuple[int, int, int]) -> Callable[[], None]:
     eta = torch.tensor(0.01, requires_grad=True)
     cotangent = torch.randn(steps, batch, n)
 
-    def fused() -> Tensor:
+    def ours() -> Tensor:
         state = PlasticState(torch.zeros(batch, n), torch.zeros(batch, n, n))
         return plastic_scan(drive, w, alpha, eta, state)[0]
 
     def run() -> None:
-        outputs = fused() if kind == "fused" else plain_scan(drive, w, alpha, eta)
+        outputs = ours() if kind == "ours" else plain_scan(drive, w, alpha, eta)
         torch.autograd.grad(outputs, (drive, w, alpha, eta), cotangent)
 
     return run
@@ -117,8 +118,19 @@ def _measure_memory(kind: str, shape: tuple[int, int, int], threads: int) -> flo
 
 def _cost(shape: tuple[int, int, int], rounds: int) -> float:
     steps, batch, n = shape
-    seconds = interleaved({"fused": _sequence("fused", shape)}, rounds)["fused"]
+    seconds = interleaved({"ours": _sequence("ours", shape)}, rounds)["ours"]
     return seconds / (steps * batch * n * n) * 1e9
+
+
+def _steps_per_second(seconds: dict[str, float], steps: int) -> dict[str, float]:
+    return {f"{name}_steps_per_s": steps / value for name, value in seconds.items()}
+
+
+def _ppo() -> tuple[tuple[int, int, int], dict[str, Callable[[], object]]]:
+    """T, B and cells, and the iterations, of RecurrentPPO as it is reproduced."""
+    run = next(one.run for one in EXPERIMENTS["maze", "quick"].conditions if one.name == RECURRENT_PPO)
+    assert isinstance(run, PPORun)
+    return (run.ppo.n_steps, run.training.n_envs, run.ppo.hidden_size), ppo_iterations(run)
 
 
 def _draw(scaling: dict[str, list[tuple[tuple[int, int, int], float]]], path: Path) -> None:

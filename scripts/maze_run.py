@@ -28,7 +28,7 @@ class MazeRun(RunOnMaze):
         """The inverse of :meth:`as_dict`; see :class:`Run`."""
         return cls(
             core=value_of(CoreChoice, "core", data["core"]),
-            **cls.shared_settings(data),
+            **cls._shared_arguments(data),
             agent=settings_from(AgentSettings, data["agent"]),
         )
 

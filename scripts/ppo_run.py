@@ -60,7 +60,7 @@ class PPORun(RunOnMaze):
         """The inverse of :meth:`as_dict`; see :class:`Run`."""
         return cls(
             core=value_of(Literal["recurrent_ppo"], "core", data["core"]),
-            **cls.shared_settings(data),
+            **cls._shared_arguments(data),
             ppo=settings_from(PPOSettings, data["ppo"]),
         )
 
@@ -79,8 +79,10 @@ class PPORun(RunOnMaze):
         check_at_least(1, hidden_size=ppo.hidden_size, n_steps=ppo.n_steps, n_epochs=ppo.n_epochs)
         check_at_least(2, batch_size=ppo.batch_size)
         with blame_user(ValueError):
-            for name, most in (("gamma", 1.0), ("gae_lambda", 1.0), ("ent_coef", None), ("vf_coef", None)):
-                check_number(name, getattr(ppo, name), most=most)
+            check_number("gamma", ppo.gamma, most=1)
+            check_number("gae_lambda", ppo.gae_lambda, most=1)
+            check_number("ent_coef", ppo.ent_coef)
+            check_number("vf_coef", ppo.vf_coef)
         steps = ppo.n_steps * self.training.n_envs
         if steps % ppo.batch_size == 1:  # its advantages have no standard deviation
             raise UserError(f"batch_size {ppo.batch_size} leaves a batch of one of {steps} steps: change it")
@@ -92,7 +94,7 @@ class PPORun(RunOnMaze):
         from plasticrl.agents.recurrent_ppo import PlainRecurrentPPO
 
         with blame_user(ValueError, TypeError, AssertionError):
-            return PlainRecurrentPPO(env=env, device=device, **self._arguments())
+            return PlainRecurrentPPO(env=env, device=device, **self.arguments())
 
     def load(self, checkpoint: Path, env: VecEnv, device: str) -> PlainRecurrentPPO:
         """A saved agent; see :class:`RunOnMaze`."""
@@ -100,10 +102,10 @@ class PPORun(RunOnMaze):
         from plasticrl.scripts.checkpoint_files import blame_checkpoint
 
         with blame_checkpoint(checkpoint):
-            return PlainRecurrentPPO.load(checkpoint, env, device, **self._arguments())
+            return PlainRecurrentPPO.load(checkpoint, env, device, **self.arguments())
 
-    def _arguments(self) -> dict[str, Any]:
-        """Of the constructor."""
+    def arguments(self) -> dict[str, Any]:
+        """Of the learner's constructor, without the environment and the device."""
         from plasticrl.scripts.maze_setup import learning_rate
 
         same = ("n_steps", "batch_size", "n_epochs", "gamma", "gae_lambda", "ent_coef", "vf_coef")

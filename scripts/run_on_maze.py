@@ -30,11 +30,14 @@ class RunOnMaze(Run):
     training: TrainingSettings
 
     @staticmethod
-    def shared_settings(data: dict[str, Any]) -> dict[str, Any]:
-        """Of what :meth:`as_dict` gave: what every run on the maze has.
+    def _shared_arguments(data: dict[str, Any]) -> dict[str, Any]:
+        """The arguments that all runs on the maze have, out of what :meth:`as_dict` gave.
+
+        Returns:
+            ``seed``, ``maze`` and ``training``.
 
         Raises:
-            KeyError: a part is missing.
+            KeyError: one is missing.
             TypeError: a value is of another type.
         """
         return {

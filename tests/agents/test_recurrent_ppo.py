@@ -47,10 +47,14 @@ def loaded(path: Any) -> PlainRecurrentPPO:
     return PlainRecurrentPPO.load(path, mazes(), "cpu", **ARGUMENTS)
 
 
-def test_it_learns_as_the_original_does(trained: PlainRecurrentPPO) -> None:
-    original = RecurrentPPO(env=mazes(), device="cpu", **ARGUMENTS).learn(60)
+@pytest.mark.parametrize("n_steps", [10, 7], ids=["with the episodes", "across them"])
+def test_it_learns_as_the_original_does(n_steps: int) -> None:
+    arguments = {**ARGUMENTS, "n_steps": n_steps, "batch_size": 2 * n_steps}
+    ours, original = (
+        kind(env=mazes(), device="cpu", **arguments).learn(60) for kind in (PlainRecurrentPPO, RecurrentPPO)
+    )
     for name, tensor in original.policy.state_dict().items():
-        torch.testing.assert_close(trained.policy.state_dict()[name], tensor)  # up to rounding
+        torch.testing.assert_close(ours.policy.state_dict()[name], tensor)  # up to rounding
 
 
 def test_parameters_optimiser_and_counters_come_back(trained: PlainRecurrentPPO, tmp_path: Path) -> None:

@@ -1,10 +1,18 @@
 """The ratios of the benchmark mean something only if both sides compute the same."""
 
+from dataclasses import replace
+from typing import Any
+
+import pytest
 import torch
 
 from plasticrl import PlasticState, plastic_scan
+from plasticrl.envs import PlasticMazeVectorEnv
+from plasticrl.scripts.bench_iterations import a2c_iterations, ppo_iterations
 from plasticrl.scripts.bench_plain import PlainA2C, plain_scan
 from plasticrl.scripts.bench_timing import interleaved, machine
+from plasticrl.scripts.ppo_run import RECURRENT_PPO, PPORun
+from plasticrl.scripts.reproduction_presets import EXPERIMENTS
 
 
 def test_plain_and_fused_recurrence_compute_the_same() -> None:
@@ -32,6 +40,36 @@ def test_an_iteration_of_the_plain_agent_trains_every_parameter() -> None:
     before = [p.detach().clone() for p in agent.parameters()]
     agent.iteration()
     assert all(not torch.equal(old, new) for old, new in zip(before, agent.parameters(), strict=True))
+
+
+@pytest.fixture
+def steps(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """How many mazes took each step since."""
+    taken: list[int] = []
+    step = PlasticMazeVectorEnv.step
+
+    def counted(env: PlasticMazeVectorEnv, actions: Any) -> Any:
+        taken.append(len(actions))
+        return step(env, actions)
+
+    monkeypatch.setattr(PlasticMazeVectorEnv, "step", counted)
+    return taken
+
+
+@pytest.mark.parametrize("case", ["plain", "ours", "rollout", "sb3_mlp"])
+def test_an_iteration_of_a2c_is_an_episode_of_every_maze(case: str, steps: list[int]) -> None:
+    a2c_iterations(n_envs=2, hidden_size=5)[case]()
+    assert steps == [2] * 250
+
+
+@pytest.mark.parametrize("case", ["plain", "ours"])
+def test_an_iteration_of_ppo_is_a_rollout(case: str, steps: list[int]) -> None:
+    run = next(one.run for one in EXPERIMENTS["maze", "quick"].conditions if one.name == RECURRENT_PPO)
+    assert isinstance(run, PPORun)
+    training = replace(run.training, n_envs=2)
+    few = replace(run, training=training, ppo=replace(run.ppo, hidden_size=5, n_steps=8, batch_size=16))
+    ppo_iterations(few)[case]()
+    assert steps == [2] * 8
 
 
 def test_cases_take_turns_after_a_warm_up() -> None:

@@ -8,6 +8,7 @@ import torch
 
 from plasticrl.agents import RecurrentA2C
 from plasticrl.envs import MazeConfig, oracle_share
+from plasticrl.scripts import episode_training, maze_training
 from plasticrl.scripts.main import main
 from plasticrl.scripts.run_folder import read_run
 
@@ -22,6 +23,18 @@ def test_run_folder_holds_what_a_run_is(trained: Path) -> None:
     checkpoints = sorted(path.name for path in (trained / "checkpoints").iterdir())
     # Updates of 80 steps.
     assert checkpoints == ["step_000000000240.safetensors", "step_000000000400.safetensors"]
+
+
+@pytest.mark.parametrize("task", ["maze", "patterns"])
+def test_memory_that_training_frees_is_kept_for_what_it_needs_next(
+    task: str, tiny: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept: list[str] = []
+    options = tiny if task == "maze" else ["--n-bits", "12", "--total-episodes", "4", "--quiet"]
+    module = {"maze": maze_training, "patterns": episode_training}[task]
+    monkeypatch.setattr(module, "keep_freed_memory", lambda: kept.append(task))
+    assert main(["train", task, "--root", str(tmp_path), *options]) == 0
+    assert kept == [task]
 
 
 def test_config_is_read_back_as_it_was_given(trained: Path) -> None:
