@@ -23,19 +23,25 @@ def make_plain(axes: Axes) -> None:
 
 
 def write_figure(figure: Figure, path: Path) -> None:
-    """Write a picture whole, in the format that its ending names.
+    """Write a picture whole, in the format that its ending names; the same figure gives the same file.
 
     Raises:
         KeyboardInterrupt: after Ctrl-C, when the picture is there.
     """
+    import matplotlib as mpl
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 
     from plasticrl.agents.postponed_interrupt import PostponedInterrupt
 
     # Matplotlib's C++ takes an interrupt in the middle of drawing for an invalid array.
-    with PostponedInterrupt(), written_whole(path) as temporary:
+    with (
+        PostponedInterrupt(),
+        written_whole(path) as temporary,
+        mpl.rc_context({"svg.hashsalt": path.stem}),  # else names in the file are random
+    ):
         FigureCanvasAgg(figure)
-        figure.savefig(temporary, format=path.suffix[1:])
+        kind = path.suffix[1:]
+        figure.savefig(temporary, format=kind, metadata={"Date": None} if kind == "svg" else None)
 
 
 def add_share_axis(axes: Axes, zero: float, whole: float, label: str) -> None:

@@ -8,17 +8,20 @@ from pathlib import Path
 from plasticrl.scripts.episode_run import EpisodeRun
 from plasticrl.scripts.main import main
 from plasticrl.scripts.many_runs import check_claims, check_number_of_runs, check_settings, missing_runs
+from plasticrl.scripts.maze_setup import maze_config
 from plasticrl.scripts.parallel_runs import train_all
 from plasticrl.scripts.placed_run import PlacedRun
 from plasticrl.scripts.progress_display import ProgressDisplay
 from plasticrl.scripts.reproduce_command import Reproduce
 from plasticrl.scripts.reproduction import Experiment
-from plasticrl.scripts.reproduction_curves import COLORS, common_curves, draw_curves, write_curves
+from plasticrl.scripts.reproduction_curves import COLORS, Curves, common_curves, draw_curves, write_curves
 from plasticrl.scripts.reproduction_pictures import draw_networks
 from plasticrl.scripts.reproduction_presets import EXPERIMENTS
 from plasticrl.scripts.reproduction_summary import print_summary, summarize_experiment
 from plasticrl.scripts.run_folder import write_json
+from plasticrl.scripts.run_on_maze import RunOnMaze
 from plasticrl.scripts.set_up import processors
+from plasticrl.scripts.steadiness import as_dict, print_steadiness, steadiness
 from plasticrl.scripts.user_error import UserError, blame_user
 
 REPORT = "report"
@@ -89,7 +92,17 @@ def _report(experiment: Experiment, runs: Sequence[PlacedRun], folder: Path) -> 
             write_curves(curves, names[0], folder / "curves.csv")
             pictures = [folder / "curves.png", folder / "curves.svg"]
             draw_curves(curves, names[0], colors, axes, pictures)
+            _report_steadiness(finished, curves, folder)
     print(f"report: {folder}")
+
+
+def _report_steadiness(finished: Sequence[PlacedRun], curves: Curves, folder: Path) -> None:
+    """Print and write how steadily agents learned; of supervised tasks nothing."""
+    run = finished[0].run
+    if isinstance(run, RunOnMaze):
+        found = steadiness(finished, curves, least=maze_config(run.maze).reward)
+        print_steadiness(found)
+        write_json(folder / "steadiness.json", as_dict(found))
 
 
 if __name__ == "__main__":

@@ -118,6 +118,14 @@ def test_the_curves_are_the_quartiles_of_the_runs(reproduced: Path) -> None:
         assert (last["p_value"] == "") == (name == "plastic")
 
 
+def test_how_steadily_it_learned_is_told(reproduced: Path) -> None:
+    told = json.loads((reproduced / "maze_quick" / "report" / "steadiness.json").read_text())
+    assert list(told) == list(NAMES)
+    for name, one in told.items():
+        assert [len(one[what]) for what in ("dips", "ended_in_dip")] == [3, 3]
+        assert (one["left_out"] is None) == (name == "recurrent_ppo")
+
+
 def test_pictures_are_drawn(reproduced: Path) -> None:
     report = reproduced / "maze_quick" / "report"
     with Image.open(report / "curves.png") as picture:

@@ -12,9 +12,11 @@ from plasticrl.scripts.comparison import Summary
 from plasticrl.scripts.episode_metrics_shown import SHOWN_METRICS
 from plasticrl.scripts.reproduction import Experiment
 from plasticrl.scripts.reproduction_presets import EXPERIMENTS
+from plasticrl.scripts.steadiness import Steadiness, texts
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "results.md").read_text(encoding="utf-8")
+STEADINESS = sorted((ROOT / "results" / "reproduction").glob("*/report/steadiness.json"))
 REPORTS = sorted((ROOT / "results" / "reproduction").glob("*/report/summary.json"))
 
 
@@ -55,10 +57,17 @@ def test_the_scores_are_those_of_the_runs_and_the_settings_those_of_the_presets(
             assert preset.main_metric.sign * preset.score(evaluation) == score
 
 
+@pytest.mark.parametrize("path", STEADINESS, ids=lambda path: path.parts[-3])
+def test_the_page_says_how_steadily_each_condition_learned(path: Path) -> None:
+    for name, told in json.loads(path.read_text()).items():
+        assert "| " + " | ".join((name, *texts(Steadiness(**told)))) + " |" in PAGE
+
+
 def test_there_is_something_to_check() -> None:
     assert REPORTS
     assert INTERVENTIONS
     assert TRANSFERS
+    assert STEADINESS
     assert all(path.parts[-3] in PAGE for path in REPORTS)
     named = set(re.findall(r"results/reproduction/(\w+)", PAGE))
     assert all((ROOT / "results" / "reproduction" / name).is_dir() for name in named)

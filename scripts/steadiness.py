@@ -1,0 +1,102 @@
+"""How steadily runs on the maze learned: dips of their curves, and updates that were left out."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from plasticrl.scripts.placed_run import PlacedRun
+from plasticrl.scripts.reproduction_curves import Curves
+from plasticrl.scripts.tables import print_table
+
+_LOW, _BACK = 0.5, 0.8  # of the best so far
+_LEFT_OUT = "train/skipped_updates"
+
+
+@dataclass(frozen=True)
+class Steadiness:
+    """Of the finished runs of one condition, in the order of their seeds.
+
+    Attributes:
+        dips: how often the points fell below half of the best so far, until they were back at four fifths.
+        ended_in_dip: whether they were not back at the end.
+        left_out: updates that were left out for their gradients; None where the learner leaves none out.
+    """
+
+    dips: list[int]
+    ended_in_dip: list[bool]
+    left_out: list[int] | None
+
+
+def count_dips(points: NDArray[np.float64], least: float) -> tuple[int, bool]:
+    """How many dips a curve has, and whether it ends in one.
+
+    Args:
+        points: the curve.
+        least: what the best so far must be for anything to be a dip.
+    """
+    best, dips, inside = least, 0, False
+    for point in points:
+        if inside:
+            inside = bool(point < _BACK * best)
+        elif point < _LOW * best and best > least:
+            dips, inside = dips + 1, True
+        best = max(best, float(point))
+    return dips, inside
+
+
+def steadiness(finished: Sequence[PlacedRun], curves: Curves, least: float) -> dict[str, Steadiness]:
+    """Of each condition that has finished runs.
+
+    Args:
+        finished: runs on the maze, those of a condition in the order of its curves.
+        curves: of these runs.
+        least: see :func:`count_dips`.
+    """
+    found = {}
+    for name, curve in curves.items():
+        counts = [count_dips(points[np.isfinite(points)], least) for points in curve[1:]]
+        left_out = [_left_out(one) for one in finished if one.group == name]
+        whole = [count for count in left_out if count is not None]
+        found[name] = Steadiness(
+            dips=[dips for dips, _ in counts],
+            ended_in_dip=[inside for _, inside in counts],
+            left_out=whole if len(whole) == len(left_out) else None,
+        )
+    return found
+
+
+def as_dict(found: Mapping[str, Steadiness]) -> dict[str, Any]:
+    """Plain values, for JSON."""
+    return {name: asdict(one) for name, one in found.items()}
+
+
+def print_steadiness(found: Mapping[str, Steadiness]) -> None:
+    """Print a table: a row for each condition."""
+    print_table(
+        "Steadiness: dips below half of the best so far, over the runs",
+        ("condition", "updates left out", "dips", "ended in one"),
+        [(name, *texts(one)) for name, one in found.items()],
+    )
+
+
+def texts(one: Steadiness) -> tuple[str, str, str]:
+    """Updates left out, dips, and runs that ended in one, as they are shown."""
+    left_out = "-" if one.left_out is None else _span(one.left_out)
+    return left_out, _span(one.dips), f"{sum(one.ended_in_dip)} of {len(one.dips)}"
+
+
+def _span(counts: Sequence[int]) -> str:
+    low, high = min(counts), max(counts)
+    return str(low) if low == high else f"{low} to {high}"
+
+
+def _left_out(one: PlacedRun) -> int | None:
+    with (one.folder / "progress.csv").open(newline="", encoding="utf-8") as file:
+        counts = [row[_LEFT_OUT] for row in csv.DictReader(file) if row.get(_LEFT_OUT)]
+    return int(counts[-1]) if counts else None
