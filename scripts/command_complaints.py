@@ -7,6 +7,7 @@ _RULE = re.compile(r"^[─-]{9,}$", flags=re.MULTILINE)
 _APPLIED = re.compile(r" \(applied to ([a-z ]+)\)")
 _ORDER = re.compile(r" Arguments are applied to the directly preceding subcommand, so ordering can matter")
 _WHOLE = re.compile(r"[Ee]rror parsing (\S+): invalid literal for int\(\) with base 10: ('[^']*')")
+_OPTION = re.compile(r"^(?=--(?!help))", flags=re.MULTILINE)  # a narrow terminal breaks lines before --help
 _CHOICES = re.compile(r"Expected one of \(([^)]*)\)")
 
 
@@ -16,23 +17,28 @@ def complaint_in_one_line(boxes: str) -> str:
     if len(drawn) > 1 and _RULE.fullmatch(drawn[1].strip()):  # where the terminal knows only ASCII
         drawn = drawn[2:]
     lines = [line.strip("│ ") for line in drawn if not line.startswith(("╭", "╰"))]
-    sections = [" ".join(part.split()) for part in _RULE.split("\n".join(lines))]
+    parts = _RULE.split("\n".join(lines))
+    sections = [" ".join(part.split()) for part in parts]
     text = _plainer(sections[0].rstrip("."))
-    for section in sections[1:]:
+    applied = _APPLIED.search(sections[0])
+    for part, section in zip(parts[1:], sections[1:], strict=True):
         if section.startswith(("Perhaps", "Arguments similar")):
-            options = dict.fromkeys(re.findall(r"(?<![\w-])--[a-z][a-z-]*", section))
-            known = [name for name in options if name != "--help" and f"{name} " not in f"{text} "]
+            options = _options(part, None if applied is None else applied[1])
+            known = [name for name in options if f"{name} " not in f"{text} "]
             text += f"; perhaps you meant {' or '.join(known)}" if known else ""
         elif section.startswith("Available"):
             text += f"; {section[0].lower()}{section[1:]}"
         elif section.startswith("For full helptext"):
             where = section.split(" ", 4)[-1].removeprefix("run ").removeprefix("run: ")
-            text += (
-                f" (see {applied[1]} --help)"
-                if (applied := _APPLIED.search(sections[0]))
-                else f" (see {where})"
-            )
+            text += f" (see {where if applied is None else f'{applied[1]} --help'})"
     return text[0].lower() + text[1:]
+
+
+def _options(part: str, command: str | None) -> list[str]:
+    """The options that a section lists, each with its help; only those of the command, if one is given."""
+    blocks = [" ".join(block.split()) for block in _OPTION.split(part)[1:]]
+    asked = [block for block in blocks if command is None or f"in {command} --help" in block]
+    return list(dict.fromkeys(block.split()[0] for block in asked))
 
 
 def _plainer(text: str) -> str:
