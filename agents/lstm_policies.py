@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from sb3_contrib.ppo_recurrent.policies import CnnLstmPolicy, MlpLstmPolicy, MultiInputLstmPolicy
 from stable_baselines3.common.policies import BasePolicy
@@ -19,7 +21,7 @@ class WholeSequences:
     @staticmethod
     def _process_sequence(
         features: Tensor, lstm_states: tuple[Tensor, Tensor], episode_starts: Tensor, lstm: nn.LSTM
-    ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+    ) -> tuple[Tensor, Any]:  # not what sb3-contrib names: the states are two
         """The LSTM's outputs ``(B * T, H)`` and last states, where it begins anew with each episode.
 
         Args:

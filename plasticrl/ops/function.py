@@ -1,11 +1,12 @@
-"""Autograd's side of the fused paths: one Function, whichever engine computes."""
+"""Autograd's side of the fused paths, whichever engine computes: what runs forward, and what runs back."""
 
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd.function import Function, FunctionCtx
+from torch.autograd.function import Function
 
+from plasticrl.ops import autocast
 from plasticrl.ops.problem import Cotangents, Engine, Problem, presynaptic
 from plasticrl.rules import Rule
 from plasticrl.state import PlasticState
@@ -14,10 +15,11 @@ from plasticrl.state import PlasticState
 def fused_scan(
     engine: Engine, problem: Problem, known: tuple[Tensor, PlasticState] | None = None
 ) -> tuple[Tensor, PlasticState]:
-    """The recurrence by ``engine``, differentiable once."""
+    """The recurrence by ``engine``, differentiable once, also by ``torch.func``."""
     p = problem
+    outputs, last = (None, None) if known is None else (known[0], known[1].trace)
     outputs, hidden, trace = _FusedScan.apply(  # type: ignore[no-untyped-call]
-        engine, p.rule, p.reset, p.clamp, known, p.drive, p.w, p.alpha, p.eta, p.hidden, p.trace
+        engine, p.rule, p.reset, p.clamp, outputs, last, p.drive, p.w, p.alpha, p.eta, p.hidden, p.trace
     )
     return outputs, PlasticState(hidden, trace if p.alpha is not None else p.trace)
 
@@ -25,62 +27,86 @@ def fused_scan(
 class _FusedScan(Function):
     @staticmethod
     def forward(
-        ctx: Any, engine: Engine, rule: Rule,
-        reset: Tensor | None, clamp: Tensor | None, known: tuple[Tensor, PlasticState] | None,
+        engine: Engine, rule: Rule,
+        reset: Tensor | None, clamp: Tensor | None, outputs: Tensor | None, last: Tensor | None,
         drive: Tensor, w: Tensor, alpha: Tensor | None, eta: Tensor, hidden: Tensor, trace: Tensor,
     ) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
-        problem = Problem(drive, w, alpha, eta, hidden, trace, reset, clamp, rule)
-        if known is None:
-            outputs, last = engine.run(problem)
+        if outputs is None or last is None:
+            outputs, last = engine.run(Problem(drive, w, alpha, eta, hidden, trace, reset, clamp, rule))
         else:
-            outputs, last = known[0].detach(), known[1].trace.detach()
-        ctx.engine, ctx.rule = engine, rule
-        ctx.set_materialize_grads(False)
-        ctx.save_for_backward(drive, w, alpha, eta, hidden, trace, reset, clamp, outputs)
+            outputs, last = outputs.detach(), last.detach()  # an output may not be an input
         return outputs, outputs[-1].clone(), last
 
     @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
+        ctx.engine, ctx.rule, reset, clamp, _, _, *differentiable = inputs
+        ctx.set_materialize_grads(False)
+        ctx.save_for_backward(reset, clamp, output[0], *differentiable)
+
+    @staticmethod
     def backward(ctx: Any, *cotangents: Tensor | None) -> tuple[Tensor | None, ...]:
-        drive, w, alpha, eta, hidden, trace, reset, clamp, outputs = ctx.saved_tensors
-        d_outputs, d_hidden, d_trace = cotangents
-        with torch.no_grad():
-            problem = Problem(drive, w, alpha, eta, hidden, trace, reset, clamp, ctx.rule)
-            d = ctx.engine.gradients(
-                problem,
-                outputs,
-                Cotangents(
-                    torch.zeros_like(outputs) if d_outputs is None else d_outputs,
-                    torch.zeros_like(hidden) if d_hidden is None else d_hidden,
-                    d_trace if alpha is not None else None,
-                ),
-                with_trace=ctx.needs_input_grad[10],
+        needed = ctx.needs_input_grad[6:]
+        gradients: tuple[Tensor | None, ...] = _Gradients.apply(  # type: ignore[no-untyped-call]
+            ctx.engine, ctx.rule, needed, *ctx.saved_tensors, *cotangents
+        )
+        return (None,) * 6 + gradients
+
+    @staticmethod
+    def vmap(info: Any, in_dims: tuple[int | None, ...], *args: Any) -> Any:
+        return _one_by_one(_FusedScan, info.batch_size, in_dims, args)
+
+
+class _Gradients(Function):
+    """A function of its own: what ``torch.func`` hands to a backward pass, kernels could not read."""
+
+    @staticmethod
+    def forward(
+        engine: Engine, rule: Rule, needed: tuple[bool, ...],
+        reset: Tensor | None, clamp: Tensor | None, outputs: Tensor,
+        drive: Tensor, w: Tensor, alpha: Tensor | None, eta: Tensor, hidden: Tensor, trace: Tensor,
+        d_outputs: Tensor | None, d_hidden: Tensor | None, d_trace: Tensor | None,
+    ) -> tuple[Tensor | None, ...]:  # fmt: skip
+        with autocast.off(drive.device):
+            problem = Problem(drive, w, alpha, eta, hidden, trace, reset, clamp, rule)
+            cotangents = Cotangents(
+                torch.zeros_like(outputs) if d_outputs is None else d_outputs,
+                torch.zeros_like(hidden) if d_hidden is None else d_hidden,
+                d_trace if alpha is not None else None,
             )
+            d = engine.gradients(problem, outputs, cotangents, with_trace=needed[5])
             d_w = None
-            if ctx.needs_input_grad[6]:
+            if needed[1]:
                 delta = d.drive if clamp is None else d.drive.masked_fill(clamp, 0)
                 d_w = delta.flatten(0, 1).T @ presynaptic(problem, outputs).flatten(0, 1)
         results = (d.drive, d_w, d.alpha, d.eta, d.hidden, d.trace)
-        wanted = [g if need else None for g, need in zip(results, ctx.needs_input_grad[5:], strict=True)]
-        if torch.is_grad_enabled():
-            sources = [
-                s
-                for s in (drive, w, alpha, eta, hidden, trace, d_outputs, d_hidden, d_trace)
-                if s is not None
-            ]
-            wanted = [None if g is None else _OnlyOnce.apply(g, *sources) for g in wanted]  # type: ignore[no-untyped-call]
-        return (None,) * 5 + tuple(wanted)
-
-
-class _OnlyOnce(Function):
-    """Hands a gradient on; differentiating it again with respect to what it came from raises."""
+        return tuple(one if need else None for one, need in zip(results, needed, strict=True))
 
     @staticmethod
-    def forward(ctx: FunctionCtx, gradient: Tensor, *sources: Tensor) -> Tensor:
-        return gradient.view_as(gradient)
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor | None, ...]) -> None:
+        pass
 
     @staticmethod
-    def backward(ctx: FunctionCtx, *cotangents: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Any, *cotangents: Tensor | None) -> tuple[Tensor | None, ...]:
         raise RuntimeError(
             "the fused paths of plastic_scan are differentiable once; "
             'for second derivatives call it with backend="reference"'
         )
+
+    @staticmethod
+    def vmap(info: Any, in_dims: tuple[int | None, ...], *args: Any) -> Any:
+        return _one_by_one(_Gradients, info.batch_size, in_dims, args)
+
+
+def _one_by_one(
+    function: type[Function], size: int, in_dims: tuple[int | None, ...], args: tuple[Any, ...]
+) -> tuple[tuple[Tensor | None, ...], tuple[int | None, ...]]:
+    """``torch.vmap`` as a loop: each of its samples may have parameters and gradients of its own."""
+    dims = [in_dims[k] if isinstance(arg, Tensor) else None for k, arg in enumerate(args)]
+    results = [
+        function.apply(  # type: ignore[no-untyped-call]
+            *(arg if dim is None else arg.select(dim, i) for arg, dim in zip(args, dims, strict=True))
+        )
+        for i in range(size)
+    ]
+    stacked = [None if parts[0] is None else torch.stack(parts) for parts in zip(*results, strict=True)]
+    return tuple(stacked), tuple(None if one is None else 0 for one in stacked)

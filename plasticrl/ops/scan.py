@@ -5,7 +5,7 @@ from typing import Literal, TypeAlias, get_args
 import torch
 from torch import Tensor
 
-from plasticrl.ops import adjoint
+from plasticrl.ops import adjoint, autocast
 from plasticrl.ops.checks import check_arguments
 from plasticrl.ops.function import fused_scan
 from plasticrl.ops.problem import FUSED_RULES, Problem
@@ -36,6 +36,9 @@ def plastic_scan(
         where reset(t):  x <- 0, H <- 0
         y(t) = tanh(drive(t) + (w + alpha * H) x)      or drive(t) where clamp(t)
         H <- rule(H, pre=x, post=y(t), eta)
+
+    Under ``torch.autocast`` it computes in ``w``'s dtype all the same, to which ``drive`` is cast: errors
+    of half precision would add up in the trace.
 
     Args:
         drive: external input of each neuron, ``(T, B, n)``, T >= 1.
@@ -72,6 +75,11 @@ def plastic_scan(
         RuntimeError: a gradient from a path that is differentiable once was differentiated again.
     """
     resolved = get_rule(rule)
+    if autocast.is_on(drive.device):
+        with autocast.off(drive.device):
+            return plastic_scan(
+                drive.to(w.dtype), w, alpha, eta, state, reset, clamp, rule=rule, backend=backend, known=known
+            )
     check_arguments(drive, w, alpha, eta, state, reset, clamp, known)
     problem = Problem(drive, w, alpha, eta, state.hidden, state.trace, reset, clamp, resolved)
     chosen = _choose(problem, backend)

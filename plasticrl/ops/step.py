@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor
 
+from plasticrl.ops import autocast
 from plasticrl.ops.checks import check_arguments
 from plasticrl.ops.problem import FUSED_RULES, Problem
 from plasticrl.ops.reference import reference_scan
@@ -23,7 +24,8 @@ def plastic_step_(
 ) -> Tensor:
     """One step of :func:`plasticrl.plastic_scan` without gradient that updates ``state`` in place.
 
-    It copies no trace (``B n^2`` floats): meant for the inner loop of a rollout.
+    It copies no trace (``B n^2`` floats): meant for the inner loop of a rollout. Under ``torch.autocast`` it
+    does as there.
 
     Args:
         drive: external input of each neuron, ``(B, n)``.
@@ -42,6 +44,9 @@ def plastic_step_(
         ValueError: a shape, a dtype or a device does not fit, or the rule's name is unknown.
     """
     resolved = get_rule(rule)
+    if autocast.is_on(drive.device):
+        with autocast.off(drive.device):
+            return plastic_step_(drive.to(w.dtype), w, alpha, eta, state, reset, clamp, rule=rule)
     resets = None if reset is None else reset.unsqueeze(0)
     clamps = None if clamp is None else clamp.unsqueeze(0)
     hidden, trace = state
