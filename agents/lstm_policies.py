@@ -21,7 +21,7 @@ class WholeSequences:
     @staticmethod
     def _process_sequence(
         features: Tensor, lstm_states: tuple[Tensor, Tensor], episode_starts: Tensor, lstm: nn.LSTM
-    ) -> tuple[Tensor, Any]:  # not what sb3-contrib names: the states are two
+    ) -> tuple[Tensor, Any]:  # sb3-contrib's annotation is wrong: two states
         """The LSTM's outputs ``(B * T, H)`` and last states, where it begins anew with each episode.
 
         Args:

@@ -8,6 +8,7 @@ _APPLIED = re.compile(r" \(applied to ([a-z ]+)\)")
 _ORDER = re.compile(r" Arguments are applied to the directly preceding subcommand, so ordering can matter")
 _WHOLE = re.compile(r"[Ee]rror parsing (\S+): invalid literal for int\(\) with base 10: ('[^']*')")
 _OPTION = re.compile(r"^(?=--(?!help))", flags=re.MULTILINE)  # a narrow terminal breaks lines before --help
+_NAMES = re.compile(r"--[\w-]+(, --[\w-]+)*")
 _CHOICES = re.compile(r"Expected one of \(([^)]*)\)")
 
 
@@ -38,7 +39,8 @@ def _options(part: str, command: str | None) -> list[str]:
     """The options that a section lists, each with its help; only those of the command, if one is given."""
     blocks = [" ".join(block.split()) for block in _OPTION.split(part)[1:]]
     asked = [block for block in blocks if command is None or f"in {command} --help" in block]
-    return list(dict.fromkeys(block.split()[0] for block in asked))
+    names = [name for block in asked for name in _NAMES.match(block)[0].split(", ")]  # type: ignore[index]
+    return list(dict.fromkeys(names))
 
 
 def _plainer(text: str) -> str:

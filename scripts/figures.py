@@ -23,7 +23,7 @@ def make_plain(axes: Axes) -> None:
 
 
 def write_figure(figure: Figure, path: Path) -> None:
-    """Write a picture whole, in the format that its ending names; the same figure gives the same file.
+    """Write a picture whole, as PNG or SVG by its ending; the same figure gives the same file.
 
     Raises:
         KeyboardInterrupt: after Ctrl-C, when the picture is there.

@@ -25,7 +25,7 @@ class Steadiness:
     Attributes:
         dips: how often the points fell below half of the best so far, until they were back at four fifths.
         ended_in_dip: whether they were not back at the end.
-        left_out: updates that were left out for their gradients; None where the learner leaves none out.
+        left_out: updates that were left out for their gradients; None where a run does not tell.
     """
 
     dips: list[int]
@@ -38,7 +38,7 @@ def count_dips(points: NDArray[np.float64], least: float) -> tuple[int, bool]:
 
     Args:
         points: the curve.
-        least: what the best so far must be for anything to be a dip.
+        least: the best so far must exceed it for anything to be a dip.
     """
     best, dips, inside = least, 0, False
     for point in points:
@@ -55,12 +55,12 @@ def steadiness(finished: Sequence[PlacedRun], curves: Curves, least: float) -> d
 
     Args:
         finished: runs on the maze, those of a condition in the order of its curves.
-        curves: of these runs.
+        curves: of these runs; their common steps decide what is seen as a dip.
         least: see :func:`count_dips`.
     """
     found = {}
     for name, curve in curves.items():
-        counts = [count_dips(points[np.isfinite(points)], least) for points in curve[1:]]
+        counts = [count_dips(points, least) for points in curve[1:]]
         left_out = [_left_out(one) for one in finished if one.group == name]
         whole = [count for count in left_out if count is not None]
         found[name] = Steadiness(

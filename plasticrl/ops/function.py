@@ -11,13 +11,18 @@ from plasticrl.ops.problem import Cotangents, Engine, Problem, presynaptic
 from plasticrl.rules import Rule
 from plasticrl.state import PlasticState
 
+_ONCE = (
+    "the fused paths of plastic_scan are differentiable once, in reverse mode; "
+    'for second derivatives or forward mode call it with backend="reference"'
+)
+
 
 def fused_scan(
     engine: Engine, problem: Problem, known: tuple[Tensor, PlasticState] | None = None
 ) -> tuple[Tensor, PlasticState]:
     """The recurrence by ``engine``, differentiable once, also by ``torch.func``."""
     p = problem
-    outputs, last = (None, None) if known is None else (known[0], known[1].trace)
+    outputs, last = (None, None) if known is None else (known[0].detach(), known[1].trace.detach())
     outputs, hidden, trace = _FusedScan.apply(  # type: ignore[no-untyped-call]
         engine, p.rule, p.reset, p.clamp, outputs, last, p.drive, p.w, p.alpha, p.eta, p.hidden, p.trace
     )
@@ -52,12 +57,19 @@ class _FusedScan(Function):
         return (None,) * 6 + gradients
 
     @staticmethod
+    def jvp(ctx: Any, *tangents: Tensor | None) -> tuple[Tensor | None, ...]:
+        raise RuntimeError(_ONCE)
+
+    @staticmethod
     def vmap(info: Any, in_dims: tuple[int | None, ...], *args: Any) -> Any:
         return _one_by_one(_FusedScan, info.batch_size, in_dims, args)
 
 
 class _Gradients(Function):
-    """A function of its own: what ``torch.func`` hands to a backward pass, kernels could not read."""
+    """Under ``torch.func`` a backward pass gets wrapped tensors, which have no address for a kernel to read.
+
+    A Function's forward gets the plain ones.
+    """
 
     @staticmethod
     def forward(
@@ -87,10 +99,11 @@ class _Gradients(Function):
 
     @staticmethod
     def backward(ctx: Any, *cotangents: Tensor | None) -> tuple[Tensor | None, ...]:
-        raise RuntimeError(
-            "the fused paths of plastic_scan are differentiable once; "
-            'for second derivatives call it with backend="reference"'
-        )
+        raise RuntimeError(_ONCE)
+
+    @staticmethod
+    def jvp(ctx: Any, *tangents: Tensor | None) -> tuple[Tensor | None, ...]:
+        raise RuntimeError(_ONCE)
 
     @staticmethod
     def vmap(info: Any, in_dims: tuple[int | None, ...], *args: Any) -> Any:

@@ -38,7 +38,8 @@ def plastic_scan(
         H <- rule(H, pre=x, post=y(t), eta)
 
     Under ``torch.autocast`` it computes in ``w``'s dtype all the same, to which ``drive`` is cast: errors
-    of half precision would add up in the trace.
+    of half precision would add up in the trace. With ``"reference"`` that is so of gradients, too, where
+    ``backward`` is called outside, as torch advises.
 
     Args:
         drive: external input of each neuron, ``(T, B, n)``, T >= 1.
@@ -72,7 +73,8 @@ def plastic_scan(
     Raises:
         ValueError: a shape, a dtype or a device does not fit, a name is unknown, or the backend asked
             for by name cannot serve; the text says which.
-        RuntimeError: a gradient from a path that is differentiable once was differentiated again.
+        RuntimeError: a gradient from a path that is differentiable once was differentiated again, or forward
+            mode (``jvp``, ``hessian``) was asked of it: ``"reference"`` has both.
     """
     resolved = get_rule(rule)
     if autocast.is_on(drive.device):

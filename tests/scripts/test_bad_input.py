@@ -105,6 +105,7 @@ WRONG = [
     ),
     (["evaluate", "nowhere", "--core", "rnn"], "evaluate has no --core rnn (see plasticrl evaluate --help)"),
     (["reproduce", "maze", "--seed", "3"], "reproduce has no --seed 3; perhaps you meant --seeds (see"),
+    (["train", "maze", "--quit"], "perhaps you meant --quiet or --no-quiet"),
     (["train", "maze", "--n-envs", "1e3"], "--n-envs must be a whole number, such as 1000000, not '1e3'"),
     (["evaluate", "nowhere", "--lesion", "x"], "'None', 'cleared', 'frozen', 'silenced'"),
     (["train", "maze", "--hidden-size", "9" * 30], "hidden_size must be at most 2147483647"),

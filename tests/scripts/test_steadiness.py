@@ -25,6 +25,7 @@ RUN = EXPERIMENTS["maze", "quick"].conditions[0].run
         ([100, 49, 79], 1, True),
         ([100, 120, 59, 97], 1, False),  # of the best so far
         ([9, 1, 9, 1], 0, False),  # nothing had been learned
+        ([10, 1, 100], 0, False),  # not more than the least
         ([11, 1, 100], 1, False),
     ],
 )
@@ -50,7 +51,7 @@ def test_conditions_are_counted_run_by_run(tmp_path: Path) -> None:
     ]
     curves = {
         "a": np.array([[1.0, 2.0, 3.0], [50.0, 0.0, 50.0], [50.0, 60.0, 0.0]]),
-        "b": np.array([[1.0, 2.0, 3.0], [50.0, np.nan, 60.0]]),
+        "b": np.array([[1.0, 2.0, 3.0], [50.0, 55.0, 60.0]]),
     }
     found = steadiness(runs, curves, least=10)
     assert found == {

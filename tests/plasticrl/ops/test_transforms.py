@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor
-from torch.func import functional_call, grad, vmap
+from torch.func import functional_call, grad, hessian, jacfwd, jacrev, vmap
 
 from plasticrl.nn import PlasticRNN
 from plasticrl.ops import plastic_scan, plastic_step_
@@ -94,6 +94,64 @@ def test_vmap_gives_each_sample_its_own_gradients(
     close(ours, {name: torch.stack([one[name] for one in one_by_one]) for name in leaves})
 
 
+@pytest.mark.parametrize("backend", [*FUSED, "reference"])
+@pytest.mark.parametrize("alpha", ["full", "shared"])
+def test_vmap_takes_masks_and_parameters_along_any_dimension(backend: str, alpha: str) -> None:
+    leaves, _ = draw(alpha)
+    g = torch.Generator().manual_seed(2)
+    alphas = leaves["alpha"] * torch.linspace(0.5, 1, SAMPLES).reshape(-1, *[1] * leaves["alpha"].ndim)
+    masks = {
+        "reset": torch.rand(STEPS, SAMPLES, BATCH, generator=g) < 0.3,
+        "clamp": torch.rand(STEPS, BATCH, N, SAMPLES, generator=g) < 0.3,
+    }
+
+    def gradients(alpha: Tensor, reset: Tensor, clamp: Tensor) -> Leaves:
+        loss = loss_of(Hebb(), backend, {"reset": reset, "clamp": clamp})
+        return grad(loss)({**leaves, "alpha": alpha})
+
+    ours = vmap(gradients, in_dims=(0, 1, 3))(alphas, masks["reset"], masks["clamp"])
+    one_by_one = [gradients(alphas[k], masks["reset"][:, k], masks["clamp"][..., k]) for k in range(SAMPLES)]
+    close(ours, {name: torch.stack([one[name] for one in one_by_one]) for name in leaves})
+
+
+@pytest.mark.parametrize("backend", FUSED)
+def test_vmap_takes_known_results(backend: str) -> None:
+    leaves, masks = draw("full")
+    drives = leaves["drive"] + torch.linspace(0, 1, SAMPLES).reshape(-1, 1, 1, 1)
+
+    def gradients(drive: Tensor, with_known: bool) -> Leaves:
+        v = {**leaves, "drive": drive}
+        state = PlasticState(v["hidden"], v["trace"])
+        known = plastic_scan(drive, v["w"], v["alpha"], v["eta"], state, backend=backend, **masks)  # type: ignore[arg-type]
+        return grad(loss_of(Hebb(), backend, masks, known if with_known else None))(v)
+
+    with_known, without = (vmap(lambda d, told=told: gradients(d, told))(drives) for told in (True, False))  # type: ignore[misc]
+    close(with_known, without)
+
+
+@pytest.mark.parametrize("backend", FUSED)
+def test_known_results_lead_no_gradient_back(backend: Any) -> None:
+    leaves, masks = draw("full")
+    leaves = {name: leaf.requires_grad_() for name, leaf in leaves.items()}
+    arguments = (leaves["w"], leaves["alpha"], leaves["eta"], PlasticState(leaves["hidden"], leaves["trace"]))
+    known = plastic_scan(leaves["drive"], *arguments, backend=backend, **masks)
+    known[0].sum().backward()
+    plastic_scan(leaves["drive"], *arguments, backend=backend, known=known, **masks)[0].sum().backward()
+
+
+@pytest.mark.parametrize("backend", FUSED)
+def test_the_jacobian_is_the_references(backend: Any) -> None:
+    leaves, masks = draw("full")
+
+    def last(w: Tensor, backend: Any) -> Tensor:
+        state = PlasticState(leaves["hidden"], leaves["trace"])
+        rest = (leaves["alpha"], leaves["eta"], state)
+        return plastic_scan(leaves["drive"], w, *rest, backend=backend, **masks)[1].hidden
+
+    ours, theirs = (jacrev(last)(leaves["w"], name) for name in (backend, "reference"))
+    close({"w": ours}, {"w": theirs})
+
+
 def test_an_ensemble_of_networks_is_one_vmap() -> None:
     networks = [PlasticRNN(3, N) for _ in range(SAMPLES)]
     parameters, buffers = torch.func.stack_module_state(networks)  # type: ignore[arg-type]
@@ -103,14 +161,19 @@ def test_an_ensemble_of_networks_is_one_vmap() -> None:
         torch.testing.assert_close(ours, network(inputs)[0])
 
 
+@pytest.mark.filterwarnings("ignore:.torch.jit:DeprecationWarning")  # torch's own forward mode
 @pytest.mark.parametrize("backend", FUSED)
-def test_second_derivatives_are_refused(backend: str) -> None:
+@pytest.mark.parametrize("transform", [grad, jacfwd, hessian])
+def test_what_is_not_there_is_refused(transform: Any, backend: str) -> None:
     leaves, masks = draw("full")
-    first = grad(loss_of(Hebb(), backend, masks))
+    loss = loss_of(Hebb(), backend, masks)
+    first = grad(loss)
+    twice = transform(loss) if transform is hessian else transform(lambda v: first(v)["w"].sum())
     with pytest.raises(RuntimeError, match='backend="reference"'):
-        grad(lambda v: first(v)["w"].sum())(leaves)
+        twice(leaves)
 
 
+# The reference's gradients are plain torch's, which inside autocast are in half precision.
 @pytest.mark.parametrize(
     ("backend", "back_inside"),
     [*((name, inside) for name in FUSED for inside in (False, True)), ("reference", False)],
