@@ -23,13 +23,44 @@ def fused_scan(
     """The recurrence by ``engine``, differentiable once, also by ``torch.func``."""
     p = problem
     outputs, last = (None, None) if known is None else (known[0].detach(), known[1].trace.detach())
-    outputs, hidden, trace = _FusedScan.apply(  # type: ignore[no-untyped-call]
+    outputs, hidden, trace = _FusedScan.run(
         engine, p.rule, p.reset, p.clamp, outputs, last, p.drive, p.w, p.alpha, p.eta, p.hidden, p.trace
     )
     return outputs, PlasticState(hidden, trace if p.alpha is not None else p.trace)
 
 
-class _FusedScan(Function):
+class _Once(Function):
+    """What both have in common under ``torch.func``."""
+
+    @classmethod
+    def run(cls, *args: Any) -> Any:
+        """As ``apply``; forward mode is refused here, since a ``jvp`` would keep ``torch.compile`` out."""
+        if torch.compiler.is_compiling():  # it cannot trace what follows
+            return cls.apply(*args)  # type: ignore[no-untyped-call]
+        try:
+            return cls.apply(*args)  # type: ignore[no-untyped-call]
+        except NotImplementedError as error:
+            if "jvp" not in str(error):
+                raise
+            raise RuntimeError(_ONCE) from error
+
+    @classmethod
+    def vmap(
+        cls, info: Any, in_dims: tuple[int | None, ...], *args: Any
+    ) -> tuple[tuple[Tensor | None, ...], tuple[int | None, ...]]:
+        """A loop: each of its samples may have parameters and gradients of its own."""
+        dims = [in_dims[k] if isinstance(arg, Tensor) else None for k, arg in enumerate(args)]
+        results = [
+            cls.run(
+                *(arg if dim is None else arg.select(dim, i) for arg, dim in zip(args, dims, strict=True))
+            )
+            for i in range(info.batch_size)
+        ]
+        stacked = [None if parts[0] is None else torch.stack(parts) for parts in zip(*results, strict=True)]
+        return tuple(stacked), tuple(None if one is None else 0 for one in stacked)
+
+
+class _FusedScan(_Once):
     @staticmethod
     def forward(
         engine: Engine, rule: Rule,
@@ -51,21 +82,13 @@ class _FusedScan(Function):
     @staticmethod
     def backward(ctx: Any, *cotangents: Tensor | None) -> tuple[Tensor | None, ...]:
         needed = ctx.needs_input_grad[6:]
-        gradients: tuple[Tensor | None, ...] = _Gradients.apply(  # type: ignore[no-untyped-call]
+        gradients: tuple[Tensor | None, ...] = _Gradients.run(
             ctx.engine, ctx.rule, needed, *ctx.saved_tensors, *cotangents
         )
         return (None,) * 6 + gradients
 
-    @staticmethod
-    def jvp(ctx: Any, *tangents: Tensor | None) -> tuple[Tensor | None, ...]:
-        raise RuntimeError(_ONCE)
 
-    @staticmethod
-    def vmap(info: Any, in_dims: tuple[int | None, ...], *args: Any) -> Any:
-        return _one_by_one(_FusedScan, info.batch_size, in_dims, args)
-
-
-class _Gradients(Function):
+class _Gradients(_Once):
     """Under ``torch.func`` a backward pass gets wrapped tensors, which have no address for a kernel to read.
 
     A Function's forward gets the plain ones.
@@ -100,26 +123,3 @@ class _Gradients(Function):
     @staticmethod
     def backward(ctx: Any, *cotangents: Tensor | None) -> tuple[Tensor | None, ...]:
         raise RuntimeError(_ONCE)
-
-    @staticmethod
-    def jvp(ctx: Any, *tangents: Tensor | None) -> tuple[Tensor | None, ...]:
-        raise RuntimeError(_ONCE)
-
-    @staticmethod
-    def vmap(info: Any, in_dims: tuple[int | None, ...], *args: Any) -> Any:
-        return _one_by_one(_Gradients, info.batch_size, in_dims, args)
-
-
-def _one_by_one(
-    function: type[Function], size: int, in_dims: tuple[int | None, ...], args: tuple[Any, ...]
-) -> tuple[tuple[Tensor | None, ...], tuple[int | None, ...]]:
-    """``torch.vmap`` as a loop: each of its samples may have parameters and gradients of its own."""
-    dims = [in_dims[k] if isinstance(arg, Tensor) else None for k, arg in enumerate(args)]
-    results = [
-        function.apply(  # type: ignore[no-untyped-call]
-            *(arg if dim is None else arg.select(dim, i) for arg, dim in zip(args, dims, strict=True))
-        )
-        for i in range(size)
-    ]
-    stacked = [None if parts[0] is None else torch.stack(parts) for parts in zip(*results, strict=True)]
-    return tuple(stacked), tuple(None if one is None else 0 for one in stacked)

@@ -161,6 +161,19 @@ def test_an_ensemble_of_networks_is_one_vmap() -> None:
         torch.testing.assert_close(ours, network(inputs)[0])
 
 
+@pytest.mark.filterwarnings("ignore:.*should not be instantiated:DeprecationWarning")  # torch's own
+def test_torch_compile_takes_the_adjoint_whole() -> None:
+    leaves, masks = draw("full")
+    loss = loss_of(Hebb(), "adjoint", masks)
+    results = []
+    for function in (torch.compile(loss, fullgraph=True, backend="eager"), loss):
+        v = {name: leaf.clone().requires_grad_() for name, leaf in leaves.items()}
+        function(v).backward()
+        results.append({name: leaf.grad for name, leaf in v.items() if leaf.grad is not None})
+    assert results[0].keys() == leaves.keys()
+    close(*results)
+
+
 @pytest.mark.filterwarnings("ignore:.torch.jit:DeprecationWarning")  # torch's own forward mode
 @pytest.mark.parametrize("backend", FUSED)
 @pytest.mark.parametrize("transform", [grad, jacfwd, hessian])
