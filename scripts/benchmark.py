@@ -128,7 +128,7 @@ def _steps_per_second(seconds: dict[str, float], steps: int) -> dict[str, float]
 
 def _ppo() -> tuple[tuple[int, int, int], dict[str, Callable[[], object]]]:
     """T, B and cells, and the iterations, of RecurrentPPO as it is reproduced."""
-    run = next(one.run for one in EXPERIMENTS["maze", "quick"].conditions if one.name == RECURRENT_PPO)
+    run = EXPERIMENTS["maze", "quick"].condition(RECURRENT_PPO).run
     assert isinstance(run, PPORun)
     return (run.ppo.n_steps, run.training.n_envs, run.ppo.hidden_size), ppo_iterations(run)
 

@@ -18,11 +18,12 @@ def complaint_in_one_line(boxes: str) -> str:
     if len(drawn) > 1 and _RULE.fullmatch(drawn[1].strip()):  # where the terminal knows only ASCII
         drawn = drawn[2:]
     lines = [line.strip("│ ") for line in drawn if not line.startswith(("╭", "╰"))]
-    parts = _RULE.split("\n".join(lines))
-    sections = [" ".join(part.split()) for part in parts]
-    text = _plainer(sections[0].rstrip("."))
-    applied = _APPLIED.search(sections[0])
-    for part, section in zip(parts[1:], sections[1:], strict=True):
+    first, *parts = _RULE.split("\n".join(lines))
+    complaint = " ".join(first.split())
+    text = _plainer(complaint.rstrip("."))
+    applied = _APPLIED.search(complaint)
+    for part in parts:
+        section = " ".join(part.split())
         if section.startswith(("Perhaps", "Arguments similar")):
             options = _options(part, None if applied is None else applied[1])
             known = [name for name in options if f"{name} " not in f"{text} "]

@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 from plasticrl.scripts.episode_run import EpisodeRun
@@ -21,7 +21,7 @@ from plasticrl.scripts.reproduction_summary import print_summary, summarize_expe
 from plasticrl.scripts.run_folder import write_json
 from plasticrl.scripts.run_on_maze import RunOnMaze
 from plasticrl.scripts.set_up import processors
-from plasticrl.scripts.steadiness import as_dict, print_steadiness, steadiness
+from plasticrl.scripts.steadiness import print_steadiness, steadiness
 from plasticrl.scripts.user_error import UserError, blame_user
 
 REPORT = "report"
@@ -102,7 +102,7 @@ def _report_steadiness(finished: Sequence[PlacedRun], curves: Curves, folder: Pa
     if isinstance(run, RunOnMaze):
         found = steadiness(finished, curves, least=maze_config(run.maze).reward)
         print_steadiness(found)
-        write_json(folder / "steadiness.json", as_dict(found))
+        write_json(folder / "steadiness.json", {name: asdict(one) for name, one in found.items()})
 
 
 if __name__ == "__main__":

@@ -41,6 +41,14 @@ class Experiment:
     conditions: tuple[Condition, ...]
     seeds: int
 
+    def condition(self, name: str) -> Condition:
+        """The one of this name.
+
+        Raises:
+            KeyError: there is none.
+        """
+        return {one.name: one for one in self.conditions}[name]
+
     def runs(self, root: Path, seeds: int, names: Sequence[str] = ()) -> list[PlacedRun]:
         """Seed by seed, so that an experiment that is stopped has as many runs of each condition.
 

@@ -53,11 +53,16 @@ def flush(logger: Any) -> None:
 
 def length_logged(folder: Path, counter: str) -> int:
     """How far a run's ``progress.csv`` goes; 0 where it says nothing."""
+    return most_logged(folder, counter) or 0
+
+
+def most_logged(folder: Path, column: str) -> int | None:
+    """The largest of the whole numbers in a column of a run's ``progress.csv``; None where there is none."""
     path = folder / CSV
     if not path.is_file():
-        return 0
+        return None
     with path.open(newline="") as file:
-        return max((int(row[counter]) for row in csv.DictReader(file) if row.get(counter)), default=0)
+        return max((int(row[column]) for row in csv.DictReader(file) if row.get(column)), default=None)
 
 
 def _cut_csv(path: Path, counter: str, done: int) -> list[str]:

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from plasticrl.scripts.placed_run import PlacedRun
 from plasticrl.scripts.reproduction_curves import Curves
+from plasticrl.scripts.run_logs import most_logged
 from plasticrl.scripts.tables import print_table
 
 _LOW, _BACK = 0.5, 0.8  # of the best so far
@@ -61,7 +60,7 @@ def steadiness(finished: Sequence[PlacedRun], curves: Curves, least: float) -> d
     found = {}
     for name, curve in curves.items():
         counts = [count_dips(points, least) for points in curve[1:]]
-        left_out = [_left_out(one) for one in finished if one.group == name]
+        left_out = [most_logged(one.folder, _LEFT_OUT) for one in finished if one.group == name]
         whole = [count for count in left_out if count is not None]
         found[name] = Steadiness(
             dips=[dips for dips, _ in counts],
@@ -69,11 +68,6 @@ def steadiness(finished: Sequence[PlacedRun], curves: Curves, least: float) -> d
             left_out=whole if len(whole) == len(left_out) else None,
         )
     return found
-
-
-def as_dict(found: Mapping[str, Steadiness]) -> dict[str, Any]:
-    """Plain values, for JSON."""
-    return {name: asdict(one) for name, one in found.items()}
 
 
 def print_steadiness(found: Mapping[str, Steadiness]) -> None:
@@ -94,9 +88,3 @@ def texts(one: Steadiness) -> tuple[str, str, str]:
 def _span(counts: Sequence[int]) -> str:
     low, high = min(counts), max(counts)
     return str(low) if low == high else f"{low} to {high}"
-
-
-def _left_out(one: PlacedRun) -> int | None:
-    with (one.folder / "progress.csv").open(newline="", encoding="utf-8") as file:
-        counts = [row[_LEFT_OUT] for row in csv.DictReader(file) if row.get(_LEFT_OUT)]
-    return int(counts[-1]) if counts else None

@@ -23,7 +23,7 @@ TOTAL = 800
 
 
 def small() -> PPORun:
-    run = next(one.run for one in EXPERIMENTS["maze", "quick"].conditions if one.name == RECURRENT_PPO)
+    run = EXPERIMENTS["maze", "quick"].condition(RECURRENT_PPO).run
     assert isinstance(run, PPORun)
     return replace(
         run,

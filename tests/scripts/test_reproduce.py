@@ -283,7 +283,7 @@ def test_the_papers_budget_is_the_papers() -> None:
 
 def patterns_run(root: Path, name: str, seed: int, error: float) -> PlacedRun:
     """A finished run of patterns that nobody trained."""
-    condition = next(one for one in EXPERIMENTS["patterns", "quick"].conditions if one.name == name)
+    condition = EXPERIMENTS["patterns", "quick"].condition(name)
     placed = PlacedRun(replace(condition.run, seed=seed), root, name)
     placed.folder.mkdir(parents=True)
     (placed.folder / "config.json").write_text(json.dumps(placed.run.as_dict()))
