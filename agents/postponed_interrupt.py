@@ -13,7 +13,10 @@ class StoppedBetweenUpdates(KeyboardInterrupt):
 
 
 class PostponedInterrupt:
-    """Inside the block, a first Ctrl-C or SIGTERM only sets ``pending``; a second one interrupts at once.
+    """Inside the block, Ctrl-C or SIGTERM only sets ``pending``; a Ctrl-C after that interrupts at once.
+
+    A SIGTERM after that changes nothing: whoever stops a group of processes, and each of them that stops
+    its children, may send several.
 
     The block looks at ``pending`` where stopping leaves everything whole; when it ends,
     :class:`StoppedBetweenUpdates` is raised. Does nothing outside the main thread, or for a signal that
@@ -27,10 +30,10 @@ class PostponedInterrupt:
     def __enter__(self) -> PostponedInterrupt:
         if threading.current_thread() is threading.main_thread():
             for number, usual in (
-                (signal.SIGINT, signal.default_int_handler),
-                (signal.SIGTERM, signal.SIG_DFL),
+                (signal.SIGINT, (signal.default_int_handler,)),
+                (signal.SIGTERM, (signal.SIG_DFL, signal.default_int_handler)),
             ):
-                if signal.getsignal(number) is usual:
+                if signal.getsignal(number) in usual:
                     self._replaced[number] = signal.signal(number, self._note)
         return self
 
@@ -41,6 +44,6 @@ class PostponedInterrupt:
             raise StoppedBetweenUpdates
 
     def _note(self, number: int, frame: FrameType | None) -> None:
-        if self.pending:
+        if self.pending and number == signal.SIGINT:
             raise KeyboardInterrupt
         self.pending = True

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import signal
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from multiprocessing import get_context
@@ -11,9 +11,9 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 
 from plasticrl.scripts.failures import Failure, blame_failures, reason_of_failure
+from plasticrl.scripts.parallel_worker import STOPPED, start_without_ctrl_c, work
 from plasticrl.scripts.placed_run import PlacedRun
 from plasticrl.scripts.progress_display import Report
-from plasticrl.scripts.run import Run
 from plasticrl.scripts.settings import OutputSettings
 from plasticrl.scripts.training import train
 
@@ -34,8 +34,8 @@ def train_all(
     Raises:
         UserError: runs failed; the text says which and why.
     """
-    work = _one_by_one if min(jobs, len(runs)) < 2 else _side_by_side
-    blame_failures(work(runs, output, jobs, report), len(runs))
+    train_runs = _one_by_one if min(jobs, len(runs)) < 2 else _side_by_side
+    blame_failures(train_runs(runs, output, jobs, report), len(runs))
 
 
 def _one_by_one(
@@ -64,9 +64,9 @@ def _side_by_side(
                 one = waiting.pop()
                 receiver, sender = context.Pipe(duplex=False)
                 process = context.Process(
-                    target=_work, args=(one.run, _output(one, alone), sender), daemon=True
+                    target=work, args=(one.run, _output(one, alone), sender), daemon=True
                 )
-                process.start()
+                start_without_ctrl_c(process)
                 sender.close()  # the child's copy is then the last, and its end is seen as EOFError
                 running[receiver] = one, process
             for ready in wait(list(running)):
@@ -78,17 +78,14 @@ def _side_by_side(
                     del running[ready]
                     process.join()
                     if process.exitcode != 0:
-                        reason = f"its process ended with status {process.exitcode}, see above"
-                        failed.setdefault(one.label, reason)
+                        failed.setdefault(one.label, _reason(process.exitcode))
                     continue
                 if isinstance(told, str):
                     failed[one.label] = told
                 else:
                     report(replace(told, label=one.label))
     finally:
-        for _, process in running.values():
-            process.terminate()
-            process.join()
+        _stop(running)
     return list(failed.items())
 
 
@@ -96,8 +93,23 @@ def _output(one: PlacedRun, output: OutputSettings) -> OutputSettings:
     return replace(output, root=one.root)
 
 
-def _work(run: Run, output: OutputSettings, sender: Connection) -> None:
-    """Train in a process of its own; tells reports, and the reason if it fails."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to all: the parent stops its children
-    if reason := reason_of_failure(partial(train, run, output, sender.send)):
-        sender.send(reason)
+def _stop(running: Mapping[Connection, tuple[PlacedRun, SpawnProcess]]) -> None:
+    """Let all save what they have trained, and end; a Ctrl-C meanwhile ends them at once."""
+    try:
+        for _, process in running.values():
+            process.terminate()
+        for receiver, (_, process) in running.items():
+            with suppress(EOFError):
+                while True:  # who is not listened to may wait for ever
+                    receiver.recv()
+            process.join()
+    except KeyboardInterrupt:
+        for _, process in running.values():
+            process.kill()
+        raise
+
+
+def _reason(status: int | None) -> str:
+    if status == STOPPED:
+        return "its process was told to stop: the same command goes on"
+    return f"its process ended with status {status}, see above"

@@ -47,17 +47,15 @@ def connected(command: SweepOptions) -> Iterator[None]:
         )
     except (ConnectionError, ValueError) as error:
         raise UserError(none_there) from error
-    terminated = signal.signal(signal.SIGTERM, _interrupt)  # Ray's own way to end is with a stack trace
+    terminated = signal.signal(
+        signal.SIGTERM, signal.default_int_handler
+    )  # Ray's own ends with a stack trace
     try:
         _check_resources(command)
         yield
     finally:
         signal.signal(signal.SIGTERM, terminated)
         ray.shutdown()
-
-
-def _interrupt(number: int, frame: object) -> None:
-    raise KeyboardInterrupt
 
 
 def _check_reachable(address: str, complaint: str) -> None:

@@ -100,7 +100,7 @@ def _learn_and_evaluate(
     checkpoints: CheckpointFolder,
     report: Callable[[Report], None],
 ) -> Scores:
-    from plasticrl.agents.postponed_interrupt import StoppedBetweenUpdates
+    from plasticrl.agents.postponed_interrupt import PostponedInterrupt, StoppedBetweenUpdates
 
     try:
         with trained_together(trainer, run, checkpoint):
@@ -108,8 +108,9 @@ def _learn_and_evaluate(
             if trainer.learner.num_timesteps < run.total:
                 trainer.learn(checkpoints, report)
     except StoppedBetweenUpdates:
-        flush(trainer.learner.logger)
-        checkpoints.save(trainer.learner)
+        with PostponedInterrupt():  # those who stop a training often send more than one signal
+            flush(trainer.learner.logger)
+            checkpoints.save(trainer.learner)
         raise
     spent = Spent(time.monotonic() - began, trainer.learner.num_timesteps - before)
     scores = trainer.evaluate()

@@ -12,6 +12,10 @@ def press_ctrl_c() -> None:
     os.kill(os.getpid(), signal.SIGINT)
 
 
+def terminate() -> None:
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
 def run(*actions: Callable[[], None]) -> None:
     with PostponedInterrupt() as interrupt:
         for number, action in enumerate(actions):
@@ -33,6 +37,19 @@ def test_a_second_one_comes_at_once() -> None:
         run(press_ctrl_c, press_ctrl_c, lambda: reached.append(True))
     assert not reached
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+@pytest.mark.parametrize("usual", [signal.SIG_DFL, signal.default_int_handler])
+def test_of_many_sigterms_the_first_counts(usual: signal.Handlers) -> None:
+    before = signal.signal(signal.SIGTERM, usual)
+    try:
+        reached: list[bool] = []
+        with pytest.raises(KeyboardInterrupt):
+            run(terminate, terminate, lambda: reached.append(True))
+        assert reached
+        assert signal.getsignal(signal.SIGTERM) is usual
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def test_another_error_is_not_hidden() -> None:

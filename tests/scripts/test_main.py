@@ -1,18 +1,23 @@
+import signal
+
 import pytest
 
 from plasticrl.scripts import evaluate
 from plasticrl.scripts.main import main
 
 
-def test_ctrl_c_ends_with_130_and_a_line(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_with_130_and_a_line(
+    number: signal.Signals, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def interrupted(_: object) -> None:
-        raise KeyboardInterrupt
+        signal.raise_signal(number)
 
     monkeypatch.setattr(evaluate, "run", interrupted)
+    usual = signal.getsignal(number)
     assert main(["evaluate", "run"]) == 130
-    assert capsys.readouterr().err.strip().count("\n") == 0
+    assert capsys.readouterr().err == "\nplasticrl: stopped; what was written so far is kept\n"
+    assert signal.getsignal(number) is usual
 
 
 def test_defects_of_ours_keep_their_traceback(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,73 @@
+"""A training in a process of its own, for :mod:`plasticrl.scripts.parallel_runs`."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from multiprocessing import resource_tracker
+from multiprocessing.connection import Connection
+from multiprocessing.context import SpawnProcess
+
+from plasticrl.scripts.failures import reason_of_failure
+from plasticrl.scripts.progress_display import Report
+from plasticrl.scripts.run import Run
+from plasticrl.scripts.settings import OutputSettings
+from plasticrl.scripts.training import train
+
+STOPPED = 130
+"""The exit status of a worker that was told to stop: what it has trained is saved."""
+
+
+def work(run: Run, output: OutputSettings, sender: Connection) -> None:
+    """Train; tells reports, and the reason if it fails. SIGTERM, or a parent that is gone, stops it.
+
+    Raises:
+        SystemExit: it was stopped, with :data:`STOPPED`.
+    """
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    parent = _Parent(sender)
+    try:
+        if reason := reason_of_failure(partial(train, run, output, parent.tell)):
+            parent.tell(reason)
+    except KeyboardInterrupt:
+        sys.exit(STOPPED)
+
+
+class _Parent:
+    """The process that started this one, and may be killed."""
+
+    def __init__(self, sender: Connection) -> None:
+        self._sender = sender
+        self._gone = False
+
+    def tell(self, what: Report | str) -> None:
+        """Send it; where nobody is there to receive it, stop as by SIGTERM: between two updates."""
+        if self._gone:
+            return
+        try:
+            self._sender.send(what)
+        except BrokenPipeError:
+            self._gone = True
+            signal.raise_signal(signal.SIGTERM)
+
+
+def start_without_ctrl_c(process: SpawnProcess) -> None:
+    """Start a process which Ctrl-C, sent to all processes of a terminal, does not reach: its parent stops it.
+
+    A handler in the child would come too late for the seconds in which it imports libraries.
+    """
+    resource_tracker.ensure_running()  # else starting the process does this, which unblocks the signal
+    with _blocked(signal.SIGINT):
+        process.start()
+
+
+@contextmanager
+def _blocked(number: signal.Signals) -> Iterator[None]:
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {number})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
