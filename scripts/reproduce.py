@@ -14,7 +14,7 @@ from plasticrl.scripts.placed_run import PlacedRun
 from plasticrl.scripts.progress_display import ProgressDisplay
 from plasticrl.scripts.reproduce_command import Reproduce
 from plasticrl.scripts.reproduction import Experiment
-from plasticrl.scripts.reproduction_curves import COLORS, Curves, common_curves, draw_curves, write_curves
+from plasticrl.scripts.reproduction_curves import COLORS, common_curves, draw_curves, write_curves
 from plasticrl.scripts.reproduction_pictures import draw_networks
 from plasticrl.scripts.reproduction_presets import EXPERIMENTS
 from plasticrl.scripts.reproduction_summary import print_summary, summarize_experiment
@@ -79,28 +79,28 @@ def _report(experiment: Experiment, runs: Sequence[PlacedRun], folder: Path) -> 
     """Print and write what is finished by now."""
     summary = summarize_experiment(experiment, runs)
     print_summary(summary, experiment)
-    finished = [one for one in runs if one.is_finished]
+    names = [one.name for one in experiment.conditions]
+    finished = sorted((one for one in runs if one.is_finished), key=lambda one: names.index(one.group))
     with blame_user(OSError, about=f"cannot write to {folder}"):
         folder.mkdir(parents=True, exist_ok=True)
         write_json(folder / "summary.json", summary.as_dict())
         if finished:
             group = [one.run for one in finished if one.group == finished[0].group]
             axes = replace(group[0].compare(group, finished[0].root).axes(), title=experiment.title)
-            names = [one.name for one in experiment.conditions]
-            curves = common_curves(sorted(finished, key=lambda one: names.index(one.group)), axes)
+            curves = common_curves(finished, axes)
             colors = dict(zip(names, COLORS, strict=False))
             write_curves(curves, names[0], folder / "curves.csv")
             pictures = [folder / "curves.png", folder / "curves.svg"]
             draw_curves(curves, names[0], colors, axes, pictures)
-            _report_steadiness(finished, curves, folder)
+            _report_steadiness(finished, folder)
     print(f"report: {folder}")
 
 
-def _report_steadiness(finished: Sequence[PlacedRun], curves: Curves, folder: Path) -> None:
+def _report_steadiness(finished: Sequence[PlacedRun], folder: Path) -> None:
     """Print and write how steadily agents learned; of supervised tasks nothing."""
     run = finished[0].run
     if isinstance(run, RunOnMaze):
-        found = steadiness(finished, curves, least=maze_config(run.maze).reward)
+        found = steadiness(finished, least=maze_config(run.maze).reward)
         print_steadiness(found)
         write_json(folder / "steadiness.json", {name: asdict(one) for name, one in found.items()})
 

@@ -8,11 +8,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from plasticrl.scripts.learning_curves import read_curve
 from plasticrl.scripts.placed_run import PlacedRun
-from plasticrl.scripts.reproduction_curves import Curves
-from plasticrl.scripts.run_logs import most_logged
+from plasticrl.scripts.reproduction_curves import smoothed
+from plasticrl.scripts.run_logs import CSV, most_logged
 from plasticrl.scripts.tables import print_table
 
+BLOCK = 125_000  # steps; the same for all, so that what a run shows depends on no other
 _LOW, _BACK = 0.5, 0.8  # of the best so far
 _LEFT_OUT = "train/skipped_updates"
 
@@ -49,18 +51,34 @@ def count_dips(points: NDArray[np.float64], least: float) -> tuple[int, bool]:
     return dips, inside
 
 
-def steadiness(finished: Sequence[PlacedRun], curves: Curves, least: float) -> dict[str, Steadiness]:
-    """Of each condition that has finished runs.
+def block_means(steps: NDArray[np.float64], points: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The mean of a run's points over each :data:`BLOCK` of its steps, counted from step 0.
 
     Args:
-        finished: runs on the maze, those of a condition in the order of its curves.
-        curves: of these runs; their common steps decide what is seen as a dip.
+        steps: of the curve's rows, rising; ``(rows,)``.
+        points: there; ``(rows,)``.
+
+    Returns:
+        ``(blocks,)``, the last one perhaps cut short; a block without a row lies between its neighbours.
+    """
+    return smoothed(np.arange(BLOCK, steps[-1] + BLOCK, BLOCK), steps, points)
+
+
+def steadiness(finished: Sequence[PlacedRun], least: float) -> dict[str, Steadiness]:
+    """Of each condition that has finished runs; each run is counted by itself.
+
+    Args:
+        finished: runs on the maze.
         least: see :func:`count_dips`.
+
+    Raises:
+        UserError: a curve cannot be read.
     """
     found = {}
-    for name, curve in curves.items():
-        counts = [count_dips(points, least) for points in curve[1:]]
-        left_out = [most_logged(one.folder, _LEFT_OUT) for one in finished if one.group == name]
+    for name in dict.fromkeys(one.group for one in finished):
+        folders = [one.folder for one in finished if one.group == name]
+        counts = [count_dips(block_means(*read_curve(folder / CSV)), least) for folder in folders]
+        left_out = [most_logged(folder, _LEFT_OUT) for folder in folders]
         whole = [count for count in left_out if count is not None]
         found[name] = Steadiness(
             dips=[dips for dips, _ in counts],

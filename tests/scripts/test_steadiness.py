@@ -8,7 +8,7 @@ import pytest
 
 from plasticrl.scripts.placed_run import PlacedRun
 from plasticrl.scripts.reproduction_presets import EXPERIMENTS
-from plasticrl.scripts.steadiness import Steadiness, count_dips, steadiness, texts
+from plasticrl.scripts.steadiness import BLOCK, Steadiness, block_means, count_dips, steadiness, texts
 
 RUN = EXPERIMENTS["maze", "quick"].conditions[0].run
 
@@ -35,28 +35,50 @@ def test_a_dip_is_below_half_of_the_best_until_four_fifths(
     assert count_dips(np.array(points, dtype=np.float64), least=10) == (dips, inside)
 
 
-def placed(root: Path, name: str, seed: int, progress: str) -> PlacedRun:
+def test_a_block_is_the_mean_of_its_rows_counted_from_step_0() -> None:
+    rows = [(1, 3.0), (BLOCK, 5.0), (BLOCK + 1, 7.0), (3 * BLOCK, 9.0), (3 * BLOCK + 1, 1.0)]
+    steps, points = np.array(rows).T
+    np.testing.assert_array_equal(block_means(steps, points), [4.0, 7.0, 9.0, 1.0])
+    np.testing.assert_array_equal(block_means(steps[[0, 3]], points[[0, 3]]), [3.0, 6.0, 9.0])
+
+
+Row = tuple[int, float, int | None]
+
+
+def placed(root: Path, name: str, seed: int, rows: list[Row]) -> PlacedRun:
     one = PlacedRun(replace(RUN, seed=seed), root / name, name)
     one.folder.mkdir(parents=True)
-    (one.folder / "progress.csv").write_text(progress)
+    lines = [f"{step},{score},{'' if left_out is None else left_out}" for step, score, left_out in rows]
+    header = "time/total_timesteps,rollout/ep_rew_mean,train/skipped_updates"
+    (one.folder / "progress.csv").write_text("\n".join([header, *lines, ""]))
     return one
 
 
 def test_conditions_are_counted_run_by_run(tmp_path: Path) -> None:
-    rows = "time/total_timesteps,train/skipped_updates\n1,\n2,0\n3,{}\n"
     runs = [
-        placed(tmp_path, "a", 0, rows.format(2)),
-        placed(tmp_path, "b", 0, "time/total_timesteps\n1\n"),
-        placed(tmp_path, "a", 1, rows.format(7)),
+        placed(tmp_path, "a", 0, [(1, 50, None), (2 * BLOCK, 0, 0), (3 * BLOCK, 50, 2)]),
+        placed(tmp_path, "b", 0, [(1, 50, None), (2 * BLOCK, 55, None)]),
+        placed(tmp_path, "a", 1, [(1, 50, 0), (2 * BLOCK, 60, 7), (3 * BLOCK, 0, 7)]),
     ]
-    curves = {
-        "a": np.array([[1.0, 2.0, 3.0], [50.0, 0.0, 50.0], [50.0, 60.0, 0.0]]),
-        "b": np.array([[1.0, 2.0, 3.0], [50.0, 55.0, 60.0]]),
-    }
-    found = steadiness(runs, curves, least=10)
+    found = steadiness(runs, least=10)
     assert found == {
         "a": Steadiness(dips=[1, 1], ended_in_dip=[False, True], left_out=[2, 7]),
         "b": Steadiness(dips=[0], ended_in_dip=[False], left_out=None),
     }
     assert texts(found["a"]) == ("2 to 7", "1", "1 of 2")
     assert texts(found["b"]) == ("-", "0", "0 of 1")
+
+
+def test_a_run_is_counted_alike_whatever_is_beside_it(tmp_path: Path) -> None:
+    """The others begin, end and log at steps of their own, among them far later than all the rest."""
+    rng = np.random.default_rng(0)
+    runs = []
+    for number in range(12):
+        steps = int(rng.integers(1, 200_000)) + int(rng.integers(5_000, 90_000)) * np.arange(300)
+        scores = 100 * rng.random(300)  # falls below half of the best every few rows
+        rows = [(int(step), float(score), 0) for step, score in zip(steps, scores, strict=True)]
+        runs.append(placed(tmp_path, f"condition_{number}", 0, rows))
+    alone = {run.group: steadiness([run], least=10)[run.group] for run in runs}
+    assert len({one.dips[0] for one in alone.values()}) > 1
+    assert steadiness(runs, least=10) == alone
+    assert steadiness(runs[3:7], least=10) == {run.group: alone[run.group] for run in runs[3:7]}
