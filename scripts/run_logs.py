@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,18 +27,17 @@ def open_logs(folder: Path, *, done: int, counter: str) -> Logger:
     """
     from stable_baselines3.common.logger import CSVOutputFormat, Logger, TensorBoardOutputFormat
 
-    class Continued(CSVOutputFormat):
-        """SB3's, without emptying the file."""
+    class Rows(CSVOutputFormat):
+        """SB3's, which goes on after the rows that are there; new columns are in alphabetical order."""
 
-        def __init__(self, path: Path, keys: list[str]) -> None:
-            self.file = path.open("r+", newline="")
+        def __init__(self, path: Path, columns: list[str]) -> None:
+            self.file = path.open("r+" if columns else "w+", newline="")
             self.file.seek(0, os.SEEK_END)
-            self.keys, self.separator, self.quotechar = keys, ",", '"'
+            self.keys, self.separator, self.quotechar = _Columns(columns), ",", '"'
 
     for path in folder.glob("events.out.tfevents.*"):
         _cut_events(path, done)
-    keys = _cut_csv(folder / CSV, counter, done)
-    rows = Continued(folder / CSV, keys) if keys else CSVOutputFormat(str(folder / CSV))
+    rows = Rows(folder / CSV, _cut_csv(folder / CSV, counter, done))
     return Logger(str(folder), [rows, TensorBoardOutputFormat(str(folder))])
 
 
@@ -63,6 +62,13 @@ def most_logged(folder: Path, column: str) -> int | None:
         return None
     with path.open(newline="") as file:
         return max((int(row[column]) for row in csv.DictReader(file) if row.get(column)), default=None)
+
+
+class _Columns(list[str]):
+    """SB3 adds new columns as a set, whose order is another in each process."""
+
+    def extend(self, more: Iterable[str]) -> None:
+        super().extend(sorted(more))
 
 
 def _cut_csv(path: Path, counter: str, done: int) -> list[str]:
