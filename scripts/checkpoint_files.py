@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from plasticrl.scripts.run_folder import CHECKPOINTS, CONFIG
 from plasticrl.scripts.user_error import UserError
@@ -20,16 +20,9 @@ if TYPE_CHECKING:
 SUFFIX = ".safetensors"
 
 
-def save_checkpoint(learner: Any, folder: Path) -> Path:
-    """Write ``folder/step_NNNNNNNNNNNN.safetensors``, whole or not at all.
-
-    Args:
-        learner: has ``num_timesteps`` and ``save``.
-        folder: of the checkpoints.
-    """
-    path = folder / f"step_{learner.num_timesteps:012d}{SUFFIX}"
-    learner.save(path)
-    return path
+def checkpoint_path(folder: Path, done: int) -> Path:
+    """``folder/step_NNNNNNNNNNNN.safetensors``: the checkpoint of a learner with so many steps behind it."""
+    return folder / f"step_{done:012d}{SUFFIX}"
 
 
 def find_checkpoint(path: Path) -> tuple[Path, Path]:

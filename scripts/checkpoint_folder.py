@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from plasticrl.scripts.checkpoint_files import SUFFIX, save_checkpoint
+from plasticrl.scripts.checkpoint_files import SUFFIX, checkpoint_path
+from plasticrl.scripts.time_spent import TimeSpent
 
 DAMAGED = ".damaged"
 
@@ -19,10 +20,12 @@ class CheckpointFolder:
     Attributes:
         path: the folder.
         keep: how many stay, the newest; None: all.
+        time: tells of each checkpoint how long it took; None: nothing does.
     """
 
     path: Path
     keep: int | None
+    time: TimeSpent | None = None
 
     def save(self, learner: Any) -> Path:
         """Write a checkpoint, whole or not at all, and only then remove those that are too many.
@@ -30,7 +33,10 @@ class CheckpointFolder:
         Args:
             learner: has ``num_timesteps`` and ``save``.
         """
-        saved = save_checkpoint(learner, self.path)
+        saved = checkpoint_path(self.path, learner.num_timesteps)
+        if self.time is not None:
+            self.time.tell(saved, learner.num_timesteps)
+        learner.save(saved)
         if self.keep is not None:
             for path in self.newest_first()[self.keep :]:
                 path.unlink()

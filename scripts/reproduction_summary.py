@@ -31,7 +31,7 @@ class ConditionSummary:
         quartiles: lower quartile, median, upper quartile; None below two runs.
         first: how probably a run of the first condition is better than one of this; None for the first
             itself, and below two runs.
-        seconds: of the processes that ended a training, added up; those that died before them not counted.
+        seconds: in training, of the finished runs, added up.
         settings: that made them, but for the seed.
     """
 

@@ -5,20 +5,14 @@ from __future__ import annotations
 import platform
 import sys
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from plasticrl import __version__
 from plasticrl.scripts.evaluated import Scores
 from plasticrl.scripts.machine import machine
 from plasticrl.scripts.run import Run
+from plasticrl.scripts.time_spent import Spent
 from plasticrl.scripts.trainer import Trainer
-
-
-class Spent(NamedTuple):
-    """What the process that came to the end did; one that died before it is not counted."""
-
-    seconds: float
-    steps: int
 
 
 def result_of(trainer: Trainer, run: Run, scores: Scores, spent: Spent) -> dict[str, Any]:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 from plasticrl.scripts.checkpoint_folder import CheckpointFolder
@@ -16,9 +16,10 @@ from plasticrl.scripts.run import Run
 from plasticrl.scripts.run_folder import CHECKPOINTS, RESULT, check_claim, claim, write_json
 from plasticrl.scripts.run_lock import BusyError, locked
 from plasticrl.scripts.run_logs import flush, open_logs
-from plasticrl.scripts.run_result import Spent, result_of
+from plasticrl.scripts.run_result import result_of
 from plasticrl.scripts.set_up import check_at_least, set_up_torch
 from plasticrl.scripts.settings import OutputSettings
+from plasticrl.scripts.time_spent import TimeSpent
 from plasticrl.scripts.trainer import Trainer
 from plasticrl.scripts.training_errors import blame_disk, blame_divergence
 
@@ -104,21 +105,24 @@ def _learn_and_evaluate(
 
     try:
         with trained_together(trainer, run, checkpoint):
-            began, before = time.monotonic(), trainer.learner.num_timesteps
+            clock = TimeSpent(checkpoints.path.parent, checkpoint, trainer.learner.num_timesteps)
+            timed = replace(checkpoints, time=clock)
             if trainer.learner.num_timesteps < run.total:
-                trainer.learn(checkpoints, report)
+                trainer.learn(timed, report)
     except StoppedBetweenUpdates:
         with PostponedInterrupt():  # those who stop a training often send more than one signal
             flush(trainer.learner.logger)
-            checkpoints.save(trainer.learner)
+            timed.save(trainer.learner)
         raise
-    spent = Spent(time.monotonic() - began, trainer.learner.num_timesteps - before)
+    clock.stop(trainer.learner.num_timesteps)
     scores = trainer.evaluate()
-    _finish(trainer, run, checkpoints, scores, spent)
+    _finish(trainer, run, timed, scores, clock)
     return scores
 
 
-def _finish(trainer: Trainer, run: Run, checkpoints: CheckpointFolder, scores: Scores, spent: Spent) -> None:
+def _finish(
+    trainer: Trainer, run: Run, checkpoints: CheckpointFolder, scores: Scores, clock: TimeSpent
+) -> None:
     """Write what is written at the end, ``result.json`` last: it says that the run is whole."""
     from plasticrl.agents.matrix_pictures import tensorboard_writer
 
@@ -129,7 +133,9 @@ def _finish(trainer: Trainer, run: Run, checkpoints: CheckpointFolder, scores: S
     assert writer is not None
     for name, value in scores.scalars().items():
         writer.add_scalar(f"eval/{name}", value, learner.num_timesteps)
+    spent = clock.until_now(learner.num_timesteps)
     write_json(checkpoints.path.parent / RESULT, result_of(trainer, run, scores, spent))
+    clock.forget()
 
 
 @contextmanager
