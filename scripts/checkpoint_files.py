@@ -42,13 +42,23 @@ def find_checkpoint(path: Path) -> tuple[Path, Path]:
         raise UserError(
             f"{path} does not exist: give a run's folder, such as runs/maze/plastic/seed_0, or a file"
         )
-    found = sorted((path / CHECKPOINTS).glob(f"step_*{SUFFIX}"))
+    found = _checkpoints_of(path)
     if not found:
         raise UserError(
             f"{path} holds no checkpoint ({CHECKPOINTS}/step_N): give the folder of a run that was trained, "
             "runs/TASK/CORE/seed_K"
         )
     return path, found[-1]
+
+
+def has_checkpoint(folder: Path) -> bool:
+    """Whether a run keeps one."""
+    return bool(_checkpoints_of(folder))
+
+
+def _checkpoints_of(folder: Path) -> list[Path]:
+    """The earliest first."""
+    return sorted((folder / CHECKPOINTS).glob(f"step_*{SUFFIX}"))
 
 
 @contextmanager

@@ -17,9 +17,9 @@ class Reproduce:
 
     The runs go to ROOT/EXPERIMENT_BUDGET/CONDITION, and what they say to ROOT/EXPERIMENT_BUDGET/report:
     scores with statistics (summary.json), learning curves (curves.csv, curves.png, curves.svg), on the maze
-    how steadily agents learned (steadiness.json), and, of each network of a supervised task, its answers in a
-    few episodes and its w, alpha and trace as pictures. It can be stopped at any time: the same command goes
-    on, and what is finished by then is summed up.
+    how steadily agents learned (steadiness.json), and, of each network of a supervised task whose checkpoints
+    are there, its answers in a few episodes and its w, alpha and trace as pictures. It can be stopped at any
+    time: the same command goes on, and what is finished by then is summed up.
     """
 
     experiment: tyro.conf.Positional[TaskName]

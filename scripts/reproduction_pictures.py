@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from PIL import Image
 
+from plasticrl.scripts.checkpoint_files import find_checkpoint, has_checkpoint, load_learner
 from plasticrl.scripts.episode_run import EpisodeRun
 from plasticrl.scripts.figures import write_figure
 from plasticrl.scripts.placed_run import PlacedRun
@@ -26,8 +27,8 @@ _EPISODES = 4
 def draw_networks(finished: Sequence[PlacedRun], folder: Path) -> None:
     """Draw the first finished run of each condition: ``episodes_CONDITION.png``, ``matrices_CONDITION.png``.
 
-    Where a run's checkpoints or its data are not at hand, as in what is kept of other people's runs, that is
-    told, and its pictures are left out.
+    Of a run that keeps no checkpoint, as one of other people's, none are drawn; those that are there stay.
+    Where a checkpoint cannot be loaded or its data are not at hand, that is told.
 
     Args:
         finished: runs, seed by seed; those of the maze have no such pictures.
@@ -37,7 +38,7 @@ def draw_networks(finished: Sequence[PlacedRun], folder: Path) -> None:
     for one in finished:
         first.setdefault(one.group, one)
     for name, one in first.items():
-        if isinstance(one.run, EpisodeRun):
+        if isinstance(one.run, EpisodeRun) and has_checkpoint(one.folder):
             try:
                 _draw_network(name, _loaded(one.run, one.folder), folder)
             except UserError as error:
@@ -58,7 +59,6 @@ def _draw_network(name: str, learner: EpisodeLearner, folder: Path) -> None:
 
 
 def _loaded(run: EpisodeRun, folder: Path) -> EpisodeLearner:
-    from plasticrl.scripts.checkpoint_files import find_checkpoint, load_learner
     from plasticrl.scripts.episode_setup import learning_rate, make_tasks
 
     _, checkpoint = find_checkpoint(folder)

@@ -164,12 +164,19 @@ def test_networks_of_a_supervised_task_are_drawn(
             assert picture.size[0] > 200
             assert len(set(np.asarray(picture.convert("L")).ravel())) > 2, "there is something to see"
         path.unlink()
-    kept = experiment.conditions[0].name
-    for folder in tmp_path.glob(f"patterns_quick/{kept}/patterns/*/seed_0/checkpoints"):
+    capsys.readouterr()
+    bare, damaged = (one.name for one in experiment.conditions)
+    for folder in tmp_path.glob(f"patterns_quick/{bare}/patterns/*/seed_0/checkpoints"):
         shutil.rmtree(folder)
     assert main([*words, "--no-train"]) == 0  # what is left of a run need not hold its checkpoints
-    assert f"no pictures of {kept} seed 0" in capsys.readouterr().err
+    assert capsys.readouterr().err == ""
     assert [path.exists() for path in pictures] == [False, True, False, True]
+    for path in tmp_path.glob(f"patterns_quick/{damaged}/patterns/*/seed_0/checkpoints/step_*"):
+        path.write_bytes(path.read_bytes()[:-1])
+    assert main([*words, "--no-train"]) == 0
+    said = capsys.readouterr().err
+    assert said.startswith(f"no pictures of {damaged} seed 0")
+    assert said.count("\n") == 1
 
 
 def test_finished_runs_are_kept_and_partial_ones_summed_up(
