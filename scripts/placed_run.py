@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from plasticrl.scripts.finished_runs import is_kept
+from plasticrl.scripts.resuming import is_unfinished
 from plasticrl.scripts.run import Run
 
 
@@ -36,3 +37,8 @@ class PlacedRun(NamedTuple):
     def is_finished(self) -> bool:
         """Whether just this run came to its end."""
         return is_kept(self.run, self.root)
+
+    @property
+    def is_begun(self) -> bool:
+        """Whether just this run was begun, finished or not."""
+        return self.is_finished or is_unfinished(self.folder, self.run)

@@ -34,44 +34,47 @@ def run(command: Reproduce) -> None:
         UserError: an option is wrong, a folder is taken, data are missing, or a training failed.
         KeyboardInterrupt: after Ctrl-C, when what is finished has been summed up.
     """
-    experiment = EXPERIMENTS[command.experiment, command.budget]
-    runs = _runs(command, experiment)
-    check_claims(runs, overwrite=command.output.overwrite)
-    if not command.train and not any(one.folder.exists() for one in runs):
+    experiment, root = EXPERIMENTS[command.experiment, command.budget], command.output.root
+    asked = _asked(command, experiment)
+    check_claims(asked, overwrite=command.output.overwrite)
+    if not command.train and not any(one.folder.exists() for one in experiment.with_others(asked, root)):
         raise UserError(
-            f"{command.output.root} has no runs of {experiment.name}: leave out --no-train to train them, or "
+            f"{root} has no runs of {experiment.name}: leave out --no-train to train them, or "
             "give the --root that they are in"
         )
     if command.train:
-        check_settings(command.output, [one.run for one in runs if one.run.seed == 0])
+        check_settings(command.output, [one.run for one in asked if one.run.seed == 0])
         jobs = processors() if command.jobs is None else command.jobs
         try:
             with ProgressDisplay(command.output.quiet) as display:
-                train_all(missing_runs(runs, command.output, display), command.output, jobs, display.show)
+                train_all(missing_runs(asked, command.output, display), command.output, jobs, display.show)
         except (KeyboardInterrupt, UserError):
-            _report(experiment, runs, command.output.root / experiment.name / REPORT)
+            _report(experiment, experiment.with_others(asked, root), root / experiment.name / REPORT)
             raise
-    folder = command.output.root / experiment.name / REPORT
+    runs, folder = experiment.with_others(asked, root), root / experiment.name / REPORT
     _report(experiment, runs, folder)
     with blame_user(OSError, about=f"cannot write to {folder}"):
-        draw_networks([one for one in runs if one.is_finished], folder)
+        draw_networks(_with_data([one for one in runs if one.is_finished], command.data_dir), folder)
 
 
-def _runs(command: Reproduce, experiment: Experiment) -> list[PlacedRun]:
+def _asked(command: Reproduce, experiment: Experiment) -> list[PlacedRun]:
     seeds = experiment.seeds if command.seeds is None else command.seeds
     check_number_of_runs(seeds=seeds, jobs=command.jobs)
     names = [one.name for one in experiment.conditions]
     if unknown := [name for name in command.conditions if name not in names]:
         raise UserError(f"{experiment.name} has no condition {unknown[0]}: choose from {', '.join(names)}")
-    runs = experiment.runs(command.output.root, seeds, command.conditions)
-    if command.data_dir is None:
-        return runs
-    if command.experiment not in ("images", "omniglot"):
+    if len(set(command.conditions)) < len(command.conditions):
+        raise UserError(f"conditions must each be named once, not {' '.join(command.conditions)}")
+    if command.data_dir is not None and command.experiment not in ("images", "omniglot"):
         raise UserError(f"--data-dir: {command.experiment} has no data, leave it out")
+    return _with_data(experiment.runs(command.output.root, seeds, command.conditions), command.data_dir)
+
+
+def _with_data(runs: Sequence[PlacedRun], data_dir: Path | None) -> list[PlacedRun]:
+    """The same; those of supervised tasks find their data there."""
     return [
-        one._replace(run=replace(one.run, data_dir=command.data_dir))
+        one._replace(run=replace(one.run, data_dir=data_dir)) if isinstance(one.run, EpisodeRun) else one
         for one in runs
-        if isinstance(one.run, EpisodeRun)
     ]
 
 
@@ -79,14 +82,14 @@ def _report(experiment: Experiment, runs: Sequence[PlacedRun], folder: Path) -> 
     """Print and write what is finished by now."""
     summary = summarize_experiment(experiment, runs)
     print_summary(summary, experiment)
-    names = [one.name for one in experiment.conditions]
-    finished = sorted((one for one in runs if one.is_finished), key=lambda one: names.index(one.group))
+    finished = [one for one in runs if one.is_finished]
     with blame_user(OSError, about=f"cannot write to {folder}"):
         folder.mkdir(parents=True, exist_ok=True)
         write_json(folder / "summary.json", summary.as_dict())
         if finished:
             group = [one.run for one in finished if one.group == finished[0].group]
             axes = replace(group[0].compare(group, finished[0].root).axes(), title=experiment.title)
+            names = [one.name for one in experiment.conditions]
             curves = common_curves(finished, axes)
             colors = dict(zip(names, COLORS, strict=False))
             write_curves(curves, names[0], folder / "curves.csv")

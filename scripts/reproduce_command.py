@@ -18,8 +18,9 @@ class Reproduce:
     The runs go to ROOT/EXPERIMENT_BUDGET/CONDITION, and what they say to ROOT/EXPERIMENT_BUDGET/report:
     scores with statistics (summary.json), learning curves (curves.csv, curves.png, curves.svg), on the maze
     how steadily agents learned (steadiness.json), and, of each network of a supervised task whose checkpoints
-    are there, its answers in a few episodes and its w, alpha and trace as pictures. It can be stopped at any
-    time: the same command goes on, and what is finished by then is summed up.
+    are there, its answers in a few episodes and its w, alpha and trace as pictures. The report is of all runs
+    of the experiment that are there, also of those that are not asked for now. It can be stopped at any time:
+    the same command goes on, and what is finished by then is summed up.
     """
 
     experiment: tyro.conf.Positional[TaskName]
@@ -27,9 +28,9 @@ class Reproduce:
     budget: Budget = "quick"
     """quick: smaller networks or shorter trainings, hours on a laptop. paper: the paper's sizes, days."""
     seeds: int | None = None
-    """Runs of each condition, with seeds 0, 1, 2 and so on; None for as many as the budget has."""
+    """Runs to train of each condition, with seeds 0, 1, 2 and so on; None for as many as the budget has."""
     conditions: tuple[str, ...] = ()
-    """Conditions to train and sum up; none: all. A wrong name lists them."""
+    """Conditions to train; none: all. A wrong name lists them."""
     train: bool = True
     """Train what is missing; --no-train only sums up what is there."""
     jobs: int | None = None

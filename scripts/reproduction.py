@@ -58,8 +58,36 @@ class Experiment:
             names: of the conditions; none: all of them.
         """
         return [
-            PlacedRun(replace(one.run, seed=seed), root / self.name / one.name, one.name)
+            self._placed(one, root, seed)
             for seed in range(seeds)
             for one in self.conditions
             if not names or one.name in names
         ]
+
+    def with_others(self, asked: Sequence[PlacedRun], root: Path) -> list[PlacedRun]:
+        """These runs and the others that were begun below ``root``, so that a report of all loses none.
+
+        Of a condition that was begun, the seeds that are asked for of others are counted as missing.
+
+        Returns:
+            condition by condition, in the experiment's order, seed by seed. A run that has other settings is
+            none of the others.
+        """
+        runs = {(one.group, one.run.seed): one for one in asked}
+        seeds = {one.run.seed for one in asked}
+        for condition in self.conditions:
+            there = _seeds_in(self._placed(condition, root, 0).folder.parent)
+            begun = {seed for seed in there if self._placed(condition, root, seed).is_begun}
+            for seed in begun | (seeds if begun else set()):
+                runs.setdefault((condition.name, seed), self._placed(condition, root, seed))
+        names = [one.name for one in self.conditions]
+        return sorted(runs.values(), key=lambda one: (names.index(one.group), one.run.seed))
+
+    def _placed(self, condition: Condition, root: Path, seed: int) -> PlacedRun:
+        run = replace(condition.run, seed=seed)
+        return PlacedRun(run, root / self.name / condition.name, condition.name)
+
+
+def _seeds_in(folder: Path) -> list[int]:
+    numbers = [path.name.removeprefix("seed_") for path in folder.glob("seed_*")]
+    return [int(number) for number in numbers if number.isdecimal()]

@@ -24,7 +24,7 @@ class ConditionSummary:
 
     Attributes:
         name, about: which.
-        asked: runs that were asked for.
+        asked: runs that were asked for, and those that are there besides.
         trained: the share of their training that is done, unfinished runs included.
         scores: of the finished runs, by seed, in the unit of the metric.
         middle, low, high: their interquartile mean and its 95 % bootstrap interval.
@@ -131,7 +131,9 @@ def _finished(group: Sequence[PlacedRun]) -> list[PlacedRun]:
 
 
 def _trained(one: PlacedRun) -> float:
-    return 1.0 if one.is_finished else min(1.0, length_logged(one.folder, one.run.counter) / one.run.total)
+    if one.is_finished or not one.is_begun:
+        return float(one.is_finished)
+    return min(1.0, length_logged(one.folder, one.run.counter) / one.run.total)
 
 
 def _settings(run: Run) -> dict[str, Any]:

@@ -199,11 +199,52 @@ def test_only_several_conditions_are_compared(
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    root = shutil.copytree(reproduced, tmp_path / "copy")
-    assert main([*WORDS, "--no-train", "--root", str(root), "--conditions", *conditions]) == 0
+    for name in conditions:
+        shutil.copytree(reproduced / "maze_quick" / name, tmp_path / "maze_quick" / name)
+    assert main([*WORDS, "--no-train", "--root", str(tmp_path), "--conditions", *conditions]) == 0
     told = capsys.readouterr().out
     assert f"{conditions[-1]} " in told
     assert ("is better" in told) == compared
+
+
+def numbers(root: Path) -> dict[str, bytes]:
+    report = root / "maze_quick" / "report"
+    return {name: (report / name).read_bytes() for name in ("summary.json", "curves.csv", "steadiness.json")}
+
+
+@pytest.mark.parametrize("seeds", ["1", "3"])
+@pytest.mark.parametrize("conditions", [["rnn"], ["plastic_letter", "plastic"]])
+def test_the_report_is_of_all_runs_that_are_there_whichever_are_asked_for(
+    conditions: list[str], seeds: str, reproduced: Path, tmp_path: Path
+) -> None:
+    words = [*WORDS, "--root", str(tmp_path)]
+    shutil.copytree(reproduced, tmp_path, dirs_exist_ok=True)
+    assert main([*words, "--no-train"]) == 0
+    whole = numbers(tmp_path)
+    for name in ("seed_0_copied", "seed_00", "seed_", "notes"):  # none is a run's
+        shutil.copytree(folder(tmp_path, "rnn", 0), folder(tmp_path, "rnn", 0).with_name(name))
+    assert main([*words, "--conditions", *conditions, "--seeds", seeds]) == 0
+    assert numbers(tmp_path) == whole
+
+
+def test_of_those_that_are_not_asked_for_a_part_counts_too_and_other_settings_do_not(
+    reproduced: Path, experiment: Experiment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(reproduced, tmp_path, dirs_exist_ok=True)
+    (folder(tmp_path, "plastic", 1) / "result.json").unlink()
+    shutil.rmtree(folder(tmp_path, "plastic_letter", 2))
+    first, rnn, ppo, letter = experiment.conditions
+    assert isinstance(ppo.run, PPORun)
+    other = replace(ppo, run=replace(ppo.run, ppo=replace(ppo.run.ppo, gamma=0.5)))
+    changed = replace(experiment, conditions=(first, rnn, other, letter))
+    monkeypatch.setattr(reproduce, "EXPERIMENTS", {("maze", "quick"): changed})
+    assert main([*WORDS, "--root", str(tmp_path), "--no-train", "--conditions", "rnn", "--seeds", "4"]) == 0
+    told = {one["name"]: (list(one["scores"]), one["asked"]) for one in summary(tmp_path)["conditions"]}
+    assert told == {
+        "plastic": (["0", "2"], 4),
+        "rnn": (["0", "1", "2"], 4),
+        "plastic_letter": (["0", "1"], 4),
+    }
 
 
 def test_stopped_midway_it_says_how_far_it_is(
@@ -233,6 +274,7 @@ def test_stopped_midway_it_says_how_far_it_is(
     ("options", "complaint"),
     [
         (["--conditions", "lstm"], "choose from plastic, rnn, recurrent_ppo, plastic_letter"),
+        (["--conditions", "rnn", "plastic", "rnn"], "each be named once, not rnn plastic rnn"),
         (["--seeds", "0"], "seeds must be from 1"),
         (["--jobs", "0"], "jobs must be from 1"),
         (["--data-dir", "."], "maze has no data"),
