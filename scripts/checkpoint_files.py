@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from plasticrl.scripts.run_folder import CHECKPOINTS, CONFIG
+from plasticrl.scripts.run_folder import CHECKPOINTS, CONFIG, refuse_checkpoints
 from plasticrl.scripts.user_error import UserError
 
 if TYPE_CHECKING:
@@ -42,6 +42,7 @@ def find_checkpoint(path: Path) -> tuple[Path, Path]:
         raise UserError(
             f"{path} does not exist: give a run's folder, such as runs/maze/plastic/seed_0, or a file"
         )
+    refuse_checkpoints(path)
     found = _checkpoints_of(path)
     if not found:
         raise UserError(

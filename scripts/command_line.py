@@ -35,10 +35,7 @@ from plasticrl.scripts.user_error import UserError
 
 _PROGRAM = "plasticrl"
 _ABOUT = "Train networks that go on learning after training, and compare them."
-_TRAIN_ABOUT = "Train one network on a task, or go on with a training: plasticrl train --resume RUN."
 _MARKERS = (tyro.conf.OmitArgPrefixes, tyro.conf.OmitSubcommandPrefixes)
-_CHOSEN = "chosen_task"
-
 
 _PRESETS: dict[str, Mapping[Any, Any]] = {
     "maze": MAZE_PRESETS,
@@ -54,9 +51,13 @@ _COMPARE = {
     "omniglot": CompareOmniglot,
 }
 _SWEEP = {"maze": SweepMaze, "patterns": SweepPatterns, "images": SweepImages, "omniglot": SweepOmniglot}
-_SWEEP_ABOUT = (
-    "Train and compare several kinds of network with many seeds, on one machine or on a Ray cluster."
-)
+_OF_TASKS: dict[str, Mapping[str, Any]] = {"train": _TRAIN, "compare": _COMPARE, "sweep": _SWEEP}
+_ABOUT_TASKS = {
+    "train": "Train one network on a task, or go on with a training: plasticrl train --resume RUN.",
+    "compare": "Train and compare several kinds of network.",
+    "sweep": "Train and compare several kinds of network with many seeds, on this machine or a Ray cluster.",
+}
+_OTHERS = {"evaluate": Evaluate, "watch": Watch, "demo": Demo, "reproduce": Reproduce}
 
 
 @dataclass(frozen=True)
@@ -71,42 +72,60 @@ def parse(words: Sequence[str]) -> Command:
         UserError: they make no sense; the text is one line.
         SystemExit: with status 0, after ``--help``.
     """
+    name, task = [*words, "", ""][:2]
+    if name == "train" and any(word.partition("=")[0] == "--resume" for word in words):
+        if task in _TRAIN:
+            raise UserError(f"--resume takes task and settings from the run: leave out {task}")
+        return _parsed(Resume, "train --resume RUN", words[1:])
+    if task in _OF_TASKS.get(name, {}):
+        return _parsed(_OF_TASKS[name][task], f"{name} {task}", words[2:], task)
+    if name in _OTHERS:
+        return _parsed(_OTHERS[name], name, words[1:])
+    # Nothing that could be run: what is left is help, or a complaint with the names that there are.
+    what, word = ("task", task) if name in _OF_TASKS else ("command", name)
+    if word.startswith("-") and word not in ("-h", "--help") and not word.startswith("--tyro-"):
+        raise UserError(f"the {what} comes before {word}, as in plasticrl train maze --seed 0")
+    if name in _OF_TASKS:
+        return _parsed(_any_task(name), name, words[1:], about=_ABOUT_TASKS[name])
+    commands = [
+        *(
+            Annotated[
+                make_dataclass("Tasks", [("task", _any_task(name))]), subcommand(name, description=about)
+            ]
+            for name, about in _ABOUT_TASKS.items()
+        ),
+        *(Annotated[command, subcommand(name)] for name, command in _OTHERS.items()),
+    ]
+    return _parsed(reduce(or_, commands), "", words, about=_ABOUT)
+
+
+def _any_task(name: str) -> Any:
+    return reduce(or_, (Annotated[command, subcommand(task)] for task, command in _OF_TASKS[name].items()))
+
+
+def _parsed(
+    command: Any, named: str, words: Sequence[str], task: str | None = None, about: str | None = None
+) -> Command:
+    """Parse the words after a command's name.
+
+    A preset's values are the defaults, so that ``--help`` shows them and options override them.
+    """
     complaints = StringIO()
+    program = f"{_PROGRAM} {named}".rstrip()
+    options: dict[str, Any] = {}
     try:
         with redirect_stderr(complaints):
-            if words[:1] == ["train"] and any(word.partition("=")[0] == "--resume" for word in words):
-                return tyro.cli(Resume, prog=f"{_PROGRAM} train", args=words[1:], config=_MARKERS)
-            chosen, _ = tyro.cli(_Preset, args=words, return_unknown_args=True, add_help=False)
-            return _unwrapped(_parse_tree(words, chosen.preset))
+            if task is not None:
+                chosen, _ = tyro.cli(_Preset, args=words, return_unknown_args=True, add_help=False)
+                options["default"] = command(**preset_options(task, chosen.preset))
+            parsed: Command = tyro.cli(
+                command, prog=program, description=about, args=words, config=_MARKERS, **options
+            )
+            return parsed
     except SystemExit as stop:
         if stop.code in (None, 0):
             raise
-        raise UserError(complaint_in_one_line(complaints.getvalue())) from None
-
-
-def _parse_tree(words: Sequence[str], preset: str) -> Any:
-    """Parse with the preset's values as defaults, so that ``--help`` shows them and options override them."""
-    train = _tasks(_TRAIN, preset)
-    compare, sweep = _tasks(_COMPARE, preset), _tasks(_SWEEP, preset)
-    commands: tuple[Any, ...] = (
-        Annotated[train, subcommand("train", description=_TRAIN_ABOUT)],
-        Annotated[Evaluate, subcommand("evaluate")],
-        Annotated[compare, subcommand("compare", description="Train and compare several kinds of network.")],
-        Annotated[sweep, subcommand("sweep", description=_SWEEP_ABOUT)],
-        Annotated[Watch, subcommand("watch")],
-        Annotated[Demo, subcommand("demo")],
-        Annotated[Reproduce, subcommand("reproduce")],
-    )
-    return tyro.cli(reduce(or_, commands), prog=_PROGRAM, description=_ABOUT, args=words, config=_MARKERS)
-
-
-def _tasks(commands: Mapping[str, Any], preset: str) -> Any:
-    """A command that goes on with the name of a task."""
-    tasks = [
-        Annotated[command, subcommand(name, default=command(**preset_options(name, preset)))]
-        for name, command in commands.items()
-    ]
-    return make_dataclass("Tasks", [(_CHOSEN, reduce(or_, tasks))])
+        raise UserError(complaint_in_one_line(complaints.getvalue(), program)) from None
 
 
 def preset_options(task: str, preset: str) -> dict[str, Any]:
@@ -118,8 +137,3 @@ def preset_options(task: str, preset: str) -> dict[str, Any]:
     if "task" in groups:
         groups[task] = groups.pop("task")
     return {"preset": preset, **groups}
-
-
-def _unwrapped(parsed: Any) -> Command:
-    command: Command = getattr(parsed, _CHOSEN, parsed)
-    return command

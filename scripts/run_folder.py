@@ -59,12 +59,24 @@ def read_json(path: Path) -> dict[str, Any]:
     return data
 
 
+def refuse_checkpoints(folder: Path) -> None:
+    """Nothing, unless the folder is that of a run's checkpoints.
+
+    Raises:
+        UserError: it is; the text names the run's.
+    """
+    run = folder.absolute().parent
+    if folder.absolute().name == CHECKPOINTS and (run / CONFIG).is_file():
+        raise UserError(f"{folder} is a run's folder of checkpoints: give the run's own, {run}")
+
+
 def read_run(folder: Path) -> Run:
     """The settings that made the run in ``folder``.
 
     Raises:
         UserError: there is no run, or its settings cannot be read.
     """
+    refuse_checkpoints(folder)
     if not (folder / CONFIG).is_file():
         raise UserError(
             f"{folder} holds no run (no {CONFIG}): give a folder that train wrote, runs/TASK/CORE/seed_K"

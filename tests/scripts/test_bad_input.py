@@ -103,6 +103,19 @@ WRONG = [
         ["compare", "maze", "--seed", "3"],
         "compare maze has no --seed 3; perhaps you meant --layout-seed or --seeds (see",
     ),
+    (
+        ["compare", "maze", "--sed", "3"],
+        "compare maze has no --sed 3; perhaps you meant --seeds (see plasticrl compare maze --help)",
+    ),
+    (["train", "maze", "--hidden-size", "abc"], "not 'abc' (see plasticrl train maze --help)"),
+    (["train", "maze", "--lr", "x"], "train maze has no --lr x (see plasticrl train maze --help)"),
+    (["train", "maze", "--learning-rate", "x"], "float: 'x' (see plasticrl train maze --help)"),
+    (["train", "mazes"], "train has no mazes; available subcommands: maze, patterns, images, omniglot"),
+    (["train", "--seed", "3", "maze"], "the task comes before --seed"),
+    (["--seed", "3", "train", "maze"], "the command comes before --seed"),
+    (["train", "maze", "--resume", "nowhere"], "takes task and settings from the run: leave out maze"),
+    (["train", "--resume", "nowhere", "--seed", "3"], "train --resume RUN has no --seed 3 (see"),
+    (["evaluate", "nowhere", "--size", "abc"], "--size must be a whole number, such as 1000000, not 'abc'"),
     (["evaluate", "nowhere", "--core", "rnn"], "evaluate has no --core rnn (see plasticrl evaluate --help)"),
     (["reproduce", "maze", "--seed", "3"], "reproduce has no --seed 3; perhaps you meant --seeds (see"),
     (["train", "maze", "--quit"], "perhaps you meant --quiet or --no-quiet"),
@@ -177,6 +190,13 @@ def test_damaged_checkpoint(
     says = "no checkpoint" if damage == "gone" else "cannot be loaded"
     check_refused(["evaluate", str(run)], says, capsys)
     check_refused(["watch", str(run)], says, capsys)
+
+
+@pytest.mark.parametrize("command", [["evaluate"], ["watch"], ["train", "--resume"]], ids=" ".join)
+def test_a_folder_of_checkpoints_is_not_the_run(
+    command: list[str], trained: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    check_refused([*command, str(trained / "checkpoints")], f"give the run's own, {trained}", capsys)
 
 
 @pytest.mark.parametrize(
