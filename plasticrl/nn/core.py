@@ -7,6 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from plasticrl.ops import autocast
+
 State = tuple[Tensor, ...]
 """A NamedTuple of tensors whose first dimension is the batch; empty for a core without memory."""
 
@@ -90,10 +92,21 @@ class Core(nn.Module, ABC):
             raise ValueError(
                 f"inputs must be (T, B, {self.input_size}) with T >= 1, not {tuple(inputs.shape)}"
             )
+        check_dtype(inputs, next(self.parameters()).dtype)
         if reset is not None:
             check_shape("reset", reset, tuple(inputs.shape[:2]))
             if reset.dtype != torch.bool:
                 raise ValueError(f"reset must be bool, not {reset.dtype}")
+
+
+def check_dtype(inputs: Tensor, dtype: torch.dtype) -> None:
+    """Nothing, where inputs have the dtype of the parameters; ``torch.autocast`` casts what is of another.
+
+    Raises:
+        ValueError: they have another; the text names both.
+    """
+    if inputs.dtype != dtype and not (inputs.is_floating_point() and autocast.is_on(inputs.device)):
+        raise ValueError(f"inputs must be {dtype} like the parameters, not {inputs.dtype}: cast one of them")
 
 
 def check_shape(name: str, tensor: Tensor, shape: tuple[int, ...]) -> None:

@@ -26,6 +26,10 @@ class PlasticLinear(Core):
     The head of the paper's one-shot classifier (experiment 3): features in, softmax out, and during
     presentation ``drive`` carries the label as 1000 × one-hot, which clamps the output.
 
+    Under ``torch.autocast`` the products with w and with ``alpha * H`` are in half precision, as those of
+    ``torch.nn.Linear`` are, and so are sums and outputs where its rules for f and ``drive`` do not widen
+    them; the trace goes on in the dtype of the weights.
+
     Args:
         in_features: presynaptic neurons.
         out_features: postsynaptic neurons.

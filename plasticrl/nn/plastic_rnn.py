@@ -3,9 +3,11 @@
 import torch
 from torch import Tensor, nn
 
-from plasticrl.nn.core import Core, check_shape, positive
+from plasticrl.nn.core import Core, check_dtype, check_shape, positive
 from plasticrl.nn.plastic import AlphaMode, Init, Plasticity, draw_
 from plasticrl.ops import Backend, plastic_scan, plastic_step_
+from plasticrl.ops.checks import check_state
+from plasticrl.ops.scan import check_backend
 from plasticrl.rules import RuleLike
 from plasticrl.state import PlasticState
 
@@ -34,6 +36,7 @@ class PlasticRecurrence(nn.Module):
         self.input_size = n if input_size is None else positive("input_size", input_size)
         self.init: Init = init
         self.init_scale = init_scale
+        check_backend(backend)
         self.backend: Backend = backend
         self.in_proj = None if input_size is None else nn.Linear(input_size, n, device=device, dtype=dtype)
         self.weight_hh = nn.Parameter(torch.empty((n, n), device=device, dtype=dtype))
@@ -111,7 +114,8 @@ class PlasticRNN(PlasticRecurrence, Core):
             maze; ``"normal"``: as ``init_scale * N(0, 1)``, its patterns. The projection starts
             like ``torch.nn.Linear``.
         init_scale: default 0.01, as in the paper.
-        backend: what computes the recurrence, see :func:`plasticrl.plastic_scan`.
+        backend: what computes the recurrence, see :func:`plasticrl.plastic_scan`. Whether it can serve
+            is known when it is called.
 
     Raises:
         ValueError: an argument outside what is named above.
@@ -151,6 +155,7 @@ class PlasticRNN(PlasticRecurrence, Core):
         if self.backend != "auto":  # what was asked for by name computes here too
             return super().step_(inputs, state, reset)
         self._check_inputs(inputs[None], None if reset is None else reset[None])
+        check_state(state)
         shape = self.plasticity.trace_shape(self.hidden_size, self.hidden_size)
         check_shape("state.trace", state.trace, (len(inputs), *shape))
         with torch.no_grad():
@@ -186,6 +191,7 @@ class PlasticRNNCell(PlasticRecurrence):
         """
         if inputs.ndim != 2 or inputs.shape[-1] != self.input_size:
             raise ValueError(f"inputs must be (B, {self.input_size}), not {tuple(inputs.shape)}")
+        check_dtype(inputs, self.weight_hh.dtype)
         outputs, after = self._scan(
             inputs[None],
             state,

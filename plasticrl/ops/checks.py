@@ -6,6 +6,19 @@ from torch import Tensor
 from plasticrl.state import PlasticState
 
 
+def check_state(state: object) -> None:
+    """Nothing, where it is the state of a plastic recurrent network.
+
+    Raises:
+        TypeError: it is something else, such as the plain tuple of ``torch.nn.LSTM``.
+    """
+    if not isinstance(state, PlasticState):
+        raise TypeError(
+            "state must be a PlasticState(hidden, trace), as initial_state and the call for the steps before "
+            f"return it, not a {type(state).__name__}"
+        )
+
+
 def check_arguments(
     drive: Tensor,
     w: Tensor,
@@ -20,7 +33,9 @@ def check_arguments(
 
     Raises:
         ValueError: it names the argument, what it is and what it may be.
+        TypeError: the state is not one.
     """
+    check_state(state)
     if drive.ndim != 3 or drive.shape[0] < 1:
         raise ValueError(f"drive must be (T, B, n) with T >= 1, not {tuple(drive.shape)}")
     steps, batch, n = drive.shape

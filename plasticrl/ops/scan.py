@@ -73,6 +73,7 @@ def plastic_scan(
     Raises:
         ValueError: a shape, a dtype or a device does not fit, a name is unknown, or the backend asked
             for by name cannot serve; the text says which.
+        TypeError: the state is not a ``PlasticState``.
         RuntimeError: a gradient from a path that is differentiable once was differentiated again, or forward
             mode (``jvp``, ``hessian``) was asked of it: ``"reference"`` has both.
     """
@@ -94,12 +95,21 @@ def plastic_scan(
     return fused_scan(native, problem, known)
 
 
-def _choose(problem: Problem, backend: Backend) -> Backend:
-    """The backend to use, or why the one asked for cannot."""
+def check_backend(backend: str) -> None:
+    """Nothing, where there is a backend of that name.
+
+    Raises:
+        ValueError: there is none; the text names those that there are.
+    """
     if backend not in get_args(Backend):
         raise ValueError(
             f"unknown backend {backend!r}: choose one of {', '.join(map(repr, get_args(Backend)))}"
         )
+
+
+def _choose(problem: Problem, backend: Backend) -> Backend:
+    """The backend to use, or why the one asked for cannot."""
+    check_backend(backend)
     obstacles = {
         "numba": _numba_obstacle(problem),
         "adjoint": _rule_obstacle(problem.rule),

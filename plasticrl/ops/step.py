@@ -42,6 +42,7 @@ def plastic_step_(
 
     Raises:
         ValueError: a shape, a dtype or a device does not fit, or the rule's name is unknown.
+        TypeError: the state is not a ``PlasticState``.
     """
     resolved = get_rule(rule)
     if autocast.is_on(drive.device):
@@ -49,9 +50,9 @@ def plastic_step_(
             return plastic_step_(drive.to(w.dtype), w, alpha, eta, state, reset, clamp, rule=rule)
     resets = None if reset is None else reset.unsqueeze(0)
     clamps = None if clamp is None else clamp.unsqueeze(0)
-    hidden, trace = state
     drives = drive.unsqueeze(0)
     check_arguments(drives, w, alpha, eta, state, resets, clamps, None)
+    hidden, trace = state
     fused = type(resolved) in FUSED_RULES and (alpha is None or trace.is_contiguous())
     if fused and drive.dtype == torch.float32 and drive.device.type == "cpu":
         from plasticrl.ops import buffers, native  # numba is imported when first needed

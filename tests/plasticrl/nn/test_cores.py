@@ -219,6 +219,21 @@ def test_wrong_inputs_are_named(core: Core, shape: tuple[int, ...]) -> None:
         core(torch.zeros(shape))
 
 
+@pytest.mark.parametrize("dtype", [torch.float64, torch.int64, torch.bfloat16])
+def test_inputs_of_another_dtype_are_named(core: Core, inputs: Tensor, dtype: torch.dtype) -> None:
+    says = rf"inputs must be torch\.float32 like the parameters, not {dtype}"
+    with pytest.raises(ValueError, match=says):
+        core(inputs.to(dtype))
+    with pytest.raises(ValueError, match=says):
+        core.step_(inputs[0].to(dtype), core.initial_state(B))
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        if dtype is torch.bfloat16:
+            core(inputs.to(dtype))
+        elif dtype is torch.int64:
+            with pytest.raises(ValueError, match=says):
+                core(inputs.to(dtype))
+
+
 @pytest.mark.parametrize("shape", [(T,), (T - 1, B), (T + 1, B), (T, B + 1), (B, T)])
 def test_a_reset_of_another_shape_is_named(core: Core, inputs: Tensor, shape: tuple[int, ...]) -> None:
     with pytest.raises(ValueError, match="reset must have shape"):

@@ -172,3 +172,22 @@ def test_its_text_shows_what_it_is() -> None:
     text = repr(PlasticLinear(64, 5))
     assert "64, 5, init_scale=0.01" in text
     assert "alpha='full', rule=Oja(), eta=0.01, bound_eta=False" in text
+
+
+@pytest.mark.parametrize("activation", ["softmax", "tanh", "identity"])
+@pytest.mark.parametrize("rule", ["hebb", "oja", "clipped"])
+@pytest.mark.parametrize("alpha", ["full", "shared", "none"])
+def test_under_autocast_it_is_as_precise_as_linear_and_its_trace_stays(
+    alpha: AlphaMode, rule: str, activation: Any
+) -> None:
+    layer = PlasticLinear(5, 3, alpha=alpha, rule=rule, activation=activation, eta=0.1, init_scale=0.3)
+    linear = torch.nn.Linear(5, 3)
+    x = noise(6, 2, 5)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        sums, _ = layer.sums(x)
+        _, after = layer(x)
+        assert sums.dtype == linear(x).dtype == torch.bfloat16
+    exact, last = layer.sums(x)
+    torch.testing.assert_close(sums.float(), exact, rtol=0.03, atol=0.03)
+    assert after.trace.dtype == torch.float32
+    torch.testing.assert_close(after.trace, last.trace, rtol=0.03, atol=0.03)

@@ -220,6 +220,7 @@ def test_its_text_shows_what_it_is() -> None:
         ({"eta": 0.0, "bound_eta": True}, "eta must be between 0 and 1"),
         ({"init": "zeros"}, "init must be one of 'uniform', 'normal'"),
         ({"init_scale": -0.1}, "init_scale must be finite and at least 0"),
+        ({"backend": "foo"}, "unknown backend 'foo': choose one of 'auto', 'numba', 'adjoint', 'reference'"),
         ({"init_scale": float("inf")}, "init_scale must be finite and at least 0"),
     ],
 )
@@ -229,10 +230,29 @@ def test_wrong_arguments_are_named(options: dict[str, Any], message: str) -> Non
             build(4, N, **options)
 
 
+def test_a_backend_that_cannot_serve_is_named_when_it_should() -> None:
+    rnn = network(backend="numba").double()
+    with pytest.raises(ValueError, match="cannot serve"):
+        rnn(torch.zeros(T, B, 4, dtype=torch.float64))
+
+
+@pytest.mark.parametrize("length", [2, 3])
+@pytest.mark.parametrize("backend", ["auto", "reference"])
+def test_a_state_that_is_none_is_named(backend: Any, length: int) -> None:
+    rnn, cell = network(backend=backend), PlasticRNNCell(4, N, backend=backend)
+    state: Any = (*rnn.initial_state(B), torch.zeros(1))[:length]
+    x = torch.zeros(T, B, 4)
+    for call in (lambda: rnn(x, state), lambda: rnn.step_(x[0], state), lambda: cell(x[0], state)):
+        with pytest.raises(TypeError, match=r"state must be a PlasticState\(hidden, trace\).* not a tuple"):
+            call()
+
+
 def test_wrong_shapes_are_named() -> None:
     cell = PlasticRNNCell(4, N)
     with pytest.raises(ValueError, match=r"inputs must be \(B, 4\), not \(1, 3, 4\)"):
         cell(torch.zeros(1, B, 4))
+    with pytest.raises(ValueError, match=r"inputs must be torch\.float32 like .*, not torch\.int64"):
+        cell(torch.zeros(B, 4, dtype=torch.int64))
     with pytest.raises(ValueError, match=r"clamp must have shape \(6, 3, 5\)"):
         network()(torch.zeros(T, B, 4), None, None, torch.zeros(T, B, 4, dtype=torch.bool))
 
