@@ -7,6 +7,8 @@ import threading
 from types import FrameType
 from typing import Any
 
+from plasticrl.sigterm import interrupt_once
+
 
 class StoppedBetweenUpdates(KeyboardInterrupt):
     """A KeyboardInterrupt at a moment at which everything is whole: saving now loses nothing."""
@@ -15,8 +17,7 @@ class StoppedBetweenUpdates(KeyboardInterrupt):
 class PostponedInterrupt:
     """Inside the block, Ctrl-C or SIGTERM only sets ``pending``; a Ctrl-C after that interrupts at once.
 
-    A SIGTERM after that changes nothing: whoever stops a group of processes, and each of them that stops
-    its children, may send several.
+    A SIGTERM after that changes nothing, as with :func:`plasticrl.sigterm.interrupt_once`.
 
     The block looks at ``pending`` where stopping leaves everything whole; when it ends,
     :class:`StoppedBetweenUpdates` is raised. Does nothing outside the main thread, or for a signal that
@@ -31,7 +32,7 @@ class PostponedInterrupt:
         if threading.current_thread() is threading.main_thread():
             for number, usual in (
                 (signal.SIGINT, (signal.default_int_handler,)),
-                (signal.SIGTERM, (signal.SIG_DFL, signal.default_int_handler)),
+                (signal.SIGTERM, (signal.SIG_DFL, interrupt_once)),
             ):
                 if signal.getsignal(number) in usual:
                     self._replaced[number] = signal.signal(number, self._note)
@@ -47,3 +48,5 @@ class PostponedInterrupt:
         if self.pending and number == signal.SIGINT:
             raise KeyboardInterrupt
         self.pending = True
+        if self._replaced[number] is interrupt_once:
+            self._replaced[number] = signal.SIG_IGN  # this was the one

@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import os
 import re
-import signal
 import sys
-import threading
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from importlib import import_module
 
 from plasticrl.scripts.command_line import parse
@@ -17,6 +14,7 @@ from plasticrl.scripts.commands import Demo, Resume, Watch
 from plasticrl.scripts.evaluate_command import Evaluate
 from plasticrl.scripts.reproduce_command import Reproduce
 from plasticrl.scripts.user_error import UserError
+from plasticrl.sigterm import sigterm_interrupts
 
 _MODULES = {
     TrainOptions: "plasticrl.scripts.train",
@@ -45,12 +43,16 @@ def main(words: Sequence[str] | None = None) -> int:
     Returns:
         Exit status: 0; 2 for wrong input, told in one line on stderr; 130 after Ctrl-C or SIGTERM.
     """
+    with sigterm_interrupts():
+        return _status(sys.argv[1:] if words is None else words)
+
+
+def _status(words: Sequence[str]) -> int:
     try:
-        with _interrupted_by_sigterm():
-            command = parse(sys.argv[1:] if words is None else words)
-            module = next(name for kind, name in _MODULES.items() if isinstance(command, kind))
-            import_module(module).run(command)
-            sys.stdout.flush()
+        command = parse(words)
+        module = next(name for kind, name in _MODULES.items() if isinstance(command, kind))
+        import_module(module).run(command)
+        sys.stdout.flush()
     except UserError as error:
         print(f"plasticrl: error: {error}", file=sys.stderr)
         return 2
@@ -74,17 +76,3 @@ def main(words: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # the reader of our output, such as head, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return 0
-
-
-@contextmanager
-def _interrupted_by_sigterm() -> Iterator[None]:
-    """Inside, SIGTERM is a Ctrl-C, where it would end the process in silence otherwise."""
-    in_main = threading.current_thread() is threading.main_thread()
-    if not in_main or signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
-        yield
-        return
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)

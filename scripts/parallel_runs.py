@@ -11,7 +11,7 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 
 from plasticrl.scripts.failures import Failure, blame_failures, reason_of_failure
-from plasticrl.scripts.parallel_worker import STOPPED, start_without_ctrl_c, work
+from plasticrl.scripts.parallel_worker import STOPPED, ctrl_c_blocked, work
 from plasticrl.scripts.placed_run import PlacedRun
 from plasticrl.scripts.progress_display import Report
 from plasticrl.scripts.settings import OutputSettings
@@ -66,9 +66,10 @@ def _side_by_side(
                 process = context.Process(
                     target=work, args=(one.run, _output(one, alone), sender), daemon=True
                 )
-                start_without_ctrl_c(process)
-                sender.close()  # the child's copy is then the last, and its end is seen as EOFError
-                running[receiver] = one, process
+                with ctrl_c_blocked():
+                    process.start()
+                    sender.close()  # the child's copy is then the last, and its end is seen as EOFError
+                    running[receiver] = one, process
             for ready in wait(list(running)):
                 assert isinstance(ready, Connection)
                 one, process = running[ready]

@@ -9,13 +9,13 @@ from contextlib import contextmanager
 from functools import partial
 from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection
-from multiprocessing.context import SpawnProcess
 
 from plasticrl.scripts.failures import reason_of_failure
 from plasticrl.scripts.progress_display import Report
 from plasticrl.scripts.run import Run
 from plasticrl.scripts.settings import OutputSettings
 from plasticrl.scripts.training import train
+from plasticrl.sigterm import interrupt_once
 
 STOPPED = 130
 """The exit status of a worker that was told to stop: what it has trained is saved."""
@@ -27,7 +27,8 @@ def work(run: Run, output: OutputSettings, sender: Connection) -> None:
     Raises:
         SystemExit: it was stopped, with :data:`STOPPED`.
     """
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, interrupt_once)
     parent = _Parent(sender)
     try:
         if reason := reason_of_failure(partial(train, run, output, parent.tell)):
@@ -54,19 +55,17 @@ class _Parent:
             signal.raise_signal(signal.SIGTERM)
 
 
-def start_without_ctrl_c(process: SpawnProcess) -> None:
-    """Start a process which Ctrl-C, sent to all processes of a terminal, does not reach: its parent stops it.
+@contextmanager
+def ctrl_c_blocked() -> Iterator[None]:
+    """Here a Ctrl-C waits; it never reaches processes that are started inside: their parent stops them.
 
     A handler in the child would come too late for the seconds in which it imports libraries.
     """
-    resource_tracker.ensure_running()  # else starting the process does this, which unblocks the signal
-    with _blocked(signal.SIGINT):
-        process.start()
-
-
-@contextmanager
-def _blocked(number: signal.Signals) -> Iterator[None]:
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {number})
+    if not hasattr(signal, "pthread_sigmask"):  # Windows
+        yield
+        return
+    resource_tracker.ensure_running()  # else starting a process does it, and in the end unblocks the signal
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
     finally:

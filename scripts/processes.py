@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from plasticrl.scripts.user_error import UserError, blame_user
+from plasticrl.sigterm import sigterm_ends
 
 if TYPE_CHECKING:
     from plasticrl.scripts.run import Run
@@ -70,7 +71,7 @@ def trained_together(trainer: Trainer, run: Run, checkpoint: Path | None) -> Ite
     from plasticrl.agents.postponed_interrupt import StoppedBetweenUpdates
 
     on_gpu = trainer.learner.device.type == "cuda"
-    with blame_user(RuntimeError, about="the processes cannot meet"):
+    with blame_user(RuntimeError, about="the processes cannot meet"), sigterm_ends():
         dist.init_process_group("cpu:gloo,cuda:nccl" if on_gpu else "gloo", timeout=_PATIENCE)
     ranks = Ranks.of_group()
     with blame_user(LostProcessError):

@@ -19,6 +19,7 @@ import ray
 from plasticrl.scripts.command_options import SweepOptions
 from plasticrl.scripts.set_up import processors
 from plasticrl.scripts.user_error import UserError
+from plasticrl.sigterm import interrupt_once
 
 logging.getLogger("ray").setLevel(logging.ERROR)  # it warns of what is meant to be so
 
@@ -47,9 +48,8 @@ def connected(command: SweepOptions) -> Iterator[None]:
         )
     except (ConnectionError, ValueError) as error:
         raise UserError(none_there) from error
-    terminated = signal.signal(
-        signal.SIGTERM, signal.default_int_handler
-    )  # Ray's own ends with a stack trace
+    # Ray's own way to end is with a stack trace.
+    terminated = signal.signal(signal.SIGTERM, interrupt_once)
     try:
         _check_resources(command)
         yield

@@ -35,6 +35,7 @@ def run(command: Reproduce) -> None:
         KeyboardInterrupt: after Ctrl-C, when what is finished has been summed up.
     """
     experiment, root = EXPERIMENTS[command.experiment, command.budget], command.output.root
+    folder = root / experiment.name / REPORT
     asked = _asked(command, experiment)
     check_claims(asked, overwrite=command.output.overwrite)
     if not command.train and not any(one.folder.exists() for one in experiment.with_others(asked, root)):
@@ -49,9 +50,9 @@ def run(command: Reproduce) -> None:
             with ProgressDisplay(command.output.quiet) as display:
                 train_all(missing_runs(asked, command.output, display), command.output, jobs, display.show)
         except (KeyboardInterrupt, UserError):
-            _report(experiment, experiment.with_others(asked, root), root / experiment.name / REPORT)
+            _report(experiment, experiment.with_others(asked, root), folder)
             raise
-    runs, folder = experiment.with_others(asked, root), root / experiment.name / REPORT
+    runs = experiment.with_others(asked, root)
     _report(experiment, runs, folder)
     with blame_user(OSError, about=f"cannot write to {folder}"):
         draw_networks(_with_data([one for one in runs if one.is_finished], command.data_dir), folder)

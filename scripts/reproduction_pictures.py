@@ -25,20 +25,21 @@ _EPISODES = 4
 
 
 def draw_networks(finished: Sequence[PlacedRun], folder: Path) -> None:
-    """Draw the first finished run of each condition: ``episodes_CONDITION.png``, ``matrices_CONDITION.png``.
+    """Draw a run of each condition: ``episodes_CONDITION.png``, ``matrices_CONDITION.png``.
 
-    Of a run that keeps no checkpoint, as one of other people's, none are drawn; those that are there stay.
-    Where a checkpoint cannot be loaded or its data are not at hand, that is told.
+    It is the first that keeps a checkpoint; other people's may keep none, and where none does, pictures that
+    are there stay. Where a checkpoint cannot be loaded or its data are not at hand, that is told.
 
     Args:
-        finished: runs, seed by seed; those of the maze have no such pictures.
+        finished: runs, those of a condition by seed; those of the maze have no such pictures.
         folder: to write to.
     """
     first: dict[str, PlacedRun] = {}
     for one in finished:
-        first.setdefault(one.group, one)
+        if has_checkpoint(one.folder):
+            first.setdefault(one.group, one)
     for name, one in first.items():
-        if isinstance(one.run, EpisodeRun) and has_checkpoint(one.folder):
+        if isinstance(one.run, EpisodeRun):
             try:
                 _draw_network(name, _loaded(one.run, one.folder), folder)
             except UserError as error:

@@ -31,7 +31,7 @@ class ConditionSummary:
         quartiles: lower quartile, median, upper quartile; None below two runs.
         first: how probably a run of the first condition is better than one of this; None for the first
             itself, and below two runs.
-        seconds: in training, of the finished runs, added up.
+        seconds: in training, of the finished runs, added up, as far as their ``result.json`` tells.
         settings: that made them, but for the seed.
     """
 
@@ -131,8 +131,10 @@ def _finished(group: Sequence[PlacedRun]) -> list[PlacedRun]:
 
 
 def _trained(one: PlacedRun) -> float:
-    if one.is_finished or not one.is_begun:
-        return float(one.is_finished)
+    if one.is_finished:
+        return 1.0
+    if not one.is_begun:
+        return 0.0
     return min(1.0, length_logged(one.folder, one.run.counter) / one.run.total)
 
 

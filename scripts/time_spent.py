@@ -42,23 +42,15 @@ class TimeSpent:
         self._path = folder / SPENT
         self._before = Spent() if checkpoint is None else self._told().get(checkpoint.name, Spent())
         self._began, self._done = monotonic(), done
-        self._end: Spent | None = None
 
     def until_now(self, done: int) -> Spent:
-        """The time until now, or until :meth:`stop`.
+        """The time until now.
 
         Args:
             done: steps that the training has behind it.
         """
-        if self._end is not None:
-            return self._end
         seconds, steps = self._before
         return Spent(seconds + monotonic() - self._began, steps + done - self._done)
-
-    def stop(self, done: int) -> Spent:
-        """The same; what comes after it does not count."""
-        self._end = self.until_now(done)
-        return self._end
 
     def tell(self, checkpoint: Path, done: int) -> None:
         """Write it down for whoever goes on from this checkpoint, which need not be there yet.
@@ -81,5 +73,5 @@ class TimeSpent:
         try:
             found = read_json(self._path)
             return {name: Spent(float(one["seconds"]), int(one["steps"])) for name, one in found.items()}
-        except (UserError, KeyError, TypeError, ValueError):
+        except (UserError, KeyError, TypeError, ValueError, OverflowError):
             return {}

@@ -19,7 +19,7 @@ from plasticrl.scripts.run_logs import flush, open_logs
 from plasticrl.scripts.run_result import result_of
 from plasticrl.scripts.set_up import check_at_least, set_up_torch
 from plasticrl.scripts.settings import OutputSettings
-from plasticrl.scripts.time_spent import TimeSpent
+from plasticrl.scripts.time_spent import Spent, TimeSpent
 from plasticrl.scripts.trainer import Trainer
 from plasticrl.scripts.training_errors import blame_disk, blame_divergence
 
@@ -75,7 +75,7 @@ def train(
             if checkpoint is not None:
                 trainer.go_on(checkpoint)
             with _logs_in(folder, run, trainer), blame_divergence(trainer):
-                scores = _learn_and_evaluate(trainer, run, checkpoint, checkpoints, report)
+                scores = _learn_and_evaluate(trainer, run, folder, checkpoint, checkpoints, report)
     return scores
 
 
@@ -97,45 +97,50 @@ def assist(run: Run, output: OutputSettings) -> None:
 def _learn_and_evaluate(
     trainer: Trainer,
     run: Run,
+    folder: Path,
     checkpoint: Path | None,
     checkpoints: CheckpointFolder,
     report: Callable[[Report], None],
 ) -> Scores:
-    from plasticrl.agents.postponed_interrupt import PostponedInterrupt, StoppedBetweenUpdates
+    from plasticrl.agents.postponed_interrupt import StoppedBetweenUpdates
 
+    clock = TimeSpent(folder, checkpoint, trainer.learner.num_timesteps)
+    checkpoints = replace(checkpoints, time=clock)
     try:
         with trained_together(trainer, run, checkpoint):
-            clock = TimeSpent(checkpoints.path.parent, checkpoint, trainer.learner.num_timesteps)
-            timed = replace(checkpoints, time=clock)
             if trainer.learner.num_timesteps < run.total:
-                trainer.learn(timed, report)
+                trainer.learn(checkpoints, report)
     except StoppedBetweenUpdates:
-        with PostponedInterrupt():  # those who stop a training often send more than one signal
-            flush(trainer.learner.logger)
-            timed.save(trainer.learner)
+        _save(trainer, checkpoints)
         raise
-    clock.stop(trainer.learner.num_timesteps)
+    _save(trainer, checkpoints)  # the evaluation may be stopped, too
+    spent = clock.until_now(trainer.learner.num_timesteps)
     scores = trainer.evaluate()
-    _finish(trainer, run, timed, scores, clock)
+    _finish(trainer, run, folder, scores, spent)
+    clock.forget()
     return scores
 
 
-def _finish(
-    trainer: Trainer, run: Run, checkpoints: CheckpointFolder, scores: Scores, clock: TimeSpent
-) -> None:
+def _save(trainer: Trainer, checkpoints: CheckpointFolder) -> None:
+    """Write a checkpoint, and the logs up to it; a first Ctrl-C or SIGTERM comes after that."""
+    from plasticrl.agents.postponed_interrupt import PostponedInterrupt
+
+    with PostponedInterrupt():
+        flush(trainer.learner.logger)
+        checkpoints.save(trainer.learner)
+
+
+def _finish(trainer: Trainer, run: Run, folder: Path, scores: Scores, spent: Spent) -> None:
     """Write what is written at the end, ``result.json`` last: it says that the run is whole."""
     from plasticrl.agents.matrix_pictures import tensorboard_writer
 
     learner = trainer.learner
-    checkpoints.save(learner)
     trainer.show()
     writer = tensorboard_writer(learner.logger)
     assert writer is not None
     for name, value in scores.scalars().items():
         writer.add_scalar(f"eval/{name}", value, learner.num_timesteps)
-    spent = clock.until_now(learner.num_timesteps)
-    write_json(checkpoints.path.parent / RESULT, result_of(trainer, run, scores, spent))
-    clock.forget()
+    write_json(folder / RESULT, result_of(trainer, run, scores, spent))
 
 
 @contextmanager

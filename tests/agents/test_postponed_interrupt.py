@@ -2,10 +2,12 @@ import os
 import signal
 import threading
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
 from plasticrl.agents.postponed_interrupt import PostponedInterrupt
+from plasticrl.sigterm import interrupt_once
 
 
 def press_ctrl_c() -> None:
@@ -39,15 +41,17 @@ def test_a_second_one_comes_at_once() -> None:
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
-@pytest.mark.parametrize("usual", [signal.SIG_DFL, signal.default_int_handler])
-def test_of_many_sigterms_the_first_counts(usual: signal.Handlers) -> None:
+@pytest.mark.parametrize(
+    ("usual", "after"), [(signal.SIG_DFL, signal.SIG_DFL), (interrupt_once, signal.SIG_IGN)]
+)
+def test_of_many_sigterms_the_first_counts(usual: Any, after: Any) -> None:
     before = signal.signal(signal.SIGTERM, usual)
     try:
         reached: list[bool] = []
         with pytest.raises(KeyboardInterrupt):
             run(terminate, terminate, lambda: reached.append(True))
         assert reached
-        assert signal.getsignal(signal.SIGTERM) is usual
+        assert signal.getsignal(signal.SIGTERM) is after
     finally:
         signal.signal(signal.SIGTERM, before)
 

@@ -15,8 +15,11 @@ from typing import Any
 import pytest
 from equal_runs import check_same, checkpoints, last_event, rows
 
+from plasticrl.scripts.episode_training import EpisodeTrainer
 from plasticrl.scripts.main import main
+from plasticrl.scripts.maze_training import A2CTrainer
 from plasticrl.scripts.run_lock import locked
+from plasticrl.scripts.trainer import Trainer
 
 TASKS = {
     "maze": [
@@ -90,6 +93,23 @@ def test_stopped_by_a_signal_it_saves_and_goes_on(
     assert int(last.stem.removeprefix("step_")) == last_counted(run, task)  # nothing was lost
     assert main(["train", "--resume", str(run), "--threads", "1", "--quiet"]) == 0
     check_same(run, reference)
+
+
+def test_stopped_in_the_evaluation_it_only_evaluates(
+    whole: tuple[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    task, reference = whole
+
+    def stopped(_: Trainer) -> None:
+        signal.raise_signal(signal.SIGTERM)
+
+    trainer = A2CTrainer if task == "maze" else EpisodeTrainer
+    with monkeypatch.context() as patched:
+        patched.setattr(trainer, "evaluate", stopped)
+        assert main(command(task, tmp_path)) == 130
+    monkeypatch.setattr(trainer, "learn", None)
+    assert main(command(task, tmp_path)) == 0
+    check_same(folder(task, tmp_path), reference)
 
 
 def last_counted(run: Path, task: str) -> int:

@@ -158,11 +158,3 @@ def test_only_checkpoints_that_are_kept_are_told(tmp_path: Path, clock: Clock) -
     spent.tell(places[0], 40)
     assert list(json.loads((tmp_path / SPENT).read_text())) == ["step_0", "step_2", "step_3"]
     assert TimeSpent(tmp_path, places[3], 30).until_now(35) == Spent(3.0, 35)
-
-
-def test_what_comes_after_the_training_does_not_count(tmp_path: Path, clock: Clock) -> None:
-    spent = TimeSpent(tmp_path, None, 0)
-    clock.tick()
-    assert spent.stop(7) == Spent(1.0, 7)
-    clock.tick()
-    assert spent.until_now(7) == Spent(1.0, 7)

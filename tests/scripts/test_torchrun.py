@@ -131,6 +131,19 @@ def test_a_killed_process_stops_the_others_and_any_number_goes_on(
     check_alike(run, folder("maze", whole))
 
 
+def test_one_that_waits_for_the_others_can_be_stopped(tmp_path: Path) -> None:
+    waiting, absent = by_hand(words("maze", tmp_path), ["--help"])
+    while not (folder("maze", tmp_path) / "config.json").exists():
+        assert waiting.poll() is None
+        time.sleep(0.02)
+    time.sleep(2)  # until it waits, where it would for ten minutes
+    waiting.terminate()
+    said = waiting.communicate(timeout=30)[1]
+    absent.communicate()
+    assert waiting.returncode in {130, -signal.SIGTERM}
+    assert "Traceback" not in said
+
+
 def test_processes_with_other_settings_refuse_each_other(tmp_path: Path) -> None:
     """Where each machine is given its own command, they may differ in what no parameter shows."""
     mine = words("maze", tmp_path)
