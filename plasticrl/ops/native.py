@@ -19,6 +19,7 @@ from plasticrl.ops.plain_kernel import plain_forward
 from plasticrl.ops.problem import Cotangents, Gradients, Problem, clip_limit
 from plasticrl.ops.simd import WIDTH
 from plasticrl.ops.threads import run_parallel, run_together, split, thread_count
+from plasticrl.ops.untraced import untraced
 from plasticrl.rules import Oja, Rule
 
 announce_compilation()
@@ -27,6 +28,7 @@ postpone_interrupts_of_compilations()
 _BLOCK = 16  # steps between checkpoints
 
 
+@untraced
 def run(problem: Problem) -> tuple[Tensor, Tensor]:
     """See :class:`plasticrl.ops.problem.Engine`."""
     outputs, trace = empty(*problem.drive.shape), _own_trace(problem)
@@ -52,6 +54,7 @@ def kernel_call(problem: Problem, trace: Tensor, outputs: Tensor) -> KernelCall:
     return KernelCall((Addresses(*addresses(held)), *rule, (steps, batch, n)), held)
 
 
+@untraced
 def run_in_place(problem: Problem, trace: Tensor, outputs: Tensor) -> None:
     """Write the outputs, and to ``trace`` (contiguous) the last trace; it holds the first one when called."""
     steps, batch, n = problem.drive.shape
@@ -73,6 +76,7 @@ def run_in_place(problem: Problem, trace: Tensor, outputs: Tensor) -> None:
     run_together(member, len(teams), call.memory)
 
 
+@untraced
 def gradients(problem: Problem, outputs: Tensor, cotangents: Cotangents, *, with_trace: bool) -> Gradients:
     """See :class:`plasticrl.ops.problem.Engine`."""
     p = problem

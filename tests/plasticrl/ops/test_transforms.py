@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.func import functional_call, grad, hessian, jacfwd, jacrev, vmap
 
 from plasticrl.nn import PlasticRNN
-from plasticrl.ops import plastic_scan, plastic_step_
+from plasticrl.ops import native, native_plain, plastic_scan, plastic_step_
 from plasticrl.rules import ClippedHebb, Hebb, Oja, Rule
 from plasticrl.state import PlasticState
 
@@ -171,6 +171,33 @@ def test_torch_compile_takes_the_adjoint_whole() -> None:
         function(v).backward()
         results.append({name: leaf.grad for name, leaf in v.items() if leaf.grad is not None})
     assert results[0].keys() == leaves.keys()
+    close(*results)
+
+
+@pytest.mark.filterwarnings("ignore:.*should not be instantiated:DeprecationWarning")  # torch's own
+@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor:UserWarning")  # torch's own
+@pytest.mark.parametrize("alpha", ["full", "none"])
+def test_torch_compile_stays_out_of_the_kernels_calls(alpha: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It would follow numba's compiler where there are no compiled kernels yet, and fail there."""
+    traced = []
+
+    def addresses(tensors: Any) -> Any:
+        traced.append(torch.compiler.is_compiling())
+        return usual(tensors)
+
+    usual = native.addresses
+    for module in (native, native_plain):
+        monkeypatch.setattr(module, "addresses", addresses)
+    rnn, inputs = PlasticRNN(4, N, alpha=alpha), torch.randn(STEPS, BATCH, 4)
+    results = []
+    for function in (torch.compile(rnn, backend="eager"), rnn):
+        rnn.zero_grad()
+        outputs, _ = function(inputs)
+        outputs.square().sum().backward()
+        results.append({name: leaf.grad.clone() for name, leaf in rnn.named_parameters()})
+        with torch.no_grad():
+            function(inputs)
+    assert set(traced) == {False}
     close(*results)
 
 
