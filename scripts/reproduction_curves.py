@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 _POINTS = 200
 _SIGNIFICANT = 0.05
+_ROW = 0.018  # of a panel's height, for the dots of one condition
 COLORS = (
     "#c2410c",
     "#0f766e",
@@ -141,15 +142,17 @@ def _differences(curves: Curves, name: str, reference: str) -> NDArray[np.float6
 def _mark_differences(
     panel: Axes, curves: Curves, reference: str, colors: Mapping[str, str], unit: float
 ) -> None:
-    """A dot below the curves wherever the test tells a condition from the reference."""
+    """A dot below the curves wherever the test tells a condition from the reference, a row for each."""
     from matplotlib.transforms import blended_transform_factory
 
     at = blended_transform_factory(panel.transData, panel.transAxes)
-    for row, (name, curve) in enumerate(curves.items()):
-        p = _differences(curves, name, reference)
-        if p is None:
-            continue
-        told = np.flatnonzero(p < _SIGNIFICANT)
-        heights = np.full(len(told), 0.015 + 0.018 * row)
-        steps = curve[0][told] / unit
+    tests = {name: _differences(curves, name, reference) for name in curves}
+    told = {name: np.flatnonzero(p < _SIGNIFICANT) for name, p in tests.items() if p is not None}
+    rows = [(name, points) for name, points in told.items() if len(points)]
+    low, high = panel.get_ylim()
+    room = _ROW * len(rows)
+    panel.set_ylim(low - (high - low) * room / (1 - room), high)
+    for row, (name, points) in enumerate(rows):
+        heights = np.full(len(points), 0.015 + _ROW * row)
+        steps = curves[name][0][points] / unit
         panel.scatter(steps, heights, s=3, color=colors[name], transform=at, linewidths=0, clip_on=False)
