@@ -43,7 +43,7 @@ def find_checkpoint(path: Path) -> tuple[Path, Path]:
             f"{path} does not exist: give a run's folder, such as runs/maze/plastic/seed_0, or a file"
         )
     refuse_checkpoints(path)
-    found = _checkpoints_of(path)
+    found = checkpoints_in(path / CHECKPOINTS)
     if not found:
         raise UserError(
             f"{path} holds no checkpoint ({CHECKPOINTS}/step_N): give the folder of a run that was trained, "
@@ -54,12 +54,12 @@ def find_checkpoint(path: Path) -> tuple[Path, Path]:
 
 def has_checkpoint(folder: Path) -> bool:
     """Whether a run keeps one."""
-    return bool(_checkpoints_of(folder))
+    return bool(checkpoints_in(folder / CHECKPOINTS))
 
 
-def _checkpoints_of(folder: Path) -> list[Path]:
-    """The earliest first."""
-    return sorted((folder / CHECKPOINTS).glob(f"step_*{SUFFIX}"))
+def checkpoints_in(folder: Path) -> list[Path]:
+    """The checkpoints in a folder, whole or not, the earliest first."""
+    return sorted(folder.glob(f"step_*{SUFFIX}"))
 
 
 @contextmanager

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from plasticrl.scripts.checkpoint_files import SUFFIX, checkpoint_path
+from plasticrl.scripts.checkpoint_files import checkpoint_path, checkpoints_in
 from plasticrl.scripts.time_spent import TimeSpent
 
 DAMAGED = ".damaged"
@@ -44,7 +44,7 @@ class CheckpointFolder:
 
     def newest_first(self) -> list[Path]:
         """The checkpoints, whole or not."""
-        return sorted(self.path.glob(f"step_*{SUFFIX}"), reverse=True)
+        return checkpoints_in(self.path)[::-1]
 
     def usable(self) -> Path | None:
         """The newest checkpoint that is whole; None where there is none.
