@@ -2,12 +2,13 @@
 
 from abc import ABC, abstractmethod
 from numbers import Integral
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from plasticrl.ops import autocast
+from plasticrl.ops.checks import check_tensor
 
 State = tuple[Tensor, ...]
 """A NamedTuple of tensors whose first dimension is the batch; empty for a core without memory."""
@@ -50,6 +51,7 @@ class Core(nn.Module, ABC):
 
         Raises:
             ValueError: a shape or a dtype does not fit.
+            TypeError: an argument is no tensor, or no state.
         """
 
     def replay(
@@ -88,15 +90,36 @@ class Core(nn.Module, ABC):
         return output
 
     def _check_inputs(self, inputs: Tensor, reset: Tensor | None = None) -> None:
+        check_tensor("inputs", inputs)
         if inputs.ndim != 3 or inputs.shape[0] < 1 or inputs.shape[-1] != self.input_size:
             raise ValueError(
                 f"inputs must be (T, B, {self.input_size}) with T >= 1, not {tuple(inputs.shape)}"
             )
         check_dtype(inputs, next(self.parameters()).dtype)
         if reset is not None:
+            check_tensor("reset", reset)
             check_shape("reset", reset, tuple(inputs.shape[:2]))
             if reset.dtype != torch.bool:
                 raise ValueError(f"reset must be bool, not {reset.dtype}")
+
+
+def parts_of(state: object, kind: type[NamedTuple]) -> tuple[Tensor, ...]:
+    """The tensors of a state; a plain tuple of as many is as good as one of its kind.
+
+    Raises:
+        TypeError: it is something else.
+    """
+    parts = kind._fields
+    if (
+        isinstance(state, tuple)
+        and len(state) == len(parts)
+        and all(isinstance(one, Tensor) for one in state)
+    ):
+        return state
+    raise TypeError(
+        f"state must be {kind.__name__}({', '.join(parts)}), as initial_state and the call for the steps "
+        f"before return it, not {type(state).__name__}"
+    )
 
 
 def check_dtype(inputs: Tensor, dtype: torch.dtype) -> None:

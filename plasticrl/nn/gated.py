@@ -6,7 +6,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from plasticrl.nn.core import Core, check_shape, positive
+from plasticrl.nn.core import Core, check_shape, parts_of, positive
 
 
 class LSTMState(NamedTuple):
@@ -53,7 +53,7 @@ class LSTM(Core):
     ) -> tuple[Tensor, LSTMState]:
         """Unroll over a sequence; see :class:`plasticrl.nn.Core`."""
         self._check_inputs(inputs, reset)
-        hidden, cell = self.initial_state(inputs.shape[1]) if state is None else state
+        hidden, cell = self.initial_state(inputs.shape[1]) if state is None else parts_of(state, LSTMState)
         check_shape("state.hidden", hidden, (inputs.shape[1], self.hidden_size))
         check_shape("state.cell", cell, (inputs.shape[1], self.hidden_size))
         outputs = []
@@ -96,7 +96,7 @@ class GRU(Core):
     ) -> tuple[Tensor, GRUState]:
         """Unroll over a sequence; see :class:`plasticrl.nn.Core`."""
         self._check_inputs(inputs, reset)
-        (hidden,) = self.initial_state(inputs.shape[1]) if state is None else state
+        (hidden,) = self.initial_state(inputs.shape[1]) if state is None else parts_of(state, GRUState)
         check_shape("state.hidden", hidden, (inputs.shape[1], self.hidden_size))
         outputs = []
         for piece, first in _between_resets(inputs, reset):

@@ -7,7 +7,7 @@ from typing import Literal, TypeAlias
 import torch
 from torch import Tensor, nn
 
-from plasticrl.nn.core import Core, check_shape, positive
+from plasticrl.nn.core import Core, check_shape, parts_of, positive
 from plasticrl.nn.plastic import AlphaMode, Plasticity, draw_
 from plasticrl.rules import RuleLike
 from plasticrl.state import TraceState
@@ -132,7 +132,7 @@ class PlasticLinear(Core):
     ) -> tuple[Tensor, Tensor, TraceState]:
         """Sums and outputs, each ``(T, B, out_features)``, and the last state."""
         self._check_inputs(inputs, reset)
-        (trace,) = self.initial_state(inputs.shape[1]) if state is None else state
+        (trace,) = self.initial_state(inputs.shape[1]) if state is None else parts_of(state, TraceState)
         shape = self.plasticity.trace_shape(self.out_features, self.in_features)
         check_shape("state.trace", trace, (inputs.shape[1], *shape))
         fixed = inputs @ self.weight.T  # (T, B, out_features)

@@ -6,7 +6,7 @@ from torch import Tensor, nn
 from plasticrl.nn.core import Core, check_dtype, check_shape, positive
 from plasticrl.nn.plastic import AlphaMode, Init, Plasticity, draw_
 from plasticrl.ops import Backend, plastic_scan, plastic_step_
-from plasticrl.ops.checks import check_state
+from plasticrl.ops.checks import check_state, check_tensor
 from plasticrl.ops.scan import check_backend
 from plasticrl.rules import RuleLike
 from plasticrl.state import PlasticState
@@ -189,6 +189,7 @@ class PlasticRNNCell(PlasticRecurrence):
         Returns:
             output ``(B, n)`` and the new state.
         """
+        check_tensor("inputs", inputs)
         if inputs.ndim != 2 or inputs.shape[-1] != self.input_size:
             raise ValueError(f"inputs must be (B, {self.input_size}), not {tuple(inputs.shape)}")
         check_dtype(inputs, self.weight_hh.dtype)

@@ -19,6 +19,16 @@ def check_state(state: object) -> None:
         )
 
 
+def check_tensor(name: str, value: object) -> None:
+    """Nothing, where it is a tensor.
+
+    Raises:
+        TypeError: it is something else, such as a NumPy array.
+    """
+    if not isinstance(value, Tensor):
+        raise TypeError(f"{name} must be a tensor, not {type(value).__name__}: torch.as_tensor makes one")
+
+
 def check_arguments(
     drive: Tensor,
     w: Tensor,
@@ -33,7 +43,7 @@ def check_arguments(
 
     Raises:
         ValueError: it names the argument, what it is and what it may be.
-        TypeError: the state is not one.
+        TypeError: an argument is no tensor, or the state is not one.
     """
     check_state(state)
     if drive.ndim != 3 or drive.shape[0] < 1:
@@ -55,9 +65,10 @@ def check_arguments(
     ):
         if tensor is None:
             continue
+        check_tensor(name, tensor)
         if tensor.shape not in shapes:
             allowed, fit, given = " or ".join(map(str, shapes)), tuple(drive.shape), tuple(tensor.shape)
-            raise ValueError(f"{name} must have shape {allowed} to fit drive {fit}, not {given}")
+            raise ValueError(f"{name} must have shape {allowed} to fit (T, B, n) = {fit}, not {given}")
         if tensor.dtype != wanted:
             raise ValueError(f"{name} must be {wanted}, not {tensor.dtype}")
         if tensor.device != device:

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from plasticrl.ops import adjoint, autocast
-from plasticrl.ops.checks import check_arguments
+from plasticrl.ops.checks import check_arguments, check_tensor
 from plasticrl.ops.function import fused_scan
 from plasticrl.ops.problem import FUSED_RULES, Problem
 from plasticrl.ops.reference import reference_scan
@@ -73,10 +73,11 @@ def plastic_scan(
     Raises:
         ValueError: a shape, a dtype or a device does not fit, a name is unknown, or the backend asked
             for by name cannot serve; the text says which.
-        TypeError: the state is not a ``PlasticState``.
+        TypeError: an argument is no tensor, or the state no ``PlasticState``.
         RuntimeError: a gradient from a path that is differentiable once was differentiated again, or forward
             mode (``jvp``, ``hessian``) was asked of it: ``"reference"`` has both.
     """
+    check_tensor("drive", drive)
     resolved = get_rule(rule)
     if autocast.is_on(drive.device):
         with autocast.off(drive.device):

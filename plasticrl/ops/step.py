@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from plasticrl.ops import autocast
-from plasticrl.ops.checks import check_arguments
+from plasticrl.ops.checks import check_arguments, check_tensor
 from plasticrl.ops.problem import FUSED_RULES, Problem
 from plasticrl.ops.reference import reference_scan
 from plasticrl.rules import RuleLike, get_rule
@@ -42,8 +42,9 @@ def plastic_step_(
 
     Raises:
         ValueError: a shape, a dtype or a device does not fit, or the rule's name is unknown.
-        TypeError: the state is not a ``PlasticState``.
+        TypeError: an argument is no tensor, or the state no ``PlasticState``.
     """
+    check_tensor("drive", drive)
     resolved = get_rule(rule)
     if autocast.is_on(drive.device):
         with autocast.off(drive.device):

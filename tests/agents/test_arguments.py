@@ -108,7 +108,9 @@ def test_every_name_makes_its_core(core: CoreName) -> None:
 
 def test_the_policy_may_be_given_as_a_class_or_by_name() -> None:
     assert type(RecurrentA2C(PlasticPolicy, IdentityEnv(2), device="cpu").policy) is PlasticPolicy
-    with pytest.raises(ValueError, match="Policy MlpPolicy unknown"):
+    with pytest.raises(
+        ValueError, match="policy must be 'PlasticPolicy' or a subclass of it, not 'MlpPolicy'"
+    ):
         RecurrentA2C("MlpPolicy", IdentityEnv(2))
 
 

@@ -245,6 +245,33 @@ def test_a_reset_that_is_not_bool_is_named(core: Core, inputs: Tensor) -> None:
         core(inputs, None, torch.zeros(T, B))
 
 
+def test_what_is_no_tensor_is_named(core: Core, inputs: Tensor, reset: Tensor) -> None:
+    array: Any = inputs.numpy()
+    with pytest.raises(TypeError, match=r"inputs must be a tensor, not ndarray"):
+        core(array)
+    with pytest.raises(TypeError, match=r"inputs must be a tensor, not ndarray"):
+        core.step_(array[0], core.initial_state(B))
+    listed: Any = reset.tolist()
+    with pytest.raises(TypeError, match=r"reset must be a tensor, not list"):
+        core(inputs, None, listed)
+
+
+@pytest.mark.parametrize("name", sorted(set(CORES) - {"feedforward"}))
+def test_a_state_that_is_none_is_named(core: Core, inputs: Tensor) -> None:
+    whole = core.initial_state(B)
+    kind = rf"state must be .*{type(whole).__name__}\({', '.join(whole._fields)}\), .* not "
+    wrong: tuple[Any, ...] = (whole[0], (), (*whole, whole[0]), tuple(one.numpy() for one in whole), "state")
+    for state in wrong:
+        with pytest.raises(TypeError, match=kind):
+            core(inputs, state)
+
+
+@pytest.mark.parametrize("name", ["lstm", "gru", "linear-full"])
+def test_a_plain_tuple_of_tensors_is_a_state_too(core: Core, inputs: Tensor) -> None:
+    state = some_state(core)
+    assert_same(core(inputs, tuple(state))[1], core(inputs, state)[1])
+
+
 @pytest.mark.parametrize("name", sorted(set(CORES) - {"feedforward"}))
 def test_a_state_of_another_batch_is_named(core: Core, inputs: Tensor) -> None:
     with pytest.raises(ValueError, match=r"state\.(hidden|cell|trace) must have shape"):

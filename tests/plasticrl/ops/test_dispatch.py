@@ -6,6 +6,7 @@ import sys
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -100,6 +101,13 @@ def test_a_backend_that_cannot_serve_says_why_and_which_can(options, words):
         assert word in str(error.value)
 
 
+def good_arguments():
+    return {
+        "drive": torch.zeros(T, B, N), "w": torch.zeros(N, N), "alpha": torch.zeros(N, N),
+        "eta": torch.tensor(0.1), "state": PlasticState(torch.zeros(B, N), torch.zeros(B, N, N)),
+    }  # fmt: skip
+
+
 @pytest.mark.parametrize(
     ("name", "bad", "words"),
     [
@@ -114,14 +122,16 @@ def test_a_backend_that_cannot_serve_says_why_and_which_can(options, words):
     ],
 )
 def test_an_argument_that_does_not_fit_is_named(name, bad, words):
-    good = {
-        "drive": torch.zeros(T, B, N), "w": torch.zeros(N, N), "alpha": torch.zeros(N, N),
-        "eta": torch.tensor(0.1), "state": PlasticState(torch.zeros(B, N), torch.zeros(B, N, N)),
-    }  # fmt: skip
     with pytest.raises(ValueError, match=name) as error:
-        plastic_scan(**{**good, name: bad})
+        plastic_scan(**{**good_arguments(), name: bad})
     for word in words:
         assert word in str(error.value)
+
+
+@pytest.mark.parametrize("name", ["drive", "w", "alpha", "eta", "reset", "clamp"])
+def test_an_argument_that_is_no_tensor_is_named(name):
+    with pytest.raises(TypeError, match=f"{name} must be a tensor, not ndarray"):
+        plastic_scan(**{**good_arguments(), name: np.zeros((T, B, N))})
 
 
 @pytest.mark.parametrize("backend", ["numba", "adjoint"])
