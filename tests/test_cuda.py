@@ -39,6 +39,22 @@ def test_the_recurrence_and_its_gradients(rule: str, alpha: str) -> None:
         torch.testing.assert_close(found[name], tensor, rtol=1e-9, atol=1e-12, msg=lambda m: f"{name}: {m}")  # noqa: B023
 
 
+@pytest.mark.parametrize("rule", ["hebb", "oja"])
+def test_mixed_precision_is_as_precise_as_its_projection(rule: str) -> None:
+    torch.manual_seed(3)
+    rnn = PlasticRNN(input_size=4, hidden_size=32, rule=rule, init="normal", init_scale=0.1).to("cuda")
+    inputs = torch.randn(20, 5, 4, device="cuda")
+    found = []
+    for half in (False, True):
+        with torch.autocast("cuda", dtype=torch.bfloat16, enabled=half):
+            outputs, state = rnn(inputs)
+        assert outputs.dtype == state.trace.dtype == torch.float32
+        gradients = torch.autograd.grad(outputs.square().sum(), list(rnn.parameters()))
+        found.append((outputs, state.trace, *gradients))
+    for ours, theirs in zip(*found, strict=True):
+        assert 0 < (theirs - ours).norm() < 0.02 * ours.norm()  # bfloat16 has 8 bits
+
+
 @pytest.mark.parametrize("core", ["plastic", "homogeneous", "rnn", "lstm", "gru", "feedforward"])
 def test_an_agent_learns_there_and_its_file_is_read_on_the_cpu(core: str, tmp_path: Any) -> None:
     env = make_vec_env("PlasticMaze-v0", 3, seed=1, size=5, episode_length=12)
