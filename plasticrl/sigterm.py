@@ -9,6 +9,9 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import Any
 
+INTERRUPTED = 130
+"""The exit status of a process that Ctrl-C or SIGTERM stopped, as shells give it."""
+
 
 def interrupt_once(number: int, frame: FrameType | None) -> None:
     """A handler: raises KeyboardInterrupt, and ignores the signal from then on.

@@ -14,7 +14,7 @@ from plasticrl.scripts.commands import Demo, Resume, Watch
 from plasticrl.scripts.evaluate_command import Evaluate
 from plasticrl.scripts.reproduce_command import Reproduce
 from plasticrl.scripts.user_error import UserError
-from plasticrl.sigterm import sigterm_interrupts
+from plasticrl.sigterm import INTERRUPTED, sigterm_interrupts
 
 _MODULES = {
     TrainOptions: "plasticrl.scripts.train",
@@ -70,7 +70,7 @@ def _status(words: Sequence[str]) -> int:
         return 2
     except KeyboardInterrupt:
         print("\nplasticrl: stopped; what was written so far is kept", file=sys.stderr)
-        return 130
+        return INTERRUPTED
     except SystemExit as stop:  # after --help
         return int(stop.code or 0)
     except BrokenPipeError:  # the reader of our output, such as head, has seen enough

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -11,11 +12,12 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 
 from plasticrl.scripts.failures import Failure, blame_failures, reason_of_failure
-from plasticrl.scripts.parallel_worker import STOPPED, ctrl_c_blocked, work
+from plasticrl.scripts.parallel_worker import ctrl_c_blocked, work
 from plasticrl.scripts.placed_run import PlacedRun
 from plasticrl.scripts.progress_display import Report
 from plasticrl.scripts.settings import OutputSettings
 from plasticrl.scripts.training import train
+from plasticrl.sigterm import INTERRUPTED
 
 
 def train_all(
@@ -111,6 +113,6 @@ def _stop(running: Mapping[Connection, tuple[PlacedRun, SpawnProcess]]) -> None:
 
 
 def _reason(status: int | None) -> str:
-    if status == STOPPED:
+    if status in (INTERRUPTED, -signal.SIGTERM):  # the latter while it still imported libraries
         return "its process was told to stop: the same command goes on"
     return f"its process ended with status {status}, see above"

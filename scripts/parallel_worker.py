@@ -15,17 +15,15 @@ from plasticrl.scripts.progress_display import Report
 from plasticrl.scripts.run import Run
 from plasticrl.scripts.settings import OutputSettings
 from plasticrl.scripts.training import train
-from plasticrl.sigterm import interrupt_once
-
-STOPPED = 130
-"""The exit status of a worker that was told to stop: what it has trained is saved."""
+from plasticrl.sigterm import INTERRUPTED, interrupt_once
 
 
 def work(run: Run, output: OutputSettings, sender: Connection) -> None:
     """Train; tells reports, and the reason if it fails. SIGTERM, or a parent that is gone, stops it.
 
     Raises:
-        SystemExit: it was stopped, with :data:`STOPPED`.
+        SystemExit: it was stopped, with :data:`~plasticrl.sigterm.INTERRUPTED`: what it
+            has trained is saved.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, interrupt_once)
@@ -34,7 +32,7 @@ def work(run: Run, output: OutputSettings, sender: Connection) -> None:
         if reason := reason_of_failure(partial(train, run, output, parent.tell)):
             parent.tell(reason)
     except KeyboardInterrupt:
-        sys.exit(STOPPED)
+        sys.exit(INTERRUPTED)
 
 
 class _Parent:

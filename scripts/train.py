@@ -9,6 +9,7 @@ from plasticrl.scripts.progress_display import ProgressDisplay
 from plasticrl.scripts.run import Run
 from plasticrl.scripts.settings import OutputSettings
 from plasticrl.scripts.training import assist, train
+from plasticrl.sigterm import INTERRUPTED
 
 
 def run(command: Train) -> None:
@@ -30,7 +31,7 @@ def train_and_tell(run: Run, output: OutputSettings) -> None:
         try:
             assist(run, output)
         except KeyboardInterrupt:  # the first process says so
-            sys.exit(130)
+            sys.exit(INTERRUPTED)
         return
     with ProgressDisplay(output.quiet) as display:
         scores = train(run, output, display.show, display.note)
