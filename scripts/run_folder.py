@@ -21,12 +21,23 @@ CONFIG, RESULT, CHECKPOINTS = "config.json", "result.json", "checkpoints"
 @contextmanager
 def written_whole(path: Path) -> Iterator[Path]:
     """A temporary path beside ``path`` that takes its place when the block ends without an error."""
-    temporary = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
+    temporary = path.with_name(_temporary(path, os.getpid()))
     try:
         yield temporary
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def remove_whole(path: Path) -> None:
+    """Remove what :func:`written_whole` wrote, if anything, and what a killed process left."""
+    for one in (path, *path.parent.glob(_temporary(path))):
+        one.unlink(missing_ok=True)
+
+
+def _temporary(path: Path, process: int | str = "*") -> str:
+    """The name under which a process writes a file; by default the pattern of all of them."""
+    return f".{path.stem}.{process}{path.suffix}"
 
 
 def write_json(path: Path, data: Any) -> None:
@@ -141,7 +152,7 @@ def _is_begun(folder: Path) -> bool:
     """Whether there is nothing in the folder but what a claim that was killed midway leaves."""
     return all(
         path.name == LOCK
-        or path.match(f".{Path(CONFIG).stem}.*")
+        or path.match(_temporary(Path(CONFIG)))
         or (path.name == CHECKPOINTS and path.is_dir() and not any(path.iterdir()))
         for path in folder.iterdir()
     )

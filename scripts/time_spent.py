@@ -6,7 +6,7 @@ from pathlib import Path
 from time import monotonic
 from typing import NamedTuple
 
-from plasticrl.scripts.run_folder import read_json, write_json
+from plasticrl.scripts.run_folder import read_json, remove_whole, write_json
 from plasticrl.scripts.user_error import UserError
 
 SPENT = "spent.json"
@@ -65,8 +65,7 @@ class TimeSpent:
 
     def forget(self) -> None:
         """Remove the file: the run's result tells the time now."""
-        for path in (self._path, *self._path.parent.glob(f".{self._path.stem}.*")):
-            path.unlink(missing_ok=True)
+        remove_whole(self._path)
 
     def _told(self) -> dict[str, Spent]:
         """By the checkpoint's name; nothing where there is no such file, or a damaged one."""
