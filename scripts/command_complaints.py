@@ -1,6 +1,8 @@
 """What the parser of the command line says in boxes, in one line."""
 
 import re
+from collections.abc import Sequence
+from difflib import get_close_matches
 
 _ANSI = re.compile(r"\x1b\[[0-9;]*m")
 _RULE = re.compile(r"^[─-]{9,}$", flags=re.MULTILINE)
@@ -29,9 +31,22 @@ def complaint_in_one_line(boxes: str, program: str) -> str:
         if section.startswith(("Perhaps", "Arguments similar")):
             known = [name for name in _options(part) if f"{name} " not in f"{text} "]
             text += f"; perhaps you meant {' or '.join(known)}" if known else ""
-        elif section.startswith("Available"):
-            text += f"; {section[0].lower()}{section[1:]}"
     return f"{text[0].lower()}{text[1:]} (see {program} --help)"
+
+
+def no_such_name(what: str, word: str, names: Sequence[str]) -> str:
+    """The complaint about a word where a name must stand, in one line, with what was perhaps meant.
+
+    Args:
+        what: the kind of thing that is named.
+        word: the word, perhaps an option.
+        names: those that there are.
+    """
+    if word.startswith("-"):
+        return f"the {what} comes before {word}, as in plasticrl train maze --seed 0"
+    close = get_close_matches(word, names, n=1)
+    perhaps = f" perhaps you meant {close[0]};" if close else ""
+    return f"there is no {what} {word};{perhaps} there are {', '.join(names)}"
 
 
 def _options(part: str) -> list[str]:

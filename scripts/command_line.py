@@ -1,5 +1,6 @@
 """From the words of a command line to a typed command, or to one line about what is wrong with them."""
 
+import sys
 from collections.abc import Mapping, Sequence
 from contextlib import redirect_stderr
 from dataclasses import dataclass, fields, make_dataclass
@@ -11,7 +12,8 @@ from typing import Annotated, Any
 import tyro
 from tyro.conf import subcommand
 
-from plasticrl.scripts.command_complaints import complaint_in_one_line
+from plasticrl import __version__
+from plasticrl.scripts.command_complaints import complaint_in_one_line, no_such_name
 from plasticrl.scripts.commands import (
     Command,
     CompareImages,
@@ -70,7 +72,7 @@ def parse(words: Sequence[str]) -> Command:
 
     Raises:
         UserError: they make no sense; the text is one line.
-        SystemExit: with status 0, after ``--help``.
+        SystemExit: with status 0, after ``--help`` or ``--version``.
     """
     name, task = [*words, "", ""][:2]
     if name == "train" and any(word.partition("=")[0] == "--resume" for word in words):
@@ -81,10 +83,16 @@ def parse(words: Sequence[str]) -> Command:
         return _parsed(_OF_TASKS[name][task], f"{name} {task}", words[2:], task)
     if name in _OTHERS:
         return _parsed(_OTHERS[name], name, words[1:])
+    if name == "--version":
+        print(_PROGRAM, __version__)
+        sys.exit(0)
     # Nothing that could be run: what is left is help, or a complaint with the names that there are.
-    what, word = ("task", task) if name in _OF_TASKS else ("command", name)
-    if word.startswith("-") and word not in ("-h", "--help") and not word.startswith("--tyro-"):
-        raise UserError(f"the {what} comes before {word}, as in plasticrl train maze --seed 0")
+    if name in _OF_TASKS:
+        what, word, names = "task", task, list(_OF_TASKS[name])
+    else:
+        what, word, names = "command", name, [*_OF_TASKS, *_OTHERS]
+    if word and word not in ("-h", "--help") and not word.startswith("--tyro-"):
+        raise UserError(no_such_name(what, word, names))
     if name in _OF_TASKS:
         return _parsed(_any_task(name), name, words[1:], about=_ABOUT_TASKS[name])
     commands = [

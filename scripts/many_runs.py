@@ -34,8 +34,8 @@ def check_runs(command: ManyOptions, **counts: int | None) -> None:
         UserError: the settings are wrong, or a folder is taken.
     """
     check_counts(command, seeds=command.seeds, **counts)
-    check_claims(placed(command), overwrite=command.output.overwrite)
     check_settings(command.output, command.runs()[: len(command.cores)])
+    check_claims(placed(command), overwrite=command.output.overwrite)
 
 
 def placed(command: ManyOptions) -> list[PlacedRun]:
@@ -61,12 +61,22 @@ def check_counts(command: ManyOptions, **counts: int | None) -> None:
     Raises:
         UserError: something is wrong.
     """
-    if not command.cores or len(set(command.cores)) < len(command.cores):
-        raise UserError(
-            f"cores must be one or more, each named once, not {' '.join(command.cores) or 'none'}"
-        )
+    if not command.cores:
+        raise UserError("cores must be one or more, not none")
+    check_named_once(cores=command.cores)
     check_number_of_runs(**counts)
     command.check_options(command.cores)
+
+
+def check_named_once(**names: Sequence[str]) -> None:
+    """Refuse an option with the same name twice.
+
+    Raises:
+        UserError: there is one; the text names the option.
+    """
+    for option, given in names.items():
+        if len(set(given)) < len(given):
+            raise UserError(f"{option} must each be named once, not {' '.join(given)}")
 
 
 def check_number_of_runs(**counts: int | None) -> None:

@@ -7,7 +7,13 @@ from pathlib import Path
 
 from plasticrl.scripts.episode_run import EpisodeRun
 from plasticrl.scripts.main import main
-from plasticrl.scripts.many_runs import check_claims, check_number_of_runs, check_settings, missing_runs
+from plasticrl.scripts.many_runs import (
+    check_claims,
+    check_named_once,
+    check_number_of_runs,
+    check_settings,
+    missing_runs,
+)
 from plasticrl.scripts.maze_setup import maze_config
 from plasticrl.scripts.parallel_runs import train_all
 from plasticrl.scripts.placed_run import PlacedRun
@@ -37,14 +43,12 @@ def run(command: Reproduce) -> None:
     experiment, root = EXPERIMENTS[command.experiment, command.budget], command.output.root
     folder = root / experiment.name / REPORT
     asked = _asked(command, experiment)
-    check_claims(asked, overwrite=command.output.overwrite)
-    if not command.train and not any(one.folder.exists() for one in experiment.with_others(asked, root)):
-        raise UserError(
-            f"{root} has no runs of {experiment.name}: leave out --no-train to train them, or "
-            "give the --root that they are in"
-        )
     if command.train:
         check_settings(command.output, [one.run for one in asked if one.run.seed == 0])
+    check_claims(asked, overwrite=command.output.overwrite)
+    if not command.train:
+        _check_there(command, experiment, asked)
+    else:
         jobs = processors() if command.jobs is None else command.jobs
         try:
             with ProgressDisplay(command.output.quiet) as display:
@@ -64,11 +68,25 @@ def _asked(command: Reproduce, experiment: Experiment) -> list[PlacedRun]:
     names = [one.name for one in experiment.conditions]
     if unknown := [name for name in command.conditions if name not in names]:
         raise UserError(f"{experiment.name} has no condition {unknown[0]}: choose from {', '.join(names)}")
-    if len(set(command.conditions)) < len(command.conditions):
-        raise UserError(f"conditions must each be named once, not {' '.join(command.conditions)}")
+    check_named_once(conditions=command.conditions)
     if command.data_dir is not None and command.experiment not in ("images", "omniglot"):
         raise UserError(f"--data-dir: {command.experiment} has no data, leave it out")
     return _with_data(experiment.runs(command.output.root, seeds, command.conditions), command.data_dir)
+
+
+def _check_there(command: Reproduce, experiment: Experiment, asked: Sequence[PlacedRun]) -> None:
+    root = command.output.root
+    begun = {one.group for one in experiment.with_others(asked, root) if one.folder.exists()}
+    if missing := [name for name in command.conditions if name not in begun]:
+        what = f"condition {missing[0]}"
+    elif not begun:
+        what = experiment.name
+    else:
+        return
+    raise UserError(
+        f"{root} has no runs of {what}: leave out --no-train to train them, or "
+        "give the --root that they are in"
+    )
 
 
 def _with_data(runs: Sequence[PlacedRun], data_dir: Path | None) -> list[PlacedRun]:

@@ -4,6 +4,7 @@ import io
 import subprocess
 import sys
 from dataclasses import asdict
+from importlib.metadata import version
 from typing import get_args
 
 import gymnasium as gym
@@ -133,6 +134,11 @@ def test_help(words: list[str], expected: list[str], capsys: pytest.CaptureFixtu
     shown = capsys.readouterr()
     assert shown.err == ""
     assert [text for text in expected if text not in shown.out] == []
+
+
+def test_version_is_that_of_the_package(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out == f"plasticrl {version('plasticrl')}\n"
 
 
 def test_help_loads_neither_torch_nor_matplotlib() -> None:

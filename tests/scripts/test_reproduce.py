@@ -282,6 +282,7 @@ def test_stopped_midway_it_says_how_far_it_is(
         (["--jobs", "0"], "jobs must be from 1"),
         (["--data-dir", "."], "maze has no data"),
         (["--no-train"], "has no runs of maze_quick"),
+        (["--no-train", "--conditions", "rnn"], "has no runs of condition rnn"),
     ],
 )
 def test_bad_input(
