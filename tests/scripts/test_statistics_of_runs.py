@@ -1,8 +1,8 @@
-from itertools import product
+from itertools import combinations, product
 
 import numpy as np
 import pytest
-from scipy.stats import mannwhitneyu
+from scipy.stats import mannwhitneyu, rankdata
 
 from plasticrl.scripts.statistics_of_runs import improvement, rank_sum, rank_sums
 
@@ -57,7 +57,24 @@ def test_few_runs_are_tested_exactly() -> None:
     assert rank_sum([1, 2, 3], [4, 5, 6]) == pytest.approx(2 / 20)
 
 
-def test_each_point_is_tested_by_itself() -> None:
-    ours, theirs = RNG.normal(size=(5, 7)), RNG.normal(size=(6, 7))
+@pytest.mark.parametrize(
+    ("ours", "theirs"),
+    [([1, 1, 1], [2, 2, 2]), ([1, 1, 2], [2, 3, 3]), ([0, 0, 0], [0, 0, 0]), ([1, 2, 2, 5], [2, 3, 5])],
+)
+def test_few_runs_with_ties_are_tested_exactly_too(ours: list[int], theirs: list[int]) -> None:
+    """Counted by hand: how many ways to share out the ranks give a sum as extreme on that side."""
+    ranks = rankdata(ours + theirs)
+    sums = np.array([sum(some) for some in combinations(ranks, len(ours))])
+    own = ranks[: len(ours)].sum()
+    expected = min(1.0, 2 * min(np.mean(sums <= own), np.mean(sums >= own)))
+    assert rank_sum(ours, theirs) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("tied", [False, True])
+@pytest.mark.parametrize(("n", "m"), [(5, 6), (9, 10)])
+def test_each_point_is_tested_by_itself(n: int, m: int, tied: bool) -> None:
+    ours, theirs = RNG.normal(size=(n, 7)), RNG.normal(size=(m, 7))
+    if tied:
+        theirs[:2, 3] = ours[:2, 3]
     expected = [rank_sum(ours[:, point], theirs[:, point]) for point in range(7)]
     np.testing.assert_allclose(rank_sums(ours, theirs), expected)
