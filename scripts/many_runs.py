@@ -34,8 +34,8 @@ def check_runs(command: ManyOptions, **counts: int | None) -> None:
         UserError: the settings are wrong, or a folder is taken.
     """
     check_counts(command, seeds=command.seeds, **counts)
-    check_settings(command.output, command.runs()[: len(command.cores)])
     check_claims(placed(command), overwrite=command.output.overwrite)
+    check_settings(command.output, command.runs()[: len(command.cores)])
 
 
 def placed(command: ManyOptions) -> list[PlacedRun]:

@@ -43,12 +43,11 @@ def run(command: Reproduce) -> None:
     experiment, root = EXPERIMENTS[command.experiment, command.budget], command.output.root
     folder = root / experiment.name / REPORT
     asked = _asked(command, experiment)
-    if command.train:
-        check_settings(command.output, [one.run for one in asked if one.run.seed == 0])
     check_claims(asked, overwrite=command.output.overwrite)
     if not command.train:
         _check_there(command, experiment, asked)
     else:
+        check_settings(command.output, [one.run for one in asked if one.run.seed == 0])
         jobs = processors() if command.jobs is None else command.jobs
         try:
             with ProgressDisplay(command.output.quiet) as display:

@@ -58,16 +58,20 @@ def read_json(path: Path) -> dict[str, Any]:
         UserError: there is none.
     """
     try:
-        data = json.loads(path.read_text(encoding="utf-8"))
+        data = json.loads(path.read_text(encoding="utf-8"), parse_constant=_refused)
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(
             f"cannot read {path}: {getattr(error, 'strerror', None) or 'not a text file'}"
         ) from error
-    except json.JSONDecodeError as error:
+    except ValueError as error:
         raise UserError(f"{path} is not valid JSON ({error}): restore it or train the run again") from error
     if not isinstance(data, dict):
         raise UserError(f"{path} does not hold a JSON object: restore it or train the run again")
     return data
+
+
+def _refused(constant: str) -> None:
+    raise ValueError(f"it has {constant}, which no run writes")
 
 
 def refuse_checkpoints(folder: Path) -> None:

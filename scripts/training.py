@@ -13,7 +13,7 @@ from plasticrl.scripts.processes import no_logs, trained_together
 from plasticrl.scripts.progress_display import Report
 from plasticrl.scripts.resuming import is_unfinished
 from plasticrl.scripts.run import Run
-from plasticrl.scripts.run_folder import CHECKPOINTS, RESULT, claim, write_json
+from plasticrl.scripts.run_folder import CHECKPOINTS, RESULT, check_claim, claim, write_json
 from plasticrl.scripts.run_lock import BusyError, locked
 from plasticrl.scripts.run_logs import flush, open_logs
 from plasticrl.scripts.run_result import result_of
@@ -58,6 +58,8 @@ def train(
     """
     folder = run.folder(output.root)
     goes_on = not output.overwrite and is_unfinished(folder, run)
+    if not goes_on:
+        check_claim(folder, run, overwrite=output.overwrite)  # before data are loaded, even downloaded
     set_up_torch(output.device, output.threads)
     check_at_least(1, keep=1 if output.keep is None else output.keep)
     checkpoints = CheckpointFolder(folder / CHECKPOINTS, output.keep)
