@@ -105,16 +105,25 @@ def _report(experiment: Experiment, runs: Sequence[PlacedRun], folder: Path) -> 
         folder.mkdir(parents=True, exist_ok=True)
         write_json(folder / "summary.json", summary.as_dict())
         if finished:
-            group = [one.run for one in finished if one.group == finished[0].group]
-            axes = replace(group[0].compare(group, finished[0].root).axes(), title=experiment.title)
-            names = [one.name for one in experiment.conditions]
-            curves = common_curves(finished, axes)
-            colors = dict(zip(names, COLORS, strict=False))
-            write_curves(curves, names[0], folder / "curves.csv")
-            pictures = [folder / "curves.png", folder / "curves.svg"]
-            draw_curves(curves, names[0], colors, axes, pictures)
+            _report_curves(experiment, finished, folder)
             _report_steadiness(finished, folder)
     print(f"report: {folder}")
+
+
+def _report_curves(experiment: Experiment, finished: Sequence[PlacedRun], folder: Path) -> None:
+    """Write and draw the learning curves, each series by itself."""
+    for series, title in experiment.titles().items():
+        names = experiment.names(series)
+        runs = [one for one in finished if one.group in names]
+        if not runs:
+            continue
+        group = [one.run for one in runs if one.group == runs[0].group]
+        axes = replace(group[0].compare(group, runs[0].root).axes(), title=title)
+        curves = common_curves(runs, axes)
+        file = folder / "_".join(["curves", *series.split()])
+        write_curves(curves, names[0], file.with_suffix(".csv"))
+        pictures = [file.with_suffix(".png"), file.with_suffix(".svg")]
+        draw_curves(curves, names[0], dict(zip(names, COLORS, strict=False)), axes, pictures)
 
 
 def _report_steadiness(finished: Sequence[PlacedRun], folder: Path) -> None:

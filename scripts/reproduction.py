@@ -18,11 +18,14 @@ class Condition:
         name: of its folder, and in tables.
         run: the settings; its seed is not used.
         about: what it is, in half a line.
+        series: those of one series are drawn together and compared with the first of them; "" is the
+            experiment's own.
     """
 
     name: str
     run: Run
     about: str
+    series: str = ""
 
 
 @dataclass(frozen=True)
@@ -32,7 +35,7 @@ class Experiment:
     Attributes:
         name: of the experiment's folder.
         title: of its picture.
-        conditions: the first is what the others are compared with.
+        conditions: the first of each series is what the others of it are compared with.
         seeds: runs of each condition, unless told otherwise.
     """
 
@@ -48,6 +51,15 @@ class Experiment:
             KeyError: there is none.
         """
         return {one.name: one for one in self.conditions}[name]
+
+    def titles(self) -> dict[str, str]:
+        """What is said above each series, in their order."""
+        every = dict.fromkeys(one.series for one in self.conditions)
+        return {series: f"{self.title}, {series}" if series else self.title for series in every}
+
+    def names(self, series: str) -> list[str]:
+        """The conditions of a series, in their order."""
+        return [one.name for one in self.conditions if one.series == series]
 
     def runs(self, root: Path, seeds: int, names: Sequence[str] = ()) -> list[PlacedRun]:
         """Seed by seed, so that an experiment that is stopped has as many runs of each condition.

@@ -31,9 +31,6 @@ COLORS = (
     "#a16207",
     "#475569",
     "#be185d",
-    "#4d7c0f",
-    "#0369a1",
-    "#9f1239",
 )
 
 Curves = Mapping[str, NDArray[np.float64]]
@@ -156,3 +153,6 @@ def _mark_differences(
         heights = np.full(len(points), 0.015 + _ROW * row)
         steps = curves[name][0][points] / unit
         panel.scatter(steps, heights, s=3, color=colors[name], transform=at, linewidths=0, clip_on=False)
+    if rows:
+        about = f"dots: other than {reference}, p < {_SIGNIFICANT}"
+        panel.scatter([], [], s=3, color="0.3", linewidths=0, label=about)

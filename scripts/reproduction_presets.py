@@ -76,7 +76,7 @@ def _maze_as_in_the_paper(core: str, total: int) -> Condition:
     paper = MAZE_PRESETS["paper"]
     training = replace(paper.training, total_timesteps=total, eval_episodes=500)
     run = MazeRun(core, 0, paper.maze, training, paper.agent)
-    return Condition(f"{core}_paper", run, f"{_ABOUT[core]}; the paper's own settings")
+    return Condition(f"{core}_paper", run, f"{_ABOUT[core]}; the paper's own settings", "paper settings")
 
 
 def _without_action(condition: Condition) -> Condition:

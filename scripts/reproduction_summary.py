@@ -14,6 +14,7 @@ from plasticrl.scripts.reproduction import Experiment
 from plasticrl.scripts.run import Run
 from plasticrl.scripts.run_folder import RESULT, read_json
 from plasticrl.scripts.run_logs import length_logged
+from plasticrl.scripts.shown_metric import ShownMetric
 from plasticrl.scripts.statistics_of_runs import Improvement, improvement
 from plasticrl.scripts.tables import percent, print_table
 
@@ -23,20 +24,21 @@ class ConditionSummary:
     """One condition.
 
     Attributes:
-        name, about: which.
+        name, about, series: which.
         asked: runs that were asked for, and those that are there besides.
         trained: the share of their training that is done, unfinished runs included.
         scores: of the finished runs, by seed, in the unit of the metric.
         middle, low, high: their interquartile mean and its 95 % bootstrap interval.
         quartiles: lower quartile, median, upper quartile; None below two runs.
-        first: how probably a run of the first condition is better than one of this; None for the first
-            itself, and below two runs.
+        first: how probably a run of the first condition of its series is better than one of this; None for
+            the first itself, and below two runs.
         seconds: in training, of the finished runs, added up, as far as their ``result.json`` tells.
         settings: that made them, but for the seed.
     """
 
     name: str
     about: str
+    series: str
     asked: int
     trained: float
     scores: Mapping[int, float]
@@ -74,22 +76,25 @@ def summarize_experiment(experiment: Experiment, runs: Sequence[PlacedRun]) -> E
     """
     metric = experiment.conditions[0].run.main_metric
     names = list(dict.fromkeys(one.group for one in runs))
-    about = {one.name: one.about for one in experiment.conditions}
+    conditions_by_name = {name: experiment.condition(name) for name in names}
     groups = {name: [one for one in runs if one.group == name] for name in names}
     scores = {name: _scores(group) for name, group in groups.items()}
-    first = list(scores[names[0]].values())
+    firsts = {one.series: one.name for one in reversed(conditions_by_name.values())}
     conditions = []
     for name, group in groups.items():
-        signed = list(scores[name].values())
+        condition = conditions_by_name[name]
+        first = firsts[condition.series]
+        signed, others = list(scores[name].values()), list(scores[first].values())
         enough = len(signed) > 1
         middle, low, high = summarize(signed) if signed else (None, None, None)
         low, high = (low, high) if metric.sign > 0 else (_minus(high), _minus(low))
-        compared = enough and len(first) > 1 and name != names[0]
+        compared = enough and len(others) > 1 and name != first
         plain = [metric.sign * score for score in signed]
         conditions.append(
             ConditionSummary(
                 name=name,
-                about=about[name],
+                about=condition.about,
+                series=condition.series,
                 asked=len(group),
                 trained=sum(_trained(one) for one in group) / len(group),
                 scores={seed: metric.sign * score for seed, score in scores[name].items()},
@@ -97,7 +102,7 @@ def summarize_experiment(experiment: Experiment, runs: Sequence[PlacedRun]) -> E
                 low=low,
                 high=high,
                 quartiles=tuple(quantiles(plain, n=4, method="inclusive")) if enough else None,  # type: ignore[arg-type]
-                first=improvement(first, signed) if compared else None,
+                first=improvement(others, signed) if compared else None,
                 seconds=sum(_seconds(one) for one in _finished(group)),
                 settings=_settings(group[0].run),
             )
@@ -106,10 +111,16 @@ def summarize_experiment(experiment: Experiment, runs: Sequence[PlacedRun]) -> E
 
 
 def print_summary(summary: ExperimentSummary, experiment: Experiment) -> None:
-    """Print a table: a row for each condition."""
-    metric = experiment.conditions[0].run.main_metric
+    """Print a table for each series: a row for each condition."""
+    for series, title in experiment.titles().items():
+        conditions = [one for one in summary.conditions if one.series == series]
+        if conditions:
+            _print_table(conditions, experiment.conditions[0].run.main_metric, title)
+
+
+def _print_table(conditions: Sequence[ConditionSummary], metric: ShownMetric, title: str) -> None:
     rows = []
-    for one in summary.conditions:
+    for one in conditions:
         score = "" if one.middle is None else Summary(one.middle, one.low, one.high).text(metric.form)
         first, p = (
             ("", "") if one.first is None else (percent(one.first.probability), f"{one.first.p_value:.2g}")
@@ -117,9 +128,9 @@ def print_summary(summary: ExperimentSummary, experiment: Experiment) -> None:
         rows.append((one.name, f"{len(one.scores)} of {one.asked}", percent(one.trained), score, first, p))
     columns = ["condition", "runs", "trained", metric.label]
     if len(rows) > 1:
-        columns += [f"{summary.conditions[0].name} is better", "p"]
-    title = f"{experiment.title}: interquartile mean over runs, 95 % interval"
-    print_table(title, columns, [row[: len(columns)] for row in rows])
+        columns += [f"{conditions[0].name} is better", "p"]
+    about = f"{title}: interquartile mean over runs, 95 % interval"
+    print_table(about, columns, [row[: len(columns)] for row in rows])
 
 
 def _scores(group: Sequence[PlacedRun]) -> dict[int, float]:

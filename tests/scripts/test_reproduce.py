@@ -118,6 +118,35 @@ def test_the_curves_are_the_quartiles_of_the_runs(reproduced: Path) -> None:
         assert (last["p_value"] == "") == (name == "plastic")
 
 
+def test_each_series_is_compared_with_its_first_and_drawn_by_itself(
+    reproduced: Path,
+    experiment: Experiment,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    root = shutil.copytree(reproduced, tmp_path / "copy")
+    apart = [
+        replace(one, series="" if one.name in NAMES[:2] else "two more") for one in experiment.conditions
+    ]
+    split = replace(experiment, conditions=tuple(apart))
+    monkeypatch.setattr(reproduce, "EXPERIMENTS", {("maze", "quick"): split})
+    assert main([*WORDS, "--no-train", "--root", str(root)]) == 0
+    told = {one["name"]: one["first"] for one in summary(root)["conditions"]}
+    assert [name for name, first in told.items() if first is None] == [NAMES[0], NAMES[2]]
+    assert told[NAMES[3]] == improvement(scores(root, NAMES[2]), scores(root, NAMES[3]))._asdict()
+    for file, names in (("curves", NAMES[:2]), ("curves_two_more", NAMES[2:])):
+        report = root / "maze_quick" / "report"
+        with (report / f"{file}.csv").open(newline="") as opened:
+            rows = list(csv.DictReader(opened))
+        assert tuple(dict.fromkeys(row["condition"] for row in rows)) == names
+        assert [bool(row["p_value"]) for row in rows] == [row["condition"] != names[0] for row in rows]
+        assert (report / f"{file}.png").is_file()
+    said = capsys.readouterr().out
+    assert "Maze, two more: interquartile mean" in said
+    assert f"{NAMES[2]} is better" in said
+
+
 def test_how_steadily_it_learned_is_told(reproduced: Path) -> None:
     told = json.loads((reproduced / "maze_quick" / "report" / "steadiness.json").read_text())
     assert list(told) == list(NAMES)
