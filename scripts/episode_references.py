@@ -42,10 +42,10 @@ def _evaluate(predict: Predictor, tasks: Tasks, episodes: int, seed: int) -> Met
 def _predictors(tasks: Tasks) -> dict[str, Predictor]:
     if isinstance(tasks.train, PatternsTask):
         return {"Hopfield network": _hopfield}
-    if isinstance(tasks.train, ImagesTask):
+    if isinstance(tasks.known, ImagesTask):
         return {
             "nearest shown image": nearest_shown_reference,
-            "mean image": partial(mean_image_reference, images=tasks.train.images),
+            "mean image": partial(mean_image_reference, images=tasks.known.images),
             "zero": zero_reference,
         }
     return {"nearest neighbour": nearest_neighbour}

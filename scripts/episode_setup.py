@@ -24,10 +24,18 @@ if TYPE_CHECKING:
 
 
 class Tasks(NamedTuple):
-    """What is trained on, and what is evaluated on: never the same images or classes."""
+    """What is trained on, and what is evaluated on: never the same images or classes.
+
+    Attributes:
+        train: what the network is trained on.
+        test: what it is evaluated on.
+        known: what references may know of: ``train``, or where another dataset is evaluated on, the training
+            part of that.
+    """
 
     train: EpisodeTask
     test: EpisodeTask
+    known: EpisodeTask
 
 
 def check_run(run: EpisodeRun) -> None:
@@ -74,13 +82,17 @@ def make_tasks(run: EpisodeRun, elsewhere: Mapping[str, Any] = MappingProxyType(
     with blame_user(ValueError, TypeError, OSError):
         if run.name == "patterns":
             task = make_task(run.name, **asdict(run.settings))  # every pattern is a new one
-            return Tasks(task, task)
+            return Tasks(task, task, task)
         train = make_task(run.name, split="train", data_dir=run.data_dir, **asdict(run.settings))
         options = {**asdict(run.settings), **elsewhere}
         options.pop("pool", None)  # what is evaluated are independent episodes
         if "occlusion" in elsewhere:  # the share belongs to the kind of occlusion
             options["share"] = elsewhere.get("share")
-        return Tasks(train, make_task(run.name, split="test", data_dir=run.data_dir, **options))
+        test = make_task(run.name, split="test", data_dir=run.data_dir, **options)
+        known = train
+        if "dataset" in elsewhere:
+            known = make_task(run.name, split="train", data_dir=run.data_dir, **options)
+        return Tasks(train, test, known)
 
 
 def make_learner(run: EpisodeRun, tasks: Tasks, device: str) -> EpisodeLearner:
