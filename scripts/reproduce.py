@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 
 from plasticrl.scripts.episode_run import EpisodeRun
@@ -14,20 +14,15 @@ from plasticrl.scripts.many_runs import (
     check_settings,
     missing_runs,
 )
-from plasticrl.scripts.maze_setup import maze_config
 from plasticrl.scripts.parallel_runs import train_all
 from plasticrl.scripts.placed_run import PlacedRun
 from plasticrl.scripts.progress_display import ProgressDisplay
 from plasticrl.scripts.reproduce_command import Reproduce
 from plasticrl.scripts.reproduction import Experiment
-from plasticrl.scripts.reproduction_curves import COLORS, common_curves, draw_curves, write_curves
 from plasticrl.scripts.reproduction_pictures import draw_networks
 from plasticrl.scripts.reproduction_presets import EXPERIMENTS
-from plasticrl.scripts.reproduction_summary import print_summary, summarize_experiment
-from plasticrl.scripts.run_folder import write_json
-from plasticrl.scripts.run_on_maze import RunOnMaze
+from plasticrl.scripts.reproduction_report import report
 from plasticrl.scripts.set_up import processors
-from plasticrl.scripts.steadiness import print_steadiness, steadiness
 from plasticrl.scripts.user_error import UserError, blame_user
 
 REPORT = "report"
@@ -53,10 +48,10 @@ def run(command: Reproduce) -> None:
             with ProgressDisplay(command.output.quiet) as display:
                 train_all(missing_runs(asked, command.output, display), command.output, jobs, display.show)
         except (KeyboardInterrupt, UserError):
-            _report(experiment, experiment.with_others(asked, root), folder)
+            report(experiment, experiment.with_others(asked, root), folder)
             raise
     runs = experiment.with_others(asked, root)
-    _report(experiment, runs, folder)
+    report(experiment, runs, folder)
     with blame_user(OSError, about=f"cannot write to {folder}"):
         draw_networks(_with_data([one for one in runs if one.is_finished], command.data_dir), folder)
 
@@ -94,45 +89,6 @@ def _with_data(runs: Sequence[PlacedRun], data_dir: Path | None) -> list[PlacedR
         one._replace(run=replace(one.run, data_dir=data_dir)) if isinstance(one.run, EpisodeRun) else one
         for one in runs
     ]
-
-
-def _report(experiment: Experiment, runs: Sequence[PlacedRun], folder: Path) -> None:
-    """Print and write what is finished by now."""
-    summary = summarize_experiment(experiment, runs)
-    print_summary(summary, experiment)
-    finished = [one for one in runs if one.is_finished]
-    with blame_user(OSError, about=f"cannot write to {folder}"):
-        folder.mkdir(parents=True, exist_ok=True)
-        write_json(folder / "summary.json", summary.as_dict())
-        if finished:
-            _report_curves(experiment, finished, folder)
-            _report_steadiness(finished, folder)
-    print(f"report: {folder}")
-
-
-def _report_curves(experiment: Experiment, finished: Sequence[PlacedRun], folder: Path) -> None:
-    """Write and draw the learning curves, each series by itself."""
-    for series, title in experiment.titles().items():
-        names = experiment.names(series)
-        runs = [one for one in finished if one.group in names]
-        if not runs:
-            continue
-        group = [one.run for one in runs if one.group == runs[0].group]
-        axes = replace(group[0].compare(group, runs[0].root).axes(), title=title)
-        curves = common_curves(runs, axes)
-        file = folder / "_".join(["curves", *series.split()])
-        write_curves(curves, names[0], file.with_suffix(".csv"))
-        pictures = [file.with_suffix(".png"), file.with_suffix(".svg")]
-        draw_curves(curves, names[0], dict(zip(names, COLORS, strict=False)), axes, pictures)
-
-
-def _report_steadiness(finished: Sequence[PlacedRun], folder: Path) -> None:
-    """Print and write how steadily agents learned; of supervised tasks nothing."""
-    run = finished[0].run
-    if isinstance(run, RunOnMaze):
-        found = steadiness(finished, least=maze_config(run.maze).reward)
-        print_steadiness(found)
-        write_json(folder / "steadiness.json", {name: asdict(one) for name, one in found.items()})
 
 
 if __name__ == "__main__":

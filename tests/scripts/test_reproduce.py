@@ -155,11 +155,25 @@ def test_how_steadily_it_learned_is_told(reproduced: Path) -> None:
         assert (one["left_out"] is None) == (name == "recurrent_ppo")
 
 
+def test_what_is_learned_within_the_episode_is_told(reproduced: Path) -> None:
+    told = json.loads((reproduced / "maze_quick" / "report" / "within_episode.json").read_text())
+    assert list(told) == list(NAMES)
+    for name, one in told.items():
+        results = [json.loads((folder(reproduced, name, k) / "result.json").read_text()) for k in range(3)]
+        evaluations = [result["evaluation"] for result in results]
+        fifths = np.mean([evaluation["points_by_fifth"] for evaluation in evaluations], axis=0)
+        assert one["fifths"] == pytest.approx(fifths)
+        for ours, theirs in (("first", "first_reward_step"), ("later", "mean_steps_later")):
+            known = [evaluation[theirs] for evaluation in evaluations if evaluation[theirs] is not None]
+            assert one[ours] == (pytest.approx(np.mean(known)) if known else None)
+
+
 def test_pictures_are_drawn(reproduced: Path) -> None:
     report = reproduced / "maze_quick" / "report"
-    with Image.open(report / "curves.png") as picture:
-        assert picture.size[0] > 1000
-    assert (report / "curves.svg").read_text().count("<svg") == 1
+    for name in ("curves", "within_episode"):
+        with Image.open(report / f"{name}.png") as picture:
+            assert picture.size[0] > 900
+        assert (report / f"{name}.svg").read_text().count("<svg") == 1
 
 
 def small_patterns() -> Experiment:
