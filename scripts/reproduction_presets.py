@@ -116,12 +116,12 @@ def _episodes(
     return Condition(name, run, about or _ABOUT[core])
 
 
-def _patterns(name: str, seeds: int, total: int) -> Experiment:
+def _patterns(name: str, seeds: int, total: int, total_small: int) -> Experiment:
     text, program = PATTERNS_PRESETS["text"], PATTERNS_PRESETS["program"]
     many: Any = {"total": total, "evaluated": 50}
     return Experiment(
         name,
-        "Patterns of 1,000 bits",
+        "Patterns",
         (
             _episodes("plastic", "patterns", text, "plastic", "Hebb with decay, the paper's", **many),
             _episodes(
@@ -129,9 +129,34 @@ def _patterns(name: str, seeds: int, total: int) -> Experiment:
             ),
             _episodes("plastic_oja", "patterns", text, "plastic", "Oja", rule="oja", **many),
             _episodes("plastic_program", "patterns", program, "plastic", "the program's protocol", **many),
+            *_small_patterns(total_small),
         ),
         seeds,
     )
+
+
+def _small_patterns(total: int) -> list[Condition]:
+    """50 bits, as the paper compares with networks that are not plastic, which cannot learn 1,000."""
+    rates: dict[str, Any] = {
+        "plastic": {"rule": "clipped", "learning_rate": 0.003, "final_learning_rate": 0.0},
+        "rnn": {},
+        "lstm": {"hidden_size": 100},
+    }
+    about = {"plastic": "51 neurons, clipped rule", "rnn": "2,051 neurons, not plastic", "lstm": "100 cells"}
+    made = [
+        _episodes(
+            f"{core}_50",
+            "patterns",
+            PATTERNS_PRESETS["small"],
+            core,
+            about[core],
+            total=total,
+            evaluated=1000,
+            **changes,
+        )
+        for core, changes in rates.items()
+    ]
+    return [replace(one, series="50 bits") for one in made]
 
 
 def _images(name: str, seeds: int, total: int) -> Experiment:
@@ -157,8 +182,8 @@ EXPERIMENTS: Mapping[tuple[TaskName, Budget], Experiment] = MappingProxyType(
     {
         ("maze", "quick"): _maze_experiment("maze_quick", 100, 25_000_000, 5),
         ("maze", "paper"): _maze_experiment("maze_paper", 200, 50_000_000, 15),
-        ("patterns", "quick"): _patterns("patterns_quick", 3, 200),
-        ("patterns", "paper"): _patterns("patterns_paper", 10, 2000),
+        ("patterns", "quick"): _patterns("patterns_quick", 3, 200, 3000),
+        ("patterns", "paper"): _patterns("patterns_paper", 10, 2000, 100_000),
         ("images", "quick"): _images("images_quick", 3, 3000),
         ("images", "paper"): _images("images_paper", 10, 100_000),
         ("omniglot", "quick"): _omniglot("omniglot_quick", 3, 2_000_000),
