@@ -168,6 +168,12 @@ class PlasticPolicy(BasePolicy):
         latent = latent.flatten(0, 1)
         return self.distribution(latent), self.values(latent), state
 
+    def state_after(self, obs: ObservationTensor, state: Any, episode_starts: Tensor) -> Any:
+        """The core's state after whole sequences, without gradient; arguments as for :meth:`forward`."""
+        steps, batch = episode_starts.shape
+        with torch.no_grad():
+            return self.core(self._features(obs).view(steps, batch, -1), state, episode_starts)[1]
+
     def distribution(self, outputs: Tensor) -> Distribution:
         """Distribution of the actions, given the core's outputs ``(N, hidden_size)``."""
         head = self.action_net(outputs)

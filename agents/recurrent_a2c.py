@@ -234,6 +234,7 @@ class RecurrentA2C(JointAgent):
         """
         if self.env is None:
             raise ValueError("there is no environment to train in: call set_env(), or give env= to load()")
+        self._settle()  # before what it needs is replaced, where an interrupt has kept it from that
         self.rollout_buffer = Rollout(self.n_steps, self.n_envs, self.observation_space, self.action_space)
         self._log_interval = log_interval
         with PostponedInterrupt() as self._interrupt:

@@ -99,7 +99,8 @@ class ResumableAgent(RolloutCollection):
         """Seed everything, as in SB3; a loaded agent then starts new episodes with new random numbers."""
         super().set_random_seed(seed)
         if self._resume is not None and seed is not None:
-            self._resume = self._last_obs = self._state = None
+            self._resume = None
+            self._forget_episodes()
 
     def set_env(self, env: GymEnv, force_reset: bool = True) -> None:
         """Train on another env from now on; it may have another number of environments.
@@ -120,8 +121,8 @@ class ResumableAgent(RolloutCollection):
             self._start_anew()
 
     def _start_anew(self) -> None:
-        """Begin new episodes at the next ``learn``."""
-        self._last_obs = self._state = None
+        """Begin new episodes at the next ``learn``, also where a checkpoint has others."""
+        self._forget_episodes()
         if self._resume is not None:
             self._resume = self._resume._replace(env=None)
 

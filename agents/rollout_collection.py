@@ -46,8 +46,7 @@ class RolloutCollection(OnPolicyAlgorithm):
             return rollout.state
         seen: Any = rollout.flat_observations(self.device)
         starts = torch.as_tensor(rollout.episode_starts[: self._played], device=self.device)
-        with torch.no_grad():
-            return self.policy(seen[: starts.numel()], rollout.state, starts)[2]
+        return self.policy.state_after(seen[: starts.numel()], rollout.state, starts)
 
     def collect_rollouts(  # type: ignore[override]
         self, env: VecEnv, callback: BaseCallback, rollout_buffer: Rollout, n_rollout_steps: int
@@ -70,15 +69,15 @@ class RolloutCollection(OnPolicyAlgorithm):
         obs: Any = self._last_obs
         starts = np.asarray(self._last_episode_starts, dtype=np.bool_)
         played = None
-        if can_play(self.policy, env):
-            played = play_ahead(self.policy, env, self._state, obs, starts, n_rollout_steps, self.ranks)
-            rollout_buffer.outputs = played.outputs
-            self._played = 0
-        else:
-            rollout_buffer.outputs = torch.empty(
-                n_rollout_steps, env.num_envs, self.policy.core.output_size, device=self.device
-            )
-        with self._blames_non_finite():
+        with self._settles(), self._blames_non_finite():
+            if can_play(self.policy, env):
+                self._played = 0  # from here on: play_ahead may be interrupted, too
+                played = play_ahead(self.policy, env, self._state, obs, starts, n_rollout_steps, self.ranks)
+                rollout_buffer.outputs = played.outputs
+            else:
+                rollout_buffer.outputs = torch.empty(
+                    n_rollout_steps, env.num_envs, self.policy.core.output_size, device=self.device
+                )
             for t in range(n_rollout_steps):
                 if played is None:
                     outputs = self.policy.step_(
@@ -103,7 +102,6 @@ class RolloutCollection(OnPolicyAlgorithm):
                 self.num_timesteps += env.num_envs * self.ranks.size
                 callback.update_locals(locals())
                 if not callback.on_step():
-                    self._settle()
                     return False
                 rollout_buffer.rewards[t] = rewards
                 if ended:
@@ -149,9 +147,22 @@ class RolloutCollection(OnPolicyAlgorithm):
         parts = self.ranks.gather_bytes(json.dumps(plain).encode())
         return [info for part in parts for info in json.loads(part)]
 
+    @contextmanager
+    def _settles(self) -> Iterator[None]:
+        """Inside, a callback, an error or an interrupt may break a rollout off."""
+        try:
+            yield
+        finally:
+            self._settle()
+
     def _settle(self) -> None:
-        """Where a rollout that was played ahead is broken off, go back to the state that fits the envs."""
-        self._state, self._played = self.core_state, None
+        """Where a rollout that was played ahead was broken off, go back to the state that fits the envs."""
+        if self._played is not None:
+            self._state, self._played = self.core_state, None
+
+    def _forget_episodes(self) -> None:
+        """Begin new episodes at the next ``learn``."""
+        self._last_obs = self._state = self._played = None
 
     def _allowed(self, actions: npt.NDArray[Any]) -> npt.NDArray[Any]:
         """Gaussian actions clipped to the space, as in SB3: the unclipped ones are what is learned from."""

@@ -1,5 +1,7 @@
 """Playing a rollout in one compiled loop against stepping policy and maze in turn."""
 
+from contextlib import nullcontext
+from io import BytesIO
 from typing import Any
 
 import numpy as np
@@ -8,7 +10,7 @@ import torch
 from stable_baselines3.common.callbacks import BaseCallback, StopTrainingOnMaxEpisodes
 from stable_baselines3.common.vec_env import VecEnvWrapper, VecNormalize
 
-from plasticrl.agents import PlasticPolicy, RecurrentA2C
+from plasticrl.agents import PlasticPolicy, RecurrentA2C, rollout_collection
 from plasticrl.agents.maze_rollout import can_play
 from plasticrl.envs import make_vec_env
 
@@ -108,6 +110,107 @@ def test_a_run_that_a_callback_stops_goes_on_from_there(core):
     np.testing.assert_array_equal(models[0]._last_obs, models[1]._last_obs)
     for one, other in zip(models[0].core_state, models[1].core_state, strict=True):
         torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5)
+
+
+class BreaksOff(BaseCallback):
+    """Ends a run in its third step: by returning False, or by an exception."""
+
+    def __init__(self, error: type[BaseException] | None) -> None:
+        super().__init__()
+        self.error = error
+
+    def _on_step(self) -> bool:
+        if self.n_calls == 3 and self.error is not None:
+            raise self.error
+        return self.n_calls < 3
+
+
+def broken_off(core: str, error: type[BaseException] | None, *, stepwise: bool = False) -> RecurrentA2C:
+    more = {"eta": 0.1} if core in ("plastic", "homogeneous") else {}
+    env = make_vec_env("PlasticMaze-v0", n_envs=2, seed=5, size=5, episode_length=20)
+    model = RecurrentA2C(
+        "PlasticPolicy",
+        Stepwise(env) if stepwise else env,
+        n_steps=10,
+        learning_rate=1e-2,
+        seed=2,
+        policy_kwargs={"core": core, "hidden_size": 9, **more},
+    ).learn(20)
+    with pytest.raises(error) if error else nullcontext():
+        model.learn(200, BreaksOff(error), reset_num_timesteps=False)
+    assert model.num_timesteps == 20 + 2 * 3
+    return model
+
+
+class SavesAtTheStart(BaseCallback):
+    def _on_training_start(self) -> None:
+        self.file = BytesIO()
+        self.model.save(self.file, exclude=["ep_info_buffer"])  # it tells times of day
+
+    def _on_step(self) -> bool:
+        return True
+
+
+def gone_on(model: RecurrentA2C) -> tuple[bytes, dict[str, torch.Tensor]]:
+    """The checkpoint from which a model goes on, and its parameters after that."""
+    save = SavesAtTheStart()
+    model.learn(60, save, reset_num_timesteps=False)
+    return save.file.getvalue(), model.policy.state_dict()
+
+
+def check_same(
+    one: tuple[bytes, dict[str, torch.Tensor]], other: tuple[bytes, dict[str, torch.Tensor]]
+) -> None:
+    assert one[0] == other[0]
+    for name, tensor in one[1].items():
+        assert torch.equal(tensor, other[1][name]), name
+
+
+@pytest.mark.parametrize("core", [*CORES, "lstm"])
+@pytest.mark.parametrize("error", [ZeroDivisionError, KeyboardInterrupt])
+def test_a_run_that_an_exception_breaks_off_goes_on_as_one_that_a_callback_stops(core, error):
+    stopped = gone_on(broken_off(core, None))
+    check_same(gone_on(broken_off(core, error)), stopped)
+
+
+@pytest.mark.parametrize("core", CORES)
+def test_after_an_exception_the_core_s_state_is_that_of_the_steps_taken(core):
+    ahead, stepped = (broken_off(core, ZeroDivisionError, stepwise=stepwise) for stepwise in (False, True))
+    for one, other in zip(ahead.core_state, stepped.core_state, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5)
+
+
+def test_an_interrupt_while_playing_ahead_leaves_the_state_as_it_was(monkeypatch):
+    model = broken_off("plastic", None)
+    before = [part.clone() for part in model.core_state]
+
+    def interrupted(policy, env, state, *rest):
+        for part in state:
+            part.fill_(torch.nan)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(rollout_collection, "play_ahead", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        model.learn(60, reset_num_timesteps=False)
+    for one, other in zip(model.core_state, before, strict=True):
+        assert torch.equal(one, other)
+
+
+def test_an_interrupt_of_going_back_is_made_good_when_training_goes_on(monkeypatch):
+    stopped = gone_on(broken_off("plastic", None))
+    with monkeypatch.context() as patch:
+        patch.setattr(RecurrentA2C, "_settle", lambda self: None)
+        interrupted = broken_off("plastic", ZeroDivisionError)
+    check_same(gone_on(interrupted), stopped)
+
+
+def test_another_env_may_follow_an_interrupt_of_going_back(monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr(RecurrentA2C, "_settle", lambda self: None)
+        model = broken_off("plastic", ZeroDivisionError)
+    model.set_env(make_vec_env("PlasticMaze-v0", n_envs=3, size=5, episode_length=20))
+    assert model.core_state is None
+    model.learn(60, SavesAtTheStart())
 
 
 def test_sb3_callbacks_see_every_step():
