@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from plasticrl.ops import autocast
-from plasticrl.ops.checks import check_tensor
+from plasticrl.ops.checks import check_tensor, check_tensors
 
 State = tuple[Tensor, ...]
 """A NamedTuple of tensors whose first dimension is the batch; empty for a core without memory."""
@@ -81,7 +81,13 @@ class Core(nn.Module, ABC):
 
         Returns:
             outputs ``(B, output_size)``.
+
+        Raises:
+            ValueError: a shape or a dtype does not fit.
+            TypeError: an argument is no tensor, or no state.
         """
+        check_tensor("inputs", inputs)
+        check_tensors(reset=reset)
         with torch.no_grad():
             outputs, after = self(inputs[None], state, None if reset is None else reset[None])
             for old, new in zip(state, after, strict=True):
@@ -97,7 +103,6 @@ class Core(nn.Module, ABC):
             )
         check_dtype(inputs, next(self.parameters()).dtype)
         if reset is not None:
-            check_tensor("reset", reset)
             check_shape("reset", reset, tuple(inputs.shape[:2]))
             if reset.dtype != torch.bool:
                 raise ValueError(f"reset must be bool, not {reset.dtype}")
@@ -133,11 +138,13 @@ def check_dtype(inputs: Tensor, dtype: torch.dtype) -> None:
 
 
 def check_shape(name: str, tensor: Tensor, shape: tuple[int, ...]) -> None:
-    """Nothing, where the tensor has that shape.
+    """Nothing, where it is a tensor of that shape.
 
     Raises:
         ValueError: it has another; the text names both.
+        TypeError: it is no tensor.
     """
+    check_tensor(name, tensor)
     if tuple(tensor.shape) != shape:
         raise ValueError(f"{name} must have shape {shape}, not {tuple(tensor.shape)}")
 

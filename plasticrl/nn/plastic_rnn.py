@@ -6,7 +6,7 @@ from torch import Tensor, nn
 from plasticrl.nn.core import Core, check_dtype, check_shape, positive
 from plasticrl.nn.plastic import AlphaMode, Init, Plasticity, draw_
 from plasticrl.ops import Backend, plastic_scan, plastic_step_
-from plasticrl.ops.checks import check_state, check_tensor
+from plasticrl.ops.checks import check_state, check_tensor, check_tensors
 from plasticrl.ops.scan import check_backend
 from plasticrl.rules import RuleLike
 from plasticrl.state import PlasticState
@@ -154,6 +154,8 @@ class PlasticRNN(PlasticRecurrence, Core):
         """See :meth:`plasticrl.nn.Core.step_`: the trace is updated where it lies."""
         if self.backend != "auto":  # what was asked for by name computes here too
             return super().step_(inputs, state, reset)
+        check_tensor("inputs", inputs)
+        check_tensors(reset=reset)
         self._check_inputs(inputs[None], None if reset is None else reset[None])
         check_state(state)
         shape = self.plasticity.trace_shape(self.hidden_size, self.hidden_size)
@@ -190,6 +192,7 @@ class PlasticRNNCell(PlasticRecurrence):
             output ``(B, n)`` and the new state.
         """
         check_tensor("inputs", inputs)
+        check_tensors(reset=reset, clamp=clamp)
         if inputs.ndim != 2 or inputs.shape[-1] != self.input_size:
             raise ValueError(f"inputs must be (B, {self.input_size}), not {tuple(inputs.shape)}")
         check_dtype(inputs, self.weight_hh.dtype)

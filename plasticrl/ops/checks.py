@@ -6,7 +6,7 @@ from torch import Tensor
 from plasticrl.state import PlasticState
 
 
-def check_state(state: object) -> None:
+def check_state(state: object, name: str = "state") -> None:
     """Nothing, where it is the state of a plastic recurrent network.
 
     Raises:
@@ -14,8 +14,8 @@ def check_state(state: object) -> None:
     """
     if not isinstance(state, PlasticState):
         raise TypeError(
-            "state must be a PlasticState(hidden, trace), as initial_state and the call for the steps before "
-            f"return it, not a {type(state).__name__}"
+            f"{name} must be a PlasticState(hidden, trace), as initial_state and the call for the steps "
+            f"before return it, not a {type(state).__name__}"
         )
 
 
@@ -27,6 +27,17 @@ def check_tensor(name: str, value: object) -> None:
     """
     if not isinstance(value, Tensor):
         raise TypeError(f"{name} must be a tensor, not {type(value).__name__}: torch.as_tensor makes one")
+
+
+def check_tensors(**optional: object) -> None:
+    """Nothing, where each is a tensor, or None: left out.
+
+    Raises:
+        TypeError: one is something else; the text names it.
+    """
+    for name, value in optional.items():
+        if value is not None:
+            check_tensor(name, value)
 
 
 def check_arguments(
@@ -46,12 +57,16 @@ def check_arguments(
         TypeError: an argument is no tensor, or the state is not one.
     """
     check_state(state)
+    for name, needed in (("w", w), ("eta", eta), ("state.hidden", state.hidden)):
+        check_tensor(name, needed)
+    if alpha is not None:
+        check_tensor("state.trace", state.trace)
+    outputs, last_trace = (None, None) if known is None else _parts_known(known)
     if drive.ndim != 3 or drive.shape[0] < 1:
         raise ValueError(f"drive must be (T, B, n) with T >= 1, not {tuple(drive.shape)}")
     steps, batch, n = drive.shape
     dtype, device = drive.dtype, drive.device
     trace = None if alpha is None else state.trace
-    outputs, last_trace = (None, None) if known is None else (known[0], known[1].trace)
     for name, tensor, wanted, *shapes in (
         ("w", w, dtype, (n, n)),
         ("alpha", alpha, dtype, (n, n), ()),
@@ -73,3 +88,25 @@ def check_arguments(
             raise ValueError(f"{name} must be {wanted}, not {tensor.dtype}")
         if tensor.device != device:
             raise ValueError(f"{name} must be on {device} like drive, not on {tensor.device}")
+
+
+def _parts_known(known: tuple[Tensor, PlasticState]) -> tuple[Tensor, Tensor]:
+    """The outputs and the last trace.
+
+    Raises:
+        TypeError: it is not what a scan returns.
+    """
+    if not isinstance(known, tuple) or len(known) != 2:
+        raise TypeError(
+            "known must be what this call returns, a tuple (outputs, PlasticState), "
+            f"not {_kind_and_length(known)}"
+        )
+    outputs, state = known
+    check_state(state, "known state")
+    check_tensor("known outputs", outputs)
+    check_tensor("known state.trace", state.trace)
+    return outputs, state.trace
+
+
+def _kind_and_length(value: object) -> str:
+    return f"a tuple of {len(value)}" if isinstance(value, tuple) else f"a {type(value).__name__}"

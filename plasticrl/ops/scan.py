@@ -80,6 +80,7 @@ def plastic_scan(
     check_tensor("drive", drive)
     resolved = get_rule(rule)
     if autocast.is_on(drive.device):
+        check_tensor("w", w)
         with autocast.off(drive.device):
             return plastic_scan(
                 drive.to(w.dtype), w, alpha, eta, state, reset, clamp, rule=rule, backend=backend, known=known

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from plasticrl.ops import autocast
-from plasticrl.ops.checks import check_arguments, check_tensor
+from plasticrl.ops.checks import check_arguments, check_tensor, check_tensors
 from plasticrl.ops.problem import FUSED_RULES, Problem
 from plasticrl.ops.reference import reference_scan
 from plasticrl.rules import RuleLike, get_rule
@@ -47,8 +47,10 @@ def plastic_step_(
     check_tensor("drive", drive)
     resolved = get_rule(rule)
     if autocast.is_on(drive.device):
+        check_tensor("w", w)
         with autocast.off(drive.device):
             return plastic_step_(drive.to(w.dtype), w, alpha, eta, state, reset, clamp, rule=rule)
+    check_tensors(reset=reset, clamp=clamp)
     resets = None if reset is None else reset.unsqueeze(0)
     clamps = None if clamp is None else clamp.unsqueeze(0)
     drives = drive.unsqueeze(0)

@@ -249,11 +249,15 @@ def test_what_is_no_tensor_is_named(core: Core, inputs: Tensor, reset: Tensor) -
     array: Any = inputs.numpy()
     with pytest.raises(TypeError, match=r"inputs must be a tensor, not ndarray"):
         core(array)
-    with pytest.raises(TypeError, match=r"inputs must be a tensor, not ndarray"):
-        core.step_(array[0], core.initial_state(B))
     listed: Any = reset.tolist()
     with pytest.raises(TypeError, match=r"reset must be a tensor, not list"):
         core(inputs, None, listed)
+    for wrong, kind in ((array, "ndarray"), (inputs.tolist(), "list")):
+        with pytest.raises(TypeError, match=f"inputs must be a tensor, not {kind}"):
+            core.step_(wrong[0], core.initial_state(B))
+    for row, kind in ((listed[0], "list"), (reset[0].numpy(), "ndarray")):
+        with pytest.raises(TypeError, match=f"reset must be a tensor, not {kind}"):
+            core.step_(inputs[0], core.initial_state(B), row)
 
 
 @pytest.mark.parametrize("name", sorted(set(CORES) - {"feedforward"}))

@@ -3,6 +3,7 @@
 import math
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -166,6 +167,12 @@ def test_wrong_arguments_are_named(options: dict[str, Any], message: str) -> Non
 def test_a_drive_of_another_shape_is_named() -> None:
     with pytest.raises(ValueError, match=r"drive must have shape \(2, 1, 3\)"):
         PlasticLinear(4, 3)(torch.zeros(2, 1, 4), drive=torch.zeros(1, 3))
+
+
+def test_a_drive_that_is_no_tensor_is_named() -> None:
+    drive: Any = np.zeros((2, 1, 3), dtype=np.float32)
+    with pytest.raises(TypeError, match="drive must be a tensor, not ndarray"):
+        PlasticLinear(4, 3)(torch.zeros(2, 1, 4), drive=drive)
 
 
 def test_its_text_shows_what_it_is() -> None:

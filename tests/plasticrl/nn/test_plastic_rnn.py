@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -255,6 +256,14 @@ def test_wrong_shapes_are_named() -> None:
         cell(torch.zeros(B, 4, dtype=torch.int64))
     with pytest.raises(ValueError, match=r"clamp must have shape \(6, 3, 5\)"):
         network()(torch.zeros(T, B, 4), None, None, torch.zeros(T, B, 4, dtype=torch.bool))
+
+
+@pytest.mark.parametrize("name", ["inputs", "reset", "clamp"])
+def test_the_cell_names_what_is_no_tensor(name: str) -> None:
+    arguments: dict[str, Any] = {"inputs": torch.zeros(B, 4)}
+    for wrong in ([True] * B, np.ones((B, N), dtype=np.bool_)):
+        with pytest.raises(TypeError, match=f"{name} must be a tensor, not {type(wrong).__name__}"):
+            PlasticRNNCell(4, N)(**{**arguments, name: wrong})
 
 
 def test_a_layer_that_is_not_plastic_has_no_eta() -> None:

@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from plasticrl.ops import plastic_scan, scan
+from plasticrl.ops import plastic_scan, plastic_step_, scan
 from plasticrl.rules import Hebb, Rule
 from plasticrl.state import PlasticState
 
@@ -128,10 +128,58 @@ def test_an_argument_that_does_not_fit_is_named(name, bad, words):
         assert word in str(error.value)
 
 
+def of_one_step(arguments):
+    drive = arguments["drive"]
+    return {**arguments, "drive": drive[0] if isinstance(drive, torch.Tensor) else drive}
+
+
+CALLS = {
+    "scan": lambda arguments: plastic_scan(**arguments),
+    "step": lambda arguments: plastic_step_(**of_one_step(arguments)),
+}
+
+
+@pytest.mark.parametrize("autocast", [False, True])
 @pytest.mark.parametrize("name", ["drive", "w", "alpha", "eta", "reset", "clamp"])
-def test_an_argument_that_is_no_tensor_is_named(name):
-    with pytest.raises(TypeError, match=f"{name} must be a tensor, not ndarray"):
-        plastic_scan(**{**good_arguments(), name: np.zeros((T, B, N))})
+@pytest.mark.parametrize("call", CALLS)
+def test_an_argument_that_is_no_tensor_is_named(call, name, autocast):
+    arguments = good_arguments()
+    for wrong, kind in ((np.zeros((T, B, N)), "ndarray"), ([[True]], "list"), (None, "NoneType")):
+        if wrong is None and name in ("alpha", "reset", "clamp"):
+            continue  # left out
+        with (
+            torch.autocast("cpu", dtype=torch.bfloat16, enabled=autocast),
+            pytest.raises(TypeError, match=f"^{name} must be a tensor, not {kind}"),
+        ):
+            CALLS[call]({**arguments, name: wrong})
+
+
+@pytest.mark.parametrize("field", PlasticState._fields)
+@pytest.mark.parametrize("call", CALLS)
+def test_a_part_of_the_state_that_is_no_tensor_is_named(call, field):
+    for wrong in (np.zeros((B, N)), None):
+        state = good_arguments()["state"]._replace(**{field: wrong})
+        with pytest.raises(TypeError, match=rf"^state\.{field} must be a tensor, not {type(wrong).__name__}"):
+            CALLS[call]({**good_arguments(), "state": state})
+
+
+@pytest.mark.parametrize("alpha", [True, False])
+@pytest.mark.parametrize(
+    ("known", "says"),
+    [
+        ((torch.zeros(T, B, N), tuple(STATE)), r"known state must be a PlasticState.*not a tuple"),
+        ((np.zeros((T, B, N)), STATE), "known outputs must be a tensor, not ndarray"),
+        (
+            (torch.zeros(T, B, N), STATE._replace(trace=None)),
+            r"known state\.trace must be a tensor, not None",
+        ),
+        ((torch.zeros(T, B, N), *STATE), r"known must be .* \(outputs, PlasticState\), not a tuple of 3"),
+        (torch.zeros(T, B, N), r"known must be .* \(outputs, PlasticState\), not a Tensor"),
+    ],
+)
+def test_what_is_no_result_of_a_scan_cannot_be_known(known, says, alpha):
+    with pytest.raises(TypeError, match=says):
+        call(known=known, alpha=alpha)
 
 
 @pytest.mark.parametrize("backend", ["numba", "adjoint"])
