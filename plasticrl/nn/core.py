@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from plasticrl.ops import autocast
-from plasticrl.ops.checks import check_tensor, check_tensors
+from plasticrl.ops.checks import check_tensor, check_tensors, kind_and_length
 
 State = tuple[Tensor, ...]
 """A NamedTuple of tensors whose first dimension is the batch; empty for a core without memory."""
@@ -76,7 +76,7 @@ class Core(nn.Module, ABC):
 
         Args:
             inputs: ``(B, input_size)``.
-            state: changed in place.
+            state: changed in place; one must be given.
             reset: bool ``(B,)``. Default: no resets.
 
         Returns:
@@ -88,6 +88,8 @@ class Core(nn.Module, ABC):
         """
         check_tensor("inputs", inputs)
         check_tensors(reset=reset)
+        if state is None:
+            raise TypeError("state must be given, since step_ overwrites it: initial_state makes one")
         with torch.no_grad():
             outputs, after = self(inputs[None], state, None if reset is None else reset[None])
             for old, new in zip(state, after, strict=True):
@@ -112,19 +114,17 @@ def parts_of(state: object, kind: type[NamedTuple]) -> tuple[Tensor, ...]:
     """The tensors of a state; a plain tuple of as many is as good as one of its kind.
 
     Raises:
-        TypeError: it is something else.
+        TypeError: it is something else, or one of its parts is no tensor.
     """
     parts = kind._fields
-    if (
-        isinstance(state, tuple)
-        and len(state) == len(parts)
-        and all(isinstance(one, Tensor) for one in state)
-    ):
-        return state
-    raise TypeError(
-        f"state must be {kind.__name__}({', '.join(parts)}), as initial_state and the call for the steps "
-        f"before return it, not {type(state).__name__}"
-    )
+    if not isinstance(state, tuple) or len(state) != len(parts):
+        raise TypeError(
+            f"state must be {kind.__name__}({', '.join(parts)}), as initial_state and the call for the steps "
+            f"before return it, not {kind_and_length(state)}"
+        )
+    for field, part in zip(parts, state, strict=True):
+        check_tensor(f"state.{field}", part)
+    return state
 
 
 def check_dtype(inputs: Tensor, dtype: torch.dtype) -> None:

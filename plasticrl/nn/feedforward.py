@@ -5,7 +5,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from plasticrl.nn.core import Core, positive
+from plasticrl.nn.core import Core, parts_of, positive
 
 
 class NoState(NamedTuple):
@@ -42,4 +42,6 @@ class FeedForward(Core):
     ) -> tuple[Tensor, NoState]:
         """Apply to every step; see :class:`plasticrl.nn.Core`."""
         self._check_inputs(inputs, reset)
+        if state is not None:
+            parts_of(state, NoState)
         return torch.tanh(self.linear(inputs)), NoState()

@@ -57,10 +57,13 @@ def check_arguments(
         TypeError: an argument is no tensor, or the state is not one.
     """
     check_state(state)
-    for name, needed in (("w", w), ("eta", eta), ("state.hidden", state.hidden)):
+    for name, needed in (
+        ("w", w),
+        ("eta", eta),
+        ("state.hidden", state.hidden),
+        ("state.trace", state.trace),
+    ):
         check_tensor(name, needed)
-    if alpha is not None:
-        check_tensor("state.trace", state.trace)
     outputs, last_trace = (None, None) if known is None else _parts_known(known)
     if drive.ndim != 3 or drive.shape[0] < 1:
         raise ValueError(f"drive must be (T, B, n) with T >= 1, not {tuple(drive.shape)}")
@@ -99,7 +102,7 @@ def _parts_known(known: tuple[Tensor, PlasticState]) -> tuple[Tensor, Tensor]:
     if not isinstance(known, tuple) or len(known) != 2:
         raise TypeError(
             "known must be what this call returns, a tuple (outputs, PlasticState), "
-            f"not {_kind_and_length(known)}"
+            f"not {kind_and_length(known)}"
         )
     outputs, state = known
     check_state(state, "known state")
@@ -108,5 +111,7 @@ def _parts_known(known: tuple[Tensor, PlasticState]) -> tuple[Tensor, Tensor]:
     return outputs, state.trace
 
 
-def _kind_and_length(value: object) -> str:
-    return f"a tuple of {len(value)}" if isinstance(value, tuple) else f"a {type(value).__name__}"
+def kind_and_length(value: object) -> str:
+    """What a value is, for a text about what is wrong with it: "a list", "a tuple of 3"."""
+    kind = f"a {type(value).__name__}"
+    return f"{kind} of {len(value)}" if isinstance(value, tuple) else kind

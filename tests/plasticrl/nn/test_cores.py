@@ -260,17 +260,36 @@ def test_what_is_no_tensor_is_named(core: Core, inputs: Tensor, reset: Tensor) -
             core.step_(inputs[0], core.initial_state(B), row)
 
 
-@pytest.mark.parametrize("name", sorted(set(CORES) - {"feedforward"}))
 def test_a_state_that_is_none_is_named(core: Core, inputs: Tensor) -> None:
     whole = core.initial_state(B)
-    kind = rf"state must be .*{type(whole).__name__}\({', '.join(whole._fields)}\), .* not "
-    wrong: tuple[Any, ...] = (whole[0], (), (*whole, whole[0]), tuple(one.numpy() for one in whole), "state")
-    for state in wrong:
-        with pytest.raises(TypeError, match=kind):
-            core(inputs, state)
+    kind = (
+        rf"^state must be (a )?{type(whole).__name__}\({', '.join(whole._fields)}\), as initial_state .* not "
+    )
+    n = len(whole)
+    wrong: list[tuple[Any, str]] = [(torch.zeros(B, N), "a Tensor"), ("state", "a str"), ([], "a list")]
+    if not isinstance(core, PlasticRNN):  # it takes no plain tuple of any length
+        wrong += [((*whole, torch.zeros(B)), f"a tuple of {n + 1}")]
+    if n and not isinstance(core, PlasticRNN):
+        wrong += [((), "a tuple of 0")]
+    for state, found in wrong:
+        for call in (core, lambda _, state: core.step_(inputs[0], state)):
+            with pytest.raises(TypeError, match=f"{kind}{found}$"):
+                call(inputs, state)
 
 
-@pytest.mark.parametrize("name", ["lstm", "gru", "linear-full"])
+def test_a_part_of_a_state_that_is_no_tensor_is_named(core: Core, inputs: Tensor) -> None:
+    whole = core.initial_state(B)
+    for field, part in whole._asdict().items():
+        with pytest.raises(TypeError, match=rf"^state\.{field} must be a tensor, not ndarray"):
+            core(inputs, whole._replace(**{field: part.numpy()}))
+
+
+def test_a_step_needs_a_state(core: Core, inputs: Tensor) -> None:
+    with pytest.raises(TypeError, match=r"^state must be (given, since step_ overwrites it|a PlasticState)"):
+        core.step_(inputs[0], None)
+
+
+@pytest.mark.parametrize("name", ["lstm", "gru", "linear-full", "feedforward"])
 def test_a_plain_tuple_of_tensors_is_a_state_too(core: Core, inputs: Tensor) -> None:
     state = some_state(core)
     assert_same(core(inputs, tuple(state))[1], core(inputs, state)[1])
