@@ -94,6 +94,7 @@ class RolloutCollection(OnPolicyAlgorithm):
                 rollout_buffer.actions[t] = actions.reshape(env.num_envs, -1)
 
                 obs, rewards, dones, own_infos = env.step(self._allowed(actions))
+                dones = np.asarray(dones, dtype=np.bool_)  # some envs of others have numbers
                 infos = self._of_all(own_infos) if (ended := dones.any()) else own_infos
                 # Before the callback, so that a run it stops goes on from where the envs are.
                 self._last_obs, self._last_episode_starts = obs, dones

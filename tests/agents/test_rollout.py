@@ -8,7 +8,7 @@ import pytest
 import torch
 from gymnasium import spaces
 from stable_baselines3.common.callbacks import BaseCallback
-from stable_baselines3.common.vec_env import DummyVecEnv
+from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv, VecEnvWrapper
 from torch import Tensor
 
 from plasticrl.agents import CORE_NAMES, CoreName, RecurrentA2C
@@ -222,3 +222,36 @@ def test_a_new_run_starts_new_episodes() -> None:
         model.learn(5, recorder)
         assert recorder.rollouts[0]["observations"][:, 0, 0].tolist() == [0, 1, 2, 3, 4]
         assert recorder.rollouts[0]["episode_starts"][:, 0].tolist() == [True, False, False, False, False]
+
+
+class NumberedDones(VecEnvWrapper):
+    """Tells the ends of episodes as numbers, as some envs do; SB3 takes them."""
+
+    def __init__(self, venv: VecEnv, dtype: Any) -> None:
+        super().__init__(venv)
+        self.dtype = dtype
+
+    def reset(self) -> Any:
+        return self.venv.reset()
+
+    def step_wait(self) -> Any:
+        obs, rewards, dones, infos = self.venv.step_wait()
+        return obs, rewards, dones.astype(self.dtype), infos
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.int64])
+def test_the_ends_of_episodes_may_be_numbers(dtype: Any) -> None:
+    rollouts = []
+    for wrapped in (False, True):
+        model, recorder = agent("plastic", Counter(3, truncates=True)), Recorder()
+        if wrapped:
+            assert model.env is not None
+            model.set_env(NumberedDones(model.env, dtype))
+        model.env.seed(3)  # type: ignore[union-attr]
+        torch.manual_seed(0)
+        model.learn(10, recorder)
+        rollouts.append(recorder.rollouts[1])
+    state, expected = rollouts[1].pop("state"), rollouts[0].pop("state")
+    assert all(torch.equal(one, other) for one, other in zip(state, expected, strict=True))
+    for name, kept in rollouts[0].items():
+        assert torch.equal(kept, rollouts[1][name]), name
