@@ -99,7 +99,8 @@ class RecurrentA2C(JointAgent):
         device: torch.device | str = "auto",
         _init_setup_model: bool = True,
     ) -> None:
-        if isinstance(policy, str) and policy not in self.policy_aliases:
+        own = isinstance(policy, type) and issubclass(policy, PlasticPolicy)
+        if not own and not (isinstance(policy, str) and policy in self.policy_aliases):
             raise ValueError(f"policy must be 'PlasticPolicy' or a subclass of it, not {policy!r}")
         if n_steps is not None:
             n_steps = positive("n_steps", n_steps)

@@ -1,6 +1,7 @@
 """What the constructor accepts, what it says about the rest, and what it fills in."""
 
 import math
+import re
 from typing import Any
 
 import gymnasium as gym
@@ -8,6 +9,7 @@ import numpy as np
 import pytest
 from gymnasium.envs.registration import EnvSpec
 from stable_baselines3.common.envs import IdentityEnv
+from stable_baselines3.common.policies import ActorCriticPolicy
 from stable_baselines3.common.vec_env import DummyVecEnv, SubprocVecEnv, VecNormalize
 
 from plasticrl.agents import CORE_NAMES, CoreName, PlasticPolicy, RecurrentA2C, make_core
@@ -108,10 +110,15 @@ def test_every_name_makes_its_core(core: CoreName) -> None:
 
 def test_the_policy_may_be_given_as_a_class_or_by_name() -> None:
     assert type(RecurrentA2C(PlasticPolicy, IdentityEnv(2), device="cpu").policy) is PlasticPolicy
-    with pytest.raises(
-        ValueError, match="policy must be 'PlasticPolicy' or a subclass of it, not 'MlpPolicy'"
-    ):
-        RecurrentA2C("MlpPolicy", IdentityEnv(2))
+
+
+@pytest.mark.parametrize(
+    "policy", ["MlpPolicy", ActorCriticPolicy, None, PlasticPolicy.predict, ["MlpPolicy"]]
+)
+def test_a_policy_that_is_none_is_named(policy: Any) -> None:
+    named = re.escape(repr(policy))
+    with pytest.raises(ValueError, match=f"policy must be 'PlasticPolicy' or a subclass of it, not {named}"):
+        RecurrentA2C(policy, IdentityEnv(2))
 
 
 class Sized(IdentityEnv[int]):
