@@ -60,7 +60,8 @@ class RecurrentA2C(JointAgent):
             usual one, the running geometric mean of those before, and of ``max_grad_norm``, from the first
             update on. Default ``math.inf``: none is. See
             :class:`plasticrl.agents.usual_gradient.UsualGradient`.
-        normalize_advantage: zero mean and unit variance over the rollout. Default False.
+        normalize_advantage: zero mean and unit variance over the rollout; a single step's is left as it is.
+            Default False.
         stats_window_size: episodes over which the logged reward is averaged. Default 100.
         tensorboard_log: folder for TensorBoard; default none.
         policy_kwargs: arguments of :class:`PlasticPolicy`, such as ``dict(core="lstm")``.
@@ -167,7 +168,8 @@ class RecurrentA2C(JointAgent):
             every = torch.as_tensor(
                 self.ranks.gather(rollout.advantages, axis=1), device=self.device
             ).flatten()
-            advantages = (advantages - every.mean()) / (every.std() + 1e-8)
+            if len(every) > 1:  # of one there is no standard deviation
+                advantages = (advantages - every.mean()) / (every.std() + 1e-8)
         actions = rollout.flat_actions(self.device)
         loss = a2c_loss(
             distribution,

@@ -255,3 +255,14 @@ def test_the_ends_of_episodes_may_be_numbers(dtype: Any) -> None:
     assert all(torch.equal(one, other) for one, other in zip(state, expected, strict=True))
     for name, kept in rollouts[0].items():
         assert torch.equal(kept, rollouts[1][name]), name
+
+
+def test_the_advantage_of_a_single_step_is_not_normalized() -> None:
+    trained = [
+        agent("plastic", Counter(3, truncates=True), n_steps=1, learning_rate=0.1, normalize_advantage=on)
+        .learn(4)
+        .policy.state_dict()
+        for on in (False, True)
+    ]
+    for name, tensor in trained[0].items():
+        assert torch.equal(tensor, trained[1][name]), name
