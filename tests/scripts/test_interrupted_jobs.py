@@ -12,6 +12,8 @@ from pathlib import Path
 import pytest
 from equal_runs import checkpoints, rows
 
+from plasticrl.scripts.parallel_runs import _reason
+
 CORES = ("plastic", "rnn")
 # Far more steps than it gets to.
 SMALL = "--size 5 --episode-length 20 --hidden-size 8 --n-envs 4 --total-timesteps 4000000 --threads 1"
@@ -110,3 +112,12 @@ def test_ctrl_c_before_they_have_begun_is_as_quiet(tmp_path: Path) -> None:
     with started(tmp_path, script) as process:
         assert told_by_all(process) == LINE
         assert process.returncode == 130
+
+
+@pytest.mark.parametrize(
+    ("status", "stopped"), [(130, True), (-signal.SIGTERM, True), (-signal.SIGKILL, False), (1, False)]
+)
+def test_a_process_that_was_told_to_stop_is_told_from_one_that_failed(status: int, stopped: bool) -> None:
+    reason = _reason(status)
+    assert reason.startswith("its process was told to stop: the same command goes on") is stopped
+    assert (f"ended with status {status}" in reason) is not stopped
