@@ -36,7 +36,10 @@ from plasticrl.scripts.sweep_commands import SweepImages, SweepMaze, SweepOmnigl
 from plasticrl.scripts.user_error import UserError
 
 _PROGRAM = "plasticrl"
-_ABOUT = "Train networks that go on learning after training, and compare them."
+_ABOUT = (
+    "Train networks that go on learning after training, and compare them. "
+    "plasticrl --version tells the version."
+)
 _MARKERS = (tyro.conf.OmitArgPrefixes, tyro.conf.OmitSubcommandPrefixes)
 
 _PRESETS: dict[str, Mapping[Any, Any]] = {
@@ -84,6 +87,8 @@ def parse(words: Sequence[str]) -> Command:
     if name in _OTHERS:
         return _parsed(_OTHERS[name], name, words[1:])
     if name == "--version":
+        if words[1:]:
+            raise UserError(f"--version stands alone: leave out {' '.join(words[1:])}")
         print(_PROGRAM, __version__)
         sys.exit(0)
     # Nothing that could be run: what is left is help, or a complaint with the names that there are.

@@ -114,7 +114,7 @@ def test_every_option_is_explained(module: object) -> None:
 @pytest.mark.parametrize(
     ("words", "expected"),
     [
-        (["--help"], ["train", "evaluate", "compare", "sweep", "watch", "demo"]),
+        (["--help"], ["train", "evaluate", "compare", "sweep", "watch", "demo", "--version"]),
         (["train", "--help"], ["maze", "patterns", "images", "omniglot"]),
         (["train", "patterns", "--help"], ["--n-bits", "--extra-neurons", "--batch-size", "(default: 1000)"]),
         (["train", "images", "--help"], ["--occlusion", "--data-dir"]),
@@ -139,6 +139,12 @@ def test_help(words: list[str], expected: list[str], capsys: pytest.CaptureFixtu
 def test_version_is_that_of_the_package(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--version"]) == 0
     assert capsys.readouterr().out == f"plasticrl {version('plasticrl')}\n"
+
+
+def test_version_takes_no_other_words(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--version", "xyz", "--help"]) == 2
+    shown = capsys.readouterr()
+    assert (shown.out, shown.err) == ("", "plasticrl: error: --version stands alone: leave out xyz --help\n")
 
 
 def test_help_loads_neither_torch_nor_matplotlib() -> None:
