@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
+
 from plasticrl.scripts.comparison import CurveAxes
 from plasticrl.scripts.learning_curves import quartiles, read_curve
 from plasticrl.scripts.run import Run
@@ -17,7 +19,8 @@ TAGS = ("aggregate/median", "aggregate/lower_quartile", "aggregate/upper_quartil
 def write_aggregates(runs: Sequence[Run], root: Path, axes: CurveAxes) -> None:
     """Write median and quartiles over the runs of each core, and a layout that shows them as bands.
 
-    They go to ``ROOT/TASK/aggregate/CORE``, and replace what an earlier comparison left there.
+    They go to ``ROOT/TASK/aggregate/CORE``, and replace what an earlier comparison left of the same core;
+    what it left of other cores stays.
 
     Args:
         runs: finished ones.
@@ -34,6 +37,7 @@ def write_aggregates(runs: Sequence[Run], root: Path, axes: CurveAxes) -> None:
     for core in dict.fromkeys(run.core for run in runs):
         paths = [run.folder(root) / "progress.csv" for run in runs if run.core == core]
         steps, low, middle, high = quartiles([read_curve(path, axes.steps, axes.score) for path in paths])
+        whole = np.unique(np.round(steps))  # TensorBoard's are, and a short training has fewer than points
         with blame_user(OSError, about=f"cannot write to {folder}"):
             (folder / core).mkdir(parents=True, exist_ok=True)
             for old in (folder / core).glob("events.out.tfevents.*"):
@@ -41,5 +45,5 @@ def write_aggregates(runs: Sequence[Run], root: Path, axes: CurveAxes) -> None:
             with SummaryWriter(str(folder / core)) as writer:
                 writer.add_custom_scalars(layout)
                 for tag, values in zip(TAGS, (middle, low, high), strict=True):
-                    for step, value in zip(steps, values, strict=True):
-                        writer.add_scalar(tag, float(value), round(step))
+                    for step, value in zip(whole, np.interp(whole, steps, values), strict=True):
+                        writer.add_scalar(tag, float(value), int(step))

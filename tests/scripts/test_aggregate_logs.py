@@ -31,8 +31,12 @@ def test_the_band_is_that_of_the_runs(compared: Path, core: str) -> None:
     assert set(events.Tags()["scalars"]) == set(TAGS)
     for tag, values in zip(TAGS, (middle, low, high), strict=True):
         points = events.Scalars(tag)
-        assert [point.step for point in points] == np.round(steps).tolist()
-        np.testing.assert_allclose([point.value for point in points], values, rtol=1e-5)
+        told = [point.step for point in points]
+        assert told == sorted(set(np.round(steps)))  # each once, though this training has fewer than points
+        assert len(told) < len(steps)
+        np.testing.assert_allclose(
+            [point.value for point in points], np.interp(told, steps, values), rtol=1e-5
+        )
 
 
 @pytest.mark.parametrize("core", CORES)
