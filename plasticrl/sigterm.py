@@ -10,7 +10,7 @@ from types import FrameType
 from typing import Any
 
 INTERRUPTED = 130
-"""The exit status of a process that Ctrl-C or SIGTERM stopped, as shells give it."""
+"""The exit status of a process that Ctrl-C or SIGTERM stopped: for both that which shells give for Ctrl-C."""
 
 
 def interrupt_once(number: int, frame: FrameType | None) -> None:
