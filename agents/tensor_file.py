@@ -125,13 +125,18 @@ def check_format(data: Mapping[str, Any], form: str, version: int, writer: str) 
         )
 
 
+def temporary_name(name: str, process: int | str = "*") -> str:
+    """What :func:`write_whole` calls a file while it writes it; by default the pattern of all processes."""
+    return f".{name}.{process}"
+
+
 def write_whole(path: Path, content: bytes) -> None:
     """Write a file so that even a crash or a full disk leaves the old one or the new one.
 
     Raises:
         OSError: the file cannot be written; what was there is still there.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary = path.with_name(temporary_name(path.name, os.getpid()))
     try:
         with temporary.open("wb") as stream:
             stream.write(content)

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from plasticrl.envs.episode import EpisodeTask
 
 SUFFIX = ".safetensors"
+CHECKPOINT_NAMES = f"step_*{SUFFIX}"
 
 
 def checkpoint_path(folder: Path, done: int) -> Path:
@@ -59,7 +60,7 @@ def has_checkpoint(folder: Path) -> bool:
 
 def checkpoints_in(folder: Path) -> list[Path]:
     """The checkpoints in a folder, whole or not, the earliest first."""
-    return sorted(folder.glob(f"step_*{SUFFIX}"))
+    return sorted(folder.glob(CHECKPOINT_NAMES))
 
 
 @contextmanager

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from plasticrl.scripts.checkpoint_files import checkpoint_path, checkpoints_in
+from plasticrl.scripts.checkpoint_files import CHECKPOINT_NAMES, checkpoint_path, checkpoints_in
 from plasticrl.scripts.time_spent import TimeSpent
 
 DAMAGED = ".damaged"
@@ -52,9 +52,9 @@ class CheckpointFolder:
         Each damaged one is told on stderr and set aside under another name, so that it does not count as
         one of those to keep. What a killed process left unfinished is removed.
         """
-        from plasticrl.agents.tensor_file import TensorFileError, read_tensors
+        from plasticrl.agents.tensor_file import TensorFileError, read_tensors, temporary_name
 
-        for left in self.path.glob(".step_*"):
+        for left in self.path.glob(temporary_name(CHECKPOINT_NAMES)):
             left.unlink()
         found = self.newest_first()
         for path in found:

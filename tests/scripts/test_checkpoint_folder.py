@@ -1,3 +1,5 @@
+import os
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -73,11 +75,22 @@ def test_where_all_are_damaged_it_says_that_the_training_begins_anew(
     assert last.endswith("the training begins anew")
 
 
-def test_what_a_killed_process_left_is_removed(tmp_path: Path) -> None:
+def test_what_a_killed_process_left_is_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = CheckpointFolder(tmp_path, 2)
     folder.save(Learner(1))
-    left = tmp_path / ".step_000000000002.safetensors.4711"
-    left.write_bytes(b"half")
+    unfinished: list[Path] = []
+    replace = os.replace
+
+    def keep_unfinished(source: Path, target: Path) -> None:
+        unfinished.append(source.with_suffix(".4711"))  # as if that had been the process, and died here
+        shutil.copy(source, unfinished[0])
+        replace(source, target)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "replace", keep_unfinished)
+        folder.save(Learner(2))
+    (left,) = unfinished
+    assert left.exists()
     assert folder.usable() == folder.newest_first()[0]
     assert not left.exists()
 
