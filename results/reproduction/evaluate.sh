@@ -31,6 +31,7 @@ elsewhere_in_the_maze() { # PREFIX RUN
 elsewhere_in_the_maze "" plastic/maze/plastic
 elsewhere_in_the_maze lstm_ lstm/maze/lstm
 elsewhere_in_the_maze recurrent_ppo_ recurrent_ppo/maze/recurrent_ppo
+elsewhere_in_the_maze recurrent_ppo_fifth_ recurrent_ppo_fifth/maze/recurrent_ppo
 
 lesion() { # FILE KIND STEP
     evaluate "maze_quick/interventions/$1" maze_quick/plastic/maze/plastic/seed_0 --episodes 200 \

@@ -117,7 +117,12 @@ MAZES = {
     "layout_2": "third",
     "layout_3": "fourth",
 }
-AGENTS = ("", "lstm_", "recurrent_ppo_")
+AGENTS = {
+    "": "plastic",
+    "lstm_": "lstm",
+    "recurrent_ppo_": "recurrent_ppo",
+    "recurrent_ppo_fifth_": "recurrent_ppo_fifth",
+}
 IMAGES = {
     "own": "CIFAR-10, a half: its own",
     "quarter": "CIFAR-10, a quarter",
@@ -165,6 +170,8 @@ def test_the_page_has_how_agents_did_in_other_mazes(name: str) -> None:
     cells = [f"{one['mean_reward']:.1f} | {100 * one['oracle_share']:.0f} %" for one in told]
     assert f"| {' | '.join([MAZES[name], *cells])} |" in PAGE
     assert {(one["episodes"], one["seed"]) for one in told} == {(200, 5)}
+    conditions = [one["checkpoint"].split("/")[3] for one in told]
+    assert conditions == list(AGENTS.values()), "each column is of the agent that is named above it"
 
 
 @pytest.mark.parametrize(
