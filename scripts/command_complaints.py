@@ -42,6 +42,8 @@ def no_such_name(what: str, word: str, names: Sequence[str]) -> str:
         word: the word, perhaps an option.
         names: those that there are.
     """
+    if word == "--version":
+        return "--version stands alone: plasticrl --version"
     if word.startswith("-"):
         return f"the {what} comes before {word}, as in plasticrl train maze --seed 0"
     close = get_close_matches(word, names, n=1)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from plasticrl.scripts.placed_run import PlacedRun
@@ -18,8 +18,7 @@ class Condition:
         name: of its folder, and in tables.
         run: the settings; its seed is not used.
         about: what it is, in half a line.
-        series: those of one series are drawn together and compared with the first of them; "" is the
-            experiment's own.
+        series: which of the experiment's it belongs to; "" is the main one.
     """
 
     name: str
@@ -34,15 +33,17 @@ class Experiment:
 
     Attributes:
         name: of the experiment's folder.
-        title: of its picture.
-        conditions: the first of each series is what the others of it are compared with.
+        title: of its pictures and tables.
+        conditions: the first of each series is what the others of it are compared with, and drawn with.
         seeds: runs of each condition, unless told otherwise.
+        more: further series, as they are called in files, and the titles of each.
     """
 
     name: str
     title: str
     conditions: tuple[Condition, ...]
     seeds: int
+    more: Mapping[str, str] = field(default_factory=dict)
 
     def condition(self, name: str) -> Condition:
         """The one of this name.
@@ -54,8 +55,7 @@ class Experiment:
 
     def titles(self) -> dict[str, str]:
         """What is said above each series, in their order."""
-        every = dict.fromkeys(one.series for one in self.conditions)
-        return {series: f"{self.title}, {series}" if series else self.title for series in every}
+        return {"": self.title, **self.more}
 
     def names(self, series: str) -> list[str]:
         """The conditions of a series, in their order."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import fields, replace
 from types import MappingProxyType
 from typing import Any, Literal, TypeAlias
 
@@ -23,6 +23,7 @@ _ABOUT = {
     "rnn": "not plastic",
     "lstm": "long short-term memory",
 }
+_PAPER_SETTINGS, _FEW_BITS = "paper_settings", "50_bits"  # series
 _RATE = "; Adam from 1e-3 to 1e-4, ten times the paper's at first"
 # What differs from the tuned preset, which is for shorter trainings; docs/results.md says how it was found.
 _FOUND: dict[str, dict[str, Any]] = {
@@ -76,7 +77,7 @@ def _maze_as_in_the_paper(core: str, total: int) -> Condition:
     paper = MAZE_PRESETS["paper"]
     training = replace(paper.training, total_timesteps=total, eval_episodes=500)
     run = MazeRun(core, 0, paper.maze, training, paper.agent)
-    return Condition(f"{core}_paper", run, f"{_ABOUT[core]}; the paper's own settings", "paper settings")
+    return Condition(f"{core}_paper", run, f"{_ABOUT[core]}; the paper's own settings", _PAPER_SETTINGS)
 
 
 def _without_action(condition: Condition) -> Condition:
@@ -95,7 +96,8 @@ def _maze_experiment(name: str, hidden_size: int, total: int, seeds: int) -> Exp
         _recurrent_ppo(f"{RECURRENT_PPO}_fifth", f"{ppo}; a fifth of the steps", hidden_size, total // 5),
         _without_action(cores[0]),
     )
-    return Experiment(name, "Maze", (*cores, *others, *paper), seeds)
+    more = {_PAPER_SETTINGS: "Maze, the paper's own settings"}
+    return Experiment(name, "Maze", (*cores, *others, *paper), seeds, more)
 
 
 def _episodes(
@@ -109,6 +111,9 @@ def _episodes(
     evaluated: int,
     **changes: Any,
 ) -> Condition:
+    known = {one.name for one in (*fields(preset.network), *fields(preset.descent))}
+    if unknown := changes.keys() - known:
+        raise TypeError(f"{name} has no {', '.join(unknown)}")
     network = replace(preset.network, **{k: v for k, v in changes.items() if hasattr(preset.network, k)})
     descent = replace(preset.descent, **{k: v for k, v in changes.items() if hasattr(preset.descent, k)})
     training = replace(preset.training, total_episodes=total, eval_episodes=evaluated)
@@ -121,7 +126,7 @@ def _patterns(name: str, seeds: int, total: int, total_small: int) -> Experiment
     many: Any = {"total": total, "evaluated": 50}
     return Experiment(
         name,
-        "Patterns",
+        "Patterns of 1,000 bits",
         (
             _episodes("plastic", "patterns", text, "plastic", "Hebb with decay, the paper's", **many),
             _episodes(
@@ -132,12 +137,13 @@ def _patterns(name: str, seeds: int, total: int, total_small: int) -> Experiment
             *_small_patterns(total_small),
         ),
         seeds,
+        {_FEW_BITS: "Patterns of 50 bits"},
     )
 
 
 def _small_patterns(total: int) -> list[Condition]:
     """50 bits, as the paper compares with networks that are not plastic, which cannot learn 1,000."""
-    rates: dict[str, Any] = {
+    settings: dict[str, Any] = {
         "plastic": {"rule": "clipped", "learning_rate": 0.003, "final_learning_rate": 0.0},
         "rnn": {},
         "lstm": {"hidden_size": 100},
@@ -154,9 +160,9 @@ def _small_patterns(total: int) -> list[Condition]:
             evaluated=1000,
             **changes,
         )
-        for core, changes in rates.items()
+        for core, changes in settings.items()
     ]
-    return [replace(one, series="50 bits") for one in made]
+    return [replace(one, series=_FEW_BITS) for one in made]
 
 
 def _images(name: str, seeds: int, total: int) -> Experiment:

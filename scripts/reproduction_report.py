@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
+from itertools import cycle
 from pathlib import Path
 
 from plasticrl.scripts.maze_setup import maze_config
@@ -15,7 +16,12 @@ from plasticrl.scripts.run_folder import write_json
 from plasticrl.scripts.run_on_maze import RunOnMaze
 from plasticrl.scripts.steadiness import print_steadiness, steadiness
 from plasticrl.scripts.user_error import blame_user
-from plasticrl.scripts.within_episode import draw_within_episode, print_within_episode, within_episode
+from plasticrl.scripts.within_episode import (
+    WithinEpisode,
+    draw_within_episode,
+    print_within_episode,
+    within_episode,
+)
 
 
 def report(experiment: Experiment, runs: Sequence[PlacedRun], folder: Path) -> None:
@@ -36,38 +42,42 @@ def report(experiment: Experiment, runs: Sequence[PlacedRun], folder: Path) -> N
     with blame_user(OSError, about=f"cannot write to {folder}"):
         folder.mkdir(parents=True, exist_ok=True)
         write_json(folder / "summary.json", summary.as_dict())
+        within = within_episode(finished) if finished and isinstance(finished[0].run, RunOnMaze) else {}
         for series, title in experiment.titles().items():
             names = experiment.names(series)
             if own := [one for one in finished if one.group in names]:
-                _draw(own, names, title, folder, "_".join(["", *series.split()]))
-        if finished and isinstance(finished[0].run, RunOnMaze):
-            _report_on_maze(finished, finished[0].run, folder)
+                colors = dict(zip(names, cycle(COLORS), strict=False))
+                suffix = f"_{series}" if series else ""
+                _draw_curves(own, names[0], colors, title, folder / f"curves{suffix}")
+                if learned := {name: one for name, one in within.items() if name in names}:
+                    pictures = _pictures(folder / f"within_episode{suffix}")
+                    draw_within_episode(learned, colors, title, pictures)
+        if within:
+            _report_on_maze(finished, within, folder)
     print(f"report: {folder}")
 
 
-def _draw(runs: Sequence[PlacedRun], names: Sequence[str], title: str, folder: Path, suffix: str) -> None:
-    """Write and draw the learning curves of one series, and what its agents learn within the episode."""
+def _draw_curves(
+    runs: Sequence[PlacedRun], first: str, colors: Mapping[str, str], title: str, path: Path
+) -> None:
+    """Write and draw the learning curves of one series."""
     group = [one.run for one in runs if one.group == runs[0].group]
     axes = replace(group[0].compare(group, runs[0].root).axes(), title=title)
-    colors = dict(zip(names, COLORS, strict=False))
     curves = common_curves(runs, axes)
-    write_curves(curves, names[0], folder / f"curves{suffix}.csv")
-    draw_curves(curves, names[0], colors, axes, _pictures(folder / f"curves{suffix}"))
-    if isinstance(runs[0].run, RunOnMaze):
-        draw_within_episode(
-            within_episode(runs), colors, title, _pictures(folder / f"within_episode{suffix}")
-        )
+    write_curves(curves, first, path.with_suffix(".csv"))
+    draw_curves(curves, first, colors, axes, _pictures(path))
 
 
 def _pictures(path: Path) -> list[Path]:
     return [path.with_suffix(".png"), path.with_suffix(".svg")]
 
 
-def _report_on_maze(finished: Sequence[PlacedRun], run: RunOnMaze, folder: Path) -> None:
+def _report_on_maze(finished: Sequence[PlacedRun], within: Mapping[str, WithinEpisode], folder: Path) -> None:
     """Print and write how steadily agents learned, and how they learn within the episode."""
+    run = finished[0].run
+    assert isinstance(run, RunOnMaze)
     steady = steadiness(finished, least=maze_config(run.maze).reward)
     print_steadiness(steady)
     write_json(folder / "steadiness.json", {name: asdict(one) for name, one in steady.items()})
-    within = within_episode(finished)
     print_within_episode(within)
     write_json(folder / "within_episode.json", {name: asdict(one) for name, one in within.items()})

@@ -62,10 +62,12 @@ def rank_sums(ours: NDArray[np.float64], theirs: NDArray[np.float64]) -> NDArray
         theirs: the other group's, at the same points.
 
     Returns:
-        ``(points,)``
+        ``(points,)``; NaN where a score is.
     """
     if comb(len(ours) + len(theirs), len(ours)) > _MOST_ENUMERATED:
-        return np.asarray(mannwhitneyu(ours, theirs, axis=0, method="asymptotic").pvalue, dtype=np.float64)
+        # Point by point: scipy decides whether it can be exact for all that it is given at once.
+        points = zip(ours.T, theirs.T, strict=True)
+        return np.array([mannwhitneyu(one, other, method="auto").pvalue for one, other in points])
     # Not scipy's exact test, which takes ties for none; its approximation with ties is too sure of few runs.
     ranks = rankdata(np.concatenate([ours, theirs]), axis=0)
     found = permutation_test(
@@ -75,7 +77,7 @@ def rank_sums(ours: NDArray[np.float64], theirs: NDArray[np.float64]) -> NDArray
         n_resamples=_MOST_ENUMERATED,  # all ways to share out the ranks
         batch=_BATCH,
     )
-    return np.asarray(found.pvalue, dtype=np.float64)
+    return np.where(np.isnan(ranks).any(axis=0), np.nan, found.pvalue)
 
 
 def _wins(ours: NDArray[np.float64], theirs: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -127,9 +127,9 @@ def test_each_series_is_compared_with_its_first_and_drawn_by_itself(
 ) -> None:
     root = shutil.copytree(reproduced, tmp_path / "copy")
     apart = [
-        replace(one, series="" if one.name in NAMES[:2] else "two more") for one in experiment.conditions
+        replace(one, series="" if one.name in NAMES[:2] else "two_more") for one in experiment.conditions
     ]
-    split = replace(experiment, conditions=tuple(apart))
+    split = replace(experiment, conditions=tuple(apart), more={"two_more": "Two more"})
     monkeypatch.setattr(reproduce, "EXPERIMENTS", {("maze", "quick"): split})
     assert main([*WORDS, "--no-train", "--root", str(root)]) == 0
     told = {one["name"]: one["first"] for one in summary(root)["conditions"]}
@@ -143,7 +143,7 @@ def test_each_series_is_compared_with_its_first_and_drawn_by_itself(
         assert [bool(row["p_value"]) for row in rows] == [row["condition"] != names[0] for row in rows]
         assert (report / f"{file}.png").is_file()
     said = capsys.readouterr().out
-    assert "Maze, two more: interquartile mean" in said
+    assert "Two more: interquartile mean" in said
     assert f"{NAMES[2]} is better" in said
 
 

@@ -70,6 +70,19 @@ def test_few_runs_with_ties_are_tested_exactly_too(ours: list[int], theirs: list
     assert rank_sum(ours, theirs) == pytest.approx(expected)
 
 
+@pytest.mark.parametrize(("n", "m"), [(3, 60), (8, 9)])
+def test_without_ties_it_is_exact_for_more_runs_too(n: int, m: int) -> None:
+    ours, theirs = RNG.normal(2, 1, n), RNG.normal(0, 1, m)
+    assert rank_sum(ours, theirs) == pytest.approx(mannwhitneyu(ours, theirs, method="exact").pvalue)
+
+
+@pytest.mark.parametrize("n", [3, 30])
+def test_a_score_that_is_none_is_no_evidence(n: int) -> None:
+    ours, theirs = np.arange(n, dtype=np.float64), np.arange(n) + 100.0
+    ours[0] = np.nan
+    assert np.isnan(rank_sum(ours, theirs))
+
+
 @pytest.mark.parametrize("tied", [False, True])
 @pytest.mark.parametrize(("n", "m"), [(5, 6), (9, 10)])
 def test_each_point_is_tested_by_itself(n: int, m: int, tied: bool) -> None:
