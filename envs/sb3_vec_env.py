@@ -18,6 +18,8 @@ from stable_baselines3.common.vec_env.base_vec_env import VecEnvIndices, VecEnvO
 
 from plasticrl.envs.saved_state import entry, finite_array, whole_numbers
 
+_ONE_FOR_EACH = ("render", "call", "get_attr")  # methods of a Gymnasium VectorEnv
+
 
 def make_vec_env(id: str, n_envs: int = 1, seed: int | None = None, **env_kwargs: Any) -> VecEnv:
     """A registered environment as an SB3 ``VecEnv``, batched natively where it can be.
@@ -171,9 +173,14 @@ class VectorEnvAdapter(VecEnv):
         return [None] * self.num_envs if frames is None else list(frames)
 
     def get_attr(self, attr_name: str, indices: VecEnvIndices = None) -> list[Any]:
-        """The batch's attribute, once for each index; wrappers are asked before the environment itself."""
+        """The batch's attribute, once for each index; wrappers are asked before the environment itself.
+
+        Raises:
+            AttributeError: the batch has none of that name.
+            IndexError: there is no environment of that index.
+        """
         holder = self.env if hasattr(self.env, attr_name) else self.env.unwrapped
-        return [getattr(holder, attr_name) for _ in self._get_indices(indices)]
+        return [getattr(holder, attr_name) for _ in self._rows(indices)]
 
     def set_attr(self, attr_name: str, value: Any, indices: VecEnvIndices = None) -> None:
         """Set an attribute of the batch.
@@ -187,14 +194,25 @@ class VectorEnvAdapter(VecEnv):
     def env_method(
         self, method_name: str, *method_args: Any, indices: VecEnvIndices = None, **method_kwargs: Any
     ) -> list[Any]:
-        """Call a method of the batch once; a tuple of n_envs results is dealt out, another is repeated.
+        """Call a method of the batch once, and repeat its result for each environment.
+
+        What ``render`` gives, and Gymnasium's ``call`` and ``get_attr`` of batches of single environments, is
+        one result for each already.
 
         Raises:
-            ValueError: ``indices`` leaves environments out.
+            ValueError: ``indices`` leaves environments out, or the method is ``reset`` or ``step``: the
+                episodes counted here would then be others than those under way.
+            AttributeError: the batch has no such method.
+            IndexError: there is no environment of an index.
         """
+        if method_name in ("reset", "step"):
+            raise ValueError(
+                f"{method_name} is for all environments, and their episodes are counted here: call "
+                f"{method_name}() itself, not env_method({method_name!r})"
+            )
         self._need_all(indices, "call a method")
         result = self.get_attr(method_name, 0)[0](*method_args, **method_kwargs)
-        if isinstance(result, tuple) and len(result) == self.num_envs:
+        if method_name in _ONE_FOR_EACH and isinstance(result, tuple) and len(result) == self.num_envs:
             return list(result)
         return [result] * self.num_envs
 
@@ -202,11 +220,18 @@ class VectorEnvAdapter(VecEnv):
         self, wrapper_class: type[gym.Wrapper[Any, Any, Any, Any]], indices: VecEnvIndices = None
     ) -> list[bool]:
         """True for ``Monitor``, whose work this class does, and False for every other wrapper."""
-        return [wrapper_class is Monitor for _ in self._get_indices(indices)]
+        return [wrapper_class is Monitor for _ in self._rows(indices)]
 
     def _need_all(self, indices: VecEnvIndices, what: str) -> None:
-        if sorted(self._get_indices(indices)) != list(range(self.num_envs)):
+        if sorted(self._rows(indices)) != list(range(self.num_envs)):
             raise ValueError(f"the {self.num_envs} environments are one batch: {what} for all or none")
+
+    def _rows(self, indices: VecEnvIndices) -> list[int]:
+        """The environments meant; negative ones count from the end."""
+        asked, rows = list(self._get_indices(indices)), range(self.num_envs)
+        if wrong := [index for index in asked if not -len(rows) <= index < len(rows)]:
+            raise IndexError(f"there are {len(rows)} environments, 0 to {len(rows) - 1}: none is {wrong[0]}")
+        return [rows[index] for index in asked]
 
 
 def _row(infos: dict[str, Any], row: int) -> dict[str, Any]:

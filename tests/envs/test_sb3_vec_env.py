@@ -154,6 +154,37 @@ def test_attributes_and_methods_of_the_batch():
     assert env.env_is_wrapped(TimeLimit, [0]) == [False]
 
 
+def test_only_what_is_there_for_each_environment_is_dealt_out():
+    env = make_vec_env("PlasticMaze-v0", n_envs=2, seed=0, **SMALL)
+    env.reset()
+    env.env.unwrapped.pair = lambda: ("one", "other")  # of the batch, though as long as it
+    assert env.env_method("pair") == [("one", "other")] * 2
+    for name, words in (("reset", ()), ("step", (np.zeros(2, int),))):
+        with pytest.raises(ValueError, match=rf"call {name}\(\) itself, not env_method\('{name}'\)"):
+            env.env_method(name, *words)
+
+
+def test_what_a_batch_of_single_environments_calls_is_dealt_out():
+    makers = [lambda size=size: PlasticMazeEnv(size=size) for size in (3, 5)]
+    env = VectorEnvAdapter(SyncVectorEnv(makers[:1] * 2, autoreset_mode=AutoresetMode.SAME_STEP))
+    env.env.envs = tuple(make() for make in makers)
+    assert [config.size for config in env.env_method("get_attr", "config")] == [3, 5]
+    assert [config.size for config in env.env_method("call", "config")] == [3, 5]
+
+
+def test_environments_that_are_not_there_are_named():
+    env = make_vec_env("PlasticMaze-v0", n_envs=3, **SMALL)
+    assert env.get_attr("episode_length", [-1, np.int64(0)]) == [30, 30]
+    for index in (7, -4):
+        says = f"there are 3 environments, 0 to 2: none is {index}"
+        with pytest.raises(IndexError, match=says):
+            env.get_attr("episode_length", [0, index])
+        with pytest.raises(IndexError, match=says):
+            env.env_is_wrapped(Monitor, index)
+        with pytest.raises(IndexError, match=says):
+            env.set_attr("note", "x", [0, 1, 2, index])
+
+
 def test_seeds_are_used_once_and_options_are_passed_on():
     env = make_vec_env("PlasticMaze-v0", n_envs=2, seed=1)
     env.reset()
