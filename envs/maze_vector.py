@@ -12,6 +12,7 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
 
+from plasticrl.envs.argument_checks import check_count
 from plasticrl.envs.lockstep import final_infos, refuse_reset_mask, reseeded
 from plasticrl.envs.maze_config import MazeConfig, MazeOptions
 from plasticrl.envs.maze_dynamics import MazeDynamics, MazeState, summary
@@ -57,9 +58,7 @@ class PlasticMazeVectorEnv(VectorEnv[Observations, NDArray[Any], NDArray[Any]]):
         render_size: int = 384,
         **maze: Unpack[MazeOptions],
     ) -> None:
-        if num_envs < 1:
-            raise ValueError(f"num_envs must be at least 1, got {num_envs}")
-        self.num_envs = num_envs
+        self.num_envs = num_envs = check_count("num_envs", num_envs)
         self.config = MazeConfig(**maze)
         self.render_mode = check_render_mode(render_mode, self.metadata["render_modes"])
         self.dynamics = MazeDynamics(self.config)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib import import_module
 from typing import Any
 
 import gymnasium as gym
 import numpy as np
+from gymnasium.envs.registration import load_env_creator
 from gymnasium.vector import AutoresetMode, VectorEnv
 from numpy.typing import NDArray
 from stable_baselines3.common.env_util import make_vec_env as sb3_make_vec_env
@@ -16,6 +17,7 @@ from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.vec_env import VecEnv
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvIndices, VecEnvObs, VecEnvStepReturn
 
+from plasticrl.envs.argument_checks import check_count
 from plasticrl.envs.saved_state import entry, finite_array, whole_numbers
 
 _ONE_FOR_EACH = ("render", "call", "get_attr")  # methods of a Gymnasium VectorEnv
@@ -35,17 +37,16 @@ def make_vec_env(id: str, n_envs: int = 1, seed: int | None = None, **env_kwargs
         **env_kwargs: arguments of the environment.
 
     Raises:
-        ValueError: ``n_envs`` is below 1 or ``seed`` is negative.
+        ValueError: ``n_envs`` is no whole number from 1, or ``seed`` is negative.
         gymnasium.error.Error: no environment is registered with this id.
     """
-    if n_envs < 1:
-        raise ValueError(f"n_envs must be at least 1, got {n_envs}")
+    n_envs = check_count("n_envs", n_envs)
     if seed is not None and seed < 0:
         raise ValueError(f"seed must be 0 or more, or None, got {seed}")
     module, colon, name = id.rpartition(":")
     if colon:
         import_module(module)
-    if gym.spec(name).vector_entry_point is not None:
+    if _may_reset_in_the_same_step(gym.spec(name).vector_entry_point):
         env = gym.make_vec(name, num_envs=n_envs, vectorization_mode="vector_entry_point", **env_kwargs)
         if env.metadata.get("autoreset_mode") == AutoresetMode.SAME_STEP:
             adapter = VectorEnvAdapter(env)
@@ -53,6 +54,17 @@ def make_vec_env(id: str, n_envs: int = 1, seed: int | None = None, **env_kwargs
             return adapter
         env.close()
     return sb3_make_vec_env(name, n_envs=n_envs, seed=seed, env_kwargs=env_kwargs)
+
+
+def _may_reset_in_the_same_step(vector_entry_point: str | Callable[..., Any] | None) -> bool:
+    """False where that can be told without building a batch, whose arguments may be others: of a class."""
+    if vector_entry_point is None:
+        return False
+    creator: Any = vector_entry_point
+    if isinstance(creator, str):
+        creator = load_env_creator(creator)
+    mode = getattr(creator, "metadata", {}).get("autoreset_mode")
+    return mode is None or mode == AutoresetMode.SAME_STEP
 
 
 class VectorEnvAdapter(VecEnv):

@@ -129,8 +129,9 @@ def test_gymnasium_statistics_agree_with_the_maze():
 
 
 def test_misuse_is_named():
-    with pytest.raises(ValueError, match="num_envs must be at least 1, got 0"):
-        PlasticMazeVectorEnv(0)
+    for n in (0, 2.0, True):
+        with pytest.raises(ValueError, match=f"num_envs must be a whole number, at least 1, got {n}"):
+            PlasticMazeVectorEnv(n)
     with pytest.raises(ValueError, match="render_mode must be None or one of rgb_array, ansi"):
         PlasticMazeVectorEnv(1, render_mode="human")
     env = PlasticMazeVectorEnv(3)

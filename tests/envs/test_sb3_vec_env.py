@@ -119,13 +119,24 @@ def test_other_environments_go_through_sb3(env_id):
     np.testing.assert_array_equal(env.reset(), sb3_make_vec_env(env_id, n_envs=2, seed=3).reset())
 
 
+def test_other_environments_take_their_own_arguments():
+    """Those of their batches, which are not even built, are others."""
+    env = make_vec_env("CartPole-v1", 2, disable_env_checker=True)
+    assert isinstance(env, DummyVecEnv)
+    assert env.num_envs == 2
+
+
 def test_a_module_may_be_named_before_the_id():
     assert isinstance(make_vec_env("plasticrl:PlasticMaze-v0"), VectorEnvAdapter)
 
 
 def test_bad_arguments_are_named():
-    with pytest.raises(ValueError, match="n_envs must be at least 1, got 0"):
-        make_vec_env("PlasticMaze-v0", n_envs=0)
+    for env_id in ("PlasticMaze-v0", "CartPole-v1"):
+        for n_envs in (0, 2.0, True, "2"):
+            with pytest.raises(
+                ValueError, match=f"n_envs must be a whole number, at least 1, got {n_envs!r}"
+            ):
+                make_vec_env(env_id, n_envs=n_envs)
     with pytest.raises(ValueError, match="seed must be 0 or more, or None, got -1"):
         make_vec_env("PlasticMaze-v0", seed=-1)
     with pytest.raises(ValueError, match="size must be an odd number"):
