@@ -1,20 +1,22 @@
 #!/usr/bin/env bash
 # Tries the networks of `plasticrl reproduce` where they were not trained, and with their trace tampered with:
-# makes again the JSON files of maze_quick/interventions, images_quick/transfer and omniglot_quick/transfer.
+# makes again, in OUT, the JSON files of maze_quick/interventions, images_quick/transfer and omniglot_quick/transfer.
 #
-#     bash results/reproduction/evaluate.sh DATA
+#     bash results/reproduction/evaluate.sh DATA OUT
 #
-# DATA holds the official files of CIFAR-10 and Omniglot. To be started where `runs/reproduction` is; what is
-# there already is kept.
+# DATA holds the official files of CIFAR-10 and Omniglot. To be started where `runs/reproduction` is; what OUT has
+# already is kept.
 set -euo pipefail
-data=$1
-out=$(cd "$(dirname "$0")" && pwd)
+data=${1:?give the folder of the official data files}
+out=${2:?give a folder for the JSON files}
 runs=runs/reproduction
+mkdir -p "$out"/maze_quick/interventions "$out"/{images,omniglot}_quick/transfer
 
 evaluate() { # FILE RUN OPTIONS...
     [ -e "$out/$1.json" ] && return
-    plasticrl evaluate "$runs/$2" --seed 5 --json "${@:3}" > "$out/$1.part"
-    mv "$out/$1.part" "$out/$1.json"
+    local told
+    told=$(plasticrl evaluate "$runs/$2" --seed 5 --json "${@:3}")
+    printf '%s\n' "$told" > "$out/$1.json"
 }
 
 elsewhere_in_the_maze() { # PREFIX RUN
