@@ -10,11 +10,15 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import spearmanr
 
-_MILLION, _BEGINNING, _LONG = 1_000_000, 2_000_000, 100.0
+from plasticrl.scripts.steadiness import block_means, count_dips
+
+_MILLION, _BEGINNING, _COMMON = 1_000_000, 2_000_000, 10_000_000  # steps
+_LONG, _REWARD = 100.0, 10.0
+_COLUMNS = ("best million", "dips in 10 million", "gradients above 100", "points with trace", "eta below 0")
 
 
-def row(folder: Path) -> str:
-    """One run: the best million steps, long gradients, and what its trace and eta did."""
+def row(folder: Path) -> tuple[str, ...]:
+    """One run: its best million steps, dips in the first ten, long gradients, what trace and eta did."""
     with (folder / "progress.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
 
@@ -24,17 +28,27 @@ def row(folder: Path) -> str:
     steps, points = column("time/total_timesteps"), column("rollout/ep_rew_mean")
     millions = ((steps - 1) // _MILLION).astype(int)
     best = max(np.nanmean(points[millions == one]) for one in range(millions.max() + 1))
-    cells = [f"{best:.0f}", f"{100 * np.mean(column('train/grad_norm') > _LONG):.1f} %", "-", "-"]
+    early = steps <= _COMMON
+    dips, _ = count_dips(block_means(steps[early], points[early]), least=_REWARD)
+    long = np.mean(column("train/grad_norm") > _LONG)
+    trace = eta = "-"
     if "plastic/eta" in rows[0]:
         later = steps > _BEGINNING
-        cells[2] = f"{spearmanr(points[later], column('plastic/trace_abs_mean')[later])[0]:.2f}"
-        cells[3] = f"{100 * np.mean(column('plastic/eta') < 0):.0f} %"
-    return " | ".join(cells)
+        trace = f"{spearmanr(points[later], column('plastic/trace_abs_mean')[later])[0]:.2f}"
+        eta = f"{100 * np.mean(column('plastic/eta') < 0):.0f} %"
+    return f"{best:.0f}", str(dips), f"{100 * long:.1f} %", trace, eta
 
 
 if __name__ == "__main__":
-    root = Path(__file__).parent / "maze_quick"
-    print("best million steps | gradients above 100 | correlation of points and trace | eta negative")
-    for core in ("plastic", "homogeneous", "rnn"):
-        for folder in sorted((root / f"{core}_paper" / "maze" / core).glob("seed_*")):
-            print(core, folder.name, "|", row(folder))
+    here = Path(__file__).parent
+    folders = [
+        *(
+            folder
+            for core in ("plastic", "homogeneous", "rnn")
+            for folder in sorted((here / "maze_quick" / f"{core}_paper" / "maze" / core).glob("seed_*"))
+        ),
+        *sorted((here / "paper_settings_clipped" / "maze" / "plastic").glob("seed_*")),
+    ]
+    print(f"{'run':54}", *(f"{name:>20}" for name in _COLUMNS))
+    for folder in folders:
+        print(f"{folder.relative_to(here)!s:54}", *(f"{cell:>20}" for cell in row(folder)))
