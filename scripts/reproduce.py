@@ -40,7 +40,7 @@ def run(command: Reproduce) -> None:
     asked = _asked(command, experiment)
     check_claims(asked, overwrite=command.output.overwrite)
     if not command.train:
-        _check_there(command, experiment, asked)
+        asked = _there(command, experiment, asked)
     else:
         check_settings(command.output, [one.run for one in asked if one.run.seed == 0])
         jobs = processors() if command.jobs is None else command.jobs
@@ -68,7 +68,12 @@ def _asked(command: Reproduce, experiment: Experiment) -> list[PlacedRun]:
     return _with_data(experiment.runs(command.output.root, seeds, command.conditions), command.data_dir)
 
 
-def _check_there(command: Reproduce, experiment: Experiment, asked: Sequence[PlacedRun]) -> None:
+def _there(command: Reproduce, experiment: Experiment, asked: Sequence[PlacedRun]) -> list[PlacedRun]:
+    """Those of conditions that were begun.
+
+    Raises:
+        UserError: there are none, or not of a condition that was named.
+    """
     root = command.output.root
     begun = {one.group for one in experiment.with_others(asked, root) if one.folder.exists()}
     if missing := [name for name in command.conditions if name not in begun]:
@@ -76,7 +81,7 @@ def _check_there(command: Reproduce, experiment: Experiment, asked: Sequence[Pla
     elif not begun:
         what = experiment.name
     else:
-        return
+        return [one for one in asked if one.group in begun]
     raise UserError(
         f"{root} has no runs of {what}: leave out --no-train to train them, or "
         "give the --root that they are in"

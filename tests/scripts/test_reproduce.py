@@ -145,6 +145,9 @@ def test_each_series_is_compared_with_its_first_and_drawn_by_itself(
     said = capsys.readouterr().out
     assert "Two more: interquartile mean" in said
     assert f"{NAMES[2]} is better" in said
+    shutil.rmtree(root / "maze_quick" / NAMES[3])
+    assert main([*WORDS, "--no-train", "--root", str(root)]) == 0
+    assert [one["name"] for one in summary(root)["conditions"]] == list(NAMES[:3]), "only what is there"
 
 
 def test_how_steadily_it_learned_is_told(reproduced: Path) -> None:
