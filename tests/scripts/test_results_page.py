@@ -2,6 +2,7 @@
 
 import json
 import re
+import runpy
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -84,6 +85,38 @@ def test_the_page_says_what_is_learned_within_the_episode() -> None:
     for name, one in told.items():
         cells = within_texts(WithinEpisode(one["first"], one["later"], tuple(one["fifths"])))
         assert f"| {' | '.join([name, *cells])} |" in PAGE
+
+
+@pytest.mark.parametrize(
+    ("experiment", "condition", "sentence"),
+    [
+        ("maze_quick", "lstm", "(269.6 against 232.0, p = {:.4f})"),
+        ("maze_quick", "homogeneous_paper", "(p = {:.2g} against the homogeneous ones,"),
+        ("maze_quick", "rnn_paper", " {:.2g} against those without plasticity)"),
+        ("images_quick", "homogeneous", "(p = {:.2g}, the smallest that three runs each can give)"),
+        ("omniglot_quick", "homogeneous", "each connection here (p = {:.2g})"),
+    ],
+)
+def test_the_text_has_the_p_values_of_the_report(experiment: str, condition: str, sentence: str) -> None:
+    told = json.loads((RESULTS / experiment / "report" / "summary.json").read_text())
+    (p_value,) = (one["first"]["p_value"] for one in told["conditions"] if one["name"] == condition)
+    assert sentence.format(p_value) in PAGE
+
+
+def test_the_text_has_what_went_with_the_points_with_the_papers_settings() -> None:
+    """As ``python results/reproduction/paper_settings.py`` prints it."""
+    row = runpy.run_path(str(RESULTS / "paper_settings.py"))["row"]
+    found = {
+        core: [row(folder) for folder in (RESULTS / "maze_quick" / f"{core}_paper").glob("*/*/seed_*")]
+        for core in ("plastic", "homogeneous", "rnn")
+    }
+    best = {core: sorted(int(one[0]) for one in rows) for core, rows in found.items()}
+    spans = [f"{best[core][0]} to {best[core][-1]}" for core in found]
+    assert f"{spans[0]} points in the plastic runs, {spans[1]} in the homogeneous ones, {spans[2]} in" in PAGE
+    dips = sorted(int(one[1]) for one in found["plastic"])
+    assert f"not clipped have {dips[0]} to {dips[-1]} in as many steps" in PAGE
+    traces = sorted(float(one[3]) for one in (*found["plastic"], *found["homogeneous"]))
+    assert f"{traces[-1]:.2f} to {traces[0]:.2f})" in PAGE
 
 
 def test_there_is_something_to_check() -> None:
