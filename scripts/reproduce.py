@@ -39,9 +39,7 @@ def run(command: Reproduce) -> None:
     folder = root / experiment.name / REPORT
     asked = _asked(command, experiment)
     check_claims(asked, overwrite=command.output.overwrite)
-    if not command.train:
-        asked = _there(command, experiment, asked)
-    else:
+    if command.train:
         check_settings(command.output, [one.run for one in asked if one.run.seed == 0])
         jobs = processors() if command.jobs is None else command.jobs
         try:
@@ -50,6 +48,8 @@ def run(command: Reproduce) -> None:
         except (KeyboardInterrupt, UserError):
             report(experiment, experiment.with_others(asked, root), folder)
             raise
+    else:
+        asked = _there(command, experiment, asked)
     runs = experiment.with_others(asked, root)
     report(experiment, runs, folder)
     with blame_user(OSError, about=f"cannot write to {folder}"):
