@@ -90,7 +90,7 @@ def make_tasks(run: EpisodeRun, elsewhere: Mapping[str, Any] = MappingProxyType(
             options["share"] = elsewhere.get("share")
         test = make_task(run.name, split="test", data_dir=run.data_dir, **options)
         known = train
-        if "dataset" in elsewhere:
+        if options.get("dataset") != asdict(run.settings).get("dataset"):
             known = make_task(run.name, split="train", data_dir=run.data_dir, **options)
         return Tasks(train, test, known)
 
