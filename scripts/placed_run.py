@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -42,3 +43,11 @@ class PlacedRun(NamedTuple):
     def is_begun(self) -> bool:
         """Whether just this run was begun, finished or not."""
         return self.is_finished or is_unfinished(self.folder, self.run)
+
+
+def grouped(runs: Iterable[PlacedRun]) -> dict[str, list[PlacedRun]]:
+    """The runs of each group, in the order in which they come."""
+    groups: dict[str, list[PlacedRun]] = {}
+    for one in runs:
+        groups.setdefault(one.group, []).append(one)
+    return groups

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from plasticrl.scripts.comparison import CurveAxes
 from plasticrl.scripts.figures import add_share_axis, make_plain, write_figure
 from plasticrl.scripts.learning_curves import read_curve
-from plasticrl.scripts.placed_run import PlacedRun
+from plasticrl.scripts.placed_run import PlacedRun, grouped
 from plasticrl.scripts.run_folder import written_whole
 from plasticrl.scripts.statistics_of_runs import rank_sums
 
@@ -46,10 +46,10 @@ def common_curves(runs: Sequence[PlacedRun], axes: CurveAxes) -> Curves:
     Raises:
         UserError: a curve cannot be read.
     """
-    found: dict[str, list[tuple[NDArray[np.float64], NDArray[np.float64]]]] = {}
-    for one in runs:
-        curve = read_curve(one.folder / "progress.csv", axes.steps, axes.score)
-        found.setdefault(one.group, []).append(curve)
+    found = {
+        name: [read_curve(one.folder / "progress.csv", axes.steps, axes.score) for one in group]
+        for name, group in grouped(runs).items()
+    }
     every = [curve for curves in found.values() for curve in curves]
     first, last = max(steps[0] for steps, _ in every), max(steps[-1] for steps, _ in every)
     common = np.linspace(first, last, _POINTS)

@@ -8,7 +8,7 @@ from itertools import cycle
 from pathlib import Path
 
 from plasticrl.scripts.maze_setup import maze_config
-from plasticrl.scripts.placed_run import PlacedRun
+from plasticrl.scripts.placed_run import PlacedRun, grouped
 from plasticrl.scripts.reproduction import Experiment
 from plasticrl.scripts.reproduction_curves import COLORS, common_curves, draw_curves, write_curves
 from plasticrl.scripts.reproduction_summary import print_summary, summarize_experiment
@@ -61,7 +61,7 @@ def _draw_curves(
     runs: Sequence[PlacedRun], first: str, colors: Mapping[str, str], title: str, path: Path
 ) -> None:
     """Write and draw the learning curves of one series."""
-    group = [one.run for one in runs if one.group == runs[0].group]
+    group = [one.run for one in grouped(runs)[runs[0].group]]
     axes = replace(group[0].compare(group, runs[0].root).axes(), title=title)
     curves = common_curves(runs, axes)
     write_curves(curves, first, path.with_suffix(".csv"))

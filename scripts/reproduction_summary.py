@@ -9,7 +9,7 @@ from typing import Any
 
 from plasticrl.scripts.comparison import Summary, summarize
 from plasticrl.scripts.finished_runs import finished_score
-from plasticrl.scripts.placed_run import PlacedRun
+from plasticrl.scripts.placed_run import PlacedRun, grouped
 from plasticrl.scripts.reproduction import Experiment
 from plasticrl.scripts.run import Run
 from plasticrl.scripts.run_folder import RESULT, read_json
@@ -75,9 +75,8 @@ def summarize_experiment(experiment: Experiment, runs: Sequence[PlacedRun]) -> E
         UserError: a result cannot be read.
     """
     metric = experiment.conditions[0].run.main_metric
-    names = list(dict.fromkeys(one.group for one in runs))
-    conditions_by_name = {name: experiment.condition(name) for name in names}
-    groups = {name: [one for one in runs if one.group == name] for name in names}
+    groups = grouped(runs)
+    conditions_by_name = {name: experiment.condition(name) for name in groups}
     scores = {name: _scores(group) for name, group in groups.items()}
     firsts = {one.series: one.name for one in reversed(conditions_by_name.values())}
     conditions = []

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from plasticrl.scripts.learning_curves import read_curve
-from plasticrl.scripts.placed_run import PlacedRun
+from plasticrl.scripts.placed_run import PlacedRun, grouped
 from plasticrl.scripts.reproduction_curves import smoothed
 from plasticrl.scripts.run_logs import CSV, most_logged
 from plasticrl.scripts.tables import print_table
@@ -75,8 +75,8 @@ def steadiness(finished: Sequence[PlacedRun], least: float) -> dict[str, Steadin
         UserError: a curve cannot be read.
     """
     found = {}
-    for name in dict.fromkeys(one.group for one in finished):
-        folders = [one.folder for one in finished if one.group == name]
+    for name, group in grouped(finished).items():
+        folders = [one.folder for one in group]
         counts = [count_dips(block_means(*read_curve(folder / CSV)), least) for folder in folders]
         left_out = [most_logged(folder, _LEFT_OUT) for folder in folders]
         whole = [count for count in left_out if count is not None]

@@ -10,7 +10,7 @@ from typing import Any
 
 from plasticrl.scripts.figures import make_plain, write_figure
 from plasticrl.scripts.finished_runs import read_evaluation
-from plasticrl.scripts.placed_run import PlacedRun
+from plasticrl.scripts.placed_run import PlacedRun, grouped
 from plasticrl.scripts.tables import print_table
 
 
@@ -39,8 +39,7 @@ def within_episode(finished: Sequence[PlacedRun]) -> dict[str, WithinEpisode]:
         UserError: a result cannot be read.
     """
     found = {}
-    for name in dict.fromkeys(one.group for one in finished):
-        group = [one for one in finished if one.group == name]
+    for name, group in grouped(finished).items():
         told = [read_evaluation(one.folder, _told) for one in group]
         found[name] = WithinEpisode(
             first=_mean([first for first, _, _ in told]),
