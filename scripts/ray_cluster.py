@@ -24,6 +24,7 @@ from plasticrl.sigterm import interrupt_once
 logging.getLogger("ray").setLevel(logging.ERROR)  # it warns of what is meant to be so
 
 _SECONDS_TO_ANSWER = 10.0
+_ENTRIES = 4  # behind ray://, each client's process is forked from one with threads, which fails now and then
 
 
 @contextmanager
@@ -31,23 +32,9 @@ def connected(command: SweepOptions) -> Iterator[None]:
     """Inside, Ray is there: the cluster asked for, or one of this machine alone that ends with the block.
 
     Raises:
-        UserError: there is no such cluster, or none of its machines has what a run is to get.
+        UserError: there is no such cluster, it lets nobody in, or none of its machines has what a run gets.
     """
-    none_there = (
-        f"no Ray cluster at {command.address}: start one with ray start --head, or leave --address out"
-    )
-    if command.address not in (None, "auto"):
-        _check_reachable(str(command.address), none_there)
-    try:
-        ray.init(
-            address=command.address or "local",
-            num_cpus=None if command.address else processors(),
-            include_dashboard=None if command.address else False,
-            log_to_driver=not command.output.quiet,
-            logging_level=logging.ERROR,
-        )
-    except (ConnectionError, ValueError) as error:
-        raise UserError(none_there) from error
+    _connect(command)
     # Ray's own way to end is with a stack trace.
     terminated = signal.signal(signal.SIGTERM, interrupt_once)
     try:
@@ -56,6 +43,30 @@ def connected(command: SweepOptions) -> Iterator[None]:
     finally:
         signal.signal(signal.SIGTERM, terminated)
         ray.shutdown()
+
+
+def _connect(command: SweepOptions) -> None:
+    none_there = (
+        f"no Ray cluster at {command.address}: start one with ray start --head, or leave --address out"
+    )
+    if command.address not in (None, "auto"):
+        _check_reachable(str(command.address), none_there)
+    for entry in range(1, _ENTRIES + 1):
+        try:
+            ray.init(
+                address=command.address or "local",
+                num_cpus=None if command.address else processors(),
+                include_dashboard=None if command.address else False,
+                log_to_driver=not command.output.quiet,
+                logging_level=logging.ERROR,
+            )
+            return
+        except ConnectionAbortedError as error:  # the cluster is there, and says no
+            if entry == _ENTRIES:
+                reason = str(error).strip().rpartition("\n")[2]
+                raise UserError(f"the Ray cluster at {command.address} lets nobody in: {reason}") from error
+        except (ConnectionError, ValueError) as error:
+            raise UserError(none_there) from error
 
 
 def _check_reachable(address: str, complaint: str) -> None:

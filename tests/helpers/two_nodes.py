@@ -3,8 +3,12 @@
 Tells its address, and that for clients from outside.
 """
 
+import os
 import socket
 import time
+
+# gRPC's own handling of forks often kills the process that is forked for a client.
+os.environ["GRPC_ENABLE_FORK_SUPPORT"] = "0"
 
 from ray.cluster_utils import Cluster
 

@@ -3,6 +3,7 @@
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -295,6 +296,37 @@ def test_where_this_machine_belongs_to_no_cluster_it_is_told(
     said = capsys.readouterr().err
     assert said.count("\n") == 1
     assert "no Ray cluster at auto" in said
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("refusals", "complaint"),
+    [(3, "no machine has 1 CPUs"), (4, "lets nobody in: RuntimeError: Starting Ray client server failed")],
+)
+def test_a_cluster_that_cannot_start_a_process_for_a_client_is_asked_again(
+    refusals: int,
+    complaint: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    answers = iter(
+        [ConnectionAbortedError("Traceback\nRuntimeError: Starting Ray client server failed\n")] * refusals
+    )
+
+    def init(**options: object) -> None:
+        for refusal in answers:
+            raise refusal
+
+    monkeypatch.setattr("ray.init", init)
+    monkeypatch.setattr("ray.nodes", list)
+    with socket.create_server(("127.0.0.1", 0)) as door:
+        outside = f"ray://127.0.0.1:{door.getsockname()[1]}"
+        assert main(["sweep", *words("maze", tmp_path), "--address", outside]) == 2
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1
+    assert complaint in said
+    assert list(answers) == []
     assert list(tmp_path.iterdir()) == []
 
 
