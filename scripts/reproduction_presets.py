@@ -87,11 +87,22 @@ def _without_action(condition: Condition) -> Condition:
     return Condition(f"{condition.name}_letter", run, f"{condition.about}; sees no previous action")
 
 
-def _maze_experiment(name: str, hidden_size: int, total: int, seeds: int) -> Experiment:
+def _of_equal_size(lstm: Condition, cells: int) -> Condition:
+    """An LSTM of as many cells as the plastic network has neurons has twice as many parameters."""
+    assert isinstance(lstm.run, MazeRun)
+    run = replace(lstm.run, agent=replace(lstm.run.agent, hidden_size=cells))
+    about = f"{lstm.about}, {cells} cells: as many parameters as the plastic network"
+    return Condition("lstm_small", run, about)
+
+
+def _maze_experiment(
+    name: str, hidden_size: int, small_hidden_size: int, total: int, seeds: int
+) -> Experiment:
     cores = [_maze(core, hidden_size, total) for core in ("plastic", "homogeneous", "rnn", "lstm")]
     paper = [_maze_as_in_the_paper(core, total) for core in ("plastic", "homogeneous", "rnn")]
     ppo = "sb3-contrib's RecurrentPPO, an LSTM"
     others = (
+        _of_equal_size(cores[3], small_hidden_size),
         _recurrent_ppo(RECURRENT_PPO, ppo, hidden_size, total),
         _recurrent_ppo(f"{RECURRENT_PPO}_fifth", f"{ppo}; a fifth of the steps", hidden_size, total // 5),
         _without_action(cores[0]),
@@ -186,8 +197,8 @@ def _omniglot(name: str, seeds: int, total: int) -> Experiment:
 
 EXPERIMENTS: Mapping[tuple[TaskName, Budget], Experiment] = MappingProxyType(
     {
-        ("maze", "quick"): _maze_experiment("maze_quick", 100, 25_000_000, 5),
-        ("maze", "paper"): _maze_experiment("maze_paper", 200, 50_000_000, 15),
+        ("maze", "quick"): _maze_experiment("maze_quick", 100, 66, 25_000_000, 5),
+        ("maze", "paper"): _maze_experiment("maze_paper", 200, 137, 50_000_000, 15),
         ("patterns", "quick"): _patterns("patterns_quick", 3, 200, 3000),
         ("patterns", "paper"): _patterns("patterns_paper", 10, 2000, 100_000),
         ("images", "quick"): _images("images_quick", 3, 3000),

@@ -369,6 +369,20 @@ def test_every_preset_can_be_trained(key: Any, tiny_data: Path) -> None:
         check_run(run)
 
 
+@pytest.mark.parametrize("budget", ["quick", "paper"])
+def test_the_small_lstm_has_as_many_parameters_as_the_plastic_network(budget: Any) -> None:
+    experiment = EXPERIMENTS["maze", budget]
+
+    def size(name: str) -> int:
+        trainer = experiment.condition(name).run.trainer("cpu")
+        try:
+            return sum(parameter.numel() for parameter in trainer.learner.policy.parameters())
+        finally:
+            trainer.close()
+
+    assert size("lstm_small") == pytest.approx(size("plastic"), rel=0.01)
+
+
 def test_the_papers_budget_is_the_papers() -> None:
     maze = EXPERIMENTS["maze", "paper"]
     run = maze.conditions[0].run
