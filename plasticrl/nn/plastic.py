@@ -1,6 +1,7 @@
 """What every plastic layer has beside its fixed weights: alpha, eta, a rule, and how they start."""
 
 from math import isfinite
+from numbers import Real
 from typing import Literal, TypeAlias, get_args
 
 import torch
@@ -52,7 +53,7 @@ class Plasticity(nn.Module):
             raise ValueError(
                 f"alpha must be one of {', '.join(map(repr, get_args(AlphaMode)))}, not {alpha!r}"
             )
-        if not isfinite(eta) or (bound_eta and not 0 < eta < 1):
+        if not _is_finite(eta) or (bound_eta and not 0 < eta < 1):
             allowed = "between 0 and 1 when bound_eta is on" if bound_eta else "finite"
             raise ValueError(f"eta must be {allowed}, not {eta!r}")
         self.mode: AlphaMode = alpha
@@ -106,7 +107,7 @@ def draw_(parameter: Tensor, init: Init, scale: float) -> None:
     Raises:
         ValueError: the name is neither, or the scale is not finite and at least 0.
     """
-    if not (isfinite(scale) and scale >= 0):
+    if not (_is_finite(scale) and scale >= 0):
         raise ValueError(f"init_scale must be finite and at least 0, not {scale!r}")
     if init == "uniform":
         nn.init.uniform_(parameter, 0.0, scale)
@@ -114,3 +115,7 @@ def draw_(parameter: Tensor, init: Init, scale: float) -> None:
         nn.init.normal_(parameter, 0.0, scale)
     else:
         raise ValueError(f"init must be one of {', '.join(map(repr, get_args(Init)))}, not {init!r}")
+
+
+def _is_finite(value: object) -> bool:
+    return isinstance(value, Real) and isfinite(value)
