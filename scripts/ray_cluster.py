@@ -24,7 +24,7 @@ from plasticrl.sigterm import interrupt_once
 logging.getLogger("ray").setLevel(logging.ERROR)  # it warns of what is meant to be so
 
 _SECONDS_TO_ANSWER = 10.0
-_ENTRIES = 4  # behind ray://, each client's process is forked from one with threads, which fails now and then
+_ATTEMPTS = 4  # behind ray:// a process is forked for each client, which dies now and then
 
 
 @contextmanager
@@ -32,7 +32,7 @@ def connected(command: SweepOptions) -> Iterator[None]:
     """Inside, Ray is there: the cluster asked for, or one of this machine alone that ends with the block.
 
     Raises:
-        UserError: there is no such cluster, it lets nobody in, or none of its machines has what a run gets.
+        UserError: there is no such cluster, it refuses, or none of its machines has what a run gets.
     """
     _connect(command)
     # Ray's own way to end is with a stack trace.
@@ -51,7 +51,7 @@ def _connect(command: SweepOptions) -> None:
     )
     if command.address not in (None, "auto"):
         _check_reachable(str(command.address), none_there)
-    for entry in range(1, _ENTRIES + 1):
+    for attempt in range(1, _ATTEMPTS + 1):
         try:
             ray.init(
                 address=command.address or "local",
@@ -61,10 +61,13 @@ def _connect(command: SweepOptions) -> None:
                 logging_level=logging.ERROR,
             )
             return
-        except ConnectionAbortedError as error:  # the cluster is there, and says no
-            if entry == _ENTRIES:
+        except ConnectionAbortedError as error:  # only behind ray://
+            if attempt == _ATTEMPTS:
                 reason = str(error).strip().rpartition("\n")[2]
-                raise UserError(f"the Ray cluster at {command.address} lets nobody in: {reason}") from error
+                raise UserError(
+                    f"the Ray cluster at {command.address} refuses the connection: {reason} "
+                    "(GRPC_ENABLE_FORK_SUPPORT=0 before its ray start may help)"
+                ) from error
         except (ConnectionError, ValueError) as error:
             raise UserError(none_there) from error
 

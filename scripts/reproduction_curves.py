@@ -31,6 +31,7 @@ COLORS = (
     "#a16207",
     "#475569",
     "#be185d",
+    "#65a30d",
 )
 
 Curves = Mapping[str, NDArray[np.float64]]

@@ -88,7 +88,7 @@ def _without_action(condition: Condition) -> Condition:
 
 
 def _of_equal_size(lstm: Condition, cells: int) -> Condition:
-    """An LSTM of as many cells as the plastic network has neurons has twice as many parameters."""
+    """With as many parameters as the plastic network; of as many cells it has twice as many."""
     assert isinstance(lstm.run, MazeRun)
     run = replace(lstm.run, agent=replace(lstm.run.agent, hidden_size=cells))
     about = f"{lstm.about}, {cells} cells: as many parameters as the plastic network"

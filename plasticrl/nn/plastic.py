@@ -54,7 +54,7 @@ class Plasticity(nn.Module):
                 f"alpha must be one of {', '.join(map(repr, get_args(AlphaMode)))}, not {alpha!r}"
             )
         if not _is_finite(eta) or (bound_eta and not 0 < eta < 1):
-            allowed = "between 0 and 1 when bound_eta is on" if bound_eta else "finite"
+            allowed = "between 0 and 1 when bound_eta is on" if bound_eta else "a finite number"
             raise ValueError(f"eta must be {allowed}, not {eta!r}")
         self.mode: AlphaMode = alpha
         self.rule = get_rule(rule)
@@ -108,7 +108,7 @@ def draw_(parameter: Tensor, init: Init, scale: float) -> None:
         ValueError: the name is neither, or the scale is not finite and at least 0.
     """
     if not (_is_finite(scale) and scale >= 0):
-        raise ValueError(f"init_scale must be finite and at least 0, not {scale!r}")
+        raise ValueError(f"init_scale must be a finite number, at least 0, not {scale!r}")
     if init == "uniform":
         nn.init.uniform_(parameter, 0.0, scale)
     elif init == "normal":

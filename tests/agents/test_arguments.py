@@ -70,7 +70,7 @@ def test_the_defaults_are_those_of_the_papers_maze() -> None:
         ({"core": "lstm", "rule": "oja"}, "core 'lstm' takes no rule"),
         ({"core": "feedforward", "eta": 0.1, "init": "normal"}, "core 'feedforward' takes no eta, init"),
         ({"hidden_size": 0}, "hidden_size must be an integer above 0"),
-        ({"eta": NAN}, "eta must be finite"),
+        ({"eta": NAN}, "eta must be a finite number"),
     ],
 )
 def test_a_wrong_option_of_the_policy_is_named(policy_kwargs: dict[str, Any], message: str) -> None:

@@ -206,7 +206,7 @@ def test_it_learns_to_name_what_it_was_shown_once() -> None:
         ({"image_size": 28}, "image_size must be at least 31, not 28"),
         ({"n_classes": 0}, "n_classes must be an integer above 0"),
         ({"n_filters": 0}, "n_filters must be an integer above 0"),
-        ({"eta": math.nan}, "eta must be finite"),
+        ({"eta": math.nan}, "eta must be a finite number"),
     ],
 )
 def test_wrong_arguments_are_named(options: dict[str, Any], message: str) -> None:

@@ -7,7 +7,7 @@ import os
 import socket
 import time
 
-# gRPC's own handling of forks often kills the process that is forked for a client.
+# Else the process that is forked for a client dies now and then.
 os.environ["GRPC_ENABLE_FORK_SUPPORT"] = "0"
 
 from ray.cluster_utils import Cluster

@@ -299,23 +299,28 @@ def test_where_this_machine_belongs_to_no_cluster_it_is_told(
     assert list(tmp_path.iterdir()) == []
 
 
+FORK_DIED = ConnectionAbortedError("Traceback\nRuntimeError: Starting Ray client server failed\n")
+
+
 @pytest.mark.parametrize(
     ("refusals", "complaint"),
-    [(3, "no machine has 1 CPUs"), (4, "lets nobody in: RuntimeError: Starting Ray client server failed")],
+    [
+        ([FORK_DIED] * 3, "no machine has 1 CPUs"),  # it was let in, and looks on
+        ([FORK_DIED] * 4, "refuses the connection: RuntimeError: Starting Ray client server failed"),
+        ([ConnectionError("timeout")], "no Ray cluster at ray://"),
+    ],
 )
-def test_a_cluster_that_cannot_start_a_process_for_a_client_is_asked_again(
-    refusals: int,
+def test_a_cluster_whose_process_for_a_client_dies_is_asked_again(
+    refusals: list[Exception],
     complaint: str,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    answers = iter(
-        [ConnectionAbortedError("Traceback\nRuntimeError: Starting Ray client server failed\n")] * refusals
-    )
+    answers = iter(refusals)
 
     def init(**options: object) -> None:
-        for refusal in answers:
+        if (refusal := next(answers, None)) is not None:
             raise refusal
 
     monkeypatch.setattr("ray.init", init)

@@ -120,7 +120,7 @@ def test_a_killed_process_stops_the_others_and_any_number_goes_on(
     processes[killed].kill()
     said = processes[1 - killed].communicate(timeout=60)[1]
     processes[killed].communicate()
-    assert processes[1 - killed].returncode == 2
+    assert processes[1 - killed].returncode == 2, said
     assert said.count("\n") == 1
     assert "another process of this training has ended" in said
     assert not (run / "result.json").exists()

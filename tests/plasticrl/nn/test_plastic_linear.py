@@ -156,7 +156,7 @@ def test_identity_reads_the_sums_themselves() -> None:
         ({"activation": "relu"}, "activation must be a function or one of 'softmax', 'tanh', 'identity'"),
         ({"alpha": "free"}, "alpha must be one of"),
         ({"rule": "bcm"}, "unknown rule 'bcm'"),
-        ({"init_scale": float("nan")}, "init_scale must be finite"),
+        ({"init_scale": float("nan")}, "init_scale must be a finite number"),
     ],
 )
 def test_wrong_arguments_are_named(options: dict[str, Any], message: str) -> None:

@@ -216,15 +216,15 @@ def test_its_text_shows_what_it_is() -> None:
     [
         ({"alpha": "free"}, "alpha must be one of 'full', 'shared', 'none'"),
         ({"rule": "bcm"}, "unknown rule 'bcm'"),
-        ({"eta": float("nan")}, "eta must be finite"),
-        ({"eta": "0.1"}, "eta must be finite, not '0.1'"),
+        ({"eta": float("nan")}, "eta must be a finite number"),
+        ({"eta": "0.1"}, "eta must be a finite number, not '0.1'"),
         ({"eta": 1.5, "bound_eta": True}, "eta must be between 0 and 1"),
         ({"eta": 0.0, "bound_eta": True}, "eta must be between 0 and 1"),
         ({"init": "zeros"}, "init must be one of 'uniform', 'normal'"),
-        ({"init_scale": None}, "init_scale must be finite and at least 0, not None"),
-        ({"init_scale": -0.1}, "init_scale must be finite and at least 0"),
+        ({"init_scale": None}, "init_scale must be a finite number, at least 0, not None"),
+        ({"init_scale": -0.1}, "init_scale must be a finite number, at least 0"),
         ({"backend": "foo"}, "unknown backend 'foo': choose one of 'auto', 'numba', 'adjoint', 'reference'"),
-        ({"init_scale": float("inf")}, "init_scale must be finite and at least 0"),
+        ({"init_scale": float("inf")}, "init_scale must be a finite number, at least 0"),
     ],
 )
 def test_wrong_arguments_are_named(options: dict[str, Any], message: str) -> None:
