@@ -27,10 +27,10 @@ MAZES = {
     "iclr_maze": "that of 2019: 11 × 11, 200 steps, no wall penalty",
     "moves_once": "the reward moves after 125 steps",
     "moves_4_times": "it moves every 50 steps",
-    "layout_0": "pillars that do not stand in rows, first maze",
-    "layout_1": "second",
-    "layout_2": "third",
-    "layout_3": "fourth",
+    "layout_0": "pillars not in rows, first maze",
+    "layout_1": "pillars not in rows, second maze",
+    "layout_2": "pillars not in rows, third maze",
+    "layout_3": "pillars not in rows, fourth maze",
 }
 LESIONS = {
     "transfer/plastic/own": "nothing",
@@ -120,9 +120,10 @@ def draw(paths: Sequence[Path]) -> None:
     panel.set_yticks(range(len(MAZES)), MAZES.values())
     panel.invert_yaxis()
     panel.set_xlim(left=0)
-    panel.set_xlabel("%, from acting at random there to knowing where the reward is; a dot for each agent")
+    panel.set_xlabel("share of the oracle (%), a dot for each agent")
     panel.set_title("Maze: where the agents were never trained", loc="left", fontsize=11)
     make_plain(panel)
+    panel.grid(visible=False, axis="y")  # the lines between the mazes are enough
     figure.legend(frameon=False, loc="outside lower center", ncols=4)
     for path in paths:
         write_figure(figure, path)

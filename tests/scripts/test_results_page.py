@@ -85,6 +85,14 @@ def test_the_page_says_what_is_learned_within_the_episode() -> None:
         assert f"| {' | '.join([name, *cells])} |" in PAGE
 
 
+@pytest.mark.parametrize("condition", ["plastic", "homogeneous", "rnn", "lstm", "lstm_small"])
+def test_the_readme_has_the_main_result(condition: str) -> None:
+    told = json.loads((RESULTS / "maze_quick" / "report" / "summary.json").read_text())
+    (one,) = (one for one in told["conditions"] if one["name"] == condition)
+    score = f"{one['middle']:.0f} [{one['low']:.0f}, {one['high']:.0f}]"
+    assert score in (ROOT / "README.md").read_text(encoding="utf-8")
+
+
 @pytest.mark.parametrize(("condition", "seeds"), [("plastic", 5), ("homogeneous", 3), ("rnn", 5)])
 def test_the_page_has_the_runs_of_an_earlier_version(condition: str, seeds: int) -> None:
     preset = EXPERIMENTS["maze", "quick"].condition(condition).run
@@ -103,6 +111,7 @@ def test_the_page_has_the_runs_of_an_earlier_version(condition: str, seeds: int)
     ("experiment", "condition", "sentence"),
     [
         ("maze_quick", "lstm", "(269.6 against 228.4, p = {:.4f})"),
+        ("maze_quick", "lstm_small", "earns 265.9 (p = {:.4f})"),
         ("maze_quick", "homogeneous_paper", "(p = {:.2g} against the homogeneous ones,"),
         ("maze_quick", "rnn_paper", " {:.2g} against those without plasticity)"),
         ("images_quick", "homogeneous", "(p = {:.2g}, the smallest that three runs each can give)"),
