@@ -47,7 +47,8 @@ def connected(command: SweepOptions) -> Iterator[None]:
 
 def _connect(command: SweepOptions) -> None:
     none_there = (
-        f"no Ray cluster at {command.address}: start one with ray start --head, or leave --address out"
+        f"no Ray cluster at {command.address}: give auto, HOST:PORT or ray://HOST:PORT of one that "
+        "ray start --head has started, or leave --address out"
     )
     if command.address not in (None, "auto"):
         _check_reachable(str(command.address), none_there)

@@ -1,6 +1,6 @@
 """What every plastic layer has beside its fixed weights: alpha, eta, a rule, and how they start."""
 
-from math import isfinite
+from math import inf, isfinite, nan
 from numbers import Real
 from typing import Literal, TypeAlias, get_args
 
@@ -30,7 +30,7 @@ class Plasticity(nn.Module):
         alpha: the coefficients, ``(n_post, n_pre)`` or ``()``; None for "none".
 
     Raises:
-        ValueError: an argument outside what is named above.
+        ValueError: an argument outside what is named above, or rounded to there.
     """
 
     alpha: nn.Parameter | None
@@ -53,7 +53,8 @@ class Plasticity(nn.Module):
             raise ValueError(
                 f"alpha must be one of {', '.join(map(repr, get_args(AlphaMode)))}, not {alpha!r}"
             )
-        if not _is_finite(eta) or (bound_eta and not 0 < eta < 1):
+        rounded = _rounded(eta, dtype or torch.get_default_dtype())
+        if not isfinite(rounded) or (bound_eta and not 0 < rounded < 1):
             allowed = "between 0 and 1 when bound_eta is on" if bound_eta else "a finite number"
             raise ValueError(f"eta must be {allowed}, not {eta!r}")
         self.mode: AlphaMode = alpha
@@ -107,7 +108,7 @@ def draw_(parameter: Tensor, init: Init, scale: float) -> None:
     Raises:
         ValueError: the name is neither, or the scale is not finite and at least 0.
     """
-    if not (_is_finite(scale) and scale >= 0):
+    if not 0 <= _rounded(scale, parameter.dtype) < inf:
         raise ValueError(f"init_scale must be a finite number, at least 0, not {scale!r}")
     if init == "uniform":
         nn.init.uniform_(parameter, 0.0, scale)
@@ -117,5 +118,11 @@ def draw_(parameter: Tensor, init: Init, scale: float) -> None:
         raise ValueError(f"init must be one of {', '.join(map(repr, get_args(Init)))}, not {init!r}")
 
 
-def _is_finite(value: object) -> bool:
-    return isinstance(value, Real) and isfinite(value)
+def _rounded(value: object, dtype: torch.dtype) -> float:
+    """What is left of it in a parameter; NaN of what is no number."""
+    if not isinstance(value, Real):
+        return nan
+    try:
+        return float(torch.tensor(float(value), dtype=dtype))
+    except OverflowError:
+        return inf

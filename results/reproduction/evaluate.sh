@@ -5,17 +5,23 @@
 #
 #     bash results/reproduction/evaluate.sh DATA OUT
 #
-# DATA holds the official files of CIFAR-10 and Omniglot. To be started where `runs/reproduction` is; what OUT has
-# already is kept, and runs that are not finished are passed over.
+# DATA holds the official files of CIFAR-10 and Omniglot. To be started where `runs/reproduction` is, with plasticrl
+# on the PATH. What OUT has already is kept: delete what is to be made anew. Runs that are not finished are passed over.
 set -euo pipefail
-data=${1:?give the folder of the official data files}
-out=${2:?give a folder for the JSON files}
-runs=runs/reproduction
+
+refuse() { echo "evaluate.sh: $1" >&2; exit 2; }
+
+[ $# = 2 ] || refuse "give DATA, the folder of the official data files, and OUT, a folder for the JSON files"
+data=$1 out=$2 runs=runs/reproduction
+[ -d "$data" ] || refuse "there is no folder $data"
+[ -d "$runs" ] || refuse "there is no folder $runs here: plasticrl reproduce makes it"
+command -v plasticrl > /dev/null || refuse "plasticrl is not on the PATH: activate its environment"
 
 evaluate() { # FOLDER RUN OPTIONS...
     local file=$out/$1/${2##*/}.json
     [ -e "$file" ] && return
     [ -e "$runs/$2/result.json" ] || { echo "not finished: $runs/$2" >&2; return; }
+    echo "$file" >&2
     mkdir -p "$out/$1"
     plasticrl evaluate "$runs/$2" --seed 5 --json "${@:3}" > "$file.part"
     mv "$file.part" "$file"

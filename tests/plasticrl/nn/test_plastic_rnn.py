@@ -218,6 +218,11 @@ def test_its_text_shows_what_it_is() -> None:
         ({"rule": "bcm"}, "unknown rule 'bcm'"),
         ({"eta": float("nan")}, "eta must be a finite number"),
         ({"eta": "0.1"}, "eta must be a finite number, not '0.1'"),
+        ({"eta": 1e39}, "eta must be a finite number"),  # not in float32
+        ({"eta": 10**400}, "eta must be a finite number"),
+        ({"eta": 1 - 1e-9, "bound_eta": True}, "eta must be between 0 and 1"),  # 1 in float32
+        ({"eta": 1e-50, "bound_eta": True}, "eta must be between 0 and 1"),
+        ({"init_scale": 1e39, "init": "normal"}, "init_scale must be a finite number"),
         ({"eta": 1.5, "bound_eta": True}, "eta must be between 0 and 1"),
         ({"eta": 0.0, "bound_eta": True}, "eta must be between 0 and 1"),
         ({"init": "zeros"}, "init must be one of 'uniform', 'normal'"),
