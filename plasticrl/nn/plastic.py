@@ -123,6 +123,6 @@ def _rounded(value: object, dtype: torch.dtype) -> float:
     if not isinstance(value, Real):
         return nan
     try:
-        return float(torch.tensor(float(value), dtype=dtype))
+        return float(torch.tensor(float(value), dtype=dtype, device="cpu"))  # loading is on "meta"
     except OverflowError:
         return inf
