@@ -32,7 +32,8 @@ def connected(command: SweepOptions) -> Iterator[None]:
     """Inside, Ray is there: the cluster asked for, or one of this machine alone that ends with the block.
 
     Raises:
-        UserError: there is no such cluster, it refuses, or none of its machines has what a run gets.
+        UserError: there is no such cluster, it refuses the connection, or none of its machines has what a
+            run is to get.
     """
     _connect(command)
     # Ray's own way to end is with a stack trace.

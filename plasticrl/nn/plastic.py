@@ -123,6 +123,7 @@ def _rounded(value: object, dtype: torch.dtype) -> float:
     if not isinstance(value, Real):
         return nan
     try:
-        return float(torch.tensor(float(value), dtype=dtype, device="cpu"))  # loading is on "meta"
+        # On the CPU, since checkpoints are loaded where tensors have no values: on "meta".
+        return float(torch.tensor(float(value), dtype=dtype, device="cpu"))
     except OverflowError:
         return inf

@@ -17,21 +17,21 @@ data=$1 out=$2 runs=runs/reproduction
 [ -d "$runs" ] || refuse "there is no folder $runs here: plasticrl reproduce makes it"
 command -v plasticrl > /dev/null || refuse "plasticrl is not on the PATH: activate its environment"
 
-evaluate() { # FOLDER RUN OPTIONS...
-    local file=$out/$1/${2##*/}.json
-    [ -e "$file" ] && return
-    [ -e "$runs/$2/result.json" ] || { echo "not finished: $runs/$2" >&2; return; }
-    echo "$file" >&2
-    mkdir -p "$out/$1"
-    plasticrl evaluate "$runs/$2" --seed 5 --json "${@:3}" > "$file.part"
-    mv "$file.part" "$file"
+evaluate() { # NETWORKS FOLDER RUNS OPTIONS...
+    local seed run file
+    for ((seed = 0; seed < $1; seed++)); do
+        run=$runs/$3/seed_$seed file=$out/$2/seed_$seed.json
+        [ -e "$file" ] && continue
+        [ -e "$run/result.json" ] || { echo "not finished: $run" >&2; continue; }
+        echo "$file" >&2
+        mkdir -p "$out/$2"
+        plasticrl evaluate "$run" --seed 5 --json "${@:4}" > "$file.part"
+        mv "$file.part" "$file"
+    done
 }
 
 in_the_maze() { # CONDITION CORE NAME OPTIONS...
-    local seed
-    for seed in 0 1 2 3 4; do
-        evaluate "maze_quick/transfer/$1/$3" "maze_quick/$1/maze/$2/seed_$seed" --episodes 200 "${@:4}"
-    done
+    evaluate 5 "maze_quick/transfer/$1/$3" "maze_quick/$1/maze/$2" --episodes 200 "${@:4}"
 }
 elsewhere() { # CONDITION CORE
     local size steps layout
@@ -48,11 +48,7 @@ elsewhere lstm_small lstm
 for condition in recurrent_ppo recurrent_ppo_fifth; do elsewhere $condition recurrent_ppo; done
 
 lesion() { # NAME KIND STEP
-    local seed
-    for seed in 0 1 2 3 4; do
-        evaluate "maze_quick/lesions/$1" maze_quick/plastic/maze/plastic/seed_$seed --episodes 200 \
-            --lesion "$2" --lesion-step "$3"
-    done
+    evaluate 5 "maze_quick/lesions/$1" maze_quick/plastic/maze/plastic --episodes 200 --lesion "$2" --lesion-step "$3"
 }
 lesion silenced_from_0 silenced 0
 lesion silenced_from_125 silenced 125
@@ -60,26 +56,17 @@ lesion cleared_at_125 cleared 125
 lesion frozen_from_125 frozen 125
 lesion frozen_from_25 frozen 25
 
-images() { # NAME OPTIONS...
-    local seed
-    for seed in 0 1 2; do
-        evaluate "images_quick/transfer/$1" images_quick/plastic/images/plastic/seed_$seed --episodes 200 \
-            --data-dir "$data" "${@:2}"
-    done
+supervised() { # TASK EPISODES NAME OPTIONS...
+    evaluate 3 "$1_quick/transfer/$3" "$1_quick/plastic/$1/plastic" --episodes "$2" --data-dir "$data" "${@:4}"
 }
+images() { supervised images 200 "$@"; }
 images own
 images quarter --occlusion quarter
 for percent in 50 80; do images pixels_$percent --occlusion pixels --share 0.$percent; done
 for percent in 25 50; do images square_$percent --occlusion square --share 0.$percent; done
 images omniglot --dataset omniglot
 
-omniglot() { # NAME OPTIONS...
-    local seed
-    for seed in 0 1 2; do
-        evaluate "omniglot_quick/transfer/$1" omniglot_quick/plastic/omniglot/plastic/seed_$seed --episodes 5000 \
-            --data-dir "$data" "${@:2}"
-    done
-}
+omniglot() { supervised omniglot 5000 "$@"; }
 omniglot own
 for ways in 2 3; do omniglot n_way_$ways --n-way $ways; done
 for shots in 2 5; do omniglot k_shot_$shots --k-shot $shots; done

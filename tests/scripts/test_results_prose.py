@@ -1,7 +1,7 @@
 """The numbers in the sentences of docs/results.md are those of results/reproduction."""
 
-import csv
 import json
+import runpy
 from pathlib import Path
 from typing import Any
 
@@ -9,15 +9,20 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from plasticrl.scripts.learning_curves import read_curve
+from plasticrl.scripts.run_logs import CSV
 from plasticrl.scripts.steadiness import block_means
 
 ROOT = Path(__file__).parents[2]
-MAZE = ROOT / "results" / "reproduction" / "maze_quick"
+RESULTS = ROOT / "results" / "reproduction"
+MAZE = RESULTS / "maze_quick"
+EVALUATED = runpy.run_path(str(RESULTS / "transfer.py"))["evaluated"]
 TEXT = " ".join((ROOT / "docs" / "results.md").read_text(encoding="utf-8").split())
 
 
 def evaluations(folder: str) -> list[Any]:
-    return [json.loads(path.read_text()) for path in sorted((MAZE / folder).glob("seed_*.json"))]
+    told: list[Any] = EVALUATED(f"maze_quick/{folder}")
+    return told
 
 
 def fifths(condition: str, maze: str) -> NDArray[np.float64]:
@@ -82,17 +87,12 @@ def test_from_find_to_find() -> None:
 
 
 def test_the_run_that_was_set_back() -> None:
-    with (MAZE / "plastic" / "maze" / "plastic" / "seed_2" / "progress.csv").open(newline="") as file:
-        rows = list(csv.DictReader(file))
-    steps, points = (
-        np.array([float(row[name]) for row in rows])
-        for name in ("time/total_timesteps", "rollout/ep_rew_mean")
-    )
-    means = block_means(steps, points)
+    run = MAZE / "plastic" / "maze" / "plastic" / "seed_2"
+    means = block_means(*read_curve(run / CSV))
     ends = 125_000 * np.arange(1, len(means) + 1)
     first, second = ((ends > start) & (ends < end) for start, end in ((8e6, 11.6e6), (16e6, 17.5e6)))
     fell = f"from {means[first].max():.0f} points to {means[first].min():.0f} and was back at 11,600,000"
     assert f"{fell}, fell to {means[second].min():.0f} at 17,000,000" in TEXT
-    longest = max(float(row["train/grad_norm"]) for row in rows if row["train/grad_norm"])
-    assert longest == pytest.approx(330e6, rel=0.01)
+    _, norms = read_curve(run / CSV, "time/total_timesteps", "train/grad_norm")
+    assert max(norms) == pytest.approx(330e6, rel=0.01)
     assert "of a norm of up to 330,000,000" in TEXT
