@@ -1,4 +1,7 @@
-"""How long an env's episodes are, as far as it says."""
+"""The length of an env's episodes, as far as it tells."""
+
+from numbers import Integral
+from typing import Any
 
 from stable_baselines3.common.vec_env import VecEnv
 
@@ -6,12 +9,17 @@ UNKNOWN_EPISODE_LENGTH = 128  # RecurrentPPO's default number of steps per updat
 
 
 def episode_length(env: VecEnv) -> int:
-    """The env's attribute ``episode_length``, else its spec's ``max_episode_steps``, else 128."""
-    for attribute in ("episode_length", "spec"):
-        if not env.has_attr(attribute):  # asked for what it lacks, a worker of SubprocVecEnv would end
-            continue
-        found = env.get_attr(attribute)[0]
-        length = getattr(found, "max_episode_steps", None) if attribute == "spec" else found
-        if isinstance(length, int) and length > 0:
-            return length
-    return UNKNOWN_EPISODE_LENGTH
+    """The smaller of the env's attribute ``episode_length`` and its time limit; 128 where it has neither.
+
+    The time limit is that of Gymnasium's wrapper ``TimeLimit``, else the spec's ``max_episode_steps``.
+    """
+    limit = _attribute(env, "_max_episode_steps")
+    if limit is None:
+        limit = getattr(_attribute(env, "spec"), "max_episode_steps", None)
+    told = (_attribute(env, "episode_length"), limit)
+    return min((int(n) for n in told if isinstance(n, Integral) and n > 0), default=UNKNOWN_EPISODE_LENGTH)
+
+
+def _attribute(env: VecEnv, name: str) -> Any:
+    # Asked for what it lacks, a worker of SubprocVecEnv would end.
+    return env.get_attr(name)[0] if env.has_attr(name) else None

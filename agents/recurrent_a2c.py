@@ -44,7 +44,8 @@ class RecurrentA2C(JointAgent):
 
     Args:
         policy: ``"PlasticPolicy"`` or a subclass of :class:`PlasticPolicy`.
-        env: a Gymnasium env, its id, or an SB3 ``VecEnv``.
+        env: a Gymnasium env, its id, an SB3 ``VecEnv``, or a Gymnasium ``VectorEnv`` that resets in the
+            same step.
         learning_rate: of the optimiser, or a function of the remaining progress (1 to 0).
             Default 1e-3 (paper: 1e-4, with one episode per update).
         n_steps: steps per environment and update. Default: the env's episode length (its

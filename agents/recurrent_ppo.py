@@ -31,6 +31,7 @@ from plasticrl.agents.tensor_file import (
     read_tensors,
     write_tensors,
 )
+from plasticrl.envs.sb3_vec_env import as_vec_env
 
 FORMAT, VERSION = "plasticrl.PlainRecurrentPPO", 1
 _COUNTERS = ("num_timesteps", "_n_updates", "_episode_num")
@@ -48,6 +49,11 @@ class PlainRecurrentPPO(RecurrentPPO):
 
     policy_aliases: ClassVar[dict[str, type[BasePolicy]]] = WHOLE_SEQUENCE_POLICIES
     _interrupt = PostponedInterrupt()  # replaced by one that listens while learning
+
+    @staticmethod
+    def _wrap_env(env: Any, verbose: int = 0, monitor_wrapper: bool = True) -> VecEnv:
+        """As in SB3, and Gymnasium's batches are taken, too."""
+        return RecurrentPPO._wrap_env(as_vec_env(env), verbose, monitor_wrapper)
 
     def collect_rollouts(
         self, env: VecEnv, callback: BaseCallback, rollout_buffer: RolloutBuffer, n_rollout_steps: int

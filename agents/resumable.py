@@ -12,6 +12,7 @@ import torch
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback
 from stable_baselines3.common.utils import check_for_correct_spaces, get_system_info
+from stable_baselines3.common.vec_env import VecEnv
 from typing_extensions import Self
 
 from plasticrl.agents.a2c_checkpoint import pack
@@ -23,6 +24,7 @@ from plasticrl.agents.random_states import restore_random_states
 from plasticrl.agents.rollout_collection import RolloutCollection
 from plasticrl.agents.tensor_file import place_to_read, place_to_write, read_tensors, write_tensors
 from plasticrl.agents.usual_gradient import UsualGradient
+from plasticrl.envs.sb3_vec_env import as_vec_env
 
 
 class ResumableAgent(RolloutCollection):
@@ -119,6 +121,11 @@ class ResumableAgent(RolloutCollection):
             self._resume = self._resume._replace(force_reset=force_reset) if loaded else None
         if self.n_envs != before or (force_reset and not loaded):
             self._start_anew()
+
+    @staticmethod
+    def _wrap_env(env: Any, verbose: int = 0, monitor_wrapper: bool = True) -> VecEnv:
+        """As in SB3, and Gymnasium's batches are taken, too."""
+        return RolloutCollection._wrap_env(as_vec_env(env), verbose, monitor_wrapper)
 
     def _start_anew(self) -> None:
         """Begin new episodes at the next ``learn``, also where a checkpoint has others."""

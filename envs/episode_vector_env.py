@@ -16,7 +16,7 @@ from plasticrl.envs.episode import EpisodeTask
 from plasticrl.envs.episode_dynamics import EpisodeDynamics, EpisodeState
 from plasticrl.envs.episode_picture import input_picture
 from plasticrl.envs.episode_saved_state import episode_state_dict, restored_episodes
-from plasticrl.envs.lockstep import final_infos, refuse_reset_mask, reseeded
+from plasticrl.envs.lockstep import final_infos, limited, refuse_reset_mask, reseeded
 from plasticrl.envs.maze_view import FPS, check_render_mode
 from plasticrl.envs.tasks import TaskName, make_task
 
@@ -144,7 +144,20 @@ class EpisodeVectorEnv(VectorEnv[Observations, NDArray[Any], NDArray[Any]]):
 
 
 def make_episode_vector_env(
-    task: TaskName, num_envs: int = 1, render_mode: str | None = None, **options: Any
-) -> EpisodeVectorEnv:
-    """The batched entry point of the registered tasks; ``options`` as for ``plasticrl.envs.make_task``."""
-    return EpisodeVectorEnv(make_task(task, **options), num_envs, render_mode=render_mode)
+    task: TaskName,
+    num_envs: int = 1,
+    render_mode: str | None = None,
+    max_episode_steps: int | None = None,
+    **options: Any,
+) -> VectorEnv[Any, Any, Any]:
+    """The batched entry point of the registered tasks.
+
+    Args:
+        task: name of the task.
+        num_envs: number of episodes side by side.
+        render_mode: None or "rgb_array".
+        max_episode_steps: steps after which an episode is truncated, as in ``gym.make``; None: no time limit.
+        **options: as for ``plasticrl.envs.make_task``.
+    """
+    env = EpisodeVectorEnv(make_task(task, **options), num_envs, render_mode=render_mode)
+    return limited(env, max_episode_steps)

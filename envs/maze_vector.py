@@ -13,7 +13,7 @@ from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
 
 from plasticrl.envs.argument_checks import check_count
-from plasticrl.envs.lockstep import final_infos, refuse_reset_mask, reseeded
+from plasticrl.envs.lockstep import final_infos, limited, refuse_reset_mask, reseeded
 from plasticrl.envs.maze_config import MazeConfig, MazeOptions
 from plasticrl.envs.maze_dynamics import MazeDynamics, MazeState, summary
 from plasticrl.envs.maze_saved_state import maze_state_dict, restored_mazes
@@ -178,3 +178,16 @@ class PlasticMazeVectorEnv(VectorEnv[Observations, NDArray[Any], NDArray[Any]]):
     def _shown(self) -> None:
         if self.render_mode is not None:
             self._history.append(self.state)
+
+
+def make_maze_vector_env(
+    num_envs: int = 1, *, max_episode_steps: int | None = None, **options: Any
+) -> VectorEnv[Any, Any, Any]:
+    """The batched entry point of the registered mazes.
+
+    Args:
+        num_envs: number of mazes.
+        max_episode_steps: steps after which an episode is truncated, as in ``gym.make``; None: no time limit.
+        **options: the other arguments of ``PlasticMazeVectorEnv``.
+    """
+    return limited(PlasticMazeVectorEnv(num_envs, **options), max_episode_steps)

@@ -24,11 +24,11 @@ def register_envs() -> None:
     takes the options of ``plasticrl.envs.make_task``, such as ``n_bits``, ``n_way`` or ``data_dir``.
 
     Registering twice does nothing. No time limit is set: the environments themselves end their episodes
-    with ``terminated``.
+    with ``terminated``. One can be given as ``max_episode_steps``, to batches, too.
     """
     maze, episode = "plasticrl.envs.maze", "plasticrl.envs.episode"
     for env_id, settings in _MAZES.items():
-        _register(env_id, f"{maze}:PlasticMazeEnv", f"{maze}_vector:PlasticMazeVectorEnv", settings)
+        _register(env_id, f"{maze}:PlasticMazeEnv", f"{maze}_vector:make_maze_vector_env", settings)
     for env_id, settings in _TASKS.items():
         _register(
             env_id,
