@@ -5,9 +5,8 @@ only when a name that needs it is first used.
 """
 
 from importlib import import_module
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
-
-from plasticrl.envs.registration import register_envs
 
 if TYPE_CHECKING:
     from plasticrl.nn import PlasticLinear, PlasticRNN, PlasticRNNCell
@@ -39,6 +38,17 @@ _HOME = {
 }
 
 
+def _find_subpackages_in_a_checkout(root: Path) -> None:
+    """Let this folder find its sub-packages where it stands in a checkout, which has them beside it.
+
+    There it hides an installed package from what is started in the checkout's root.
+    """
+    project = root / "pyproject.toml"
+    is_ours = project.is_file() and b'\nname = "plasticrl"' in project.read_bytes()
+    if is_ours and (root / "envs" / "registration.py").is_file():
+        __path__.append(str(root))
+
+
 def __getattr__(name: str) -> Any:
     if name in _HOME:
         return getattr(import_module(_HOME[name]), name)
@@ -49,4 +59,5 @@ def __dir__() -> list[str]:
     return sorted([*globals(), *__all__])
 
 
-register_envs()
+_find_subpackages_in_a_checkout(Path(__file__).resolve().parent.parent)
+import_module("plasticrl.envs.registration").register_envs()

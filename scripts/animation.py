@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator
+from contextlib import closing
 from io import BytesIO
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from PIL import Image, ImageDraw
 
-from plasticrl.scripts.evaluation import own_random_numbers
+from plasticrl.scripts.evaluation import OwnRandomNumbers
 from plasticrl.scripts.maze_setup import make_mazes
 from plasticrl.scripts.settings import MazeSettings
 
@@ -29,10 +30,10 @@ def play(
     seed: int,
     deterministic: bool = False,
     size: int = 384,
-) -> Iterator[Any]:
-    """Play one episode and yield what is to be seen at every step but the last.
+) -> Generator[Any, None, None]:
+    """Play one episode and yield what is to be seen, as it is played: before every step.
 
-    After the last step the maze already shows the next episode.
+    After the last step the maze already shows the next episode. The maze is closed with the generator.
 
     Args:
         agent: acts; its training is not disturbed.
@@ -42,17 +43,16 @@ def play(
         deterministic: the most probable action instead of a draw.
         size: side of a picture in pixels.
     """
-    env = make_mazes(maze, 1, seed, render_mode=mode, render_size=size)
-    observation, state, starts = env.reset(), None, np.ones(1, dtype=np.bool_)
-    frames, over = [], False
-    with own_random_numbers(seed):
+    numbers = OwnRandomNumbers(seed)
+    with closing(make_mazes(maze, 1, seed, render_mode=mode, render_size=size)) as env:
+        observation, state, starts = env.reset(), None, np.ones(1, dtype=np.bool_)
+        over = False
         while not over:
-            frames.append(env.env_method("render")[0])
-            action, state = agent.predict(observation, state, starts, deterministic)  # type: ignore[arg-type]
+            yield env.env_method("render")[0]
+            with numbers:
+                action, state = agent.predict(observation, state, starts, deterministic)  # type: ignore[arg-type]
             observation, _, starts, _ = env.step(action)
             over = bool(starts[0])
-    env.close()
-    yield from frames
 
 
 def captioned(frame: Any, text: str) -> Any:

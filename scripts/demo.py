@@ -6,12 +6,11 @@ from pathlib import Path
 from statistics import median_low
 
 from plasticrl.scripts.animation import gif, play
-from plasticrl.scripts.checkpoint_files import find_checkpoint, load_agent
+from plasticrl.scripts.checkpoint_files import find_checkpoint
 from plasticrl.scripts.commands import Demo
 from plasticrl.scripts.compare import make_comparison
 from plasticrl.scripts.main import main
 from plasticrl.scripts.maze_comparison import MazeComparison
-from plasticrl.scripts.maze_setup import make_mazes
 from plasticrl.scripts.watch import write_gif
 
 _GIF, _FPS = "plastic.gif", 12
@@ -37,7 +36,7 @@ def _play_typical(command: Demo, comparison: MazeComparison) -> bytes:
     seed = scores.index(median_low(scores))
     typical = command.comparison().make_run("plastic", seed)
     _, checkpoint = find_checkpoint(typical.folder(command.root))
-    agent = load_agent(checkpoint, make_mazes(typical.maze, 1, 0), "cpu")
+    agent = typical.load_to_act(checkpoint, "cpu")
     return gif(list(play(agent, typical.maze, mode="rgb_array", seed=0)), _FPS)
 
 

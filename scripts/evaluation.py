@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +15,7 @@ from plasticrl.scripts.tables import percent
 
 if TYPE_CHECKING:
     from stable_baselines3.common.type_aliases import PolicyPredictor
+    from torch import Tensor
 
 MOST_ENVS = 50
 _PARTS = 5
@@ -85,14 +85,42 @@ class Evaluation(Scores):
         ]
 
 
-@contextmanager
-def own_random_numbers(seed: int) -> Iterator[None]:
-    """Seed torch's numbers inside and give them back after: training goes on as if nothing had been."""
+class OwnRandomNumbers:
+    """A seeded stream of torch's random numbers, drawn from inside ``with``; outside, all goes on without it.
+
+    Args:
+        seed: of the stream. It goes on where the block before ended.
+    """
+
+    def __init__(self, seed: int) -> None:
+        import torch
+
+        before = _torch_states()
+        torch.manual_seed(seed)
+        self._own = _torch_states()
+        _set_torch_states(before)
+
+    def __enter__(self) -> None:
+        self._others = _torch_states()
+        _set_torch_states(self._own)
+
+    def __exit__(self, *_: object) -> None:
+        self._own = _torch_states()
+        _set_torch_states(self._others)
+
+
+def _torch_states() -> list[Tensor]:
+    """Of the CPU's generator, then of every GPU's."""
     import torch
 
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
-        yield
+    return [torch.get_rng_state(), *torch.cuda.get_rng_state_all()]
+
+
+def _set_torch_states(states: list[Tensor]) -> None:
+    import torch
+
+    torch.set_rng_state(states[0])
+    torch.cuda.set_rng_state_all(states[1:])
 
 
 def mean_of_those_that_happened(values: list[float]) -> float | None:
@@ -131,12 +159,10 @@ def evaluate(
         if step_locals["done"]:
             finals.append(step_locals["info"])
 
-    env = make_mazes(maze, min(episodes, MOST_ENVS), seed)
-    with own_random_numbers(seed):
+    with closing(make_mazes(maze, min(episodes, MOST_ENVS), seed)) as env, OwnRandomNumbers(seed):
         rewards, _ = evaluate_policy(
             agent, env, episodes, deterministic, callback=note, return_episode_rewards=True
         )
-    env.close()
     bracket, mean = maze_bracket(config), float(np.mean(rewards))
 
     def mean_info(name: str) -> float | None:

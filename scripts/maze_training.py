@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -52,8 +53,10 @@ class MazeTrainer(Trainer):
         check_run(run)
         self.run, self.device = run, device
         self.config = maze_config(run.maze)
-        self.env = make_mazes(run.maze, run.training.n_envs, run.seed)
-        self.learner = run.untrained(self.env, device)
+        with ExitStack() as stack:
+            self.env = stack.enter_context(closing(make_mazes(run.maze, run.training.n_envs, run.seed)))
+            self.learner = run.untrained(self.env, device)
+            stack.pop_all()
 
     def go_on(self, checkpoint: Path) -> None:
         """Load the agent; the mazes go on within their episodes where its file holds them."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -95,6 +96,17 @@ class RunOnMaze(Run):
             UserError: the file is not a checkpoint of this run's kind, or is one for other spaces.
         """
 
+    def load_to_act(self, checkpoint: Path, device: str) -> OnPolicyAlgorithm:
+        """The agent as it was saved, with its own environment closed: it can act, but not go on.
+
+        Raises:
+            UserError: as :meth:`load`.
+        """
+        from plasticrl.scripts.maze_setup import make_mazes
+
+        with closing(make_mazes(self.maze, 1, self.seed)) as env:
+            return self.load(checkpoint, env, device)
+
     @abstractmethod
     def check_agent(self) -> None:
         """Check of the agent's settings what the agent itself does not.
@@ -123,8 +135,9 @@ class RunOnMaze(Run):
                 f"lesion_step must be from 0 to {config.episode_length - 1}, the episode's last step, not "
                 f"{lesion_step}"
             )
-        agent = self.load(checkpoint, make_mazes(self.maze, 1, seed), choices.device)
-        _check_sight(agent, make_mazes(maze, 1, seed))
+        agent = self.load_to_act(checkpoint, choices.device)
+        with closing(make_mazes(maze, 1, seed)) as env:
+            _check_sight(agent, env)
         player = agent if lesion is None else LesionedAgent(agent, lesion, lesion_step or 0)
         scores = evaluate(player, maze, episodes=episodes, seed=seed, deterministic=deterministic)
         about = {"deterministic": deterministic, "lesion": lesion, "lesion_step": lesion_step, **given}

@@ -4,6 +4,7 @@ import math
 import sys
 import time
 from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, closing
 from functools import partial
 from itertools import chain
 from pathlib import Path
@@ -21,7 +22,7 @@ from plasticrl.scripts.user_error import UserError, blame_user
 
 FASTEST_GIF = 50.0  # pictures per second; viewers slow faster ones down
 SLOWEST_GIF = 0.01  # the format cannot hold much longer pauses
-_HALF = 288  # side of each of two pictures in pixels; one alone is larger
+_WHOLE, _HALF = 384, 288  # side of a picture in pixels, alone and of each of two
 
 
 def run(command: Watch) -> None:
@@ -49,21 +50,30 @@ def run(command: Watch) -> None:
         )
     maze = trained.maze
     set_up_torch(command.device, None)
-    agent = trained.load(checkpoint, make_mazes(maze, 1, 0), command.device)
     mode: Literal["rgb_array", "ansi"] = "rgb_array" if command.gif else "ansi"
-    shown = partial(play, maze=maze, mode=mode, seed=command.seed, deterministic=command.deterministic)
-    frames: Iterator[Any]
+    agents = {"after": trained.load_to_act(checkpoint, command.device)}
     if command.before:
-        untrained = trained.untrained(make_mazes(maze, 1, 0), command.device)
-        both = zip(shown(untrained, size=_HALF), shown(agent, size=_HALF), strict=True)
-        frames = (side_by_side(captioned(a, "before training"), captioned(b, "after")) for a, b in both)
-    else:
-        frames = shown(agent)
-    if command.gif:
-        write_gif(command.gif, gif(list(frames), command.fps))
-        print(f"GIF: {command.gif}")
-    else:
-        _show(frames, command.fps)
+        with closing(make_mazes(maze, 1, 0)) as env:
+            agents = {"before training": trained.untrained(env, command.device), **agents}
+    shown = partial(
+        play,
+        maze=maze,
+        mode=mode,
+        seed=command.seed,
+        deterministic=command.deterministic,
+        size=_HALF if command.before else _WHOLE,
+    )
+    with ExitStack() as stack:
+        played = [stack.enter_context(closing(shown(agent))) for agent in agents.values()]
+        frames: Iterator[Any] = (
+            side_by_side(*map(captioned, both, agents)) if command.before else both[0]
+            for both in zip(*played, strict=True)
+        )
+        if command.gif:
+            write_gif(command.gif, gif(list(frames), command.fps))
+            print(f"GIF: {command.gif}")
+        else:
+            _show(frames, command.fps)
 
 
 def write_gif(path: Path, encoded: bytes) -> None:
@@ -79,7 +89,10 @@ def write_gif(path: Path, encoded: bytes) -> None:
 def _show(frames: Iterable[str], fps: float) -> None:
     """Frames in one place on a terminal; one below the other, without waiting, elsewhere."""
     if not sys.stdout.isatty():
-        print("\n\n".join(frames))
+        between = ""
+        for frame in frames:
+            print(between + frame, flush=True)
+            between = "\n"
         return
     home, clear = "\x1b[H", "\x1b[2J"
     for frame in chain([clear], frames):
