@@ -6,28 +6,10 @@ import pytest
 from gymnasium.error import ResetNeeded
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 from gymnasium.wrappers.vector import RecordEpisodeStatistics
+from same_nests import assert_same
 
 import plasticrl  # noqa: F401
 from plasticrl.envs import PlasticMazeEnv, PlasticMazeVectorEnv
-
-
-def assert_same(one, other):
-    """The same nest of dicts, arrays and object arrays, types included."""
-    assert type(one) is type(other)
-    if isinstance(one, dict):
-        assert one.keys() == other.keys()
-        for name in one:
-            assert_same(one[name], other[name])
-    elif isinstance(one, (list, tuple)):
-        assert len(one) == len(other)
-        for a, b in zip(one, other, strict=True):
-            assert_same(a, b)
-    else:
-        assert one.dtype == other.dtype
-        if one.dtype == object:
-            assert_same(list(one), list(other))
-        else:
-            np.testing.assert_array_equal(one, other)
 
 
 def test_make_vec_gives_the_native_environment():

@@ -3,13 +3,20 @@ import warnings
 import gymnasium as gym
 import numpy as np
 import pytest
-from gymnasium.vector import AutoresetMode, SyncVectorEnv
-from gymnasium.wrappers import TimeLimit
+from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv, VectorEnv
+from gymnasium.wrappers import TimeLimit, TransformReward
+from gymnasium.wrappers.vector import RecordEpisodeStatistics
 from stable_baselines3 import A2C
 from stable_baselines3.common.env_util import make_vec_env as sb3_make_vec_env
 from stable_baselines3.common.evaluation import evaluate_policy
 from stable_baselines3.common.monitor import Monitor
-from stable_baselines3.common.vec_env import DummyVecEnv, VecMonitor, VecNormalize, VecVideoRecorder
+from stable_baselines3.common.vec_env import (
+    DummyVecEnv,
+    SubprocVecEnv,
+    VecMonitor,
+    VecNormalize,
+    VecVideoRecorder,
+)
 
 from plasticrl.envs import PlasticMazeEnv, VectorEnvAdapter, make_vec_env
 
@@ -256,3 +263,257 @@ def test_sb3s_video_recorder(tmp_path):
 def test_a_plain_maze_in_sb3s_dummy_env_has_its_episode_length():
     env = DummyVecEnv([PlasticMazeEnv])
     assert env.get_attr("episode_length") == [250]
+
+
+class Toy(gym.Env):
+    """Pays its step's number, an integer, and ends after 3 steps."""
+
+    render_mode = None
+    action_space = gym.spaces.Discrete(2)
+    observation_space = gym.spaces.Box(0, 99, (1,), np.float32)
+    weight = 1
+    step_number = 0
+
+    def observed(self):
+        return np.full(1, self.step_number, np.float32)
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self.step_number = 0
+        return self.observed(), {}
+
+    def step(self, action):
+        self.step_number += 1
+        return self.observed(), self.weight * self.step_number, self.step_number == 3, False, {}
+
+    def weighed(self, by):
+        return self.weight * by
+
+
+class DictToy(Toy):
+    observation_space = gym.spaces.Dict({"a": Toy.observation_space, "b": gym.spaces.Discrete(5)})
+
+    def observed(self):
+        return {"a": super().observed(), "b": self.step_number}
+
+
+class TupleToy(Toy):
+    observation_space = gym.spaces.Tuple((Toy.observation_space, gym.spaces.Discrete(5)))
+
+    def observed(self):
+        return (super().observed(), self.step_number)
+
+
+def toys(kind=Toy, count=2, batch=SyncVectorEnv):
+    return batch([kind] * count, autoreset_mode=AutoresetMode.SAME_STEP)
+
+
+def listed(observation):
+    """As plain values, so that they can be compared."""
+    if isinstance(observation, dict):
+        return {name: listed(one) for name, one in observation.items()}
+    if isinstance(observation, tuple):
+        return [listed(one) for one in observation]
+    return np.asarray(observation).tolist()
+
+
+@pytest.mark.parametrize("batch", [SyncVectorEnv, AsyncVectorEnv])
+@pytest.mark.parametrize("kind", [Toy, DictToy, TupleToy])
+def test_batches_of_single_environments_agree_with_sb3s_own(kind, batch):
+    ours, theirs = VectorEnvAdapter(toys(kind, batch=batch)), DummyVecEnv([lambda: Monitor(kind())] * 2)
+    try:
+        ours.seed(0)
+        assert listed(ours.reset()) == listed(theirs.reset())
+        for _ in range(7):
+            actions = np.zeros(2, np.int64)
+            (obs, reward, done, infos), (obs_, reward_, done_, infos_) = (
+                ours.step(actions),
+                theirs.step(actions),
+            )
+            assert listed(obs) == listed(obs_)
+            assert (reward.tolist(), reward.dtype) == (reward_.tolist(), reward_.dtype)
+            assert (done.tolist(), done.dtype) == (done_.tolist(), done_.dtype)
+            for info, info_ in zip(infos, infos_, strict=True):
+                assert ("terminal_observation" in info) == ("terminal_observation" in info_)
+                if "terminal_observation" in info:
+                    assert listed(info["terminal_observation"]) == listed(info_["terminal_observation"])
+                    assert [info["episode"][k] for k in "rl"] == [info_["episode"][k] for k in "rl"]
+    finally:
+        ours.close()
+
+
+class Bare(VectorEnv):
+    """A batch that tells no more than it must, in plain lists or integers where it can."""
+
+    metadata = {"autoreset_mode": AutoresetMode.SAME_STEP}  # noqa: RUF012
+    render_mode = None
+    num_envs = 2
+    single_observation_space = gym.spaces.Dict({"a": gym.spaces.Box(0, 99, (1,), np.float32)})
+    single_action_space = gym.spaces.Discrete(2)
+
+    def __init__(self, infos):
+        self.infos = infos
+        self.number = 0
+
+    def observed(self):
+        return {"a": np.full((2, 1), self.number, np.float32)}
+
+    def reset(self, *, seed=None, options=None):
+        return self.observed(), {}
+
+    def step(self, actions):
+        self.number += 1
+        return self.observed(), np.array([1, 2]), [self.number % 2 == 0, False], [False, False], self.infos()
+
+
+def test_a_batch_that_tells_little():
+    env = VectorEnvAdapter(Bare(dict))
+    env.reset()
+    assert env.step(np.zeros(2, int))[3] == [{}, {}]
+    _, reward, done, infos = env.step(np.zeros(2, int))
+    assert (reward.dtype, reward.tolist()) == (np.float32, [1, 2])
+    assert (done.dtype, done.tolist()) == (bool, [True, False])
+    assert infos[1] == {}
+    assert [infos[0]["episode"][key] for key in "rl"] == [2.0, 2]
+    assert infos[0]["TimeLimit.truncated"] is False
+    assert "terminal_observation" not in infos[0]
+
+
+def test_last_observations_may_be_stacked():
+    env = VectorEnvAdapter(Bare(lambda: {"final_obs": {"a": np.array([[7.0], [8.0]])}}))
+    env.reset()
+    env.step(np.zeros(2, int))
+    assert listed(env.step(np.zeros(2, int))[3][0]["terminal_observation"]) == {"a": [7.0]}
+
+
+def test_infos_without_a_mask_are_there_for_all():
+    shared = {"speed": np.array([1.5, 2.5]), "nested": {"n": [3, 4]}, "scalar": 5.0, "others": np.zeros(3)}
+    env = VectorEnvAdapter(Bare(lambda: {**shared, "_private": np.ones(2), "half": [6, 7], "_half": [0, 1]}))
+    env.reset()
+    infos = env.step(np.zeros(2, int))[3]
+    assert infos == [{"speed": 1.5, "nested": {"n": 3}}, {"speed": 2.5, "nested": {"n": 4}, "half": 7}]
+
+
+def test_gymnasiums_statistics_around_and_inside():
+    env = VectorEnvAdapter(RecordEpisodeStatistics(toys()))
+    env.reset()
+    for _ in range(3):
+        infos = env.step(np.zeros(2, int))[3]
+    assert [[info["episode"][key] for key in "rl"] for info in infos] == [[6.0, 3]] * 2
+    assert env.reset_infos[0]["episode"]["r"] == 6.0
+
+    env = VectorEnvAdapter(toys(lambda: TransformReward(Monitor(Toy()), lambda reward: 10 * reward)))
+    env.reset()
+    for _ in range(3):
+        _, reward, _, infos = env.step(np.zeros(2, int))
+    assert reward.tolist() == [30, 30]
+    assert infos[0]["episode"]["r"] == 6  # as SB3: what Monitor saw
+
+
+@pytest.mark.parametrize("batch", [SyncVectorEnv, AsyncVectorEnv])
+def test_attributes_and_methods_of_single_environments(batch):
+    env = VectorEnvAdapter(toys(batch=batch))
+    try:
+        assert env.get_attr("weight") == [1, 1]
+        assert env.get_attr("weight", [1]) == [1]
+        env.set_attr("weight", 3)
+        assert env.get_attr("weight") == [3, 3]
+        assert env.env_method("weighed", 2) == [6, 6]
+        assert not env.has_attr("length")
+        env.reset()  # all workers are still there
+        assert env.step(np.zeros(2, int))[1].tolist() == [3, 3]
+    finally:
+        env.close()
+
+
+def test_seeds_may_be_numpys():
+    env = VectorEnvAdapter(toys())
+    for seed in (np.int64(3), None):
+        env.seed(seed)
+        assert env.reset().shape == (2, 1)
+    one, other = (
+        make_vec_env("PlasticMaze-v0", np.int64(2), kind(5), start_index=kind(1)) for kind in (int, np.int32)
+    )
+    np.testing.assert_array_equal(one.reset(), other.reset())
+    assert make_vec_env("CartPole-v1", np.int32(2), np.int64(5)).reset().shape == (2, 4)
+
+
+SB3_ARGUMENTS = {
+    "nothing": {},
+    "defaults": {
+        **dict.fromkeys(["monitor_dir", "wrapper_class", "env_kwargs", "vec_env_cls", "vec_env_kwargs"]),
+        **dict.fromkeys(["monitor_kwargs", "wrapper_kwargs"]),
+    },
+    "empty": {"vec_env_kwargs": {}, "monitor_kwargs": {}, "wrapper_kwargs": {}},
+    "start_index": {"start_index": 7},
+    "wrapper": {"wrapper_class": TimeLimit, "wrapper_kwargs": {"max_episode_steps": 4}},
+    "dummy": {"vec_env_cls": DummyVecEnv},
+    "infos": {"monitor_kwargs": {"info_keywords": ("rewards_found",)}},
+}
+
+
+@pytest.mark.parametrize("name", SB3_ARGUMENTS)
+def test_sb3s_arguments_do_what_they_do_there(name):
+    arguments = SB3_ARGUMENTS[name]
+    mine = (
+        {"env_kwargs": SMALL, **arguments} if arguments.get("env_kwargs", SMALL) else {**arguments, **SMALL}
+    )
+    ours = make_vec_env("PlasticMaze-v0", n_envs=3, seed=5, **mine)
+    theirs = sb3_make_vec_env("PlasticMaze-v0", n_envs=3, seed=5, **{**arguments, "env_kwargs": SMALL})
+    assert isinstance(ours, VectorEnvAdapter) == (name in ("nothing", "defaults", "empty", "start_index"))
+    np.testing.assert_array_equal(ours.reset(), theirs.reset())
+    for _ in range(70):
+        action = np.array([ours.action_space.sample() for _ in range(3)])
+        assert action.tolist() == [theirs.action_space.sample() for _ in range(3)]
+        (obs, reward, done, infos), (obs_, reward_, done_, infos_) = ours.step(action), theirs.step(action)
+        np.testing.assert_array_equal(obs, obs_)
+        np.testing.assert_array_equal(reward, reward_)
+        np.testing.assert_array_equal(done, done_)
+        for info, info_ in zip(infos, infos_, strict=True):
+            assert ({**info.get("episode", {}), "t": 0}) == ({**info_.get("episode", {}), "t": 0})
+
+
+def test_monitor_files_are_written(tmp_path):
+    env = make_vec_env("PlasticMaze-v0", 2, 0, monitor_dir=tmp_path / "logs", start_index=3, **SMALL)
+    env.reset()
+    for _ in range(30):
+        env.step(np.zeros(2, int))
+    env.close()
+    assert sorted(path.name for path in (tmp_path / "logs").iterdir()) == ["3.monitor.csv", "4.monitor.csv"]
+    assert (tmp_path / "logs" / "3.monitor.csv").read_text().splitlines()[2].split(",")[1] == "30"
+
+
+def test_a_class_or_function_makes_the_environments():
+    for make in (PlasticMazeEnv, lambda **options: PlasticMazeEnv(**options)):
+        env = make_vec_env(make, 2, 7, size=5)
+        assert isinstance(env, DummyVecEnv)
+        np.testing.assert_array_equal(env.reset(), make_vec_env("PlasticMaze-v0", 2, 7, size=5).reset())
+
+
+def test_the_latest_version_is_meant_where_none_is_given():
+    with pytest.warns(UserWarning, match="latest versioned environment `CartPole-v1`"):
+        assert make_vec_env("CartPole", 2).num_envs == 2
+
+
+def test_an_argument_of_the_environment_is_given_once():
+    with pytest.raises(TypeError, match="got reward, size twice, in env_kwargs and beside it: give it once"):
+        make_vec_env("PlasticMaze-v0", env_kwargs={"size": 3, "reward": 1.0}, size=5, reward=2.0)
+    env = make_vec_env("PlasticMaze-v0", env_kwargs={"size": 3}, episode_length=9)
+    assert (env.get_attr("config")[0].size, env.get_attr("episode_length")) == (3, [9])
+
+
+class Started(Exception):
+    pass
+
+
+class Processes(SubprocVecEnv):
+    def __init__(self, env_fns):
+        raise Started
+
+
+def test_processes_are_left_to_what_is_no_batch():
+    with pytest.raises(TypeError, match=r"leave out vec_env_cls, or call .*env_util\.make_vec_env"):
+        make_vec_env("PlasticMaze-v0", 2, vec_env_cls=Processes)
+    for env_id, more in (("CartPole-v1", {}), (Toy, {}), ("PlasticMaze-v0", {"wrapper_class": Monitor})):
+        with pytest.raises(Started):
+            make_vec_env(env_id, 2, vec_env_cls=Processes, **more)
