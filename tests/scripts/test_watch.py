@@ -1,13 +1,19 @@
+import sys
+from io import StringIO
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image, ImageSequence
 
+from plasticrl.envs import PlasticMazeVectorEnv
 from plasticrl.scripts.animation import play
 from plasticrl.scripts.main import main
 from plasticrl.scripts.maze_training import MazeTrainer
 from plasticrl.scripts.run_folder import read_run
+from plasticrl.scripts.run_on_maze import RunOnMaze
 
 
 def test_gif(trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -70,3 +76,53 @@ def test_before_and_after_are_shown_in_the_same_maze(
     for frame, left in zip(both, with_left, strict=True):
         for line, start in zip(frame.splitlines()[1:], left.splitlines(), strict=True):
             assert line.startswith(start)
+
+
+def steps_before_frames(words: list[str], terminal: bool, monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """How many steps the mazes had taken when each frame was written."""
+    taken, found, step = [0], list[int](), PlasticMazeVectorEnv.step
+
+    def stepped(env: PlasticMazeVectorEnv, actions: Any) -> Any:
+        taken[0] += 1
+        return step(env, actions)
+
+    class Output(StringIO):
+        def isatty(self) -> bool:
+            return terminal
+
+        def flush(self) -> None:
+            frames = self.getvalue().count("/20  rewards") // (2 if "--before" in words else 1)
+            found.extend(taken * (frames - len(found)))
+
+    monkeypatch.setattr(PlasticMazeVectorEnv, "step", stepped)
+    monkeypatch.setattr(sys, "stdout", Output())
+    assert main(words) == 0
+    return found
+
+
+@pytest.mark.parametrize("terminal", [False, True])
+def test_the_episode_is_shown_while_it_is_played(
+    terminal: bool, trained: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = ["watch", str(trained), "--fps", "1000"]
+    with monkeypatch.context() as patch:
+        assert steps_before_frames(words, terminal, patch) == list(range(20))
+    with monkeypatch.context() as patch:
+        both = steps_before_frames([*words, "--before"], terminal, patch)
+    assert both == list(range(0, 40, 2))
+
+
+def test_random_numbers_of_ones_own_are_left_alone_between_frames(trained: Path) -> None:
+    """The episode is the same whatever is drawn meanwhile, and what is drawn is, too."""
+    run = read_run(trained)
+    assert isinstance(run, RunOnMaze)
+    agent = run.load_to_act(next((trained / "checkpoints").iterdir()), "cpu")
+    whole = list(play(agent, run.maze, mode="ansi", seed=5))
+    torch.manual_seed(1)
+    frames, drawn = [], []
+    for frame in play(agent, run.maze, mode="ansi", seed=5):
+        frames.append(frame)
+        drawn.append(torch.rand(3))
+    assert frames == whole
+    torch.manual_seed(1)
+    assert all(torch.equal(numbers, torch.rand(3)) for numbers in drawn)
