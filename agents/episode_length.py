@@ -17,7 +17,8 @@ def episode_length(env: VecEnv) -> int:
     if limit is None:
         limit = getattr(_attribute(env, "spec"), "max_episode_steps", None)
     told = (_attribute(env, "episode_length"), limit)
-    return min((int(n) for n in told if isinstance(n, Integral) and n > 0), default=UNKNOWN_EPISODE_LENGTH)
+    lengths = [int(number) for number in told if isinstance(number, Integral)]
+    return min((length for length in lengths if length > 0), default=UNKNOWN_EPISODE_LENGTH)
 
 
 def _attribute(env: VecEnv, name: str) -> Any:

@@ -49,7 +49,7 @@ class RecurrentA2C(JointAgent):
         learning_rate: of the optimiser, or a function of the remaining progress (1 to 0).
             Default 1e-3 (paper: 1e-4, with one episode per update).
         n_steps: steps per environment and update. Default: the env's episode length (its
-            attribute ``episode_length`` or its spec's ``max_episode_steps``); 128 where neither is.
+            attribute ``episode_length`` or its time limit, the smaller of them); 128 where neither is.
         gamma: discount factor. Default 0.9.
         gae_lambda: bias-variance trade-off of the advantages; default 1: whole returns.
         ent_coef: weight of an entropy bonus. Default 0.

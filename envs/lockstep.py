@@ -70,7 +70,7 @@ def final_infos(observation: NDArray[np.float32], info: Mapping[str, NDArray[Any
     }
 
 
-class LockstepTimeLimit(VectorWrapper):  # type: ignore[type-arg]  # not generic before Gymnasium 1.2
+class LockstepTimeLimit(VectorWrapper):
     """Cuts the episodes of a batch off after some steps, as Gymnasium's ``TimeLimit`` does a single one's.
 
     Args:
