@@ -156,7 +156,8 @@ def next_trace(rule: Rule, trace: Tensor, pre: Tensor, post: Tensor, eta: Tensor
         if given != wanted:
             raise ValueError(
                 f"{name} must return a trace of {what} {_shown(wanted)}, as the one given, not "
-                f"{_shown(given)} (trace {tuple(trace.shape)}, pre {tuple(pre.shape)}, post {tuple(post.shape)})"
+                f"{_shown(given)} (trace {tuple(trace.shape)}, pre {tuple(pre.shape)}, "
+                f"post {tuple(post.shape)})"
             )
     return updated
 

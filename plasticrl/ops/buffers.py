@@ -23,7 +23,10 @@ def ones(*shape: int) -> Tensor:
 
 def contiguous(tensors: Sequence[Tensor | None]) -> list[Tensor | None]:
     """The tensors as kernels read them; hold these until the kernel is done with their addresses."""
-    return [None if tensor is None else _plain(tensor).contiguous() for tensor in tensors]
+    return [
+        None if tensor is None else (tensor.resolve_neg() if tensor.is_neg() else tensor).contiguous()
+        for tensor in tensors
+    ]
 
 
 def addresses(tensors: Sequence[Tensor | None]) -> list[int]:
@@ -42,8 +45,3 @@ def _no_address(tensor: Tensor) -> int:
             'call plastic_scan or the core with backend="reference"'
         )
     return 0
-
-
-def _plain(tensor: Tensor) -> Tensor:
-    """The tensor without what torch does lazily: negate it, or fill it with zeros."""
-    return tensor.resolve_neg() if not tensor._is_zerotensor() else tensor.clone()

@@ -68,7 +68,9 @@ def check_arguments(
     outputs, last_trace = (None, None) if known is None else _parts_known(known)
     if drive.ndim != 3 or drive.shape[0] < 1:
         raise ValueError(f"drive must be (T, B, n) with T >= 1, not {tuple(drive.shape)}")
-    _check_dense("drive", drive)
+    dense = torch.strided
+    if drive.layout is not dense:
+        raise ValueError(f"drive must be a dense tensor, not {drive.layout}: to_dense() makes one")
     steps, batch, n = drive.shape
     dtype, device = drive.dtype, drive.device
     trace = None if alpha is None else state.trace
@@ -93,12 +95,8 @@ def check_arguments(
             raise ValueError(f"{name} must be {wanted}, not {tensor.dtype}")
         if tensor.device != device:
             raise ValueError(f"{name} must be on {device} like drive, not on {tensor.device}")
-        _check_dense(name, tensor)
-
-
-def _check_dense(name: str, tensor: Tensor) -> None:
-    if tensor.layout != torch.strided:
-        raise ValueError(f"{name} must be a dense tensor, not {tensor.layout}: to_dense() makes one")
+        if tensor.layout is not dense:
+            raise ValueError(f"{name} must be a dense tensor, not {tensor.layout}: to_dense() makes one")
 
 
 def check_writable(state: PlasticState) -> None:
@@ -107,10 +105,10 @@ def check_writable(state: PlasticState) -> None:
     Raises:
         ValueError: it has; the text names it.
     """
+    if state.hidden.is_contiguous() and state.trace.is_contiguous():
+        return
     for name, tensor in zip(state._fields, state, strict=True):
-        if not tensor.is_contiguous() and any(
-            step == 0 and size > 1 for size, step in zip(tensor.shape, tensor.stride(), strict=True)
-        ):
+        if any(step == 0 and size > 1 for size, step in zip(tensor.shape, tensor.stride(), strict=True)):
             raise ValueError(f"state.{name} is expanded, and so cannot be overwritten: clone() it first")
 
 

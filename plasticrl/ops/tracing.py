@@ -1,13 +1,14 @@
-"""Detection of what follows torch's operations to record or transform them: it cannot see a kernel's writes."""
+"""Detection of what records or transforms torch's operations, and so cannot see what a kernel writes."""
 
 from collections.abc import Iterable
+from types import NoneType
 
 import torch
 from torch import Tensor
 from torch._C._functorch import TransformType, get_interpreter_stack, is_functorch_wrapped_tensor
 from torch.utils._python_dispatch import is_in_torch_dispatch_mode
 
-_PLAIN = (Tensor, torch.nn.Parameter)
+_PLAIN = {Tensor, torch.nn.Parameter, NoneType}
 
 
 def recorder() -> str | None:
@@ -40,10 +41,7 @@ def follower(tensors: Iterable[Tensor | None]) -> str | None:
     # The first also knows of modes before dispatch, but forgets some where several threads enter them.
     if is_in_torch_dispatch_mode() or torch._C._len_torch_dispatch_stack():
         return "a TorchDispatchMode, such as that of make_fx,"
-    for tensor in tensors:
-        kind = type(tensor)
-        if tensor is None or kind in _PLAIN:
-            continue
+    for kind in set(map(type, tensors)) - _PLAIN:
         if kind.__torch_dispatch__ is not Tensor.__torch_dispatch__:
             return kind.__name__
     return None
