@@ -83,7 +83,8 @@ class Plasticity(nn.Module):
 
     def __dir__(self) -> list[str]:
         """Without eta where there is none: ``torch.jit.trace`` reads every attribute that is listed here."""
-        return [name for name in super().__dir__() if name != "eta" or self.eta_raw is not None]
+        names: list[str] = super().__dir__()  # type: ignore[no-untyped-call]
+        return [name for name in names if name != "eta" or self.eta_raw is not None]
 
     def reset_parameters(self, init: Init, scale: float) -> None:
         """Draw alpha as :func:`draw_` does and set eta to its initial value."""

@@ -21,7 +21,7 @@ def recorder() -> str | None:
         return "torch.export"
     if torch.compiler.is_dynamo_compiling():  # which could not follow the rest
         return None
-    if torch.jit.is_tracing():
+    if torch._C._get_tracing_state() is not None:
         return "torch.jit.trace"
     if torch._C._are_functorch_transforms_active() and _functionalizes():
         return "torch.func.functionalize"
@@ -42,7 +42,7 @@ def follower(tensors: Iterable[Tensor | None]) -> str | None:
     if is_in_torch_dispatch_mode() or torch._C._len_torch_dispatch_stack():
         return "a TorchDispatchMode, such as that of make_fx,"
     for kind in set(map(type, tensors)) - _PLAIN:
-        if kind.__torch_dispatch__ is not Tensor.__torch_dispatch__:
+        if kind.__torch_dispatch__ is not Tensor.__torch_dispatch__:  # type: ignore[attr-defined]
             return kind.__name__
     return None
 
