@@ -28,6 +28,7 @@ from torch.nn.modules.dropout import _DropoutNd
 from plasticrl.agents.cores import CoreName, make_core
 from plasticrl.agents.rollout import ObservationTensor
 from plasticrl.nn import Init
+from plasticrl.ops import Backend
 from plasticrl.rules import RuleLike
 
 
@@ -47,6 +48,7 @@ class PlasticPolicy(BasePolicy):
         bound_eta: keep eta in (0, 1).
         init: distribution of the initial w and alpha.
         init_scale: its scale.
+        backend: what computes the recurrence.
         ortho_init: orthogonal initial weights for features and heads, as in SB3. Default True.
         log_std_init: initial logarithm of the standard deviation, for Box actions. Default 0.
         features_extractor_class: default by observation: NatureCNN for images, CombinedExtractor
@@ -72,6 +74,7 @@ class PlasticPolicy(BasePolicy):
         bound_eta: bool | None = None,
         init: Init | None = None,
         init_scale: float | None = None,
+        backend: Backend | None = None,
         ortho_init: bool = True,
         log_std_init: float = 0.0,
         features_extractor_class: type[BaseFeaturesExtractor] | None = None,
@@ -91,7 +94,14 @@ class PlasticPolicy(BasePolicy):
             optimizer_class=optimizer_class,
             optimizer_kwargs=optimizer_kwargs,
         )
-        options = {"rule": rule, "eta": eta, "bound_eta": bound_eta, "init": init, "init_scale": init_scale}
+        options = {
+            "rule": rule,
+            "eta": eta,
+            "bound_eta": bound_eta,
+            "init": init,
+            "init_scale": init_scale,
+            "backend": backend,
+        }
         given = {name: value for name, value in options.items() if value is not None}
         self.core_kwargs: dict[str, Any] = {"core": core, "hidden_size": hidden_size, **given}
         self.ortho_init = ortho_init

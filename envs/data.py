@@ -88,7 +88,8 @@ def find_dataset(
         return {part.folder: _from_cache(part, download) for part in DATASETS[name]}
     origin = "data_dir" if data_dir is not None else "PLASTICRL_DATA"
     return {
-        part.folder: _from_folder(name, part, Path(place).expanduser(), origin) for part in DATASETS[name]
+        part.folder: _from_folder(name, part, Path(os.path.expanduser(place)), origin)
+        for part in DATASETS[name]
     }
 
 
@@ -99,7 +100,7 @@ def cache_dir() -> Path:
     """
     given = os.environ.get("PLASTICRL_CACHE")
     if given:
-        return Path(given).expanduser()
+        return Path(os.path.expanduser(given))
     import pooch
 
     return Path(pooch.os_cache("plasticrl"))

@@ -13,7 +13,7 @@ from torch import Tensor
 
 
 class Rule(ABC):
-    """What the recurrence needs of a rule; derive from it to make your own."""
+    """A plasticity rule; derive from it to make your own, and give an object of your class as ``rule``."""
 
     name: ClassVar[str]
     formula: ClassVar[str]
@@ -35,7 +35,7 @@ class Rule(ABC):
             eta: scalar tensor.
 
         Returns:
-            The new trace ``(B, n_post, n_pre)``; the one given is not changed.
+            The new trace, of the shape, dtype and device of the one given, which is not changed.
         """
 
 
@@ -131,5 +131,40 @@ def get_rule(rule: RuleLike) -> Rule:
             raise ValueError(f"unknown rule {rule!r}: choose one of {', '.join(map(repr, RULES))}")
         return RULES[rule]()
     if not isinstance(rule, Rule):
-        raise TypeError(f"rule must be a name or an object such as Oja(), not {rule!r}")
+        given = rule.__name__ if isinstance(rule, type) else f"a {type(rule).__name__}"
+        raise TypeError(f"rule must be a name or an object of a Rule's class, such as Oja(), not {given}")
     return rule
+
+
+def next_trace(rule: Rule, trace: Tensor, pre: Tensor, post: Tensor, eta: Tensor) -> Tensor:
+    """The trace after one step; arguments as for :meth:`Rule.update`.
+
+    Raises:
+        TypeError: a rule of the user's own returns no tensor.
+        ValueError: it returns one of another shape, dtype or device; the text names the rule and both.
+    """
+    updated: Tensor = rule.update(trace, pre, post, eta)
+    if type(rule) in RULES.values():
+        return updated
+    name = f"{type(rule).__name__}.update"
+    if not isinstance(updated, Tensor):
+        raise TypeError(
+            f"{name} must return the new trace, a tensor {tuple(trace.shape)}, not {_kind(updated)}"
+        )
+    for what in ("shape", "dtype", "device"):
+        wanted, given = getattr(trace, what), getattr(updated, what)
+        if given != wanted:
+            raise ValueError(
+                f"{name} must return a trace of {what} {_shown(wanted)}, as the one given, not "
+                f"{_shown(given)} (trace {tuple(trace.shape)}, pre {tuple(pre.shape)}, "
+                f"post {tuple(post.shape)})"
+            )
+    return updated
+
+
+def _kind(value: object) -> str:
+    return "None" if value is None else f"a {type(value).__name__}"
+
+
+def _shown(value: object) -> object:
+    return tuple(value) if isinstance(value, tuple) else value

@@ -22,6 +22,7 @@ from plasticrl.scripts.bench_plain import plain_scan
 from plasticrl.scripts.bench_timing import interleaved, machine, peak_memory
 from plasticrl.scripts.ppo_run import RECURRENT_PPO, PPORun
 from plasticrl.scripts.reproduction_presets import EXPERIMENTS
+from plasticrl.scripts.typed_settings import with_home
 
 SEQUENCES = {"A2C": (250, 30, 200), "ICLR": (200, 30, 100)}  # T, B, n
 ONE_EPISODE = {"patterns": (196, 1, 1001), "images": (210, 1, 1025)}
@@ -151,4 +152,4 @@ def _draw(scaling: dict[str, list[tuple[tuple[int, int, int], float]]], path: Pa
 
 
 if __name__ == "__main__":
-    main(tyro.cli(Benchmark))
+    main(with_home(tyro.cli(Benchmark)))

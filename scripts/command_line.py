@@ -14,6 +14,7 @@ from tyro.conf import subcommand
 
 from plasticrl import __version__
 from plasticrl.scripts.command_complaints import complaint_in_one_line, no_such_name
+from plasticrl.scripts.command_options import TaskOptions
 from plasticrl.scripts.commands import (
     Command,
     CompareImages,
@@ -28,11 +29,13 @@ from plasticrl.scripts.commands import (
     TrainPatterns,
     Watch,
 )
+from plasticrl.scripts.core_options import check_core_options
 from plasticrl.scripts.episode_presets import IMAGES_PRESETS, OMNIGLOT_PRESETS, PATTERNS_PRESETS
 from plasticrl.scripts.evaluate_command import Evaluate
 from plasticrl.scripts.presets import MAZE_PRESETS
 from plasticrl.scripts.reproduce_command import Reproduce
 from plasticrl.scripts.sweep_commands import SweepImages, SweepMaze, SweepOmniglot, SweepPatterns
+from plasticrl.scripts.typed_settings import with_home
 from plasticrl.scripts.user_error import UserError
 
 _PROGRAM = "plasticrl"
@@ -122,6 +125,10 @@ def _parsed(
     """Parse the words after a command's name.
 
     A preset's values are the defaults, so that ``--help`` shows them and options override them.
+
+    Raises:
+        UserError: the words make no sense, or an option is for other cores.
+        SystemExit: with status 0, after ``--help``.
     """
     complaints = StringIO()
     program = f"{_PROGRAM} {named}".rstrip()
@@ -131,14 +138,22 @@ def _parsed(
             if task is not None:
                 chosen, _ = tyro.cli(_Preset, args=words, return_unknown_args=True, add_help=False)
                 options["default"] = command(**preset_options(task, chosen.preset))
-            parsed: Command = tyro.cli(
-                command, prog=program, description=about, args=words, config=_MARKERS, **options
+            parsed: Command = with_home(
+                tyro.cli(command, prog=program, description=about, args=words, config=_MARKERS, **options)
             )
-            return parsed
     except SystemExit as stop:
         if stop.code in (None, 0):
             raise
         raise UserError(complaint_in_one_line(complaints.getvalue(), program)) from None
+    if isinstance(parsed, TaskOptions):
+        check_core_options(parsed.core_options(), parsed.trained_cores(), _options_in(words))
+    return parsed
+
+
+def _options_in(words: Sequence[str]) -> set[str]:
+    """The settings that are given, by name: ``bound_eta`` for ``--no-bound-eta``, too."""
+    options = (word[2:].partition("=")[0].replace("-", "_") for word in words if word.startswith("--"))
+    return {option.removeprefix("no_") for option in options}
 
 
 def preset_options(task: str, preset: str) -> dict[str, Any]:

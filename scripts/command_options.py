@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, is_dataclass, replace
 from typing import Any
 
 from typing_extensions import Self
 
+from plasticrl.scripts.core_options import CoreOptions
 from plasticrl.scripts.run import Run
 from plasticrl.scripts.search_space import SearchSpace
 from plasticrl.scripts.settings import OutputSettings
@@ -23,12 +24,12 @@ class TaskOptions(ABC):
         """What is to be trained."""
 
     @abstractmethod
-    def check_options(self, cores: Sequence[str]) -> None:
-        """Refuse an option that none of the cores has.
+    def core_options(self) -> CoreOptions:
+        """The settings of the network that only some of the task's cores have."""
 
-        Raises:
-            UserError: there is such an option.
-        """
+    @abstractmethod
+    def trained_cores(self) -> tuple[str, ...]:
+        """The cores that are asked for."""
 
     @abstractmethod
     def space(self, core: str) -> SearchSpace:
@@ -58,7 +59,7 @@ class TaskOptions(ABC):
 
 
 @dataclass(frozen=True)
-class TrainOptions:
+class TrainOptions(TaskOptions):
     """What ``train`` has on every task."""
 
     core: str = "plastic"
@@ -66,6 +67,10 @@ class TrainOptions:
     seed: int = 0
     """Seed of the weights, and of all that happens in training."""
     output: OutputSettings = field(default_factory=OutputSettings)
+
+    def trained_cores(self) -> tuple[str, ...]:
+        """See :class:`TaskOptions`."""
+        return (self.core,)
 
 
 @dataclass(frozen=True)
@@ -77,6 +82,10 @@ class ManyOptions(TaskOptions):
     seeds: int = 3
     """Runs per core, with seeds 0, 1, 2 and so on."""
     output: OutputSettings = field(default_factory=OutputSettings)
+
+    def trained_cores(self) -> tuple[str, ...]:
+        """See :class:`TaskOptions`."""
+        return self.cores
 
     def runs(self) -> list[Run]:
         """What is to be trained, core by core within a seed."""

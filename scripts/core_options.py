@@ -1,10 +1,10 @@
-"""Which settings of a network each core has."""
+"""The settings of a network that only some cores have."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from types import MappingProxyType
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 from plasticrl.scripts.search_space import SearchSpace
 from plasticrl.scripts.user_error import UserError
@@ -44,27 +44,31 @@ ONE_SHOT_OPTIONS: CoreOptions = MappingProxyType(
 
 def space_of_core(space: SearchSpace, options: CoreOptions, core: str) -> SearchSpace:
     """What a search may change of one core: without the settings that only other cores have."""
-    of_others = {name for names in options.values() for name in names} - set(options[core])
+    of_others = options_of_others(options, core)
     return {name: range_ for name, range_ in space.items() if name not in of_others}
 
 
-def check_core_options(options: CoreOptions, cores: Sequence[str], settings: Any, preset: Any) -> None:
-    """Refuse an option that was changed from the preset but that none of the cores has.
+def options_of_others(options: CoreOptions, core: str) -> set[str]:
+    """The names of the settings that other cores have and this one does not."""
+    return {name for names in options.values() for name in names} - set(options[core])
+
+
+def check_core_options(options: CoreOptions, cores: Sequence[str], given: Collection[str]) -> None:
+    """Refuse an option that none of the cores has. A preset may have it: it is for whichever core is chosen.
 
     Args:
-        options: what each core has.
+        options: the settings that each core has.
         cores: those that are asked for.
-        settings: the network's, as given.
-        preset: the same as the preset has it.
+        given: the names of the options on the command line.
 
     Raises:
-        UserError: there is such an option.
+        UserError: there is such an option; the text names the cores that have it.
     """
     for name in {name: None for names in options.values() for name in names}:
         owners = [core for core, names in options.items() if name in names]
-        if not set(owners) & set(cores) and getattr(settings, name) != getattr(preset, name):
+        if name in given and cores and not set(owners) & set(cores):
             flag = "--" + name.replace("_", "-")
-            many = "cores" if len(owners) > 1 else "core"
+            many = f"cores {', '.join(owners[:-1])} and" if len(owners) > 1 else "core"
             raise UserError(
-                f"{flag} is for the {many} {' and '.join(owners)}, not for {', '.join(cores)}: leave it out"
+                f"{flag} is for the {many} {owners[-1]}, not for {', '.join(cores)}: leave it out"
             )

@@ -9,4 +9,4 @@ from pathlib import Path
 def data_place(given: Path | None) -> Path | None:
     """The folder given, or else ``$PLASTICRL_DATA``, as an absolute path; None where there is neither."""
     place = given or os.environ.get("PLASTICRL_DATA")
-    return Path(place).expanduser().absolute() if place else None
+    return Path(os.path.expanduser(place)).absolute() if place else None

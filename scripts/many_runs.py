@@ -56,7 +56,7 @@ def check_claims(runs: Sequence[PlacedRun], *, overwrite: bool) -> None:
 
 
 def check_counts(command: ManyOptions, **counts: int | None) -> None:
-    """Check which cores, with which options, and how often.
+    """Check which cores, and how often.
 
     Raises:
         UserError: something is wrong.
@@ -65,7 +65,6 @@ def check_counts(command: ManyOptions, **counts: int | None) -> None:
         raise UserError("cores must be one or more, not none")
     check_named_once(cores=command.cores)
     check_number_of_runs(**counts)
-    command.check_options(command.cores)
 
 
 def check_named_once(**names: Sequence[str]) -> None:

@@ -41,7 +41,7 @@ def trial_config(run: Run, output: OutputSettings) -> dict[str, Any]:
     return {
         "run": json.dumps(run.as_dict()),
         "data_dir": None if data_dir is None else str(data_dir),
-        "cache": None if not cache else str(Path(cache).expanduser().absolute()),
+        "cache": None if not cache else os.path.abspath(os.path.expanduser(cache)),
         "root": str(output.root.absolute()),
         "device": output.device,
         "threads": output.threads,

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from plasticrl.scripts.command_line import preset_options
 from plasticrl.scripts.command_options import SweepOptions
+from plasticrl.scripts.core_options import options_of_others
 from plasticrl.scripts.run_folder import write_json, written_whole
 from plasticrl.scripts.search_picture import draw_search
 from plasticrl.scripts.tables import print_table
@@ -68,6 +69,7 @@ def train_command(command: SweepOptions, core: str, one: Tried) -> str:
     """The command line that trains with these settings."""
     options: Any = command.with_values(one.values)
     defaults = preset_options(one.run.task, options.preset)
+    of_others = options_of_others(options.core_options(), core)
     words = ["plasticrl", "train", one.run.task, "--core", core, "--preset", options.preset]
     if getattr(options, "data_dir", None) is not None:
         words += ["--data-dir", str(options.data_dir)]
@@ -76,7 +78,7 @@ def train_command(command: SweepOptions, core: str, one: Tried) -> str:
             continue
         for field in fields(group):
             value = getattr(getattr(options, name), field.name)
-            if value != getattr(group, field.name):
+            if value != getattr(group, field.name) and field.name not in of_others:
                 words += _words(field.name.replace("_", "-"), value)
     return shlex.join(words)
 

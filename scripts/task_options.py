@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,7 +10,7 @@ from plasticrl.scripts.core_options import (
     COMPLETION_OPTIONS,
     MAZE_OPTIONS,
     ONE_SHOT_OPTIONS,
-    check_core_options,
+    CoreOptions,
     space_of_core,
 )
 from plasticrl.scripts.episode_presets import (
@@ -56,13 +55,13 @@ class MazeOptions(TaskOptions):
         """What is to be trained."""
         return MazeRun(core, seed, self.maze, self.training, self.agent)
 
-    def check_options(self, cores: Sequence[str]) -> None:
+    def core_options(self) -> CoreOptions:
         """See :class:`TaskOptions`."""
-        check_core_options(MAZE_OPTIONS, cores, self.agent, MAZE_PRESETS[self.preset].agent)
+        return MAZE_OPTIONS
 
     def space(self, core: str) -> SearchSpace:
         """See :class:`TaskOptions`."""
-        return space_of_core(MAZE_PRESETS[self.preset].space, MAZE_OPTIONS, core)
+        return space_of_core(MAZE_PRESETS[self.preset].space, self.core_options(), core)
 
 
 @dataclass(frozen=True)
@@ -81,14 +80,13 @@ program, or the small 50-bit comparison with networks that are not plastic."""
         """What is to be trained."""
         return EpisodeRun(core, seed, "patterns", self.patterns, self.network, self.descent, self.training)
 
-    def check_options(self, cores: Sequence[str]) -> None:
+    def core_options(self) -> CoreOptions:
         """See :class:`TaskOptions`."""
-        preset = PATTERNS_PRESETS[self.preset].network
-        check_core_options(COMPLETION_OPTIONS, cores, self.network, preset)
+        return COMPLETION_OPTIONS
 
     def space(self, core: str) -> SearchSpace:
         """See :class:`TaskOptions`."""
-        return space_of_core(PATTERNS_PRESETS[self.preset].space, COMPLETION_OPTIONS, core)
+        return space_of_core(PATTERNS_PRESETS[self.preset].space, self.core_options(), core)
 
 
 @dataclass(frozen=True)
@@ -116,14 +114,13 @@ class ImagesOptions(DataOptions, TaskOptions):
         settings = (self.images, self.network, self.descent, self.training)
         return EpisodeRun(core, seed, "images", *settings, self.data_dir)
 
-    def check_options(self, cores: Sequence[str]) -> None:
+    def core_options(self) -> CoreOptions:
         """See :class:`TaskOptions`."""
-        preset = IMAGES_PRESETS[self.preset].network
-        check_core_options(COMPLETION_OPTIONS, cores, self.network, preset)
+        return COMPLETION_OPTIONS
 
     def space(self, core: str) -> SearchSpace:
         """See :class:`TaskOptions`."""
-        return space_of_core(IMAGES_PRESETS[self.preset].space, COMPLETION_OPTIONS, core)
+        return space_of_core(IMAGES_PRESETS[self.preset].space, self.core_options(), core)
 
 
 @dataclass(frozen=True)
@@ -142,11 +139,10 @@ class OmniglotOptions(DataOptions, TaskOptions):
         settings = (self.omniglot, self.network, self.descent, self.training)
         return EpisodeRun(core, seed, "omniglot", *settings, self.data_dir)
 
-    def check_options(self, cores: Sequence[str]) -> None:
+    def core_options(self) -> CoreOptions:
         """See :class:`TaskOptions`."""
-        preset = OMNIGLOT_PRESETS[self.preset].network
-        check_core_options(ONE_SHOT_OPTIONS, cores, self.network, preset)
+        return ONE_SHOT_OPTIONS
 
     def space(self, core: str) -> SearchSpace:
         """See :class:`TaskOptions`."""
-        return space_of_core(OMNIGLOT_PRESETS[self.preset].space, ONE_SHOT_OPTIONS, core)
+        return space_of_core(OMNIGLOT_PRESETS[self.preset].space, self.core_options(), core)

@@ -18,7 +18,6 @@ def run(command: Train) -> None:
     Raises:
         UserError: the settings are wrong, or the folder is taken.
     """
-    command.check_options((command.core,))
     train_and_tell(command.make_run(command.core, command.seed), command.output)
 
 

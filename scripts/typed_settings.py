@@ -1,13 +1,43 @@
-"""Typed settings out of plain values that somebody may have edited."""
+"""Typed settings out of what somebody wrote: on a command line, or in a file that may have been edited."""
 
 from __future__ import annotations
 
-from dataclasses import fields
+from dataclasses import fields, is_dataclass, replace
 from math import isfinite
+from pathlib import Path
 from types import NoneType, UnionType
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
+from plasticrl.scripts.user_error import UserError
+
 Settings = TypeVar("Settings")
+
+
+def with_home(settings: Settings) -> Settings:
+    """The same settings with ``~`` and ``~user`` expanded in every path, as in ``--root=~/runs``.
+
+    A shell expands them only where a word starts with them.
+
+    Args:
+        settings: a dataclass, perhaps with others in it.
+
+    Raises:
+        UserError: a path starts with the name of a user who has no home folder here.
+    """
+    changed: dict[str, Any] = {}
+    for field in fields(settings):  # type: ignore[arg-type]
+        value = getattr(settings, field.name)
+        if isinstance(value, Path) and str(value).startswith("~"):
+            try:
+                changed[field.name] = value.expanduser()
+            except RuntimeError:
+                raise UserError(
+                    f"{field.name}: there is no home folder {value.parts[0]} for {value} (a folder of that "
+                    "name needs its whole path)"
+                ) from None
+        elif is_dataclass(value):
+            changed[field.name] = with_home(value)
+    return replace(settings, **changed)  # type: ignore[type-var]
 
 
 def settings_from(kind: type[Settings], plain: Any) -> Settings:

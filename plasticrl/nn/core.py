@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from numbers import Integral
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, NoReturn
 
 import torch
 from torch import Tensor, nn
@@ -24,6 +24,14 @@ class Core(nn.Module, ABC):
 
     input_size: int
     output_size: int
+
+    def __prepare_scriptable__(self) -> NoReturn:
+        """What ``torch.jit.script`` calls first.
+
+        Raises:
+            RuntimeError: it cannot compile this.
+        """
+        refuse_scripting(self)
 
     @abstractmethod
     def initial_state(self, batch_size: int) -> Any:
@@ -108,6 +116,18 @@ class Core(nn.Module, ABC):
             check_shape("reset", reset, tuple(inputs.shape[:2]))
             if reset.dtype != torch.bool:
                 raise ValueError(f"reset must be bool, not {reset.dtype}")
+
+
+def refuse_scripting(module: nn.Module) -> NoReturn:
+    """Raise what ``torch.jit.script`` has to be told: its language lacks much of Python.
+
+    Raises:
+        RuntimeError: always.
+    """
+    raise RuntimeError(
+        f"torch.jit.script cannot compile {type(module).__name__}: record it with torch.jit.trace or "
+        'torch.export.export (a plastic core with backend="reference")'
+    )
 
 
 def parts_of(state: object, kind: type[NamedTuple]) -> tuple[Tensor, ...]:

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from plasticrl.nn.core import Core, check_shape, parts_of, positive
+from plasticrl.ops import tracing
 
 
 class LSTMState(NamedTuple):
@@ -111,14 +112,20 @@ class GRU(Core):
 def _between_resets(inputs: Tensor, reset: Tensor | None) -> Iterator[tuple[Tensor, Tensor | None]]:
     """Cut a sequence where any row resets, so that torch's fused loop runs over each piece.
 
+    Where that would put the resets of one example into a graph, and where they cannot be read, each step is
+    a piece.
+
     Yields:
         a piece ``(t, B, input_size)`` and the rows ``(B,)`` whose state is cleared before it.
     """
     if reset is None:
         yield inputs, None
         return
-    cuts = reset.any(dim=1)
-    cuts[0] = True
-    starts = cuts.nonzero().flatten().tolist()
+    if tracing.follower((inputs, reset)) is not None or reset.is_meta:
+        starts = list(range(len(inputs)))
+    else:
+        cuts = reset.any(dim=1)
+        cuts[0] = True
+        starts = cuts.nonzero().flatten().tolist()
     for start, end in zip(starts, [*starts[1:], len(inputs)], strict=True):
         yield inputs[start:end], reset[start]

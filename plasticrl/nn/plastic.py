@@ -81,6 +81,11 @@ class Plasticity(nn.Module):
             raise RuntimeError("a layer with alpha='none' has no eta")
         return torch.sigmoid(self.eta_raw) if self.bound_eta else self.eta_raw
 
+    def __dir__(self) -> list[str]:
+        """Without eta where there is none: ``torch.jit.trace`` reads every attribute that is listed here."""
+        names: list[str] = super().__dir__()  # type: ignore[no-untyped-call]
+        return [name for name in names if name != "eta" or self.eta_raw is not None]
+
     def reset_parameters(self, init: Init, scale: float) -> None:
         """Draw alpha as :func:`draw_` does and set eta to its initial value."""
         if self.alpha is None or self.eta_raw is None:

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from plasticrl.nn.core import Core, check_shape, parts_of, positive
 from plasticrl.nn.plastic import AlphaMode, Plasticity, draw_
-from plasticrl.rules import RuleLike
+from plasticrl.rules import RuleLike, next_trace
 from plasticrl.state import TraceState
 
 Activation: TypeAlias = Literal["softmax", "tanh", "identity"] | Callable[[Tensor], Tensor]
@@ -149,7 +149,7 @@ class PlasticLinear(Core):
                 trace = trace.masked_fill(reset[t, :, None, None], 0)
             sums.append(fixed[t] + torch.einsum("boi,bi->bo", alpha * trace, x))
             outputs.append(self.activation(sums[-1]))
-            trace = rule.update(trace, x, outputs[-1], eta)
+            trace = next_trace(rule, trace, x, outputs[-1], eta)
         return torch.stack(sums), torch.stack(outputs), TraceState(trace)
 
     def extra_repr(self) -> str:

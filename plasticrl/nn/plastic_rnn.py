@@ -1,9 +1,11 @@
 """The plastic recurrent network: one step (the cell) and the loop over time."""
 
+from typing import NoReturn
+
 import torch
 from torch import Tensor, nn
 
-from plasticrl.nn.core import Core, check_dtype, check_shape, positive
+from plasticrl.nn.core import Core, check_dtype, check_shape, positive, refuse_scripting
 from plasticrl.nn.plastic import AlphaMode, Init, Plasticity, draw_
 from plasticrl.ops import Backend, plastic_scan, plastic_step_
 from plasticrl.ops.checks import check_state, check_tensor, check_tensors
@@ -44,6 +46,10 @@ class PlasticRecurrence(nn.Module):
             n, n, alpha=alpha, rule=rule, eta=eta, bound_eta=bound_eta, device=device, dtype=dtype
         )
         self.reset_parameters()
+
+    def __prepare_scriptable__(self) -> NoReturn:
+        """See :class:`plasticrl.nn.Core`."""
+        refuse_scripting(self)
 
     def reset_parameters(self) -> None:
         """Draw all parameters anew, as the class describes."""

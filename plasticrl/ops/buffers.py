@@ -23,9 +23,25 @@ def ones(*shape: int) -> Tensor:
 
 def contiguous(tensors: Sequence[Tensor | None]) -> list[Tensor | None]:
     """The tensors as kernels read them; hold these until the kernel is done with their addresses."""
-    return [None if tensor is None else tensor.contiguous() for tensor in tensors]
+    return [
+        None if tensor is None else (tensor.resolve_neg() if tensor.is_neg() else tensor).contiguous()
+        for tensor in tensors
+    ]
 
 
 def addresses(tensors: Sequence[Tensor | None]) -> list[int]:
-    """Of each tensor; 0 for none."""
-    return [0 if tensor is None else tensor.data_ptr() for tensor in tensors]
+    """Of each tensor; 0 for none.
+
+    Raises:
+        RuntimeError: a tensor keeps its numbers elsewhere.
+    """
+    return [0 if tensor is None else tensor.data_ptr() or _no_address(tensor) for tensor in tensors]
+
+
+def _no_address(tensor: Tensor) -> int:
+    if tensor.numel():
+        raise RuntimeError(
+            f"a {type(tensor).__name__} has no memory that a kernel can read: "
+            'call plastic_scan or the core with backend="reference"'
+        )
+    return 0

@@ -53,7 +53,8 @@ def check_arguments(
     """Raise if a shape, a dtype or a device does not fit the drive's: kernels write where they are told to.
 
     Raises:
-        ValueError: it names the argument, what it is and what it may be.
+        ValueError: a tensor is not dense, or does not fit: the text names the argument, what it is and what
+            it may be.
         TypeError: an argument is no tensor, or the state is not one.
     """
     check_state(state)
@@ -67,6 +68,9 @@ def check_arguments(
     outputs, last_trace = (None, None) if known is None else _parts_known(known)
     if drive.ndim != 3 or drive.shape[0] < 1:
         raise ValueError(f"drive must be (T, B, n) with T >= 1, not {tuple(drive.shape)}")
+    dense = torch.strided
+    if drive.layout is not dense:
+        raise ValueError(f"drive must be a dense tensor, not {drive.layout}: to_dense() makes one")
     steps, batch, n = drive.shape
     dtype, device = drive.dtype, drive.device
     trace = None if alpha is None else state.trace
@@ -91,6 +95,21 @@ def check_arguments(
             raise ValueError(f"{name} must be {wanted}, not {tensor.dtype}")
         if tensor.device != device:
             raise ValueError(f"{name} must be on {device} like drive, not on {tensor.device}")
+        if tensor.layout is not dense:
+            raise ValueError(f"{name} must be a dense tensor, not {tensor.layout}: to_dense() makes one")
+
+
+def check_writable(state: PlasticState) -> None:
+    """Raise if a part of the state has several elements in one place, as ``expand`` makes them.
+
+    Raises:
+        ValueError: it has; the text names it.
+    """
+    if state.hidden.is_contiguous() and state.trace.is_contiguous():
+        return
+    for name, tensor in zip(state._fields, state, strict=True):
+        if any(step == 0 and size > 1 for size, step in zip(tensor.shape, tensor.stride(), strict=True)):
+            raise ValueError(f"state.{name} is expanded, and so cannot be overwritten: clone() it first")
 
 
 def _parts_known(known: tuple[Tensor, PlasticState]) -> tuple[Tensor, Tensor]:

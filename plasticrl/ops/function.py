@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import Function
 
-from plasticrl.ops import autocast
+from plasticrl.ops import adjoint, autocast, tracing
 from plasticrl.ops.problem import Cotangents, Engine, Problem, presynaptic
 from plasticrl.rules import Rule
 from plasticrl.state import PlasticState
@@ -103,6 +103,8 @@ class _Gradients(_Once):
     ) -> tuple[Tensor | None, ...]:  # fmt: skip
         with autocast.off(drive.device):
             problem = Problem(drive, w, alpha, eta, hidden, trace, reset, clamp, rule)
+            if tracing.follower((*problem[:-1], d_outputs, d_hidden, d_trace)) is not None:
+                engine = adjoint
             cotangents = Cotangents(
                 torch.zeros_like(outputs) if d_outputs is None else d_outputs,
                 torch.zeros_like(hidden) if d_hidden is None else d_hidden,

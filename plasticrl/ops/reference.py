@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from plasticrl.rules import Rule
+from plasticrl.rules import Rule, next_trace
 from plasticrl.state import PlasticState
 
 
@@ -32,7 +32,7 @@ def reference_scan(
         if clamp is not None:
             y = torch.where(clamp[t], drive[t], y)
         if alpha is not None:
-            trace = rule.update(trace, x, y, eta)
+            trace = next_trace(rule, trace, x, y, eta)
         x = y
         outputs.append(y)
     return torch.stack(outputs), PlasticState(x, trace)

@@ -5,7 +5,7 @@ from typing import Literal, TypeAlias, get_args
 import torch
 from torch import Tensor
 
-from plasticrl.ops import adjoint, autocast
+from plasticrl.ops import adjoint, autocast, tracing
 from plasticrl.ops.checks import check_arguments, check_tensor
 from plasticrl.ops.function import fused_scan
 from plasticrl.ops.problem import FUSED_RULES, Problem
@@ -63,6 +63,9 @@ def plastic_scan(
             ``reference`` everything; it is the specification        any number         T B n²
                                                                      of times
             ============= ========================================== ================== ============
+
+            While ``torch.jit.trace``, ``torch.export``, ``torch.onnx.export`` or ``make_fx`` records, or a
+            ``TorchDispatchMode`` is on, ``"auto"`` is ``"reference"``: they see torch's operations only.
         known: what this call returns, where that is known already (a rollout with the same parameters):
             replaces the forward pass, the gradients are the same. It must be what the other arguments
             give, which is not checked. ``"reference"`` computes all the same.
@@ -112,14 +115,17 @@ def check_backend(backend: str) -> None:
 def _choose(problem: Problem, backend: Backend) -> Backend:
     """The backend to use, or why the one asked for cannot."""
     check_backend(backend)
+    if backend == "auto":
+        if numba_obstacle(problem) is None:
+            return "numba"
+        followed = tracing.follower(problem[:-1]) is not None
+        return "reference" if followed or _adjoint_obstacle(problem.rule) else "adjoint"
     obstacles = {
-        "numba": _numba_obstacle(problem),
-        "adjoint": _rule_obstacle(problem.rule),
+        "numba": numba_obstacle(problem),
+        "adjoint": _adjoint_obstacle(problem.rule),
         "reference": None,
     }
     able = [name for name, obstacle in obstacles.items() if obstacle is None]
-    if backend == "auto":
-        return able[0]  # type: ignore[return-value]
     if backend in able:
         return backend
     raise ValueError(
@@ -127,15 +133,25 @@ def _choose(problem: Problem, backend: Backend) -> Backend:
     )
 
 
-def _numba_obstacle(problem: Problem) -> str | None:
+def numba_obstacle(problem: Problem) -> str | None:
+    """Why the kernels cannot serve; None where they can."""
     if problem.drive.dtype != torch.float32:
         return f"it computes in torch.float32, not {problem.drive.dtype}"
     if problem.drive.device.type != "cpu":
         return f"it computes on the CPU, not on {problem.drive.device}"
+    if (follower := tracing.follower(problem[:-1])) is not None:
+        return f"{follower} does not see what its kernels write"
     return _rule_obstacle(problem.rule)
+
+
+def _adjoint_obstacle(rule: Rule) -> str | None:
+    if (recorder := tracing.recorder()) is not None:
+        return f"{recorder} cannot record its gradients"
+    return _rule_obstacle(rule)
 
 
 def _rule_obstacle(rule: Rule) -> str | None:
     if type(rule) in FUSED_RULES:  # a subclass may update differently
         return None
-    return f"it knows the derivatives of {', '.join(r.__name__ for r in FUSED_RULES)} only, not of {rule!r}"
+    known = ", ".join(rule.__name__ for rule in FUSED_RULES)
+    return f"it knows the derivatives of {known} only, not of {type(rule).__name__}"

@@ -3,10 +3,11 @@
 import torch
 from torch import Tensor
 
-from plasticrl.ops import autocast
-from plasticrl.ops.checks import check_arguments, check_tensor, check_tensors
-from plasticrl.ops.problem import FUSED_RULES, Problem
+from plasticrl.ops import autocast, tracing
+from plasticrl.ops.checks import check_arguments, check_tensor, check_tensors, check_writable
+from plasticrl.ops.problem import Problem
 from plasticrl.ops.reference import reference_scan
+from plasticrl.ops.scan import numba_obstacle
 from plasticrl.rules import RuleLike, get_rule
 from plasticrl.state import PlasticState
 
@@ -41,7 +42,8 @@ def plastic_step_(
         The outputs ``(B, n)``, a new tensor.
 
     Raises:
-        ValueError: a shape, a dtype or a device does not fit, or the rule's name is unknown.
+        ValueError: a shape, a dtype or a device does not fit, the rule's name is unknown, or the state cannot
+            be overwritten.
         TypeError: an argument is no tensor, or the state no ``PlasticState``.
     """
     check_tensor("drive", drive)
@@ -55,13 +57,17 @@ def plastic_step_(
     clamps = None if clamp is None else clamp.unsqueeze(0)
     drives = drive.unsqueeze(0)
     check_arguments(drives, w, alpha, eta, state, resets, clamps, None)
+    check_writable(state)
     hidden, trace = state
-    fused = type(resolved) in FUSED_RULES and (alpha is None or trace.is_contiguous())
-    if fused and drive.dtype == torch.float32 and drive.device.type == "cpu":
+    problem = Problem(drives, w, alpha, eta, hidden, trace, resets, clamps, resolved)
+    if (
+        numba_obstacle(problem) is None
+        and not tracing.are_wrapped(problem[:-1])
+        and (alpha is None or (trace.is_contiguous() and not trace.is_neg()))
+    ):
         from plasticrl.ops import buffers, native  # numba is imported when first needed
 
         y = buffers.empty(*drives.shape)
-        problem = Problem(drives, w, alpha, eta, hidden, trace, resets, clamps, resolved)
         native.run_in_place(problem, trace, y)
         if alpha is not None:
             torch.autograd.graph.increment_version(trace)  # autograd cannot see what kernels write

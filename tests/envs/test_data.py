@@ -47,6 +47,21 @@ def test_files_already_there_are_found(
 
 
 @pytest.mark.parametrize("origin", ["data_dir", "PLASTICRL_DATA"])
+def test_places_below_the_home_folder_are_found(
+    origin: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("PLASTICRL_CACHE", "~/cache")
+    assert cache_dir() == tmp_path / "cache"
+    there = put(tmp_path / "data", "omniglot", "archive")
+    monkeypatch.setenv("PLASTICRL_DATA", "~/data")
+    assert find_dataset("omniglot", "~/data" if origin == "data_dir" else None) == there
+    monkeypatch.setenv("PLASTICRL_DATA", "~nobody-of-that-name/data")
+    with pytest.raises(DataError, match="~nobody-of-that-name/data"):
+        find_dataset("omniglot")
+
+
+@pytest.mark.parametrize("origin", ["data_dir", "PLASTICRL_DATA"])
 def test_a_named_place_without_the_files_is_an_error_and_no_download(
     origin: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,12 +1,18 @@
 """What each rule claims: its formula in closed form, its limit, its bound."""
 
+from collections.abc import Callable
 from dataclasses import FrozenInstanceError
 from math import inf
+from typing import Any, ClassVar
 
 import pytest
 import torch
+from torch import Tensor
 
+from plasticrl.nn import PlasticLinear, PlasticRNN, PlasticRNNCell
+from plasticrl.ops import plastic_scan, plastic_step_
 from plasticrl.rules import RULES, ClippedHebb, Hebb, Oja, Rule, get_rule
+from plasticrl.state import PlasticState
 
 ALL_RULES = [Hebb(), Oja(), ClippedHebb(), ClippedHebb(limit=0.3)]
 EVERY_RULE = pytest.mark.parametrize("rule", ALL_RULES, ids=repr)
@@ -138,3 +144,89 @@ def test_rules_are_frozen_equal_by_value_and_hashable() -> None:
         ClippedHebb().limit = 2.0  # type: ignore[misc]
     assert ClippedHebb(0.5) == ClippedHebb(0.5) != ClippedHebb(1.0)
     assert len({Hebb(), Hebb(), Oja(), ClippedHebb(), ClippedHebb()}) == 3
+
+
+class Wrong(Rule):
+    """A rule of the user's own that returns what it is given, and cannot be shown or hashed."""
+
+    name: ClassVar[str] = "wrong"
+    formula: ClassVar[str] = "H <- something else"
+    citation: ClassVar[str] = "none"
+    bound: ClassVar[float] = 1.0
+    __hash__: ClassVar[None] = None  # type: ignore[assignment]
+
+    def __init__(self, returns: Callable[[Tensor], Any]) -> None:
+        self.returns = returns
+
+    def __repr__(self) -> str:
+        raise RuntimeError("no text")
+
+    def __eq__(self, other: object) -> bool:
+        raise RuntimeError("no comparison")
+
+    def update(self, trace: Tensor, pre: Tensor, post: Tensor, eta: Tensor) -> Tensor:
+        updated: Tensor = self.returns(trace)
+        return updated
+
+
+STATE = PlasticState(torch.zeros(2, 5), torch.zeros(2, 5, 5))
+CALLS: dict[str, Callable[[Rule], Any]] = {
+    "scan": lambda rule: plastic_scan(
+        torch.ones(3, 2, 5), torch.zeros(5, 5), torch.ones(5, 5), torch.tensor(0.1), STATE, rule=rule
+    ),
+    "step": lambda rule: plastic_step_(
+        torch.ones(2, 5), torch.zeros(5, 5), torch.ones(()), torch.tensor(0.1), STATE, rule=rule
+    ),
+    "rnn": lambda rule: PlasticRNN(None, 5, rule=rule)(torch.ones(3, 2, 5)),
+    "cell": lambda rule: PlasticRNNCell(None, 5, rule=rule)(torch.ones(2, 5)),
+    "step of rnn": lambda rule: PlasticRNN(None, 5, rule=rule).step_(torch.ones(2, 5), STATE),
+    "linear": lambda rule: PlasticLinear(5, 5, rule=rule)(torch.ones(3, 2, 5)),
+}
+
+
+@pytest.mark.parametrize("call", CALLS)
+@pytest.mark.parametrize(
+    ("returns", "kind", "says"),
+    [
+        (lambda trace: None, TypeError, r"a tensor \(2, 5, 5\), not None"),
+        (lambda trace: trace.numpy(), TypeError, r"a tensor \(2, 5, 5\), not a ndarray"),
+        (lambda trace: 0.5, TypeError, r"not a float"),
+        (lambda trace: (trace, trace), TypeError, r"not a tuple"),
+        (lambda trace: trace[0], ValueError, r"shape \(2, 5, 5\), .*, not \(5, 5\)"),
+        (lambda trace: trace.sum(), ValueError, r"shape \(2, 5, 5\), .*, not \(\)"),
+        (lambda trace: trace.flatten(1), ValueError, r"not \(2, 25\) .*pre \(2, 5\), post \(2, 5\)"),
+        (lambda trace: trace.double(), ValueError, r"dtype torch\.float32, .* not torch\.float64"),
+        (lambda trace: trace.bool(), ValueError, r"not torch\.bool"),
+        (lambda trace: trace.to("meta"), ValueError, r"device cpu, .* not meta"),
+    ],
+)
+def test_what_a_rule_of_the_users_own_returns_is_checked(
+    returns: Callable[[Tensor], Any], kind: type[Exception], says: str, call: str
+) -> None:
+    with pytest.raises(kind, match=rf"^Wrong\.update must return .*{says}") as error, torch.no_grad():
+        CALLS[call](Wrong(returns))
+    assert "\n" not in str(error.value)
+    assert not any(part.any() for part in STATE)
+
+
+@pytest.mark.parametrize("call", CALLS)
+def test_a_rule_that_cannot_be_shown_compared_or_hashed_is_taken(call: str) -> None:
+    CALLS[call](Wrong(lambda trace: trace * 1))
+
+
+def test_a_backend_that_does_not_know_a_rule_names_its_class() -> None:
+    rnn = PlasticRNN(None, 5, rule=Wrong(lambda trace: trace), backend="numba")
+    with pytest.raises(ValueError, match="not of Wrong"):
+        rnn(torch.ones(3, 2, 5))
+
+
+def test_what_quacks_like_a_rule_is_none() -> None:
+    class Quacks:
+        name, update = "quacks", Hebb().update
+
+        def __repr__(self) -> str:
+            raise RuntimeError("no text")
+
+    for call in CALLS.values():
+        with pytest.raises(TypeError, match="object of a Rule's class, such as Oja\\(\\), not a Quacks"):
+            call(Quacks())  # type: ignore[arg-type]

@@ -3,9 +3,10 @@ import inspect
 import io
 import subprocess
 import sys
-from dataclasses import asdict
+from dataclasses import asdict, fields, is_dataclass
 from importlib.metadata import version
-from typing import get_args
+from pathlib import Path
+from typing import Any, get_args
 
 import gymnasium as gym
 import pytest
@@ -21,8 +22,10 @@ from plasticrl.envs.tasks import TASK_NAMES
 from plasticrl.nn import Init
 from plasticrl.rules import RULES
 from plasticrl.scripts import commands, episode_presets, episode_settings, settings, task_options
+from plasticrl.scripts.command_line import _PRESETS as PRESETS
 from plasticrl.scripts.command_line import parse
 from plasticrl.scripts.commands import Command, CompareMaze, TrainMaze
+from plasticrl.scripts.core_options import COMPLETION_OPTIONS, MAZE_OPTIONS, ONE_SHOT_OPTIONS
 from plasticrl.scripts.main import main
 from plasticrl.scripts.presets import MAZE_PRESETS, PresetName
 from plasticrl.scripts.user_error import UserError
@@ -97,6 +100,118 @@ def test_compare_makes_every_pair_of_core_and_seed() -> None:
         ("rnn", 0),
         ("rnn", 1),
     }
+
+
+CORE_OPTIONS: dict[str, Any] = {
+    "maze": MAZE_OPTIONS,
+    "patterns": COMPLETION_OPTIONS,
+    "images": COMPLETION_OPTIONS,
+    "omniglot": ONE_SHOT_OPTIONS,
+}
+
+
+def as_words(task: str, preset: str, option: str) -> list[str]:
+    """An option with the very value that the preset has."""
+    command: Any = parse(["train", task, "--preset", preset])
+    value, flag = command.value(option), option.replace("_", "-")
+    return [f"--{flag}" if value else f"--no-{flag}"] if isinstance(value, bool) else [f"--{flag}={value}"]
+
+
+@pytest.mark.parametrize(
+    ("task", "option"),
+    [
+        (task, option)
+        for task, of_cores in CORE_OPTIONS.items()
+        for option in {name: None for names in of_cores.values() for name in names}
+    ],
+)
+def test_an_option_is_taken_just_where_a_core_has_it_whatever_its_value(task: str, option: str) -> None:
+    of_cores, flag = CORE_OPTIONS[task], "--" + option.replace("_", "-")
+    owners = [core for core, names in of_cores.items() if option in names]
+    others = [core for core in of_cores if core not in owners]
+    words = as_words(task, next(iter(PRESETS[task])), option)
+    parse(["train", task, *words, "--core", owners[0]])
+    parse(["compare", task, *words, "--cores", owners[-1], *others])
+    for start in (["train", task, "--core", *others[:1]], ["sweep", task, "--cores", *others]):
+        if others:
+            with pytest.raises(UserError) as error:
+                parse([*start, *(word.replace(flag, "--" + option) for word in words)])
+            assert str(error.value).startswith(f"{flag} is for the core")
+            assert [core for core in (*owners, *start[3:]) if core not in str(error.value)] == []
+
+
+@pytest.mark.parametrize(
+    ("task", "preset"), [(task, name) for task, presets in PRESETS.items() for name in presets]
+)
+def test_what_a_preset_has_for_other_cores_is_refused_by_none(task: str, preset: str) -> None:
+    parse(["compare", task, "--preset", preset, "--cores", list(CORE_OPTIONS[task])[-1]])
+
+
+def test_an_option_for_other_cores_is_refused_before_anything_is_written(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for words in (
+        ["train", "maze", "--core", "lstm"],
+        ["compare", "maze", "--cores", "lstm", "gru"],
+        ["sweep", "maze", "--cores", "lstm", "--local"],
+        ["sweep", "maze", "--cores", "lstm", "--search"],
+        ["train", "patterns", "--core", "lstm"],
+    ):
+        assert main([*words, "--rule", "oja", "--root", str(tmp_path / "runs")]) == 2
+        shown = capsys.readouterr()
+        assert shown.err.startswith("plasticrl: error: --rule is for the cores plastic and homogeneous")
+        assert (shown.out, shown.err.count("\n")) == ("", 1)
+    assert list(tmp_path.iterdir()) == []
+
+
+FIRST_WORDS: dict[str, list[str]] = {
+    **{f"{name} {task}": [name, task] for name in ("train", "compare", "sweep") for task in PRESETS},
+    "resume": ["train"],
+    "evaluate": ["evaluate", "run"],
+    "watch": ["watch", "run"],
+    "demo": ["demo"],
+    "reproduce": ["reproduce", "maze"],
+}
+
+
+def paths_in(settings: Any) -> dict[str, Any]:
+    """The options of a command that take a path."""
+    found: dict[str, Any] = {}
+    for field in fields(settings):
+        value = getattr(settings, field.name)
+        if is_dataclass(value):
+            found |= paths_in(value)
+        elif "Path" in str(field.type):
+            found[field.name] = value
+    return found
+
+
+@pytest.mark.parametrize("first", FIRST_WORDS)
+def test_the_home_folder_is_meant_in_every_path(
+    first: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    words = FIRST_WORDS[first]
+    plain: Any = parse([*words, "--resume=run"] if first == "resume" else words)
+    names = list(paths_in(plain))
+    assert names
+    for name in names:
+        option = [f"--{name.replace('_', '-')}=~/a/b"]
+        if first == "resume" and name != "resume":
+            option.append("--resume=run")
+        found = paths_in(parse([words[0], "~/a/b"] if name == "run" else [*words, *option]))
+        assert found[name] == tmp_path / "a" / "b"
+        assert [one for one in found.values() if one is not None and "~" in str(one)] == []
+
+
+@pytest.mark.parametrize("word", ["--root=a/~", "--root=~~", "--root=./x~"])
+def test_a_tilde_elsewhere_is_a_tilde(word: str) -> None:
+    if word == "--root=~~":
+        with pytest.raises(UserError, match=r"root: there is no home folder ~~ for ~~"):
+            parse(["train", "maze", word])
+        return
+    command: Any = parse(["train", "maze", word])
+    assert command.output.root == Path(word.partition("=")[2])
 
 
 @pytest.mark.parametrize("module", [commands, settings, episode_settings, task_options])

@@ -6,10 +6,13 @@ from typing import Any
 
 import pytest
 
+from plasticrl.scripts.command_line import parse
 from plasticrl.scripts.core_options import COMPLETION_OPTIONS, MAZE_OPTIONS, ONE_SHOT_OPTIONS
 from plasticrl.scripts.episode_presets import IMAGES_PRESETS, OMNIGLOT_PRESETS, PATTERNS_PRESETS
 from plasticrl.scripts.presets import MAZE_PRESETS
+from plasticrl.scripts.search_results import train_command
 from plasticrl.scripts.search_space import Between, OneOf
+from plasticrl.scripts.search_study import Tried
 from plasticrl.scripts.sweep_commands import SweepImages, SweepMaze, SweepOmniglot, SweepPatterns
 
 COMMANDS: list[tuple[Any, Any, Any]] = [
@@ -67,3 +70,14 @@ def test_membership() -> None:
     assert None not in Between(0.5, 1.0)
     assert "oja" in OneOf(("oja",))
     assert "hebb" not in OneOf(("oja",))
+
+
+@pytest.mark.parametrize("core", list(MAZE_OPTIONS))
+def test_the_best_settings_are_told_as_a_command_that_the_core_takes(core: str) -> None:
+    words = ["sweep", "maze", "--search", "--cores", "plastic", core, "--rule", "clipped", "--gamma", "0.8"]
+    command: Any = parse(list(dict.fromkeys(words)))
+    best = Tried({"learning_rate": 0.002}, command.make_run(core, 0), 1.0, "finished", 1)
+    told: Any = parse(train_command(command, core, best).split()[1:])
+    agent = told.make_run(core, 0).agent
+    assert (told.core, agent.gamma, agent.learning_rate) == (core, 0.8, 0.002)
+    assert agent.rule == ("clipped" if "rule" in MAZE_OPTIONS[core] else MAZE_PRESETS["tuned"].agent.rule)

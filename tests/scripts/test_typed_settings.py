@@ -1,12 +1,15 @@
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from plasticrl.scripts.data_place import data_place
 from plasticrl.scripts.episode_presets import IMAGES_PRESETS, OMNIGLOT_PRESETS, PATTERNS_PRESETS
 from plasticrl.scripts.presets import MAZE_PRESETS
 from plasticrl.scripts.settings import AgentSettings
-from plasticrl.scripts.typed_settings import settings_from
+from plasticrl.scripts.typed_settings import settings_from, with_home
+from plasticrl.scripts.user_error import UserError
 
 AGENT = MAZE_PRESETS["tuned"].agent
 PRESETS: list[Any] = [
@@ -61,3 +64,37 @@ def test_missing_and_unknown_ones_are_refused_by_name() -> None:
         settings_from(AgentSettings, plain)
     with pytest.raises(TypeError, match="object"):
         settings_from(AgentSettings, [])
+
+
+@dataclass(frozen=True)
+class Inner:
+    place: Path | None
+    words: str
+
+
+@dataclass(frozen=True)
+class Outer:
+    inner: Inner
+    place: Path
+
+
+def test_the_home_folder_is_expanded_in_paths_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    given = Outer(Inner(Path("~/a"), "~/a"), Path("~"))
+    assert with_home(given) == Outer(Inner(tmp_path / "a", "~/a"), tmp_path)
+    for plain in (Outer(Inner(None, ""), Path("a/~/b")), Outer(Inner(Path("b~"), "~"), tmp_path / "~")):
+        assert with_home(plain) == plain
+
+
+@pytest.mark.parametrize("given", [Path("~/data"), None])
+def test_the_place_of_data_may_be_below_the_home_folder(
+    given: Path | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("PLASTICRL_DATA", "~/data" if given is None else "/elsewhere")
+    assert data_place(given) == tmp_path / "data"
+
+
+def test_the_home_of_nobody_is_refused_by_the_name_of_the_option() -> None:
+    with pytest.raises(UserError, match=r"^place: there is no home folder ~nobody-of-that-name for "):
+        with_home(Outer(Inner(Path("~nobody-of-that-name/a"), ""), Path()))
