@@ -366,7 +366,7 @@ class PlasticPolicy(BasePolicy):
                 "pass state=None at the start"
             )
         try:
-            parts = [torch.as_tensor(part, device=self.device) for part in state]
+            parts = [part if isinstance(part, Tensor) else torch.tensor(np.asarray(part)) for part in state]
         except (TypeError, ValueError, RuntimeError) as error:
             raise ValueError(f"state {advice}, as predict returns it, and hold numbers ({error})") from error
         if [tuple(part.shape) for part in parts] != expected:
@@ -374,7 +374,7 @@ class PlasticPolicy(BasePolicy):
                 f"state {advice}, not {[tuple(part.shape) for part in parts]}; "
                 "pass state=None when the number of environments changes"
             )
-        return type(fresh)(*(old.to(new.dtype, copy=True) for old, new in zip(parts, fresh, strict=True)))
+        return type(fresh)(*(old.to(new, copy=True) for old, new in zip(parts, fresh, strict=True)))
 
     def _predict(self, observation: Any, deterministic: bool = False) -> Tensor:
         raise NotImplementedError(
@@ -479,6 +479,8 @@ class PlasticPolicy(BasePolicy):
             }
         except (ValueError, KeyError, TypeError, RecursionError) as error:
             raise TensorFileError(f"the file is not whole ({error!r}): give another file") from error
+        if tensors:
+            raise TensorFileError(f"{min(tensors)} is in the file, but belongs to nothing: give another file")
         for name, value in arguments.items():
             if isinstance(value, Absent):
                 raise ValueError(

@@ -166,7 +166,7 @@ class RecurrentA2C(JointAgent):
         self.usual_gradient = UsualGradient()
 
     def train(self) -> None:
-        """One gradient step over the whole rollout."""
+        """One gradient step over the whole rollout; called again, another step over the same one."""
         self.policy.set_training_mode(True)
         self._update_learning_rate(self.policy.optimizer)
         rollout = self.rollout_buffer
@@ -174,8 +174,9 @@ class RecurrentA2C(JointAgent):
             rollout.flat_observations(self.device),
             rollout.state,
             torch.as_tensor(rollout.episode_starts, device=self.device),
-            (rollout.outputs, self._state),
+            None if rollout.trained else (rollout.outputs, self._state),
         )
+        rollout.trained = True
         returns = torch.as_tensor(rollout.returns, device=self.device).flatten()
         advantages = torch.as_tensor(rollout.advantages, device=self.device).flatten()
         if self.normalize_advantage:

@@ -65,6 +65,7 @@ class RolloutCollection(OnPolicyAlgorithm):
         if self._state is None:
             self._state = self.policy.initial_state(env.num_envs)
         rollout_buffer.state = type(self._state)(*(s.clone() for s in self._state))
+        rollout_buffer.trained = False
         self._start_rollout(callback)
         obs: Any = self._last_obs
         starts = np.asarray(self._last_episode_starts, dtype=np.bool_)

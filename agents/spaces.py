@@ -168,7 +168,7 @@ def actions_from_env(actions: Tensor, space: spaces.Space[Any]) -> Tensor:
         return flat.long().squeeze(1) - int(space.start)
     if isinstance(space, spaces.MultiDiscrete):
         return flat.long() - _start(space, actions.device).flatten()
-    return flat
+    return flat.float()
 
 
 def _start(space: spaces.MultiDiscrete, device: torch.device) -> Tensor:
