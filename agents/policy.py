@@ -156,7 +156,15 @@ class PlasticPolicy(BasePolicy):
         self.ortho_init = ortho_init
         self.log_std_init = log_std_init
         self._seen_space = seen_space(observation_space)
-        self.features_extractor = self.make_features_extractor()
+        try:
+            self.features_extractor = self.make_features_extractor()
+        except (AssertionError, LookupError, RuntimeError, TypeError) as error:
+            kind = getattr(self.features_extractor_class, "__name__", repr(self.features_extractor_class))
+            reason = (str(error).splitlines() or [repr(error)])[0]
+            raise ValueError(
+                f"no {kind} with features_extractor_kwargs={self.features_extractor_kwargs} can be made for "
+                f"observations in {self._seen_space} ({reason}): leave out both for one that fits"
+            ) from error
         self.core = make_core(core, self.features_extractor.features_dim, hidden_size, **given)
         self._differs_in_training = any(
             isinstance(module, (_DropoutNd, _BatchNorm)) for module in self.features_extractor.modules()

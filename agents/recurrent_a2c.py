@@ -109,6 +109,8 @@ class RecurrentA2C(JointAgent):
             raise ValueError(
                 f"policy must be 'PlasticPolicy' or a subclass of it, not {policy!r}{_instead_of(policy)}"
             )
+        if policy_kwargs is not None and not isinstance(policy_kwargs, dict):
+            raise ValueError(f"policy_kwargs must be a dict such as dict(core='lstm'), not {policy_kwargs!r}")
         if n_steps is not None:
             n_steps = positive("n_steps", n_steps)
         check_learning_rate(learning_rate)

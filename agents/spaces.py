@@ -190,6 +190,8 @@ def batched(observation: Any, space: spaces.Space[Any], name: str = "observation
         return _batched_dict(observation, space, name)
     if isinstance(observation, Mapping):
         raise ValueError(f"{name} is a dict, but the space is {space}: give an array")
+    if isinstance(observation, Tensor):
+        observation = observation.detach().cpu().numpy()
     try:
         array = np.array(observation)
     except ValueError as error:

@@ -14,6 +14,7 @@ from gymnasium.envs.registration import EnvSpec
 from sb3_contrib.common.recurrent.policies import RecurrentActorCriticPolicy
 from stable_baselines3.common.envs import IdentityEnv
 from stable_baselines3.common.policies import ActorCriticPolicy, BaseModel, BasePolicy
+from stable_baselines3.common.torch_layers import NatureCNN
 from stable_baselines3.common.vec_env import DummyVecEnv, SubprocVecEnv, VecNormalize
 
 from plasticrl.agents import CORE_NAMES, CoreName, PlasticPolicy, RecurrentA2C, make_core
@@ -87,13 +88,24 @@ def test_the_defaults_are_those_of_the_papers_maze() -> None:
         ({"lstm_hidden_size": 64}, "no argument 'lstm_hidden_size': write hidden_size, with core='lstm'"),
         ({"hiden_size": 64}, "no argument 'hiden_size': did you mean 'hidden_size'[?]"),
         ({"quux": 64}, "no argument 'quux': it has lr_schedule, core, hidden_size"),
+        (["core"], r"policy_kwargs must be a dict such as .*, not \['core'\]"),
+        (
+            {"features_extractor_class": NatureCNN},
+            r"no NatureCNN with .* can be made for observations in Discr",
+        ),
+        ({"features_extractor_class": "NatureCNN"}, "no 'NatureCNN' with .*leave out both for one that fits"),
+        (
+            {"features_extractor_kwargs": {"features_dim": 3}},
+            "no FlattenExtractor with features_extractor_kwargs={'features_dim': 3} .*unexpected keyword",
+        ),
         ({"hidden_size": 0}, "hidden_size must be an integer above 0"),
         ({"eta": NAN}, "eta must be a finite number"),
     ],
 )
-def test_a_wrong_option_of_the_policy_is_named(policy_kwargs: dict[str, Any], message: str) -> None:
-    with pytest.raises(ValueError, match=message):
+def test_a_wrong_option_of_the_policy_is_named(policy_kwargs: Any, message: str) -> None:
+    with pytest.raises(ValueError, match=message) as caught:
         build(policy_kwargs=policy_kwargs)
+    assert "\n" not in str(caught.value)
 
 
 def test_every_argument_of_sb3s_policies_is_taken_or_explained() -> None:

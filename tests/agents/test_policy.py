@@ -319,6 +319,17 @@ def test_what_is_no_observation_is_named(space: spaces.Space[Any], observation: 
             ask(observation)
 
 
+@pytest.mark.filterwarnings("error")
+def test_an_observation_may_be_a_list_a_view_or_a_tensor() -> None:
+    policy, obs = make("plastic"), observations()[0]
+    expected, _ = policy.predict(obs, deterministic=True)
+    read_only = obs.copy()
+    read_only.setflags(write=False)
+    flipped = obs[::-1].copy()[::-1]
+    for same in (obs.tolist(), read_only, flipped, obs.astype(np.float64), torch.from_numpy(obs)):
+        assert np.array_equal(policy.predict(same, deterministic=True)[0], expected)  # type: ignore[arg-type]
+
+
 @pytest.mark.parametrize("wrong", [[True], [True] * (B + 1), [[True] * B], "yes", [None] * B], ids=str)
 def test_starts_of_another_number_of_envs_are_named(wrong: Any) -> None:
     with pytest.raises(ValueError, match="episode_start must be one bool for each of 4 environments"):

@@ -19,7 +19,7 @@ from stable_baselines3.common.envs import (
     IdentityEnvMultiDiscrete,
 )
 from stable_baselines3.common.evaluation import evaluate_policy
-from stable_baselines3.common.torch_layers import NatureCNN
+from stable_baselines3.common.torch_layers import CombinedExtractor, NatureCNN
 from stable_baselines3.common.vec_env import DummyVecEnv, VecTransposeImage
 
 from plasticrl.agents import CORE_NAMES, CoreName, PlasticPolicy, RecurrentA2C
@@ -453,6 +453,20 @@ def test_nature_cnn_is_chosen_wherever_it_fits(side: int, kind: type) -> None:
     NatureCNN(spaces.Box(0, 255, (3, 36, 36), np.uint8))
     with pytest.raises(RuntimeError, match="Kernel size"):
         NatureCNN(spaces.Box(0, 255, (3, 35, 36), np.uint8))
+
+
+@pytest.mark.parametrize(
+    ("space", "extractor"),
+    [
+        (GRID, NatureCNN),
+        (spaces.Dict(image=GRID), CombinedExtractor),
+        (spaces.Dict({"a.b": VECTOR}), CombinedExtractor),
+    ],
+)
+def test_an_extractor_of_sb3_that_does_not_fit_is_named(space: spaces.Space[Any], extractor: type) -> None:
+    kwargs = {"features_extractor_class": extractor}
+    with pytest.raises(ValueError, match=f"no {extractor.__name__} with .*leave out both for one that fits"):
+        RecurrentA2C("PlasticPolicy", Draws(space, TWO), policy_kwargs=kwargs)
 
 
 def test_images_that_are_normalised_already_have_their_channels_first() -> None:
