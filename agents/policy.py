@@ -535,7 +535,8 @@ def _no_argument(name: str) -> str:
     """The complaint about an argument that there is not, with what to write instead."""
     if name in _ELSEWHERE:
         return f"PlasticPolicy has no argument {name!r}: {_ELSEWHERE[name]}"
-    names = [known for known in signature(PlasticPolicy).parameters if known not in ("unknown", *_SPACES)]
+    given_by_the_agent = ("lr_schedule", *_SPACES)
+    names = [known for known in signature(PlasticPolicy).parameters if known not in given_by_the_agent][:-1]
     close = get_close_matches(name, names, n=1)
     advice = f"did you mean {close[0]!r}?" if close else f"it has {', '.join(names)}"
     return f"PlasticPolicy has no argument {name!r}: {advice}"

@@ -87,7 +87,7 @@ def test_the_defaults_are_those_of_the_papers_maze() -> None:
         ({"use_sde": True}, "no argument 'use_sde': .*gSDE.*leave it out"),
         ({"lstm_hidden_size": 64}, "no argument 'lstm_hidden_size': write hidden_size, with core='lstm'"),
         ({"hiden_size": 64}, "no argument 'hiden_size': did you mean 'hidden_size'[?]"),
-        ({"quux": 64}, "no argument 'quux': it has lr_schedule, core, hidden_size"),
+        ({"quux": 64}, "no argument 'quux': it has core, hidden_size, .*, optimizer_kwargs$"),
         (["core"], r"policy_kwargs must be a dict such as .*, not \['core'\]"),
         (
             {"features_extractor_class": NatureCNN},

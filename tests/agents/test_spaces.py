@@ -385,6 +385,7 @@ def test_other_spaces_are_refused_by_name_with_the_way_out(
     [
         (REFUSED_OBSERVATIONS["tuple"][0], TWO, wrappers.FlattenObservation),
         (REFUSED_OBSERVATIONS["nested dict"][0], TWO, wrappers.FlattenObservation),
+        (REFUSED_OBSERVATIONS["one of"][0], TWO, wrappers.FlattenObservation),
         (
             REFUSED_OBSERVATIONS["text in a dict"][0],
             TWO,
@@ -396,7 +397,7 @@ def test_other_spaces_are_refused_by_name_with_the_way_out(
             lambda env: wrappers.TransformAction(env, lambda action: action, spaces.Box(-1, 1, (2,))),
         ),
     ],
-    ids=["flatten a tuple", "flatten a dict", "filter", "bounds"],
+    ids=["flatten a tuple", "flatten a dict", "flatten one of", "filter", "bounds"],
 )
 def test_the_way_out_leads_out(
     observations: spaces.Space[Any], actions: spaces.Space[Any], wrap: Callable[[Any], Any]
@@ -420,12 +421,12 @@ def test_a_space_that_only_compares_equal_to_its_kind_is_refused() -> None:
 def test_an_id_is_as_good_as_an_env_in_set_env_and_load(tmp_path: Path) -> None:
     model = RecurrentA2C("PlasticPolicy", "CartPole-v1", n_steps=4, policy_kwargs={"hidden_size": 3})
     model.save(tmp_path / "model")
-    loaded = RecurrentA2C.load(tmp_path / "model", env="CartPole-v1")  # type: ignore[arg-type]
+    loaded = RecurrentA2C.load(tmp_path / "model", env="CartPole-v1")
     assert loaded.learn(8).num_timesteps == 8
-    loaded.set_env("CartPole-v1")  # type: ignore[arg-type]
+    loaded.set_env("CartPole-v1")
     assert loaded.learn(8).num_timesteps == 8
     with pytest.raises(ValueError, match="Observation spaces do not match"):
-        RecurrentA2C.load(tmp_path / "model", env="MountainCar-v0")  # type: ignore[arg-type]
+        RecurrentA2C.load(tmp_path / "model", env="MountainCar-v0")
 
 
 @pytest.mark.parametrize("height", [1, 2, 3, 7, 35])
