@@ -16,7 +16,7 @@ from plasticrl.agents.env_state import EnvStateError, env_state
 from plasticrl.agents.optimizer_state import optimizer_state
 from plasticrl.agents.plain_rate import plain_rate
 from plasticrl.agents.plain_spaces import plain_space
-from plasticrl.agents.plain_tree import Absent, NotPlainError, encode
+from plasticrl.agents.plain_tree import Absent, NotPlainError, encode, held
 from plasticrl.agents.random_states import random_states
 
 if TYPE_CHECKING:
@@ -87,16 +87,8 @@ def _settings(agent: ResumableAgent) -> dict[str, Any]:
         "stats_window_size": agent._stats_window_size,
         "learning_rate": Absent("a function") if rate is None else rate,
         "policy_class": names.get(agent.policy_class, Absent(str(agent.policy_class))),
-        "policy_kwargs": {name: _held(value) for name, value in agent.policy_kwargs.items()},
+        "policy_kwargs": {name: held(value) for name, value in agent.policy_kwargs.items()},
     }
-
-
-def _held(value: Any) -> Any:
-    try:
-        encode(value, {}, "")
-    except NotPlainError:
-        return Absent(repr(value))
-    return value
 
 
 def _episodes(agent: ResumableAgent) -> dict[str, Any] | None:

@@ -1,5 +1,6 @@
 """Cores by name, as an agent's ``policy_kwargs`` and the commands give them."""
 
+from difflib import get_close_matches
 from typing import Any, Literal, TypeAlias, get_args
 
 from plasticrl.nn import GRU, LSTM, AlphaMode, Core, FeedForward, PlasticRNN
@@ -40,10 +41,12 @@ def make_core(name: CoreName, input_size: int, hidden_size: int, **options: Any)
     Raises:
         ValueError: the name is unknown, or an option is given to a core that has none.
     """
+    if not isinstance(name, str) or name not in CORE_NAMES:
+        close = get_close_matches(str(name).lower(), CORE_NAMES, n=1)
+        meant = f"did you mean {close[0]!r}? " if close else ""
+        raise ValueError(f"unknown core {name!r}: {meant}choose one of {', '.join(CORE_NAMES)}")
     if name in _ALPHA:
         return PlasticRNN(input_size, hidden_size, alpha=_ALPHA[name], **options)
-    if name not in _PLAIN:
-        raise ValueError(f"unknown core {name!r}: choose one of {', '.join(CORE_NAMES)}")
     if options:
         raise ValueError(
             f"core {name!r} takes no {', '.join(options)}: only {', '.join(_ALPHA)} have plasticity options"

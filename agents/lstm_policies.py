@@ -9,6 +9,11 @@ from sb3_contrib.ppo_recurrent.policies import CnnLstmPolicy, MlpLstmPolicy, Mul
 from stable_baselines3.common.policies import BasePolicy
 from torch import Tensor, nn
 
+_NO_PICKLE = (
+    "the file of this policy alone would be a pickle, which can run code: save and load the agent, "
+    "with PlainRecurrentPPO.save and PlainRecurrentPPO.load"
+)
+
 
 class WholeSequences:
     """Before one of sb3-contrib's LSTM policies as a base: one call of the LSTM for all steps of a batch.
@@ -40,6 +45,23 @@ class WholeSequences:
         sequence = features.reshape(rows, -1, lstm.input_size).swapaxes(0, 1)
         outputs, last_states = lstm(sequence, first_states)
         return torch.flatten(outputs.transpose(0, 1), 0, 1), last_states
+
+    def save(self, path: str) -> None:
+        """Refuse: sb3-contrib would write a pickle.
+
+        Raises:
+            NotImplementedError: always.
+        """
+        raise NotImplementedError(_NO_PICKLE)
+
+    @classmethod
+    def load(cls, path: str, device: torch.device | str = "auto") -> Any:
+        """Refuse: sb3-contrib would unpickle, and a pickle can run code.
+
+        Raises:
+            NotImplementedError: always.
+        """
+        raise NotImplementedError(_NO_PICKLE)
 
 
 class WholeSequenceMlpLstmPolicy(WholeSequences, MlpLstmPolicy):

@@ -8,23 +8,30 @@ from typing import Any
 import numpy as np
 from gymnasium import spaces
 
+_INTEGERS: dict[str, Any] = {
+    dtype.__name__: dtype
+    for dtype in (np.int8, np.int16, np.int32, np.int64, np.uint8, np.uint16, np.uint32, np.uint64)
+}
+
 
 def plain_space(space: spaces.Space[Any]) -> dict[str, Any]:
     """Box, Discrete, MultiDiscrete, MultiBinary, or a Dict of them, by what makes it.
 
+    Of a subclass the file holds the plain kind, which is equal to it.
+
     Raises:
         TypeError: it is another space.
     """
-    kind = type(space)
-    if isinstance(space, spaces.Box) and kind is spaces.Box:
+    if isinstance(space, spaces.Box):
         return {"kind": "Box", "low": space.low, "high": space.high}
-    if isinstance(space, spaces.Discrete) and kind is spaces.Discrete:
-        return {"kind": "Discrete", "n": space.n, "start": space.start}
-    if isinstance(space, spaces.MultiDiscrete) and kind is spaces.MultiDiscrete:
+    if isinstance(space, spaces.Discrete):
+        dtype = {} if space.dtype == np.int64 else {"dtype": space.dtype.name}
+        return {"kind": "Discrete", "n": space.n, "start": space.start, **dtype}
+    if isinstance(space, spaces.MultiDiscrete):
         return {"kind": "MultiDiscrete", "nvec": space.nvec, "start": space.start}
-    if isinstance(space, spaces.MultiBinary) and kind is spaces.MultiBinary:
+    if isinstance(space, spaces.MultiBinary):
         return {"kind": "MultiBinary", "n": space.n if isinstance(space.n, int) else list(space.n)}
-    if isinstance(space, spaces.Dict) and kind is spaces.Dict:  # its order is that of the features
+    if isinstance(space, spaces.Dict):  # its order is that of the features
         return {"kind": "Dict", "spaces": [[key, plain_space(inner)] for key, inner in space.items()]}
     raise TypeError(
         f"{space} cannot be saved: only Box, Discrete, MultiDiscrete, MultiBinary and Dict spaces can"
@@ -52,7 +59,8 @@ def _space(plain: Any) -> spaces.Space[Any]:
             raise TypeError(f"bounds are {low.dtype} and {high.dtype}")
         return spaces.Box(low, high, dtype=low.dtype.type)
     if kind == "Discrete":
-        return spaces.Discrete(_whole(plain["n"]), start=_whole(plain["start"]))
+        dtype = {"dtype": _INTEGERS[plain["dtype"]]} if "dtype" in plain else {}
+        return spaces.Discrete(_whole(plain["n"]), start=_whole(plain["start"]), **dtype)
     if kind == "MultiDiscrete":
         nvec, start = _array(plain["nvec"]), _array(plain["start"])
         return spaces.MultiDiscrete(nvec, dtype=nvec.dtype.type, start=start)

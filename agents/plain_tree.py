@@ -13,6 +13,7 @@ from stable_baselines3.common.sb2_compat.rmsprop_tf_like import RMSpropTFLike
 from stable_baselines3.common.torch_layers import CombinedExtractor, FlattenExtractor, NatureCNN
 from torch import Tensor, nn
 
+from plasticrl.agents.feature_extractors import DictExtractor, SmallCNN
 from plasticrl.rules import RULES, get_rule
 
 # The only classes that a file can name. They are looked up here, never imported by their name.
@@ -22,7 +23,7 @@ _CLASSES: dict[str, type] = {
         *(torch.optim.Adadelta, torch.optim.Adagrad, torch.optim.Adam, torch.optim.AdamW),
         *(torch.optim.Adamax, torch.optim.NAdam, torch.optim.RAdam, torch.optim.RMSprop, torch.optim.SGD),
         RMSpropTFLike,
-        *(FlattenExtractor, NatureCNN, CombinedExtractor),
+        *(FlattenExtractor, NatureCNN, CombinedExtractor, SmallCNN, DictExtractor),
         *(nn.Tanh, nn.ReLU, nn.ELU, nn.LeakyReLU, nn.GELU, nn.SiLU, nn.Sigmoid, nn.Identity),
     )
 }
@@ -79,6 +80,15 @@ def encode(value: Any, tensors: dict[str, Tensor], name: str) -> Any:
     if type(value) in RULES.values():
         return {"$rule": value.name, **asdict(value)}
     raise NotPlainError(f"{name} is {value!r}, which no file holds")
+
+
+def held(value: Any) -> Any:
+    """The value, or :class:`Absent` where no file can hold it."""
+    try:
+        encode(value, {}, "")
+    except NotPlainError:
+        return Absent(repr(value))
+    return value
 
 
 def decode(value: Any, tensors: dict[str, Tensor]) -> Any:

@@ -1,5 +1,9 @@
 """Actor and critic on a recurrent core."""
 
+import os
+from difflib import get_close_matches
+from inspect import signature
+from io import BufferedIOBase
 from typing import Any
 
 import numpy as np
@@ -13,23 +17,62 @@ from stable_baselines3.common.distributions import (
     make_proba_distribution,
 )
 from stable_baselines3.common.policies import BasePolicy
-from stable_baselines3.common.preprocessing import is_image_space
-from stable_baselines3.common.torch_layers import (
-    BaseFeaturesExtractor,
-    CombinedExtractor,
-    FlattenExtractor,
-    NatureCNN,
-)
+from stable_baselines3.common.preprocessing import preprocess_obs
+from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
 from stable_baselines3.common.type_aliases import Schedule
+from stable_baselines3.common.utils import get_device, obs_as_tensor
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.dropout import _DropoutNd
+from typing_extensions import Never, Self
 
 from plasticrl.agents.cores import CoreName, make_core
+from plasticrl.agents.feature_extractors import default_extractor
+from plasticrl.agents.optimizer_state import check_alike
+from plasticrl.agents.plain_spaces import plain_space, space_from_plain
+from plasticrl.agents.plain_tree import Absent, decode, encode, held
 from plasticrl.agents.rollout import ObservationTensor
+from plasticrl.agents.spaces import (
+    actions_from_env,
+    actions_to_env,
+    batched,
+    check_spaces,
+    chosen_space,
+    seen,
+    seen_space,
+)
+from plasticrl.agents.tensor_file import (
+    TensorFileError,
+    check_format,
+    place_to_read,
+    place_to_write,
+    read_tensors,
+    write_tensors,
+)
 from plasticrl.nn import Init
 from plasticrl.ops import Backend
 from plasticrl.rules import RuleLike
+
+FORMAT, VERSION = "plasticrl.PlasticPolicy", 1
+_SPACES = ("observation_space", "action_space")
+_NO_GSDE = "there is no state-dependent exploration (gSDE): leave it out"
+_ONE_CORE = "actor and critic share one core: leave it out"
+# Arguments of SB3's and sb3-contrib's policies that this one has not.
+_ELSEWHERE = {
+    "net_arch": "the core is the only layer: set hidden_size, or a features_extractor_class before it",
+    "activation_fn": "the activation belongs to the core: choose core",
+    "use_sde": _NO_GSDE,
+    "full_std": _NO_GSDE,
+    "use_expln": _NO_GSDE,
+    "squash_output": "actions are clipped, not squashed: leave it out",
+    "share_features_extractor": "actor and critic share the features extractor: leave it out",
+    "features_extractor": "give features_extractor_class",
+    "lstm_hidden_size": "write hidden_size, with core='lstm'",
+    "n_lstm_layers": "a core has one layer: leave it out",
+    "shared_lstm": _ONE_CORE,
+    "enable_critic_lstm": _ONE_CORE,
+    "lstm_kwargs": "the options of core='lstm' are hidden_size alone: leave it out",
+}
 
 
 class PlasticPolicy(BasePolicy):
@@ -37,29 +80,31 @@ class PlasticPolicy(BasePolicy):
 
     Args:
         observation_space: Box, Discrete, MultiDiscrete, MultiBinary or Dict of these.
-        action_space: Discrete, MultiDiscrete, MultiBinary or Box.
+        action_space: Discrete, MultiDiscrete, MultiBinary or Box, with finite bounds. Actions of a Box are
+            clipped to it, as in SB3; of integers, they are rounded, too.
         lr_schedule: learning rate as a function of the remaining progress, from 1 to 0.
         core: ``"plastic"`` (default), ``"homogeneous"``, ``"rnn"``, ``"lstm"``, ``"gru"`` or
             ``"feedforward"``; see :func:`plasticrl.agents.make_core`.
         hidden_size: neurons of the core. Default 200, as in the paper's maze.
-        rule: how the trace changes; like the next four, see :class:`plasticrl.PlasticRNN`, whose
+        rule: how the trace changes; like the next five, see :class:`plasticrl.PlasticRNN`, whose
             defaults hold where None is given. Plastic cores only.
         eta: initial learning rate of the trace.
         bound_eta: keep eta in (0, 1).
         init: distribution of the initial w and alpha.
         init_scale: its scale.
-        backend: what computes the recurrence.
+        backend: what computes the recurrence, see :func:`plasticrl.plastic_scan`.
         ortho_init: orthogonal initial weights for features and heads, as in SB3. Default True.
         log_std_init: initial logarithm of the standard deviation, for Box actions. Default 0.
         features_extractor_class: default by observation: NatureCNN for images, CombinedExtractor
-            for dicts, else FlattenExtractor.
+            for dicts, else FlattenExtractor; see ``feature_extractors.py`` for small images and odd keys.
         features_extractor_kwargs: its arguments.
         normalize_images: divide images by 255. Default True.
         optimizer_class: default Adam.
         optimizer_kwargs: beside the learning rate. Default ``eps=1e-4`` for Adam, as in the paper.
 
     Raises:
-        ValueError: an unknown core or rule, or an option that the core does not have.
+        ValueError: a space that it cannot take, an unknown core or rule, an option that the core does not
+            have, or an argument that there is not.
     """
 
     def __init__(
@@ -82,14 +127,18 @@ class PlasticPolicy(BasePolicy):
         normalize_images: bool = True,
         optimizer_class: type[torch.optim.Optimizer] = torch.optim.Adam,
         optimizer_kwargs: dict[str, Any] | None = None,
+        **unknown: Never,
     ) -> None:
+        if unknown:
+            raise ValueError(_no_argument(next(iter(unknown))))
+        check_spaces(observation_space, action_space)
         if optimizer_kwargs is None:
             optimizer_kwargs = {"eps": 1e-4} if optimizer_class is torch.optim.Adam else {}
         super().__init__(
             observation_space,
             action_space,
-            features_extractor_class or _default_extractor(observation_space, normalize_images),
-            features_extractor_kwargs,
+            features_extractor_class or default_extractor(observation_space, normalize_images),
+            dict(features_extractor_kwargs or {}),  # SB3 adds to it
             normalize_images=normalize_images,
             optimizer_class=optimizer_class,
             optimizer_kwargs=optimizer_kwargs,
@@ -102,16 +151,25 @@ class PlasticPolicy(BasePolicy):
             "init_scale": init_scale,
             "backend": backend,
         }
-        given = {name: value for name, value in options.items() if value is not None}
+        given: dict[str, Any] = {name: value for name, value in options.items() if value is not None}
         self.core_kwargs: dict[str, Any] = {"core": core, "hidden_size": hidden_size, **given}
         self.ortho_init = ortho_init
         self.log_std_init = log_std_init
-        self.features_extractor = self.make_features_extractor()
+        self._seen_space = seen_space(observation_space)
+        try:
+            self.features_extractor = self.make_features_extractor()
+        except (AssertionError, LookupError, RuntimeError, TypeError) as error:
+            kind = getattr(self.features_extractor_class, "__name__", repr(self.features_extractor_class))
+            reason = (str(error).splitlines() or [repr(error)])[0]
+            raise ValueError(
+                f"no {kind} with features_extractor_kwargs={self.features_extractor_kwargs} can be made for "
+                f"observations in {self._seen_space} ({reason}): leave out both for one that fits"
+            ) from error
         self.core = make_core(core, self.features_extractor.features_dim, hidden_size, **given)
         self._differs_in_training = any(
             isinstance(module, (_DropoutNd, _BatchNorm)) for module in self.features_extractor.modules()
         )
-        self.action_dist = make_proba_distribution(action_space)
+        self.action_dist = make_proba_distribution(chosen_space(action_space))
         latent = self.core.output_size
         self.log_std: nn.Parameter | None = None
         self.action_net: nn.Module
@@ -206,10 +264,57 @@ class PlasticPolicy(BasePolicy):
         return value.squeeze(-1)
 
     def predict_values(self, obs: ObservationTensor, state: Any, episode_starts: Tensor) -> Tensor:
-        """Values ``(B,)`` of observations ``(B, ...)``, without changing the state: for bootstrapping."""
+        """Values of observations, without gradient and without changing the state: for bootstrapping.
+
+        Args:
+            obs: ``(B, ...)``, or whole sequences ``(T * B, ...)``, time first.
+            state: the core's state before them; None for the start of episodes.
+            episode_starts: ``(B,)``, or ``(T, B)``.
+
+        Returns:
+            ``(B,)``, or ``(T * B,)``.
+        """
         with torch.no_grad():
-            values: Tensor = self(obs, state, episode_starts[None])[1]
+            values: Tensor = self(obs, *self._whole(state, episode_starts))[1]
         return values
+
+    def evaluate_actions(
+        self, obs: ObservationTensor, actions: Tensor, state: Any, episode_starts: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Judge actions that were taken, with gradient; named as in SB3, with the state as in sb3-contrib.
+
+        Args:
+            obs: ``(B, ...)``, or whole sequences ``(T * B, ...)``, time first (sb3-contrib has batch first).
+            actions: in the action space, as :meth:`predict` returns them, one for each observation; of a
+                Box, also beyond its bounds.
+            state: the core's state before them, which is not changed; None for the start of episodes.
+            episode_starts: ``(B,)``, or ``(T, B)``.
+
+        Returns:
+            values, log-probabilities of the actions, and entropies, each with one entry for each observation.
+        """
+        distribution, values, _ = self(obs, *self._whole(state, episode_starts))
+        log_prob: Tensor = distribution.log_prob(actions_from_env(actions, self.action_space))
+        return values, log_prob, distribution.entropy()
+
+    def get_distribution(
+        self, obs: ObservationTensor, state: Any, episode_starts: Tensor
+    ) -> tuple[Distribution, Any]:
+        """Distribution of the actions, with gradient, and the state after them; arguments as above.
+
+        It counts the categories of Discrete and MultiDiscrete actions from 0, wherever those start, and has
+        the actions of a Box before they are clipped.
+        """
+        distribution, _, after = self(obs, *self._whole(state, episode_starts))
+        return distribution, after
+
+    def reset_noise(self, n_envs: int = 1) -> None:
+        """Refuse, as SB3's policies do without state-dependent exploration (gSDE).
+
+        Raises:
+            NotImplementedError: always.
+        """
+        raise NotImplementedError("reset_noise() is for gSDE (use_sde=True), which this policy has not")
 
     def predict(
         self,
@@ -230,49 +335,186 @@ class PlasticPolicy(BasePolicy):
             actions and the new state, a tuple of arrays with B rows.
 
         Raises:
-            ValueError: the observation does not fit the space, or the state another number of
-                environments.
+            ValueError: the observation does not fit the space, or the state or ``episode_start`` another
+                number of environments.
         """
         self.set_training_mode(False)
+        if isinstance(observation, tuple) and observation and isinstance(observation[-1], (dict, list)):
+            raise ValueError(
+                "predict() was given a tuple, as env.reset() and env.step() return, and not an observation: "
+                "write obs, info = env.reset() for a Gymnasium env, obs = env.reset() for an SB3 VecEnv"
+            )
         obs, vectorized = self.obs_to_tensor(observation)
         batch = len(next(iter(obs.values())) if isinstance(obs, dict) else obs)
-        current = self.initial_state(batch)
-        if state is not None:
-            if len(state) != len(current) or any(
-                s.shape != c.shape for s, c in zip(state, current, strict=True)
-            ):
-                raise ValueError(
-                    f"state must have shapes {[tuple(c.shape) for c in current]} for {batch} environments, "
-                    f"not {[s.shape for s in state]}; pass state=None when the number of environments changes"
-                )
-            current = type(current)(
-                *(
-                    torch.tensor(s, dtype=c.dtype, device=self.device)
-                    for s, c in zip(state, current, strict=True)
-                )
+        current = self._given_state(state, batch)
+        starts = np.zeros(batch) if episode_start is None else np.asarray(episode_start)
+        if starts.shape not in ((), (batch,)) or starts.dtype.kind not in "biuf":
+            raise ValueError(
+                f"episode_start must be one bool for each of {batch} environments, not {episode_start!r}"
             )
-        starts = (
-            np.zeros(batch, dtype=np.bool_)
-            if episode_start is None
-            else np.asarray(episode_start, dtype=np.bool_)
-        )
         with torch.no_grad():
-            outputs = self.step_(obs, current, torch.as_tensor(starts, device=self.device).expand(batch))
-            actions = self.distribution(outputs).get_actions(deterministic=deterministic).cpu().numpy()
-        actions = actions.reshape((-1, *(self.action_space.shape or ())))
-        if isinstance(self.action_space, spaces.Box):
-            actions = np.clip(actions, self.action_space.low, self.action_space.high)
+            first = torch.as_tensor(starts.astype(np.bool_), device=self.device).expand(batch)
+            outputs = self.step_(obs, current, first)
+            chosen = self.distribution(outputs).get_actions(deterministic=deterministic).cpu().numpy()
+        actions = actions_to_env(chosen, self.action_space)
         if not vectorized:
             actions = actions.squeeze(axis=0)
         return actions, tuple(c.cpu().numpy() for c in current)
+
+    def _given_state(self, state: Any, batch: int) -> Any:
+        """A copy of what ``predict`` returned before, as the core's state."""
+        fresh = self.initial_state(batch)
+        if state is None:
+            return fresh
+        expected = [tuple(part.shape) for part in fresh]
+        advice = f"must have shapes {expected} for {batch} environments"
+        if not isinstance(state, (tuple, list)):
+            raise ValueError(
+                f"state {advice}, as predict returns it, and not be {type(state).__name__}; "
+                "pass state=None at the start"
+            )
+        try:
+            parts = [part if isinstance(part, Tensor) else torch.tensor(np.asarray(part)) for part in state]
+        except (TypeError, ValueError, RuntimeError) as error:
+            raise ValueError(f"state {advice}, as predict returns it, and hold numbers ({error})") from error
+        if [tuple(part.shape) for part in parts] != expected:
+            raise ValueError(
+                f"state {advice}, not {[tuple(part.shape) for part in parts]}; "
+                "pass state=None when the number of environments changes"
+            )
+        return type(fresh)(*(old.to(new, copy=True) for old, new in zip(parts, fresh, strict=True)))
 
     def _predict(self, observation: Any, deterministic: bool = False) -> Tensor:
         raise NotImplementedError(
             "a recurrent policy needs its state: use predict(observation, state, episode_start)"
         )
 
+    def obs_to_tensor(self, observation: Any) -> tuple[Any, bool]:
+        """Tensors ``(N, ...)`` of observations, and True where they are of several environments, as in SB3.
+
+        Raises:
+            ValueError: they do not fit the observation space.
+        """
+        arrays, several = batched(observation, self.observation_space)
+        return obs_as_tensor(arrays, self.device), several
+
+    def is_vectorized_observation(self, observation: Any) -> bool:
+        """True where observations are of several environments, False where of one.
+
+        Raises:
+            ValueError: they do not fit the observation space.
+        """
+        return batched(observation, self.observation_space)[1]
+
+    def make_features_extractor(self) -> BaseFeaturesExtractor:
+        """A features extractor of the class and with the arguments that were given."""
+        return self.features_extractor_class(self._seen_space, **self.features_extractor_kwargs)
+
+    def extract_features(
+        self, obs: ObservationTensor, features_extractor: BaseFeaturesExtractor | None = None
+    ) -> Tensor:
+        """Features ``(N, features_dim)`` of observations ``(N, ...)``, by default from the policy's own."""
+        prepared = preprocess_obs(
+            seen(obs, self.observation_space), self._seen_space, normalize_images=self.normalize_images
+        )
+        extractor = self.features_extractor if features_extractor is None else features_extractor
+        features: Tensor = extractor(prepared)
+        return features
+
+    def load_from_vector(self, vector: npt.NDArray[Any]) -> None:
+        """Set all parameters from what :meth:`parameters_to_vector` returned.
+
+        Raises:
+            ValueError: it has another length.
+        """
+        values = np.asarray(vector, dtype=np.float32)
+        parameters = list(self.parameters())
+        sizes = [parameter.numel() for parameter in parameters]
+        if values.shape != (sum(sizes),):
+            raise ValueError(f"the vector must have shape ({sum(sizes)},), not {values.shape}")
+        with torch.no_grad():
+            parts = np.split(values, np.cumsum(sizes)[:-1])
+            for parameter, part in zip(parameters, parts, strict=True):
+                parameter.copy_(torch.tensor(part).view_as(parameter))
+
+    def save(self, path: str | os.PathLike[str] | BufferedIOBase) -> None:
+        """Write the parameters, and the arguments to make the policy again; nothing is pickled.
+
+        Args:
+            path: of the file, ``.safetensors`` added where it has no suffix, or a binary file object.
+
+        Raises:
+            OSError: the file cannot be written.
+        """
+        arguments = self._get_constructor_parameters()
+        del arguments["lr_schedule"]  # as in SB3, a policy alone has none
+        tensors: dict[str, Tensor] = {}
+        parts = {
+            "policy": dict(self.state_dict()),
+            "spaces": [plain_space(arguments.pop(name)) for name in _SPACES],
+            "arguments": {name: held(value) for name, value in arguments.items()},
+        }
+        data = {name: encode(part, tensors, name) for name, part in parts.items()}
+        write_tensors(place_to_write(path), tensors, {"format": FORMAT, "version": VERSION, **data})
+
+    @classmethod
+    def load(
+        cls, path: str | os.PathLike[str] | BufferedIOBase, device: torch.device | str = "auto", **given: Any
+    ) -> Self:
+        """A policy that :meth:`save` wrote; runs no code that the file could bring.
+
+        Args:
+            path: as in :meth:`save`.
+            device: to put it on.
+            **given: arguments of the constructor that replace the saved ones; what no file can hold must
+                be given, such as a features extractor of one's own.
+
+        Raises:
+            OSError: the file cannot be read.
+            TensorFileError: it is damaged, or no policy's.
+            ValueError: an argument is lacking, or is not allowed.
+        """
+        tensors, data = read_tensors(place_to_read(path))
+        check_format(data, FORMAT, VERSION, "PlasticPolicy.save")
+        try:
+            parts = {name: decode(data[name], tensors) for name in ("policy", "spaces", "arguments")}
+            held_spaces = dict(zip(_SPACES, map(space_from_plain, parts["spaces"]), strict=True))
+            arguments: dict[str, Any] = {
+                **parts["arguments"],
+                **held_spaces,
+                "lr_schedule": cls._dummy_schedule,
+                **given,
+            }
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
+            raise TensorFileError(f"the file is not whole ({error!r}): give another file") from error
+        if tensors:
+            raise TensorFileError(f"{min(tensors)} is in the file, but belongs to nothing: give another file")
+        for name, value in arguments.items():
+            if isinstance(value, Absent):
+                raise ValueError(
+                    f"the saved policy's {name} was {value.what}, which no file holds: load(..., {name}=...)"
+                )
+        try:
+            with torch.device("meta"):  # before any memory is taken
+                expected = cls(**arguments).state_dict()
+        except (AssertionError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
+            raise TensorFileError(
+                f"the arguments in the file are not allowed ({error}): give another file"
+            ) from error
+        check_alike("policy", parts["policy"], expected)
+        policy = cls(**arguments)
+        policy.load_state_dict(parts["policy"])
+        policy.to(get_device(device))
+        return policy
+
+    def _whole(self, state: Any, episode_starts: Tensor) -> tuple[Any, Tensor]:
+        """State and starts as :meth:`forward` takes them, whether of one step or of whole sequences."""
+        starts = torch.as_tensor(episode_starts, device=self.device).bool()
+        starts = starts if starts.ndim == 2 else starts[None]
+        return self.initial_state(starts.shape[1]) if state is None else state, starts
+
     def _features(self, obs: ObservationTensor) -> Tensor:
-        return self.extract_features(obs, self.features_extractor)
+        return self.extract_features(obs)
 
     def _get_constructor_parameters(self) -> dict[str, Any]:
         data = super()._get_constructor_parameters()
@@ -289,7 +531,12 @@ class PlasticPolicy(BasePolicy):
         return data
 
 
-def _default_extractor(space: spaces.Space[Any], normalized: bool) -> type[BaseFeaturesExtractor]:
-    if isinstance(space, spaces.Dict):
-        return CombinedExtractor
-    return NatureCNN if is_image_space(space, normalized_image=not normalized) else FlattenExtractor
+def _no_argument(name: str) -> str:
+    """The complaint about an argument that there is not, with what to write instead."""
+    if name in _ELSEWHERE:
+        return f"PlasticPolicy has no argument {name!r}: {_ELSEWHERE[name]}"
+    given_by_the_agent = ("lr_schedule", *_SPACES)
+    names = [known for known in signature(PlasticPolicy).parameters if known not in given_by_the_agent][:-1]
+    close = get_close_matches(name, names, n=1)
+    advice = f"did you mean {close[0]!r}?" if close else f"it has {', '.join(names)}"
+    return f"PlasticPolicy has no argument {name!r}: {advice}"

@@ -5,12 +5,15 @@ from __future__ import annotations
 from math import inf, isfinite
 from typing import Any, ClassVar
 
+import gymnasium as gym
 import numpy as np
 import torch
 from gymnasium import spaces
+from stable_baselines3.common.base_class import maybe_make_env
 from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback, Schedule
 from stable_baselines3.common.utils import explained_variance
+from stable_baselines3.common.vec_env import VecEnv
 from typing_extensions import Self
 
 from plasticrl.agents.a2c_loading import ACTION_SPACES
@@ -27,6 +30,7 @@ from plasticrl.agents.plastic_metrics import plastic_metrics
 from plasticrl.agents.policy import PlasticPolicy
 from plasticrl.agents.postponed_interrupt import PostponedInterrupt
 from plasticrl.agents.rollout import Rollout
+from plasticrl.agents.spaces import check_spaces
 from plasticrl.agents.usual_gradient import UsualGradient
 from plasticrl.nn.core import positive
 
@@ -103,7 +107,11 @@ class RecurrentA2C(JointAgent):
     ) -> None:
         own = isinstance(policy, type) and issubclass(policy, PlasticPolicy)
         if not own and not (isinstance(policy, str) and policy in self.policy_aliases):
-            raise ValueError(f"policy must be 'PlasticPolicy' or a subclass of it, not {policy!r}")
+            raise ValueError(
+                f"policy must be 'PlasticPolicy' or a subclass of it, not {policy!r}{_instead_of(policy)}"
+            )
+        if policy_kwargs is not None and not isinstance(policy_kwargs, dict):
+            raise ValueError(f"policy_kwargs must be a dict such as dict(core='lstm'), not {policy_kwargs!r}")
         if n_steps is not None:
             n_steps = positive("n_steps", n_steps)
         check_learning_rate(learning_rate)
@@ -143,6 +151,14 @@ class RecurrentA2C(JointAgent):
         if _init_setup_model:
             self._setup_model()
 
+    @staticmethod
+    def _wrap_env(env: GymEnv | str, verbose: int = 0, monitor_wrapper: bool = True) -> VecEnv:
+        """As in SB3, also for an id. Spaces are checked before SB3's wrappers stumble over them."""
+        made = maybe_make_env(env, verbose)
+        if isinstance(made, (gym.Env, VecEnv)):
+            check_spaces(made.observation_space, made.action_space)
+        return JointAgent._wrap_env(made, verbose, monitor_wrapper)
+
     def _setup_model(self) -> None:
         self._setup_lr_schedule()
         self.set_random_seed(self.seed)
@@ -153,7 +169,7 @@ class RecurrentA2C(JointAgent):
         self.usual_gradient = UsualGradient()
 
     def train(self) -> None:
-        """One gradient step over the whole rollout."""
+        """One gradient step over the whole rollout; called again, another step over the same one."""
         self.policy.set_training_mode(True)
         self._update_learning_rate(self.policy.optimizer)
         rollout = self.rollout_buffer
@@ -161,8 +177,9 @@ class RecurrentA2C(JointAgent):
             rollout.flat_observations(self.device),
             rollout.state,
             torch.as_tensor(rollout.episode_starts, device=self.device),
-            (rollout.outputs, self._state),
+            None if rollout.trained else (rollout.outputs, self._state),
         )
+        rollout.trained = True
         returns = torch.as_tensor(rollout.returns, device=self.device).flatten()
         advantages = torch.as_tensor(rollout.advantages, device=self.device).flatten()
         if self.normalize_advantage:
@@ -243,3 +260,11 @@ class RecurrentA2C(JointAgent):
         self._log_interval = log_interval
         with PostponedInterrupt() as self._interrupt:
             return super().learn(total_timesteps, callback, 1, tb_log_name, reset_num_timesteps, progress_bar)
+
+
+def _instead_of(policy: object) -> str:
+    """What to write instead of a policy of SB3 or sb3-contrib, where it is one."""
+    if not isinstance(policy, str) or not policy.endswith("Policy"):
+        return ""
+    core = ", with policy_kwargs=dict(core='lstm')" if "Lstm" in policy else ""
+    return f": write 'PlasticPolicy'{core}, which takes vectors, images and dicts"

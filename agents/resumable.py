@@ -61,7 +61,7 @@ class ResumableAgent(RolloutCollection):
     def load(
         cls,
         path: str | os.PathLike[str] | BufferedIOBase,
-        env: GymEnv | None = None,
+        env: GymEnv | str | None = None,
         device: torch.device | str = "auto",
         custom_objects: dict[str, Any] | None = None,
         print_system_info: bool = False,
@@ -104,7 +104,7 @@ class ResumableAgent(RolloutCollection):
             self._resume = None
             self._forget_episodes()
 
-    def set_env(self, env: GymEnv, force_reset: bool = True) -> None:
+    def set_env(self, env: GymEnv | str, force_reset: bool = True) -> None:
         """Train on another env from now on; it may have another number of environments.
 
         Args:
@@ -133,13 +133,13 @@ class ResumableAgent(RolloutCollection):
         if self._resume is not None:
             self._resume = self._resume._replace(env=None)
 
-    def adopt(self, env: GymEnv) -> None:
+    def adopt(self, env: GymEnv | str) -> None:
         """Take an env of any number of environments, and leave the episodes as they are.
 
         Raises:
             ValueError: the spaces differ.
         """
-        env = self._wrap_env(env, self.verbose)
+        env = self._wrap_env(env, self.verbose)  # type: ignore[arg-type]  # it takes an id, too
         check_for_correct_spaces(env, self.observation_space, self.action_space)
         self.n_envs = env.num_envs  # SB3 would refuse another number: its buffer has a fixed size
         super().set_env(env, force_reset=False)

@@ -9,6 +9,8 @@ from gymnasium import spaces
 from stable_baselines3.common.preprocessing import get_action_dim
 from torch import Tensor
 
+from plasticrl.agents.spaces import chosen_space
+
 Observation: TypeAlias = npt.NDArray[Any] | dict[str, npt.NDArray[Any]]
 ObservationTensor: TypeAlias = Tensor | dict[str, Tensor]
 
@@ -26,7 +28,7 @@ class Rollout:
 
     Attributes:
         observations: ``(T, B, ...)``, or a dict of such.
-        actions: ``(T, B, action_dim)``; Discrete and MultiDiscrete as int64.
+        actions: ``(T, B, action_dim)``, as they were drawn; Discrete and MultiDiscrete as int64, from 0.
         rewards: ``(T, B)``.
         episode_starts: bool ``(T, B)``.
         state: the core's state before the first step.
@@ -34,6 +36,7 @@ class Rollout:
         values: value estimates of the observations, ``(T, B)``.
         returns: targets of the value function, ``(T, B)``.
         advantages: ``(T, B)``.
+        trained: an update was made of it: the outputs are no longer those of the parameters.
     """
 
     state: Any
@@ -41,6 +44,7 @@ class Rollout:
     values: npt.NDArray[np.float32]
     returns: npt.NDArray[np.float32]
     advantages: npt.NDArray[np.float32]
+    trained: bool = False
 
     def __init__(
         self, n_steps: int, n_envs: int, observation_space: spaces.Space[Any], action_space: spaces.Space[Any]
@@ -58,7 +62,7 @@ class Rollout:
         )
         whole = isinstance(action_space, (spaces.Discrete, spaces.MultiDiscrete))
         self.actions = np.empty(
-            (*shape, get_action_dim(action_space)), dtype=np.int64 if whole else np.float32
+            (*shape, get_action_dim(chosen_space(action_space))), dtype=np.int64 if whole else np.float32
         )
         self.rewards = np.empty(shape, dtype=np.float32)
         self.episode_starts = np.empty(shape, dtype=np.bool_)

@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
-from gymnasium import spaces
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
 from stable_baselines3.common.utils import obs_as_tensor
@@ -24,6 +23,7 @@ from plasticrl.agents.policy import PlasticPolicy
 from plasticrl.agents.postponed_interrupt import PostponedInterrupt
 from plasticrl.agents.returns import returns_and_advantages
 from plasticrl.agents.rollout import Rollout
+from plasticrl.agents.spaces import actions_to_env
 
 
 class RolloutCollection(OnPolicyAlgorithm):
@@ -65,6 +65,7 @@ class RolloutCollection(OnPolicyAlgorithm):
         if self._state is None:
             self._state = self.policy.initial_state(env.num_envs)
         rollout_buffer.state = type(self._state)(*(s.clone() for s in self._state))
+        rollout_buffer.trained = False
         self._start_rollout(callback)
         obs: Any = self._last_obs
         starts = np.asarray(self._last_episode_starts, dtype=np.bool_)
@@ -93,7 +94,7 @@ class RolloutCollection(OnPolicyAlgorithm):
                 rollout_buffer.episode_starts[t] = starts
                 rollout_buffer.actions[t] = actions.reshape(env.num_envs, -1)
 
-                obs, rewards, dones, own_infos = env.step(self._allowed(actions))
+                obs, rewards, dones, own_infos = env.step(actions_to_env(actions, self.action_space))
                 dones = np.asarray(dones, dtype=np.bool_)  # some envs of others have numbers
                 infos = self._of_all(own_infos) if (ended := dones.any()) else own_infos
                 # Before the callback, so that a run it stops goes on from where the envs are.
@@ -164,14 +165,6 @@ class RolloutCollection(OnPolicyAlgorithm):
     def _forget_episodes(self) -> None:
         """Begin new episodes at the next ``learn``."""
         self._last_obs = self._state = self._played = None
-
-    def _allowed(self, actions: npt.NDArray[Any]) -> npt.NDArray[Any]:
-        """Gaussian actions clipped to the space, as in SB3: the unclipped ones are what is learned from."""
-        if isinstance(self.action_space, spaces.Box):
-            shaped = actions.reshape(-1, *self.action_space.shape)
-            clipped: npt.NDArray[Any] = np.clip(shaped, self.action_space.low, self.action_space.high)
-            return clipped
-        return actions
 
     def _values_cut_off(
         self, dones: npt.NDArray[np.bool_], infos: list[dict[str, Any]]

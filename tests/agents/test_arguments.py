@@ -2,18 +2,25 @@
 
 import math
 import re
+from inspect import Parameter, signature
+from pathlib import Path
 from typing import Any
 
 import gymnasium as gym
 import numpy as np
 import pytest
+import torch
 from gymnasium.envs.registration import EnvSpec
+from sb3_contrib.common.recurrent.policies import RecurrentActorCriticPolicy
 from stable_baselines3.common.envs import IdentityEnv
-from stable_baselines3.common.policies import ActorCriticPolicy
+from stable_baselines3.common.policies import ActorCriticPolicy, BaseModel, BasePolicy
+from stable_baselines3.common.torch_layers import NatureCNN
 from stable_baselines3.common.vec_env import DummyVecEnv, SubprocVecEnv, VecNormalize
 
 from plasticrl.agents import CORE_NAMES, CoreName, PlasticPolicy, RecurrentA2C, make_core
 from plasticrl.agents.episode_length import episode_length
+from plasticrl.agents.maze_rollout import can_play
+from plasticrl.envs import make_vec_env
 from plasticrl.nn import GRU, LSTM, FeedForward, PlasticRNN
 
 NAN, INF = math.nan, math.inf
@@ -69,13 +76,84 @@ def test_the_defaults_are_those_of_the_papers_maze() -> None:
         ({"rule": "bcm"}, "unknown rule 'bcm'"),
         ({"core": "lstm", "rule": "oja"}, "core 'lstm' takes no rule"),
         ({"core": "feedforward", "eta": 0.1, "init": "normal"}, "core 'feedforward' takes no eta, init"),
+        ({"core": "Lstm"}, "unknown core 'Lstm': did you mean 'lstm'[?] choose one of plastic"),
+        ({"core": "plastik"}, "unknown core 'plastik': did you mean 'plastic'[?]"),
+        ({"core": ["lstm"]}, r"unknown core \['lstm'\]: did you mean"),
+        ({"core": None}, "unknown core None: choose one of"),
+        ({"core": "lstm", "backend": "numba"}, "core 'lstm' takes no backend"),
+        ({"backend": "cuda"}, "unknown backend 'cuda': choose one of 'auto'"),
+        ({"net_arch": [64, 64]}, "no argument 'net_arch': .*set hidden_size"),
+        ({"activation_fn": torch.nn.ReLU}, "no argument 'activation_fn': .*choose core"),
+        ({"use_sde": True}, "no argument 'use_sde': .*gSDE.*leave it out"),
+        ({"lstm_hidden_size": 64}, "no argument 'lstm_hidden_size': write hidden_size, with core='lstm'"),
+        ({"hiden_size": 64}, "no argument 'hiden_size': did you mean 'hidden_size'[?]"),
+        ({"quux": 64}, "no argument 'quux': it has core, hidden_size, .*, optimizer_kwargs$"),
+        (["core"], r"policy_kwargs must be a dict such as .*, not \['core'\]"),
+        (
+            {"features_extractor_class": NatureCNN},
+            r"no NatureCNN with .* can be made for observations in Discr",
+        ),
+        ({"features_extractor_class": "NatureCNN"}, "no 'NatureCNN' with .*leave out both for one that fits"),
+        (
+            {"features_extractor_kwargs": {"features_dim": 3}},
+            "no FlattenExtractor with features_extractor_kwargs={'features_dim': 3} .*unexpected keyword",
+        ),
         ({"hidden_size": 0}, "hidden_size must be an integer above 0"),
         ({"eta": NAN}, "eta must be a finite number"),
     ],
 )
-def test_a_wrong_option_of_the_policy_is_named(policy_kwargs: dict[str, Any], message: str) -> None:
-    with pytest.raises(ValueError, match=message):
+def test_a_wrong_option_of_the_policy_is_named(policy_kwargs: Any, message: str) -> None:
+    with pytest.raises(ValueError, match=message) as caught:
         build(policy_kwargs=policy_kwargs)
+    assert "\n" not in str(caught.value)
+
+
+def test_every_argument_of_sb3s_policies_is_taken_or_explained() -> None:
+    """Those of a later SB3, too, must be looked at."""
+    theirs = [
+        name
+        for policy in (BasePolicy, BaseModel, ActorCriticPolicy, RecurrentActorCriticPolicy)
+        for name, parameter in signature(policy).parameters.items()
+        if parameter.kind not in (Parameter.VAR_POSITIONAL, Parameter.VAR_KEYWORD)
+    ]
+    ours = signature(PlasticPolicy).parameters
+    assert "net_arch" in theirs
+    for name in {*theirs} - {*ours}:
+        with pytest.raises(ValueError, match=f"has no argument '{name}'") as caught:
+            build(policy_kwargs={name: None})
+        assert "it has" not in str(caught.value), f"{name} is not explained"
+        assert "did you mean" not in str(caught.value), f"{name} is not explained"
+        assert "\n" not in str(caught.value)
+
+
+def test_a_subclass_of_the_policy_may_have_more_arguments() -> None:
+    class More(PlasticPolicy):
+        def __init__(self, *args: Any, extra: int = 0, **kwargs: Any) -> None:
+            super().__init__(*args, **kwargs)
+            self.extra = extra
+
+    kwargs = {"hidden_size": 3, "extra": 5}
+    assert RecurrentA2C(More, IdentityEnv(2), policy_kwargs=kwargs).policy.extra == 5  # type: ignore[attr-defined]
+    with pytest.raises(ValueError, match="no argument 'net_arch'"):
+        RecurrentA2C(More, IdentityEnv(2), policy_kwargs={**kwargs, "net_arch": []})
+
+
+@pytest.mark.parametrize("backend", ["auto", "numba", "adjoint", "reference"])
+def test_a_backend_of_the_policy_computes_the_same_and_is_saved(backend: str, tmp_path: Path) -> None:
+    def trained(**kwargs: Any) -> RecurrentA2C:
+        env = make_vec_env("PlasticMaze-v0", 2, seed=5, size=5, episode_length=10)
+        return build(env, n_steps=10, seed=0, policy_kwargs={"hidden_size": 5, **kwargs}).learn(60)
+
+    usual, other = trained(), trained(backend=backend)
+    assert usual.policy.core.backend == "auto"
+    assert other.policy.core.backend == backend
+    assert other.env is not None
+    assert can_play(other.policy, other.env) is (backend == "auto")
+    for (name, ours), theirs in zip(usual.policy.named_parameters(), other.policy.parameters(), strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-5, msg=lambda m, n=name: f"{n}: {m}")
+    other.save(tmp_path / "agent")
+    loaded = RecurrentA2C.load(tmp_path / "agent", device="cpu")
+    assert loaded.policy.core.backend == backend
 
 
 def test_the_options_reach_the_core() -> None:
@@ -119,6 +197,25 @@ def test_a_policy_that_is_none_is_named(policy: Any) -> None:
     named = re.escape(repr(policy))
     with pytest.raises(ValueError, match=f"policy must be 'PlasticPolicy' or a subclass of it, not {named}"):
         RecurrentA2C(policy, IdentityEnv(2))
+
+
+@pytest.mark.parametrize(
+    ("policy", "advice"),
+    [
+        *(
+            (name, r": write 'PlasticPolicy', which")
+            for name in ("MlpPolicy", "CnnPolicy", "MultiInputPolicy")
+        ),
+        *(
+            (name, r": write 'PlasticPolicy', with policy_kwargs=dict\(core='lstm'\)")
+            for name in ("MlpLstmPolicy", "CnnLstmPolicy", "MultiInputLstmPolicy")
+        ),
+    ],
+)
+def test_what_to_write_instead_of_a_policy_of_sb3_is_said(policy: str, advice: str) -> None:
+    with pytest.raises(ValueError, match=f"not '{policy}'{advice}") as caught:
+        RecurrentA2C(policy, IdentityEnv(2))
+    assert "\n" not in str(caught.value)
 
 
 class Sized(IdentityEnv[int]):

@@ -1,12 +1,15 @@
 """The policies compute what sb3-contrib's do, wherever episodes start, in fewer calls of the LSTM."""
 
+from pathlib import Path
+from typing import Any
+
 import pytest
 import torch
 from sb3_contrib import RecurrentPPO
 from sb3_contrib.ppo_recurrent.policies import MlpLstmPolicy
 from torch import Tensor, nn
 
-from plasticrl.agents.lstm_policies import WholeSequences
+from plasticrl.agents.lstm_policies import WHOLE_SEQUENCE_POLICIES, WholeSequences
 from plasticrl.agents.recurrent_ppo import PlainRecurrentPPO
 
 ROWS, STEPS, FEATURES, HIDDEN = 3, 7, 4, 5
@@ -74,3 +77,14 @@ def test_the_learner_uses_them_under_sb3s_names(name: str) -> None:
     policy = PlainRecurrentPPO.policy_aliases[name]
     assert issubclass(policy, WholeSequences)
     assert RecurrentPPO.policy_aliases[name] in policy.__mro__
+
+
+@pytest.mark.parametrize("policy", WHOLE_SEQUENCE_POLICIES.values())
+def test_a_policy_alone_is_neither_pickled_nor_unpickled(policy: Any, tmp_path: Path) -> None:
+    torch.save({"data": {}, "state_dict": {}}, tmp_path / "policy.pth")
+    with pytest.raises(NotImplementedError, match="can run code: save and load the agent"):
+        policy.load(str(tmp_path / "policy.pth"))
+    agent = PlainRecurrentPPO("MlpLstmPolicy", "CartPole-v1", device="cpu")
+    with pytest.raises(NotImplementedError, match="can run code: save and load the agent"):
+        agent.policy.save(str(tmp_path / "mine.pth"))
+    assert not (tmp_path / "mine.pth").exists()

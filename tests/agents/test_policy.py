@@ -1,5 +1,6 @@
 """Acting with a state: what ``predict`` promises, and saving a policy alone."""
 
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,8 @@ import torch
 from gymnasium import spaces
 from stable_baselines3.common.torch_layers import CombinedExtractor, FlattenExtractor, NatureCNN
 
-from plasticrl.agents import CORE_NAMES, CoreName, PlasticPolicy
+from plasticrl.agents import CORE_NAMES, CoreName, PlasticPolicy, RecurrentA2C, TensorFileError
+from plasticrl.agents.tensor_file import read_tensors, write_tensors
 
 EVERY_CORE = pytest.mark.parametrize("core", CORE_NAMES)
 WITH_MEMORY = pytest.mark.parametrize("core", [name for name in CORE_NAMES if name != "feedforward"])
@@ -23,12 +25,11 @@ def make(core: CoreName, action_space: spaces.Space[Any] | None = None, **option
     plastic = core in ("plastic", "homogeneous", "rnn")
     policy = PlasticPolicy(
         options.pop("observation_space", SPACE),
-        action_space or spaces.Box(-100, 100, (2,)),  # the mean as action: sensitive to the state
+        # the mean as action: sensitive to the state
+        spaces.Box(-100, 100, (2,)) if action_space is None else action_space,
         lambda _: 1e-3,
         core=core,
-        hidden_size=7,
-        **(strong if plastic else {}),
-        **options,
+        **{"hidden_size": 7, **(strong if plastic else {}), **options},
     )
     torch.nn.init.normal_(policy.action_net.weight)  # type: ignore[arg-type]
     return policy
@@ -194,3 +195,288 @@ def test_the_optimiser_is_adam_with_the_papers_eps() -> None:
 def test_a_step_needs_a_state() -> None:
     with pytest.raises(NotImplementedError, match="needs its state"):
         make("plastic")._predict(torch.zeros(1, 3))
+
+
+# --- actions and distributions of whole sequences ----------------------------------------------------------
+
+OWN_ACTIONS: list[spaces.Space[Any]] = [
+    spaces.Discrete(3),
+    spaces.Discrete(3, start=-1),
+    spaces.MultiDiscrete([2, 3], start=[1, 5]),
+    spaces.MultiDiscrete([[2, 3], [4, 2]]),
+    spaces.MultiBinary((2, 2)),
+    spaces.Box(-100, 100, (2, 3)),
+]
+
+
+@pytest.mark.parametrize("actions", OWN_ACTIONS, ids=str)
+@pytest.mark.parametrize("core", ["plastic", "lstm", "feedforward"])
+def test_whole_sequences_are_judged_as_step_by_step(core: CoreName, actions: spaces.Space[Any]) -> None:
+    """What ``evaluate_actions`` and ``get_distribution`` say of a sequence is what each step says."""
+    policy, obs, first = make(core, actions), torch.from_numpy(observations()), torch.from_numpy(starts())
+    state = policy.initial_state(B)
+    log_probs, values, entropies, taken = [], [], [], []
+    for x, f in zip(obs, first, strict=True):
+        acted, _ = policy.predict(x.numpy(), tuple(s.numpy() for s in state), f.numpy())
+        taken.append(torch.from_numpy(np.asarray(acted)))
+        of_one = policy.evaluate_actions(x, taken[-1], state, f)
+        outputs = policy.step_(x, state, f)
+        distribution = policy.distribution(outputs)
+        torch.testing.assert_close(of_one[0], policy.values(outputs))
+        torch.testing.assert_close(of_one[2], distribution.entropy())
+        for kept, one in zip((values, log_probs, entropies), of_one, strict=True):
+            kept.append(one)
+    start = policy.initial_state(B)
+    whole = policy.evaluate_actions(obs.flatten(0, 1), torch.cat(taken), start, first)
+    for found, parts in zip(whole, (values, log_probs, entropies), strict=True):
+        assert found.shape == (T * B,)
+        torch.testing.assert_close(found, torch.cat(parts), rtol=1e-4, atol=1e-5)
+    assert all((part == 0).all() for part in start)
+
+    distribution, after = policy.get_distribution(obs.flatten(0, 1), None, first)
+    torch.testing.assert_close(distribution.entropy(), whole[2])
+    for ours, stepped in zip(after, state, strict=True):
+        torch.testing.assert_close(ours, stepped, rtol=1e-4, atol=1e-5)
+
+
+@EVERY_CORE
+def test_judged_actions_have_gradients_and_forward_agrees(core: CoreName) -> None:
+    policy, obs = make(core, spaces.Discrete(3, start=4)), torch.from_numpy(observations()).flatten(0, 1)
+    first = torch.from_numpy(starts())
+    actions = torch.randint(4, 7, (T * B,))
+    values, log_prob, entropy = policy.evaluate_actions(obs, actions, None, first.float())
+    (values.sum() + log_prob.sum() + entropy.sum()).backward()
+    assert all(p.grad is not None for p in policy.parameters())
+    distribution, forward_values, _ = policy(obs, policy.initial_state(B), first)
+    assert torch.equal(values, forward_values)
+    assert torch.equal(log_prob, distribution.log_prob(actions - 4))
+    assert torch.equal(policy.predict_values(obs, None, first), values)
+
+
+def test_the_probability_of_an_action_is_how_often_it_is_drawn() -> None:
+    policy = make("plastic", spaces.MultiDiscrete([2, 2], start=[3, -1]))
+    obs = np.repeat(observations()[:1, :1], 2000, axis=1)[0]
+    drawn, _ = policy.predict(obs)
+    one = torch.from_numpy(obs[:4])
+    every = torch.tensor([[3, -1], [3, 0], [4, -1], [4, 0]])
+    with torch.no_grad():
+        log_prob = policy.evaluate_actions(one, every, None, torch.ones(4, dtype=torch.bool))[1]
+    shares = [(drawn == np.array(action)).all(axis=1).mean() for action in every.tolist()]
+    np.testing.assert_allclose(shares, log_prob.exp().numpy(), atol=0.05)  # 4.5 sigma
+    assert log_prob.exp().sum() == pytest.approx(1, abs=1e-5)
+
+
+# --- what predict is given ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        (np.zeros(3, dtype=np.float32), {}),
+        (np.zeros(3, dtype=np.float32), 0.0, False, False, {}),
+        (np.zeros((2, 3), dtype=np.float32), np.zeros(2), np.zeros(2, dtype=bool), [{}, {}]),
+    ],
+    ids=["reset", "step", "step of a VecEnv"],
+)
+def test_a_tuple_of_an_env_is_named(given: Any) -> None:
+    with pytest.raises(ValueError, match=r"given a tuple.*obs, info = env.reset\(\)"):
+        make("plastic").predict(given)
+
+
+@pytest.mark.parametrize(
+    ("space", "observation", "text"),
+    [
+        (SPACE, np.zeros(5), r"shape \(5,\) of the observation.*give \(3,\), or of n environments \(n, 3\)"),
+        (SPACE, np.zeros((2, 2, 3)), "Unexpected observation shape"),
+        (SPACE, "north", "array of numbers, not of <U5"),
+        (SPACE, None, "array of numbers, not of object"),
+        (SPACE, [np.zeros(2), np.zeros(3)], "not of unequal parts"),
+        (SPACE, {"a": np.zeros(3)}, "is a dict, but the space is Box"),
+        (SPACE, np.zeros(3, dtype=complex), "not of complex128"),
+        (spaces.Discrete(3, start=1), 0, r"holds a number that is not in Discrete\(3, start=1\)"),
+        (spaces.Discrete(3), np.array([0, 3]), "holds a number that is not in"),
+        (spaces.MultiDiscrete([2, 3]), np.array([1, 3]), "holds a number that is not in"),
+        (spaces.Dict(a=SPACE), np.zeros(3), "must be a dict with 'a', not"),
+        (spaces.Dict(a=SPACE, b=SPACE), {"a": np.zeros(3)}, "exactly 'a', 'b'; 'b' is missing or too many"),
+        (spaces.Dict(a=SPACE), {"a": np.zeros(3), "c": 1}, "exactly 'a'; 'c' is missing or too many"),
+        (spaces.Dict(a=SPACE), {"a": np.zeros(4)}, r"of the observation\['a'\]: the space is Box"),
+        (
+            spaces.Dict(a=SPACE, b=SPACE),
+            {"a": np.zeros((2, 3)), "b": np.zeros((4, 3))},
+            "equally many environments in all its parts, not {'a': 2, 'b': 4}",
+        ),
+        (
+            spaces.Dict(a=SPACE, b=SPACE),
+            {"a": np.zeros((1, 3)), "b": np.zeros(3)},
+            "equally many environments in all its parts, not {'a': 1, 'b': None}",
+        ),
+    ],
+)
+def test_what_is_no_observation_is_named(space: spaces.Space[Any], observation: Any, text: str) -> None:
+    policy = make("plastic", observation_space=space)
+    for ask in (policy.predict, policy.obs_to_tensor, policy.is_vectorized_observation):
+        with pytest.raises(ValueError, match=text):
+            ask(observation)
+
+
+@pytest.mark.filterwarnings("error")
+def test_an_observation_may_be_a_list_a_view_or_a_tensor() -> None:
+    policy, obs = make("plastic"), observations()[0]
+    expected, _ = policy.predict(obs, deterministic=True)
+    read_only = obs.copy()
+    read_only.setflags(write=False)
+    flipped = obs[::-1].copy()[::-1]
+    for same in (obs.tolist(), read_only, flipped, obs.astype(np.float64), torch.from_numpy(obs)):
+        assert np.array_equal(policy.predict(same, deterministic=True)[0], expected)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("wrong", [[True], [True] * (B + 1), [[True] * B], "yes", [None] * B], ids=str)
+def test_starts_of_another_number_of_envs_are_named(wrong: Any) -> None:
+    with pytest.raises(ValueError, match="episode_start must be one bool for each of 4 environments"):
+        make("plastic").predict(observations()[0], None, wrong)
+
+
+def test_starts_may_be_numbers_or_one_for_all() -> None:
+    policy, obs = make("lstm"), observations()
+    _, state = policy.predict(obs[0])
+    fresh, _ = policy.predict(obs[0], deterministic=True)
+    for every in (np.ones(B), np.ones(B, dtype=np.float32), [1] * B, True, np.True_):
+        again, _ = policy.predict(obs[0], state, every, deterministic=True)  # type: ignore[arg-type]
+        assert np.array_equal(again, fresh)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "text"),
+    [
+        (3.0, "and not be float; pass state=None at the start"),
+        (np.zeros((B, 7)), "and not be ndarray"),
+        ({"hidden": 1}, "and not be dict"),
+        (("a", "b"), "and hold numbers"),
+        ((None, None), "and hold numbers"),
+        (
+            (np.zeros((B, 7)),),
+            r"state must have shapes \[\(4, 7\), \(4, 7\)\] for 4 environments, not \[\(4, 7\)\]",
+        ),
+        ((np.zeros((1, B, 7)),) * 2, "not .*pass state=None when the number of environments changes"),
+    ],
+)
+def test_what_is_no_state_is_named(wrong: Any, text: str) -> None:
+    with pytest.raises(ValueError, match=text):
+        make("lstm").predict(observations()[0], wrong)
+
+
+@EVERY_CORE
+def test_a_state_of_tensors_is_as_good(core: CoreName) -> None:
+    policy, obs = make(core), observations()
+    _, state = policy.predict(obs[0])
+    assert state is not None
+    expected, _ = policy.predict(obs[1], state, deterministic=True)
+    tensors: Any = tuple(torch.from_numpy(s) for s in state)
+    before = [t.clone() for t in tensors]
+    assert np.array_equal(policy.predict(obs[1], tensors, deterministic=True)[0], expected)
+    assert all(torch.equal(t, b) for t, b in zip(tensors, before, strict=True))
+
+
+# --- files -------------------------------------------------------------------------------------------------
+
+
+class Mine(FlattenExtractor):
+    """What no file can hold."""
+
+
+def test_the_file_of_a_policy_holds_how_it_was_made(tmp_path: Path) -> None:
+    options = {
+        "features_extractor_class": CombinedExtractor,
+        "features_extractor_kwargs": {"cnn_output_dim": 9},
+        "optimizer_class": torch.optim.SGD,
+        "optimizer_kwargs": {"momentum": 0.5},
+        "rule": "oja",
+        "backend": "adjoint",
+        "ortho_init": False,
+        "normalize_images": False,
+    }
+    space = spaces.Dict(b=SPACE, a=spaces.Discrete(3, start=4))
+    policy = make("plastic", spaces.MultiDiscrete([2, 3], start=[1, 2]), observation_space=space, **options)
+    file = BytesIO()
+    policy.save(file)
+    file.seek(0)
+    loaded = PlasticPolicy.load(file, device="cpu")
+    assert repr(loaded) == repr(policy)
+    assert loaded.core.backend == "adjoint"
+    kept, before = (one._get_constructor_parameters() for one in (loaded, policy))
+    assert {k: v for k, v in kept.items() if k != "lr_schedule"} == {
+        k: v for k, v in before.items() if k != "lr_schedule"
+    }
+    assert type(loaded.optimizer) is torch.optim.SGD
+
+
+def test_what_no_file_holds_must_be_given_again(tmp_path: Path) -> None:
+    policy = make("plastic", features_extractor_class=Mine)
+    policy.save(tmp_path / "policy")
+    with pytest.raises(ValueError, match=r"features_extractor_class was .*Mine.*load\(\.\.\., features_ex"):
+        PlasticPolicy.load(tmp_path / "policy")
+    loaded = PlasticPolicy.load(tmp_path / "policy", "cpu", features_extractor_class=Mine)
+    assert type(loaded.features_extractor) is Mine
+
+
+def test_a_pickled_policy_is_refused(tmp_path: Path) -> None:
+    """As SB3's policies are saved."""
+    torch.save({"data": {}, "state_dict": {}}, tmp_path / "policy.pth")
+    with pytest.raises(TensorFileError, match="never unpickled"):
+        PlasticPolicy.load(tmp_path / "policy.pth")
+
+
+def test_the_file_of_an_agent_is_not_that_of_a_policy(tmp_path: Path) -> None:
+    agent = RecurrentA2C("PlasticPolicy", "CartPole-v1", policy_kwargs={"hidden_size": 3})
+    agent.save(tmp_path / "agent")
+    agent.policy.save(tmp_path / "policy")
+    with pytest.raises(TensorFileError, match=r"this plasticrl reads 'plasticrl.PlasticPolicy'"):
+        PlasticPolicy.load(tmp_path / "agent")
+    with pytest.raises(TensorFileError, match=r"this plasticrl reads 'plasticrl.RecurrentA2C'"):
+        RecurrentA2C.load(tmp_path / "policy")
+
+
+HOSTILE: dict[str, Any] = {
+    "hidden_size": 10**9,
+    "core": "os.system",
+    "rule": {"$rule": "os.system"},
+    "features_extractor_class": {"$class": "Popen"},
+    "features_extractor_kwargs": {"features_dim": 0},
+    "optimizer_class": {"$class": "Tanh"},
+    "optimizer_kwargs": {"eps": "x"},
+    "normalize_images": {"$tensor": "nowhere"},
+    "no_such_argument": 1,
+    "log_std_init": "x",
+    "observation_space": 3,
+    "lr_schedule": 3,
+}
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_a_file_with_other_arguments_is_refused_by_name(name: str, tmp_path: Path) -> None:
+    path = tmp_path / "policy.safetensors"
+    make("plastic").save(path)
+    tensors, data = read_tensors(path)
+    data["arguments"][name] = HOSTILE[name]
+    write_tensors(path, tensors, data)
+    if name in ("observation_space", "lr_schedule"):  # of the file's own spaces, and of none
+        PlasticPolicy.load(path)
+        return
+    with pytest.raises(TensorFileError):
+        PlasticPolicy.load(path)
+
+
+@pytest.mark.parametrize("part", ["policy", "spaces", "arguments"])
+@pytest.mark.parametrize("other", [None, 3, [], {}, [1, 2], {"a": 1}, "x"], ids=str)
+def test_a_file_with_another_part_is_refused_by_name(part: str, other: Any, tmp_path: Path) -> None:
+    path = tmp_path / "policy.safetensors"
+    make("plastic").save(path)
+    tensors, data = read_tensors(path)
+    data[part] = other
+    write_tensors(path, tensors, data)
+    with pytest.raises(TensorFileError):
+        PlasticPolicy.load(path)
+    del data[part]
+    write_tensors(path, tensors, data)
+    with pytest.raises(TensorFileError, match="not whole"):
+        PlasticPolicy.load(path)

@@ -1,0 +1,124 @@
+"""Features of images and dicts that SB3's own extractors cannot take."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from gymnasium import spaces
+from stable_baselines3.common.preprocessing import get_flattened_obs_dim, is_image_space
+from stable_baselines3.common.torch_layers import (
+    BaseFeaturesExtractor,
+    CombinedExtractor,
+    FlattenExtractor,
+    NatureCNN,
+)
+from torch import Tensor, nn
+
+_NATURE_CNN_SIDE = 36  # the least height and width that its three convolutions leave something of
+
+
+class SmallCNN(BaseFeaturesExtractor):
+    """Convolutions for images of any size, meant for those below the 36 x 36 of NatureCNN.
+
+    Three layers of 3 x 3 kernels with padding, the last two with stride 2, and a linear layer.
+
+    Args:
+        observation_space: of channels, height and width, in this order.
+        features_dim: number of features. Default 256.
+    """
+
+    def __init__(self, observation_space: spaces.Box, features_dim: int = 256) -> None:
+        super().__init__(observation_space, features_dim)
+        channels, *size = observation_space.shape
+        height, width = ((side + 3) // 4 for side in size)  # halved twice, rounded up
+        self.cnn = nn.Sequential(
+            nn.Conv2d(channels, 32, kernel_size=3, padding=1),
+            nn.ReLU(),
+            nn.Conv2d(32, 64, kernel_size=3, stride=2, padding=1),
+            nn.ReLU(),
+            nn.Conv2d(64, 64, kernel_size=3, stride=2, padding=1),
+            nn.ReLU(),
+            nn.Flatten(),
+        )
+        self.linear = nn.Sequential(nn.Linear(64 * height * width, features_dim), nn.ReLU())
+
+    def forward(self, observations: Tensor) -> Tensor:
+        """Features ``(N, features_dim)`` of images ``(N, channels, height, width)``."""
+        features: Tensor = self.linear(self.cnn(observations))
+        return features
+
+
+class DictExtractor(CombinedExtractor):
+    """SB3's CombinedExtractor for any keys and for images of any size.
+
+    torch refuses some keys as names of modules, such as "a.b" and "type".
+
+    Args:
+        observation_space: its parts are flattened, but for images.
+        cnn_output_dim: features of each image. Default 256.
+        normalized_image: every Box of three dimensions is an image, whatever its dtype and bounds.
+    """
+
+    def __init__(
+        self, observation_space: spaces.Dict, cnn_output_dim: int = 256, normalized_image: bool = False
+    ) -> None:
+        parts: list[nn.Module] = []
+        features = 0
+        for space in observation_space.spaces.values():
+            if is_image_space(space, normalized_image=normalized_image):
+                assert isinstance(space, spaces.Box)
+                kind: Any = image_extractor(space)
+                options = {"normalized_image": normalized_image} if kind is NatureCNN else {}
+                parts.append(kind(space, cnn_output_dim, **options))
+                features += cnn_output_dim
+            else:
+                parts.append(nn.Flatten())
+                features += get_flattened_obs_dim(space)
+        super(CombinedExtractor, self).__init__(observation_space, features)
+        self.names = tuple(observation_space.spaces)
+        self.parts = nn.ModuleList(parts)
+
+    def forward(self, observations: dict[str, Tensor]) -> Tensor:
+        """Features ``(N, features_dim)`` of all parts, in the order of the space."""
+        return torch.cat(
+            [part(observations[name]) for name, part in zip(self.names, self.parts, strict=True)], dim=1
+        )
+
+
+def image_extractor(space: spaces.Box) -> type[BaseFeaturesExtractor]:
+    """NatureCNN where the image is large enough for it, else :class:`SmallCNN`."""
+    return NatureCNN if min(space.shape[1:]) >= _NATURE_CNN_SIDE else SmallCNN
+
+
+def default_extractor(space: spaces.Space[Any], normalize_images: bool) -> type[BaseFeaturesExtractor]:
+    """SB3's choice where it can serve, else one of this module.
+
+    Raises:
+        ValueError: an image has its channels last.
+    """
+    inner = space.spaces if isinstance(space, spaces.Dict) else {"": space}
+    images = [
+        part
+        for part in inner.values()
+        if isinstance(part, spaces.Box) and is_image_space(part, normalized_image=not normalize_images)
+    ]
+    for image in images:
+        if not is_image_space(image) and image.shape[2] < image.shape[0]:  # SB3 transposes the others
+            raise ValueError(
+                f"with normalize_images=False an image has its channels first, not the shape {image.shape}: "
+                "transpose it with gymnasium.wrappers.TransformObservation"
+            )
+    if not isinstance(space, spaces.Dict):
+        return image_extractor(images[0]) if images else FlattenExtractor
+    fits = all(image_extractor(image) is NatureCNN for image in images)
+    return CombinedExtractor if fits and _are_names(inner) else DictExtractor
+
+
+def _are_names(keys: Any) -> bool:
+    """Whether torch takes them as names of modules."""
+    try:
+        nn.ModuleDict({key: nn.Flatten() for key in keys})
+    except KeyError:
+        return False
+    return True
