@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from plasticrl.scripts.figures import add_share_axis, make_plain, write_figure
 from plasticrl.scripts.run import Run
-from plasticrl.scripts.user_error import UserError
+from plasticrl.scripts.run_logs import open_csv
+from plasticrl.scripts.user_error import UserError, one_line
 
 if TYPE_CHECKING:
     from plasticrl.scripts.comparison import Comparison
@@ -44,11 +45,13 @@ def read_curve(
         UserError: the file cannot be read or holds no curve.
     """
     try:
-        with path.open(newline="", encoding="utf-8") as file:
-            rows = [(row[steps_column], row[score_column]) for row in csv.DictReader(file)]
+        rows = [(row[steps_column], row[score_column]) for row in csv.DictReader(open_csv(path))]
         steps, rewards = np.array([row for row in rows if all(row)], dtype=np.float64).T
-    except (OSError, KeyError, ValueError) as error:
-        raise UserError(f"{path} holds no learning curve ({error}): train the run again") from error
+        if not (np.isfinite(steps).all() and np.isfinite(rewards).all()):
+            raise ValueError("numbers that are not finite")
+    except (OSError, KeyError, ValueError, csv.Error) as error:
+        cause = one_line(error)
+        raise UserError(f"{path} holds no learning curve ({cause}): train the run again") from error
     return steps, rewards
 
 
