@@ -221,6 +221,7 @@ def check_claim(folder: Path, run: Run, *, overwrite: bool) -> None:
         _check_is_run(folder, run)
         if not overwrite:
             raise UserError(f"{folder} already holds {_what_is_there(folder, run)}")
+        _refuse_folders(folder / CHECKPOINTS)
     existing = next(path for path in (folder, *folder.absolute().parents) if path.exists())
     if not existing.is_dir():
         raise UserError(f"cannot write to {folder}: {existing} is not a folder; choose another --root")
@@ -346,6 +347,13 @@ def _check_is_run(folder: Path, run: Run) -> None:
         except (ValueError, KeyError, TypeError) as error:
             cause = one_line(error if type(error) is ValueError else f"{CONFIG} is not the settings of a run")
     raise UserError(f"{folder} is not a run's folder ({cause}): move its files away, or give another --root")
+
+
+def _refuse_folders(checkpoints: Path) -> None:
+    """Refuse a folder with the name of a checkpoint: it is not removed, and would be in the way of one."""
+    for path in checkpoints.iterdir() if checkpoints.is_dir() else ():
+        if path.is_dir() and not path.is_symlink() and _CHECKPOINT_FILES.fullmatch(path.name):
+            has_file(path)
 
 
 def _what_is_there(folder: Path, run: Run) -> str:

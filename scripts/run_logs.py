@@ -16,18 +16,20 @@ if TYPE_CHECKING:
     from stable_baselines3.common.logger import Logger
 
 CSV = "progress.csv"
+_AT_THE_END = ("eval/", "maze/episode")  # tags of what a run writes after its training
 _HEAD, _FOOT = 12, 4  # bytes of a record before and after its data
 # Bytes: a run's logs are of a few megabytes. More is a file with holes, or no log.
 _MOST_OF_CSV, _MOST_OF_EVENTS, _MOST_OF_RECORD = 2**26, 2**32, 2**28
 _DIGITS = 19  # of a number that is too large for steps or episodes
 
 
-def open_logs(folder: Path, *, done: int, counter: str) -> Logger:
+def open_logs(folder: Path, *, done: int, total: int, counter: str) -> Logger:
     """A logger that goes on after what was logged up to ``done``; what is later is forgotten first.
 
     Args:
         folder: of the run.
         done: steps or episodes that the run has behind it.
+        total: length of the training. What its end writes into TensorBoard is written again.
         counter: the column of ``progress.csv`` that counts them.
     """
     from stable_baselines3.common.logger import CSVOutputFormat, Logger, TensorBoardOutputFormat
@@ -41,7 +43,7 @@ def open_logs(folder: Path, *, done: int, counter: str) -> Logger:
             self.keys, self.separator, self.quotechar = _Columns(columns), ",", '"'
 
     for path in folder.glob("events.out.tfevents.*"):
-        _cut_events(path, done)
+        _cut_events(path, done, total)
     # Both are written anew, even where they stay as they are: they are then this run's alone.
     rows = Rows(folder / CSV, _cut_csv(folder / CSV, counter, done))
     return Logger(str(folder), [rows, TensorBoardOutputFormat(str(folder))])
@@ -110,7 +112,7 @@ def _cut_csv(path: Path, counter: str, done: int) -> list[str]:
     return header
 
 
-def _cut_events(path: Path, done: int) -> None:
+def _cut_events(path: Path, done: int, total: int) -> None:
     """Keep the events up to ``done``; a last record that a killed process left unfinished goes too."""
     from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
     from tensorboard.compat.proto.event_pb2 import Event  # type: ignore[import-untyped]
@@ -118,7 +120,10 @@ def _cut_events(path: Path, done: int) -> None:
     with open_regular(path, links=False) as old, written_whole(path) as new:
         try:
             for record in _records(old, check_size(path, old, _MOST_OF_EVENTS)):
-                if Event.FromString(record[_HEAD:-_FOOT]).step <= done:
+                event = Event.FromString(record[_HEAD:-_FOOT])
+                tags = [value.tag for value in event.summary.value]
+                is_of_the_end = event.step >= total and any(tag.startswith(_AT_THE_END) for tag in tags)
+                if event.step <= done and not is_of_the_end:
                     new.write(record)
         except DecodeError:  # it and what comes after it cannot be read
             return

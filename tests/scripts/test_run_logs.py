@@ -13,7 +13,7 @@ NAMES = [f"train/{letter}" for letter in ascii_lowercase]  # too many for a set 
 
 
 def log(folder: Path, done: int, *rows: dict[str, float]) -> None:
-    logger = open_logs(folder, done=done, counter=COUNTER)
+    logger = open_logs(folder, done=done, total=100, counter=COUNTER)
     for row in rows:
         for name, value in row.items():
             logger.record(name, value)
