@@ -1,6 +1,6 @@
 """Files that are read only where they are regular and of a sane size, and that are written whole.
 
-The rule of every file that a learner or a command reads or writes. It lies below both, and imports nothing.
+Learners and commands keep their files by these rules, so the module lies below both.
 """
 
 from __future__ import annotations
@@ -130,12 +130,22 @@ def written_whole(path: Path) -> Iterator[BinaryIO]:
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
-    if os.name == "posix":  # elsewhere a folder cannot be opened
-        folder = os.open(path.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)  # the new name, too, is then on the disk
-        finally:
-            os.close(folder)
+    flush_file(path.parent)  # the new name, too, is then on the disk
+
+
+def flush_file(path: Path) -> None:
+    """Write to the disk what a file or a folder has got so far, whoever wrote it.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    if os.name != "posix":  # elsewhere a folder cannot be opened, nor a file flushed by another
+        return
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def write_whole(path: Path, content: bytes) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,7 +11,7 @@ from numpy.typing import NDArray
 
 from plasticrl.scripts.figures import add_share_axis, make_plain, write_figure
 from plasticrl.scripts.run import Run
-from plasticrl.scripts.run_logs import open_csv
+from plasticrl.scripts.run_logs import read_rows
 from plasticrl.scripts.user_error import UserError, one_line
 
 if TYPE_CHECKING:
@@ -45,11 +44,13 @@ def read_curve(
         UserError: the file cannot be read or holds no curve.
     """
     try:
-        rows = [(row[steps_column], row[score_column]) for row in csv.DictReader(open_csv(path))]
-        steps, rewards = np.array([row for row in rows if all(row)], dtype=np.float64).T
-        if not (np.isfinite(steps).all() and np.isfinite(rewards).all()):
-            raise ValueError("numbers that are not finite")
-    except (OSError, KeyError, ValueError, csv.Error) as error:
+        header, *rows = read_rows(path) or [[]]
+        places = [header.index(name) for name in (steps_column, score_column)]
+        points = [[row[place] for place in places] for row in rows if len(row) > max(places)]
+        steps, rewards = np.array([point for point in points if all(point)], dtype=np.float64).T
+        if not np.isfinite(steps).all():
+            raise ValueError("its steps are not finite")
+    except (OSError, ValueError) as error:
         cause = one_line(error)
         raise UserError(f"{path} holds no learning curve ({cause}): train the run again") from error
     return steps, rewards

@@ -10,16 +10,25 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from plasticrl.scripts.run_folder import has_file, write_csv
-from plasticrl.whole_files import check_size, open_regular, read_regular, write_whole, written_whole
+from plasticrl.scripts.user_error import blame_user, one_line
+from plasticrl.whole_files import (
+    UnfitFileError,
+    check_size,
+    flush_file,
+    open_regular,
+    read_regular,
+    write_whole,
+    written_whole,
+)
 
 if TYPE_CHECKING:
     from stable_baselines3.common.logger import Logger
 
-CSV = "progress.csv"
+CSV, _EVENTS = "progress.csv", "events.out.tfevents.*"
 _AT_THE_END = ("eval/", "maze/episode")  # tags of what a run writes after its training
 _HEAD, _FOOT = 12, 4  # bytes of a record before and after its data
 # Bytes: a run's logs are of a few megabytes. More is a file with holes, or no log.
-_MOST_OF_CSV, _MOST_OF_EVENTS, _MOST_OF_RECORD = 2**26, 2**32, 2**28
+_MOST_OF_CSV, _MOST_OF_EVENTS, _MOST_OF_RECORD = 2**24, 2**32, 2**28
 _DIGITS = 19  # of a number that is too large for steps or episodes
 
 
@@ -42,7 +51,7 @@ def open_logs(folder: Path, *, done: int, total: int, counter: str) -> Logger:
             self.file.seek(0, os.SEEK_END)
             self.keys, self.separator, self.quotechar = _Columns(columns), ",", '"'
 
-    for path in folder.glob("events.out.tfevents.*"):
+    for path in folder.glob(_EVENTS):
         _cut_events(path, done, total)
     # Both are written anew, even where they stay as they are: they are then this run's alone.
     rows = Rows(folder / CSV, _cut_csv(folder / CSV, counter, done))
@@ -50,12 +59,15 @@ def open_logs(folder: Path, *, done: int, total: int, counter: str) -> Logger:
 
 
 def flush(logger: Any) -> None:
-    """Write to the disk what TensorBoard holds back."""
+    """Write to the disk what was logged, so that even a crash of the machine leaves it there."""
     from plasticrl.agents.matrix_pictures import tensorboard_writer
 
     writer = tensorboard_writer(logger)
-    if writer is not None:
-        writer.flush()
+    if writer is None:
+        return
+    writer.flush()
+    for path in (Path(logger.dir, CSV), *Path(logger.dir).glob(_EVENTS)):
+        flush_file(path)
 
 
 def length_logged(folder: Path, counter: str) -> int:
@@ -68,21 +80,24 @@ def most_logged(folder: Path, column: str) -> int | None:
     path = folder / CSV
     if not has_file(path):
         return None
-    numbers = (_whole(row.get(column)) for row in csv.DictReader(open_csv(path)))
+    with blame_user(OSError, ValueError, about=f"cannot read {path}"):
+        header, *rows = read_rows(path) or [[]]
+    numbers = (_whole(dict(zip(header, row, strict=False)).get(column)) for row in rows)
     return max((number for number in numbers if number is not None), default=None)
 
 
-def open_csv(path: Path) -> io.StringIO:
-    """The text of a ``progress.csv``, to be read row by row.
+def read_rows(path: Path) -> list[list[str]]:
+    """The rows of a ``progress.csv``, that of the columns' names first.
 
     Raises:
         OSError: it cannot be read, is no regular file, or is too large.
-        ValueError: it is not text.
+        ValueError: it is no table.
     """
-    text = read_regular(path, _MOST_OF_CSV).decode()
-    if "\0" in text:
-        raise ValueError("not a text file")
-    return io.StringIO(text, newline="")
+    try:
+        text = io.StringIO(read_regular(path, _MOST_OF_CSV).decode(), newline="")
+        return [row for row in csv.reader(text) if row]
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise ValueError(f"it is no table ({one_line(error)})") from error
 
 
 def _whole(cell: str | None) -> int | None:
@@ -99,7 +114,8 @@ class _Columns(list[str]):
 
 def _cut_csv(path: Path, counter: str, done: int) -> list[str]:
     """Keep the rows up to ``done``; returns the columns, none where no row is left."""
-    header, *rows = list(csv.reader(open_csv(path))) or [[]] if has_file(path) else [[]]
+    with blame_user(OSError, ValueError, about=f"cannot read {path}"):
+        header, *rows = (read_rows(path) if has_file(path) else []) or [[]]
     kept = []
     if counter in header:
         place = header.index(counter)
@@ -117,7 +133,7 @@ def _cut_events(path: Path, done: int, total: int) -> None:
     from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
     from tensorboard.compat.proto.event_pb2 import Event  # type: ignore[import-untyped]
 
-    with open_regular(path, links=False) as old, written_whole(path) as new:
+    with blame_user(UnfitFileError), open_regular(path, links=False) as old, written_whole(path) as new:
         try:
             for record in _records(old, check_size(path, old, _MOST_OF_EVENTS)):
                 event = Event.FromString(record[_HEAD:-_FOOT])
