@@ -102,10 +102,11 @@ def _finite(text: str) -> float:
 
 
 def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        names = [name for name, _ in pairs]
-        raise ValueError(f"{next(name for name in names if names.count(name) > 1)} is there twice")
+    found: dict[str, Any] = {}
+    for name, value in pairs:
+        if name in found:
+            raise ValueError(f"{name} is there twice")
+        found[name] = value
     return found
 
 
@@ -221,7 +222,7 @@ def check_claim(folder: Path, run: Run, *, overwrite: bool) -> None:
         _check_is_run(folder, run)
         if not overwrite:
             raise UserError(f"{folder} already holds {_what_is_there(folder, run)}")
-        _refuse_folders(folder / CHECKPOINTS)
+        _check_checkpoints(folder / CHECKPOINTS)
     existing = next(path for path in (folder, *folder.absolute().parents) if path.exists())
     if not existing.is_dir():
         raise UserError(f"cannot write to {folder}: {existing} is not a folder; choose another --root")
@@ -349,9 +350,17 @@ def _check_is_run(folder: Path, run: Run) -> None:
     raise UserError(f"{folder} is not a run's folder ({cause}): move its files away, or give another --root")
 
 
-def _refuse_folders(checkpoints: Path) -> None:
-    """Refuse a folder with the name of a checkpoint: it is not removed, and would be in the way of one."""
-    for path in checkpoints.iterdir() if checkpoints.is_dir() else ():
+def _check_checkpoints(folder: Path) -> None:
+    """Check that nothing would be in the way of new checkpoints once the old ones are removed.
+
+    Raises:
+        UserError: the folder is none, or a folder in it has the name of a checkpoint.
+    """
+    if not folder.is_dir():
+        if os.path.lexists(folder):
+            raise UserError(f"{folder} is no folder, but a run has its checkpoints in it: remove it")
+        return
+    for path in folder.iterdir():
         if path.is_dir() and not path.is_symlink() and _CHECKPOINT_FILES.fullmatch(path.name):
             has_file(path)
 

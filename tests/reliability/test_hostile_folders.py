@@ -263,6 +263,18 @@ def test_linked_checkpoints_are_refused(
     assert seen(outside) == before
 
 
+@pytest.mark.parametrize("put", [pipe, a_socket])
+@pytest.mark.parametrize("command", [*TRAIN, *READ])
+def test_what_is_in_the_place_of_the_checkpoints_is_told(
+    command: str, put: Put, run: Path, outside: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.rmtree(run / "checkpoints")
+    put(run / "checkpoints", outside)
+    before = seen(run) if command == "train --overwrite" else None
+    check_refused(command, run.parents[2], str(run), capsys)
+    assert before is None or seen(run) == before
+
+
 @pytest.mark.parametrize("is_finished", [True, False])
 @pytest.mark.parametrize("command", [*TRAIN, "compare --overwrite", *READ])
 def test_a_linked_run_is_read_and_never_written(
@@ -354,6 +366,7 @@ def bad_configs(good: str) -> dict[str, str]:
         "large": start + ', "more": "' + "a" * 2**21 + '"}',
         "many": start + ', "more": [' + "[]," * 2**20 + "[]]}",
         "twice": start + ', "seed": 0}',
+        "twice at the end": start + "".join(f', "{n}": 0' for n in range(50_000)) + ', "49999": 0}',
         "twice within": good.replace('"gamma"', '"eta": 0.5, "gamma"', 1),
         "NaN": good.replace('"gamma": ', '"gamma": NaN, "g": ', 1),
         "Infinity": good.replace('"gamma": ', '"gamma": -Infinity, "g": ', 1),
