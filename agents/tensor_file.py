@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
+import sys
 from collections.abc import Mapping
 from io import BufferedIOBase
 from pathlib import Path
@@ -16,9 +18,13 @@ from safetensors.torch import load as tensors_from_bytes
 from safetensors.torch import save as tensors_to_bytes
 from torch import Tensor
 
+from plasticrl.whole_files import UnfitFileError, check_size, open_regular, write_whole
+
 SUFFIX = ".safetensors"
 _ENTRY = "plasticrl"  # the only one of the metadata: safetensors writes several in no fixed order
 _LENGTH_BYTES = 8  # a safetensors file starts with the length of its header
+_MOST_HEADER = 100_000_000  # safetensors refuses a longer one, too
+_ENDS = re.compile(rb'"data_offsets":\[\d{1,18},(\d{1,18})\]')  # of the tensors, after the header
 _OTHERS = {b"PK\x03\x04": "a zip archive, such as Stable-Baselines3 writes", b"\x80": "a pickle"}
 
 
@@ -91,7 +97,7 @@ def read_tensors(
     if isinstance(file, BufferedIOBase):
         name, content = str(getattr(file, "name", "the file object")), file.read()
     else:
-        name, content = os.fspath(file), Path(file).read_bytes()
+        name, content = os.fspath(file), _content(Path(file))
     try:
         tensors = tensors_from_bytes(content)  # checks the header's lengths against those of the content
         header = content[_LENGTH_BYTES : _LENGTH_BYTES + int.from_bytes(content[:_LENGTH_BYTES], "little")]
@@ -125,32 +131,34 @@ def check_format(data: Mapping[str, Any], form: str, version: int, writer: str) 
         )
 
 
-def temporary_name(name: str, process: int | str = "*") -> str:
-    """What :func:`write_whole` calls a file while it writes it; by default the pattern of all processes."""
-    return f".{name}.{process}"
-
-
-def write_whole(path: Path, content: bytes) -> None:
-    """Write a file so that even a crash or a full disk leaves the old one or the new one.
+def _content(path: Path) -> bytes:
+    """A file's bytes, no more than its header and this machine's memory allow.
 
     Raises:
-        OSError: the file cannot be written; what was there is still there.
+        OSError: the file cannot be read.
+        TensorFileError: it is too large.
     """
-    temporary = path.with_name(temporary_name(path.name, os.getpid()))
-    try:
-        with temporary.open("wb") as stream:
-            stream.write(content)
-            stream.flush()
-            os.fsync(stream.fileno())
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
-    if os.name == "posix":  # elsewhere a folder cannot be opened
-        folder = os.open(path.parent, os.O_RDONLY)
+    with open_regular(path, links=True) as stream:
+        start = stream.read(_LENGTH_BYTES)
+        header = stream.read(min(int.from_bytes(start, "little"), _MOST_HEADER))
+        told = len(start) + len(header) + max(map(int, _ENDS.findall(header)), default=0)
         try:
-            os.fsync(folder)  # the new name, too, is then on the disk
-        finally:
-            os.close(folder)
+            check_size(path, stream, min(told, _memory()))
+            stream.seek(0)
+            return stream.read(told)
+        except (UnfitFileError, MemoryError) as error:
+            cause = getattr(error, "strerror", None) or "it does not fit into the memory that is free"
+            raise TensorFileError(
+                f"{path} is not a file that plasticrl wrote, or is damaged ({_guess(start + header)}"
+                f"{cause}): give another file"
+            ) from error
+
+
+def _memory() -> int:
+    """Bytes of this machine's memory: what is larger can only be a file with holes."""
+    if not hasattr(os, "sysconf"):
+        return sys.maxsize
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
 def _guess(content: bytes) -> str:

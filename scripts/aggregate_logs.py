@@ -10,6 +10,7 @@ import numpy as np
 from plasticrl.scripts.comparison import CurveAxes
 from plasticrl.scripts.learning_curves import quartiles, read_curve
 from plasticrl.scripts.run import Run
+from plasticrl.scripts.run_folder import refuse_linked
 from plasticrl.scripts.user_error import blame_user
 
 FOLDER = "aggregate"
@@ -39,6 +40,8 @@ def write_aggregates(runs: Sequence[Run], root: Path, axes: CurveAxes) -> None:
         steps, low, middle, high = quartiles([read_curve(path, axes.steps, axes.score) for path in paths])
         whole = np.unique(np.round(steps))  # TensorBoard's are, and a short training has fewer than points
         with blame_user(OSError, about=f"cannot write to {folder}"):
+            refuse_linked(folder)
+            refuse_linked(folder / core)  # what is removed next must be an earlier comparison's
             (folder / core).mkdir(parents=True, exist_ok=True)
             for old in (folder / core).glob("events.out.tfevents.*"):
                 old.unlink()

@@ -4,7 +4,6 @@
 sb3-contrib's own.
 """
 
-import json
 import multiprocessing
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -22,6 +21,7 @@ from plasticrl.scripts.bench_plain import plain_scan
 from plasticrl.scripts.bench_timing import interleaved, machine, peak_memory
 from plasticrl.scripts.ppo_run import RECURRENT_PPO, PPORun
 from plasticrl.scripts.reproduction_presets import EXPERIMENTS
+from plasticrl.scripts.run_folder import write_json
 from plasticrl.scripts.typed_settings import with_home
 
 SEQUENCES = {"A2C": (250, 30, 200), "ICLR": (200, 30, 100)}  # T, B, n
@@ -81,7 +81,7 @@ def main(settings: Benchmark) -> None:
         axis: [(shape, _cost(shape, settings.rounds)) for shape in shapes] for axis, shapes in SWEEPS.items()
     }
     everything = {"machine": machine(), "rows": rows, "ns_per_b_t_n2": scaling}
-    (settings.out / "benchmark.json").write_text(json.dumps(everything, indent=2) + "\n")
+    write_json(settings.out / "benchmark.json", everything)
     _draw(scaling, settings.out / "scaling.png")
     print(f"written to {settings.out}")
 

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from plasticrl.scripts.run_folder import CHECKPOINTS, CONFIG, refuse_checkpoints
-from plasticrl.scripts.user_error import UserError
+from plasticrl.scripts.run_folder import CHECKPOINTS, CONFIG, has_file, refuse_checkpoints, refuse_linked
+from plasticrl.scripts.user_error import UserError, one_line
 
 if TYPE_CHECKING:
-    from stable_baselines3.common.type_aliases import Schedule
     from stable_baselines3.common.vec_env import VecEnv
 
     from plasticrl.agents import EpisodeLearner, RecurrentA2C
     from plasticrl.envs.episode import EpisodeTask
+    from plasticrl.scripts.episode_run import EpisodeRun
 
 SUFFIX = ".safetensors"
 CHECKPOINT_NAMES = f"step_*{SUFFIX}"
@@ -44,12 +44,14 @@ def find_checkpoint(path: Path) -> tuple[Path, Path]:
             f"{path} does not exist: give a run's folder, such as runs/maze/plastic/seed_0, or a file"
         )
     refuse_checkpoints(path)
+    refuse_linked(path / CHECKPOINTS)
     found = checkpoints_in(path / CHECKPOINTS)
     if not found:
         raise UserError(
             f"{path} holds no checkpoint ({CHECKPOINTS}/step_N): give the folder of a run that was trained, "
             "runs/TASK/CORE/seed_K"
         )
+    has_file(found[-1])
     return path, found[-1]
 
 
@@ -94,25 +96,44 @@ def load_agent(path: Path, env: VecEnv, device: str) -> RecurrentA2C:
 
 
 def load_learner(
-    path: Path,
-    task: EpisodeTask,
-    device: str,
-    learning_rate: float | Schedule,
-    eval_task: EpisodeTask | None = None,
+    path: Path, run: EpisodeRun, device: str, task: EpisodeTask, eval_task: EpisodeTask | None = None
 ) -> EpisodeLearner:
     """Load a learner of a supervised task.
 
     Args:
         path: the checkpoint.
-        task: what it was trained on.
+        run: that it is of.
         device: what computes the network.
-        learning_rate: that of the training; the file cannot hold a function.
+        task: what it was trained on.
         eval_task: what it is evaluated on; None: the same.
 
     Raises:
-        UserError: the file is not a checkpoint, or is one for another task.
+        UserError: the file is not a checkpoint, or is one for another task or of another network.
     """
     from plasticrl.agents import EpisodeLearner
+    from plasticrl.scripts.episode_setup import learning_rate, network_kwargs
 
-    with blame_checkpoint(path):
-        return EpisodeLearner.load(path, task, eval_task, device, learning_rate=learning_rate)
+    with blame_checkpoint(path):  # the learning rate may be a function, which no file can hold
+        learner = EpisodeLearner.load(path, task, eval_task, device, learning_rate=learning_rate(run))
+    found = {"core": learner.network_name, **(learner.network_kwargs or {})}
+    check_network(path, {"core": run.core, **network_kwargs(run)}, found)
+    return learner
+
+
+def check_network(path: Path, told: Mapping[str, Any], found: Mapping[str, Any]) -> None:
+    """Compare the network in a checkpoint with that of the run whose folder it is in.
+
+    Args:
+        path: of the checkpoint.
+        told: the network's settings in ``config.json``.
+        found: those in the checkpoint.
+
+    Raises:
+        UserError: they differ.
+    """
+    for name, value in told.items():
+        if found.get(name) != value:
+            raise UserError(
+                f"{path} holds another network than the run's {CONFIG} tells of ({name} is "
+                f"{one_line(found.get(name))}, not {value}): restore the one or the other"
+            )

@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from plasticrl.scripts.checkpoint_files import CHECKPOINT_NAMES, checkpoint_path, checkpoints_in
+from plasticrl.scripts.run_folder import refuse_linked
 from plasticrl.scripts.time_spent import TimeSpent
+from plasticrl.whole_files import UnfitFileError, kind_of, temporary_name
 
 DAMAGED = ".damaged"
 
@@ -38,7 +40,7 @@ class CheckpointFolder:
             self.time.tell(saved, learner.num_timesteps)
         learner.save(saved)
         if self.keep is not None:
-            for path in self.newest_first()[self.keep :]:
+            for path in [path for path in self.newest_first() if kind_of(path) is None][self.keep :]:
                 path.unlink()
         return saved
 
@@ -50,15 +52,23 @@ class CheckpointFolder:
         """The newest checkpoint that is whole; None where there is none.
 
         Each damaged one is told on stderr and set aside under another name, so that it does not count as
-        one of those to keep. What a killed process left unfinished is removed.
-        """
-        from plasticrl.agents.tensor_file import TensorFileError, read_tensors, temporary_name
+        one of those to keep. So is a link or a pipe, which is never opened. What a killed process left
+        unfinished is removed.
 
+        Raises:
+            UserError: the folder is a link.
+        """
+        from plasticrl.agents.tensor_file import TensorFileError, read_tensors
+
+        refuse_linked(self.path)
         for left in self.path.glob(temporary_name(CHECKPOINT_NAMES)):
-            left.unlink()
+            if kind_of(left) is None:
+                left.unlink()
         found = self.newest_first()
         for path in found:
             try:
+                if (kind := kind_of(path)) is not None:
+                    raise UnfitFileError(path, f"{kind}, where a regular file belongs")
                 read_tensors(path)
             except (TensorFileError, OSError) as error:
                 aside = path.rename(path.with_name(path.name + DAMAGED))

@@ -24,7 +24,7 @@ class TrainMaze(MazeOptions, TrainOptions):
 
     The run goes to ROOT/maze/CORE/seed_SEED: settings, checkpoints, TensorBoard events, progress.csv, and
     the result of an evaluation at the end. A run that was stopped goes on when the same command is given
-    again; a folder that holds another run is refused, and --overwrite removes that run first.
+    again; a folder that holds another run is refused, and --overwrite removes the files of that run first.
     """
 
     core: CoreChoice = "plastic"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
@@ -12,7 +11,7 @@ from typing import Any, NamedTuple
 from plasticrl.scripts.finished_runs import read_evaluation
 from plasticrl.scripts.robust_scores import bootstrap_interval, interquartile_mean
 from plasticrl.scripts.run import Run
-from plasticrl.scripts.run_folder import write_json, written_whole
+from plasticrl.scripts.run_folder import write_csv, write_json
 from plasticrl.scripts.tables import print_table
 
 Cells = Sequence[str | int | float | None]
@@ -101,9 +100,7 @@ def write_comparison(comparison: Comparison, path: Path) -> list[Path]:
     """Write ``path`` with ``.csv`` and ``.json``; returns the two files."""
     table, data = path.with_suffix(".csv"), path.with_suffix(".json")
     write_json(data, asdict(comparison))  # type: ignore[call-overload]
-    with written_whole(table) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
-        for row in comparison.csv_rows():
-            csv.writer(file).writerow(["" if cell is None else cell for cell in row])
+    write_csv(table, [["" if cell is None else cell for cell in row] for row in comparison.csv_rows()])
     return [table, data]
 
 

@@ -126,12 +126,12 @@ class EpisodeRun(Run):
         from plasticrl.scripts.checkpoint_files import load_learner
         from plasticrl.scripts.episode_data import data_sizes
         from plasticrl.scripts.episode_scores import evaluate
-        from plasticrl.scripts.episode_setup import learning_rate, make_tasks
+        from plasticrl.scripts.episode_setup import make_tasks
         from plasticrl.scripts.evaluated import Evaluated
 
         given = self.options_for(choices, *_ELSEWHERE[self.name])
         tasks = make_tasks(replace(self, data_dir=given.pop("data_dir", None)), given)
-        learner = load_learner(checkpoint, tasks.train, choices.device, learning_rate(self))
+        learner = load_learner(checkpoint, self, choices.device, tasks.train)
         scores = evaluate(learner, self.name, tasks, episodes=episodes, seed=seed)
         trained = f"{learner.num_timesteps:,} episodes" + also(given)
         return Evaluated(scores, trained, {**given, "data": data_sizes(tasks)})

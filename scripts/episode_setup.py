@@ -8,7 +8,7 @@ from dataclasses import asdict
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from plasticrl.scripts.core_options import COMPLETION_OPTIONS, ONE_SHOT_OPTIONS
+from plasticrl.scripts.core_options import COMPLETION_OPTIONS, ONE_SHOT_OPTIONS, CoreOptions
 from plasticrl.scripts.episode_run import EpisodeRun
 from plasticrl.scripts.episode_settings import ClassDescentSettings, OmniglotSettings
 from plasticrl.scripts.processes import check_shares
@@ -103,7 +103,7 @@ def make_learner(run: EpisodeRun, tasks: Tasks, device: str) -> EpisodeLearner:
     """
     from plasticrl.agents.episode_learner import EpisodeLearner
 
-    options, descent = (ONE_SHOT_OPTIONS if run.name == "omniglot" else COMPLETION_OPTIONS), run.descent
+    options, descent = _options(run), run.descent
     if run.core not in options:
         raise UserError(f"{run.name} has no core {run.core}: choose one of {', '.join(options)}")
     with blame_user(ValueError, TypeError):
@@ -117,10 +117,19 @@ def make_learner(run: EpisodeRun, tasks: Tasks, device: str) -> EpisodeLearner:
             max_grad_norm=math.inf if descent.max_grad_norm is None else descent.max_grad_norm,
             stats_window_size=log_interval(run)
             * descent.batch_size,  # a row sums up what is new since the last
-            network_kwargs={name: getattr(run.network, name) for name in options[run.core]},
+            network_kwargs=network_kwargs(run),
             seed=run.seed,
             device=device,
         )
+
+
+def network_kwargs(run: EpisodeRun) -> dict[str, Any]:
+    """The settings of the network that its core has."""
+    return {name: getattr(run.network, name) for name in _options(run)[run.core]}
+
+
+def _options(run: EpisodeRun) -> CoreOptions:
+    return ONE_SHOT_OPTIONS if run.name == "omniglot" else COMPLETION_OPTIONS
 
 
 def log_interval(run: EpisodeRun) -> int:

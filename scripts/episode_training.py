@@ -15,7 +15,7 @@ from plasticrl.scripts.checkpoint_folder import CheckpointFolder
 from plasticrl.scripts.episode_data import data_sizes, remark_on_data
 from plasticrl.scripts.episode_metrics_shown import SHOWN_METRICS
 from plasticrl.scripts.episode_scores import EpisodeScores, evaluate
-from plasticrl.scripts.episode_setup import check_run, learning_rate, log_interval, make_learner, make_tasks
+from plasticrl.scripts.episode_setup import check_run, log_interval, make_learner, make_tasks
 from plasticrl.scripts.evaluated import EVALUATION_SEEDS
 from plasticrl.scripts.progress_display import Report
 from plasticrl.scripts.trainer import Trainer
@@ -48,8 +48,7 @@ class EpisodeTrainer(Trainer):
 
     def go_on(self, checkpoint: Path) -> None:
         """Load the learner; its generator goes on drawing episodes where it was."""
-        rate = learning_rate(self.run)
-        self.learner = load_learner(checkpoint, self.tasks.train, self.device, rate, self.tasks.test)
+        self.learner = load_learner(checkpoint, self.run, self.device, self.tasks.train, self.tasks.test)
 
     def learn(self, checkpoints: CheckpointFolder, report: Callable[[Report], None]) -> None:
         """Train with everything that watches."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from plasticrl.scripts.run_folder import written_whole
+from plasticrl.whole_files import written_whole
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -36,12 +36,12 @@ def write_figure(figure: Figure, path: Path) -> None:
     # Matplotlib's C++ takes an interrupt in the middle of drawing for an invalid array.
     with (
         PostponedInterrupt(),
-        written_whole(path) as temporary,
+        written_whole(path) as stream,
         mpl.rc_context({"svg.hashsalt": path.stem}),  # else names in the file are random
     ):
         FigureCanvasAgg(figure)
         kind = path.suffix[1:]
-        figure.savefig(temporary, format=kind, metadata={"Date": None} if kind == "svg" else None)
+        figure.savefig(stream, format=kind, metadata={"Date": None} if kind == "svg" else None)
 
 
 def add_share_axis(axes: Axes, zero: float, whole: float, label: str) -> None:

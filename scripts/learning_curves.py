@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,7 +11,8 @@ from numpy.typing import NDArray
 
 from plasticrl.scripts.figures import add_share_axis, make_plain, write_figure
 from plasticrl.scripts.run import Run
-from plasticrl.scripts.user_error import UserError
+from plasticrl.scripts.run_logs import read_rows
+from plasticrl.scripts.user_error import UserError, one_line
 
 if TYPE_CHECKING:
     from plasticrl.scripts.comparison import Comparison
@@ -44,11 +44,15 @@ def read_curve(
         UserError: the file cannot be read or holds no curve.
     """
     try:
-        with path.open(newline="", encoding="utf-8") as file:
-            rows = [(row[steps_column], row[score_column]) for row in csv.DictReader(file)]
-        steps, rewards = np.array([row for row in rows if all(row)], dtype=np.float64).T
-    except (OSError, KeyError, ValueError) as error:
-        raise UserError(f"{path} holds no learning curve ({error}): train the run again") from error
+        header, *rows = read_rows(path) or [[]]
+        places = [header.index(name) for name in (steps_column, score_column)]
+        points = [[row[place] for place in places] for row in rows if len(row) > max(places)]
+        steps, rewards = np.array([point for point in points if all(point)], dtype=np.float64).T
+        if not np.isfinite(steps).all():
+            raise ValueError("its steps are not finite")
+    except (OSError, ValueError) as error:
+        cause = one_line(error)
+        raise UserError(f"{path} holds no learning curve ({cause}): train the run again") from error
     return steps, rewards
 
 

@@ -52,6 +52,9 @@ class MazeRun(RunOnMaze):
 
     def load(self, checkpoint: Path, env: VecEnv, device: str) -> RecurrentA2C:
         """A saved agent; see :class:`RunOnMaze`."""
-        from plasticrl.scripts.checkpoint_files import load_agent
+        from plasticrl.scripts.checkpoint_files import check_network, load_agent
+        from plasticrl.scripts.maze_setup import policy_kwargs
 
-        return load_agent(checkpoint, env, device)
+        agent = load_agent(checkpoint, env, device)
+        check_network(checkpoint, policy_kwargs(self), agent.policy_kwargs)
+        return agent

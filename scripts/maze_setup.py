@@ -96,7 +96,6 @@ def make_agent(run: MazeRun, env: VecEnv, device: str) -> RecurrentA2C:
     from plasticrl.agents import RecurrentA2C
 
     agent = run.agent
-    policy_kwargs = {name: getattr(agent, name) for name in MAZE_OPTIONS[run.core]}
     with blame_user(ValueError, TypeError):
         return RecurrentA2C(
             "PlasticPolicy",
@@ -110,10 +109,16 @@ def make_agent(run: MazeRun, env: VecEnv, device: str) -> RecurrentA2C:
             max_grad_norm=math.inf if agent.max_grad_norm is None else agent.max_grad_norm,
             max_grad_ratio=math.inf if agent.max_grad_ratio is None else agent.max_grad_ratio,
             normalize_advantage=agent.normalize_advantage,
-            policy_kwargs={"core": run.core, "hidden_size": agent.hidden_size, **policy_kwargs},
+            policy_kwargs=policy_kwargs(run),
             seed=run.seed,
             device=device,
         )
+
+
+def policy_kwargs(run: MazeRun) -> dict[str, Any]:
+    """The core and its settings."""
+    own = {name: getattr(run.agent, name) for name in MAZE_OPTIONS[run.core]}
+    return {"core": run.core, "hidden_size": run.agent.hidden_size, **own}
 
 
 def learning_rate(agent: AgentSettings | PPOSettings) -> float | LinearSchedule:

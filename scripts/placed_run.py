@@ -45,6 +45,12 @@ class PlacedRun(NamedTuple):
         return self.is_finished or is_unfinished(self.folder, self.run)
 
 
+def seeds_in(folder: Path) -> list[int]:
+    """The seeds of the runs in a folder, in their order."""
+    names = [path.name.removeprefix("seed_") for path in folder.glob("seed_*")]
+    return sorted(int(name) for name in names if name.isdecimal() and str(int(name)) == name)
+
+
 def grouped(runs: Iterable[PlacedRun]) -> dict[str, list[PlacedRun]]:
     """The runs of each group, in the order in which they come."""
     groups: dict[str, list[PlacedRun]] = {}

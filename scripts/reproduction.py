@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from plasticrl.scripts.placed_run import PlacedRun
+from plasticrl.scripts.placed_run import PlacedRun, seeds_in
 from plasticrl.scripts.run import Run
 
 
@@ -88,7 +88,7 @@ class Experiment:
         runs = {(one.group, one.run.seed): one for one in asked}
         seeds = {one.run.seed for one in asked}
         for condition in self.conditions:
-            there = _seeds_in(self._placed(condition, root, 0).folder.parent)
+            there = seeds_in(self._placed(condition, root, 0).folder.parent)
             begun = {seed for seed in there if self._placed(condition, root, seed).is_begun}
             for seed in begun | (seeds if begun else set()):
                 runs.setdefault((condition.name, seed), self._placed(condition, root, seed))
@@ -98,8 +98,3 @@ class Experiment:
     def _placed(self, condition: Condition, root: Path, seed: int) -> PlacedRun:
         run = replace(condition.run, seed=seed)
         return PlacedRun(run, root / self.name / condition.name, condition.name)
-
-
-def _seeds_in(folder: Path) -> list[int]:
-    numbers = [path.name.removeprefix("seed_") for path in folder.glob("seed_*")]
-    return [int(number) for number in numbers if number.isdecimal()]

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +13,7 @@ from plasticrl.scripts.comparison import CurveAxes
 from plasticrl.scripts.figures import add_share_axis, make_plain, write_figure
 from plasticrl.scripts.learning_curves import read_curve
 from plasticrl.scripts.placed_run import PlacedRun, grouped
-from plasticrl.scripts.run_folder import written_whole
+from plasticrl.scripts.run_folder import write_csv
 from plasticrl.scripts.statistics_of_runs import rank_sums
 
 if TYPE_CHECKING:
@@ -78,16 +77,17 @@ def smoothed(
 
 def write_curves(curves: Curves, reference: str, path: Path) -> None:
     """A CSV: condition, step, quartiles over the runs, and the rank-sum test against the reference."""
-    with written_whole(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
-        table = csv.writer(file)
-        table.writerow(("condition", "step", "lower_quartile", "median", "upper_quartile", "p_value"))
-        for name, curve in curves.items():
-            low, middle, high = np.nanquantile(curve[1:], [0.25, 0.5, 0.75], axis=0)
-            p = _differences(curves, name, reference)
-            for point, step in enumerate(curve[0]):
-                told = "" if p is None or point >= len(p) else f"{p[point]:.4g}"
-                numbers = (f"{row[point]:.5g}" for row in (low, middle, high))
-                table.writerow((name, round(step), *numbers, told))
+    table: list[tuple[Any, ...]] = [
+        ("condition", "step", "lower_quartile", "median", "upper_quartile", "p_value")
+    ]
+    for name, curve in curves.items():
+        low, middle, high = np.nanquantile(curve[1:], [0.25, 0.5, 0.75], axis=0)
+        p = _differences(curves, name, reference)
+        for point, step in enumerate(curve[0]):
+            told = "" if p is None or point >= len(p) else f"{p[point]:.4g}"
+            numbers = (f"{row[point]:.5g}" for row in (low, middle, high))
+            table.append((name, round(step), *numbers, told))
+    write_csv(path, table)
 
 
 def draw_curves(

@@ -13,8 +13,8 @@ from plasticrl.scripts.checkpoint_files import find_checkpoint, has_checkpoint, 
 from plasticrl.scripts.episode_run import EpisodeRun
 from plasticrl.scripts.figures import write_figure
 from plasticrl.scripts.placed_run import PlacedRun
-from plasticrl.scripts.run_folder import written_whole
 from plasticrl.scripts.user_error import UserError
+from plasticrl.whole_files import written_whole
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -52,19 +52,19 @@ def _draw_network(name: str, learner: EpisodeLearner, folder: Path) -> None:
 
     seen = look(learner, _EPISODES, seed=0)
     picture = Image.fromarray(draw(seen.episode, seen.prediction)[1])
-    with written_whole(folder / f"episodes_{name}.png") as temporary:
-        picture.save(temporary, format="PNG")
+    with written_whole(folder / f"episodes_{name}.png") as stream:
+        picture.save(stream, format="PNG")
     matrices = plastic_matrices(learner.network.core, seen.state)
     if matrices:
         _draw_matrices(matrices, name, folder / f"matrices_{name}.png")
 
 
 def _loaded(run: EpisodeRun, folder: Path) -> EpisodeLearner:
-    from plasticrl.scripts.episode_setup import learning_rate, make_tasks
+    from plasticrl.scripts.episode_setup import make_tasks
 
     _, checkpoint = find_checkpoint(folder)
     tasks = make_tasks(run)
-    return load_learner(checkpoint, tasks.train, "cpu", learning_rate(run), tasks.test)
+    return load_learner(checkpoint, run, "cpu", tasks.train, tasks.test)
 
 
 def _draw_matrices(matrices: Mapping[str, Tensor], title: str, path: Path) -> None:

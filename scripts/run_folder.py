@@ -1,43 +1,46 @@
-"""A run's folder: who may write into it, and how its files are written and read back."""
+"""A run's folder: who may write into it, which files are a run's, and how they are written and read back.
+
+Its files are regular files below the folder itself, never links; they are written whole. A command removes
+what a run writes and nothing else, and only after it has read the folder as that of a run.
+"""
 
 from __future__ import annotations
 
+import csv
+import io
 import json
+import math
 import os
-import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
+import re
+import sys
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 from plasticrl.scripts.run import Run
 from plasticrl.scripts.run_kinds import run_from_dict
 from plasticrl.scripts.run_lock import LOCK, locked
-from plasticrl.scripts.user_error import UserError, blame_user
+from plasticrl.scripts.user_error import UserError, blame_user, one_line
+from plasticrl.whole_files import kind_of, read_regular, temporary_name, write_whole
 
 CONFIG, RESULT, CHECKPOINTS = "config.json", "result.json", "checkpoints"
-
-
-@contextmanager
-def written_whole(path: Path) -> Iterator[Path]:
-    """A temporary path beside ``path`` that takes its place when the block ends without an error."""
-    temporary = path.with_name(_temporary(path, os.getpid()))
-    try:
-        yield temporary
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+# All that a run has written into its folder in any version; a number at the end is that of the process.
+_LOGS = r"progress\.csv|events\.out\.tfevents\..+"
+_FILES = re.compile(
+    rf"(config|result|spent)\.json|{_LOGS}"
+    rf"|\.((config|result|spent)\.json|{_LOGS})\.\d+"
+    r"|\.(config|result|spent)\.\d+\.json|\.progress\.\d+\.csv"
+)
+_UNFINISHED_CONFIG = re.compile(r"\.config\.json\.\d+|\.config\.\d+\.json")
+_CHECKPOINT_FILES = re.compile(r"step_\d+\.(safetensors|zip)(\.damaged)?|\.step_\d+\.(safetensors|zip)\.\d+")
+_MOST_BYTES, _MOST_DEPTH = 2**20, 30  # of a JSON file; a run's have a few thousand, and are five deep
+_CAN_HOLD = os.unlink in os.supports_dir_fd and os.scandir in os.supports_fd
 
 
 def remove_whole(path: Path) -> None:
-    """Remove what :func:`written_whole` wrote, if anything, and what a killed process left."""
-    for one in (path, *path.parent.glob(_temporary(path))):
+    """Remove a file that was written whole, if it is there, and what a killed process left of it."""
+    for one in (path, *path.parent.glob(temporary_name(path.name))):
         one.unlink(missing_ok=True)
-
-
-def _temporary(path: Path, process: int | str = "*") -> str:
-    """The name under which a process writes a file; by default the pattern of all of them."""
-    return f".{path.stem}.{process}{path.suffix}"
 
 
 def write_json(path: Path, data: Any) -> None:
@@ -46,32 +49,79 @@ def write_json(path: Path, data: Any) -> None:
     Raises:
         ValueError: a number is not finite.
     """
-    text = json.dumps(data, indent=2, allow_nan=False)
-    with written_whole(path) as temporary:
-        temporary.write_text(text + "\n", encoding="utf-8")
+    write_whole(path, (json.dumps(data, indent=2, allow_nan=False) + "\n").encode())
+
+
+def write_csv(path: Path, rows: Iterable[Sequence[Any]], line_end: str = "\r\n") -> None:
+    """Write a table: all of it or nothing."""
+    text = io.StringIO(newline="")
+    csv.writer(text, lineterminator=line_end).writerows(rows)
+    write_whole(path, text.getvalue().encode())
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """Read a JSON object.
+    """Read a JSON object that a run has written: a regular file of a sane size and depth, without tricks.
 
     Raises:
         UserError: there is none.
     """
     try:
-        data = json.loads(path.read_text(encoding="utf-8"), parse_constant=_refused)
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(
-            f"cannot read {path}: {getattr(error, 'strerror', None) or 'not a text file'}"
-        ) from error
+        return _object_in(path)
     except ValueError as error:
-        raise UserError(f"{path} is not valid JSON ({error}): restore it or train the run again") from error
+        raise UserError(f"{error}: restore it or train the run again") from error
+
+
+def _object_in(path: Path) -> dict[str, Any]:
+    try:
+        data = json.loads(
+            read_regular(path, _MOST_BYTES).decode(),
+            parse_constant=_refused,
+            parse_float=_finite,
+            object_pairs_hook=_each_once,
+        )
+        _check_depth(data)
+    except UnicodeDecodeError as error:
+        raise ValueError(f"cannot read {path}: not a text file") from error
+    except OSError as error:
+        raise ValueError(f"cannot read {path}: {error.strerror or error}") from error
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{path} is not valid JSON ({one_line(error)})") from error
     if not isinstance(data, dict):
-        raise UserError(f"{path} does not hold a JSON object: restore it or train the run again")
+        raise ValueError(f"{path} does not hold a JSON object")
     return data
 
 
 def _refused(constant: str) -> None:
     raise ValueError(f"it has {constant}, which no run writes")
+
+
+def _finite(text: str) -> float:
+    if not math.isfinite(number := float(text)):
+        raise ValueError(f"it has {text}, which no run writes")
+    return number
+
+
+def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for name, value in pairs:
+        if name in found:
+            raise ValueError(f"{name} is there twice")
+        found[name] = value
+    return found
+
+
+def _check_depth(data: Any) -> None:
+    level = [data]
+    for _ in range(_MOST_DEPTH):
+        level = [
+            value
+            for one in level
+            if isinstance(one, (dict, list))
+            for value in (one.values() if isinstance(one, dict) else one)
+        ]
+        if not level:
+            return
+    raise ValueError(f"it is nested more than {_MOST_DEPTH} deep")
 
 
 def refuse_checkpoints(folder: Path) -> None:
@@ -92,7 +142,7 @@ def read_run(folder: Path) -> Run:
         UserError: there is no run, or its settings cannot be read.
     """
     refuse_checkpoints(folder)
-    if not (folder / CONFIG).is_file():
+    if not os.path.lexists(folder / CONFIG):
         raise UserError(
             f"{folder} holds no run (no {CONFIG}): give a folder that train wrote, runs/TASK/CORE/seed_K"
         )
@@ -102,13 +152,63 @@ def read_run(folder: Path) -> Run:
     except (KeyError, TypeError) as error:
         what = f"{error.args[0]} is missing" if isinstance(error, KeyError) else error
         raise UserError(
-            f"{folder / CONFIG} is not the settings of a run ({what}): restore it or train the run again"
+            f"{folder / CONFIG} is not the settings of a run ({one_line(what)}): restore it or train the run "
+            "again"
         ) from error
 
 
+def has_file(path: Path) -> bool:
+    """Whether a run has written this file.
+
+    Raises:
+        UserError: its name stands for something else, such as a link.
+    """
+    try:
+        kind = kind_of(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError as error:
+        raise UserError(f"cannot read {path}: {error.strerror or error}") from error
+    if kind is not None:
+        raise UserError(f"{path} is {kind}, but a run has only regular files: remove it")
+    return True
+
+
 def is_finished(folder: Path) -> bool:
-    """Whether the run in ``folder`` came to its end."""
-    return (folder / RESULT).is_file()
+    """Whether the run in ``folder`` came to its end.
+
+    Raises:
+        UserError: its result is no regular file.
+    """
+    return has_file(folder / RESULT)
+
+
+def check_files(folder: Path) -> None:
+    """Check that what a run writes into this folder, and removes from it, is in it and nowhere else.
+
+    Raises:
+        UserError: the folder or one of its files is a link, or is no regular file; the text names it.
+    """
+    if folder.is_symlink():
+        raise UserError(f"{folder} is a link, and no run is written through one: give the folder behind it")
+    if not folder.is_dir():
+        return
+    refuse_linked(folder / CHECKPOINTS)
+    with blame_user(OSError, about=f"cannot read {folder}"):
+        names = os.listdir(folder)
+    for name in names:
+        if name == LOCK or _FILES.fullmatch(name):
+            has_file(folder / name)
+
+
+def refuse_linked(folder: Path) -> None:
+    """Refuse a link where a command writes into a folder of its own, and removes from it.
+
+    Raises:
+        UserError: it is one.
+    """
+    if folder.is_symlink():
+        raise UserError(f"{folder} is a link, and its files may be another's: put a folder there")
 
 
 def check_claim(folder: Path, run: Run, *, overwrite: bool) -> None:
@@ -117,13 +217,12 @@ def check_claim(folder: Path, run: Run, *, overwrite: bool) -> None:
     Raises:
         UserError: the folder is taken, is no run's, or cannot be written.
     """
+    check_files(folder)
     if folder.is_dir() and not _is_begun(folder):
-        if not (folder / CONFIG).is_file():
-            raise UserError(
-                f"{folder} is not a run's folder (no {CONFIG}): move its files away, or give another --root"
-            )
+        _check_is_run(folder, run)
         if not overwrite:
             raise UserError(f"{folder} already holds {_what_is_there(folder, run)}")
+        _check_checkpoints(folder / CHECKPOINTS)
     existing = next(path for path in (folder, *folder.absolute().parents) if path.exists())
     if not existing.is_dir():
         raise UserError(f"cannot write to {folder}: {existing} is not a folder; choose another --root")
@@ -134,6 +233,8 @@ def check_claim(folder: Path, run: Run, *, overwrite: bool) -> None:
 def claim(folder: Path, run: Run, *, overwrite: bool) -> None:
     """Make the folder and write its ``config.json``; with ``overwrite``, remove the run that is there.
 
+    What else is in the folder stays, and is named on stderr.
+
     Raises:
         BusyError: another process trains in it, or claims it now.
         UserError: the folder is taken, is no run's, or cannot be written.
@@ -143,23 +244,125 @@ def claim(folder: Path, run: Run, *, overwrite: bool) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         with locked(folder):
             check_claim(folder, run, overwrite=overwrite)  # of two who claim it at once, one fails here
-            for path in folder.iterdir():
-                if path.is_dir() and not path.is_symlink():
-                    shutil.rmtree(path)
-                elif path.name != LOCK:
-                    path.unlink()
-            (folder / CHECKPOINTS).mkdir()
+            if others := _remove_files(folder):
+                told = one_line(", ".join(others))
+                print(f"plasticrl: note: {folder} keeps what no run has written: {told}", file=sys.stderr)
+            (folder / CHECKPOINTS).mkdir(exist_ok=True)
             write_json(folder / CONFIG, run.as_dict())
+
+
+def remove_run(folder: Path, run: Run) -> None:
+    """Remove a run, or what a claim that was killed left of one; what else is in the folder stays.
+
+    Args:
+        folder: of the run.
+        run: that belongs there, whatever its settings.
+
+    Raises:
+        BusyError: another process trains in it.
+        OSError: a file cannot be removed.
+        UserError: the folder is no run's.
+    """
+    _check_removable(folder, run)  # before a lock is put into it
+    with locked(folder):
+        _check_removable(folder, run)
+        others = _remove_files(folder)
+        (folder / CONFIG).unlink(missing_ok=True)
+        if not others:
+            (folder / LOCK).unlink()
+            if (folder / CHECKPOINTS).is_dir():
+                (folder / CHECKPOINTS).rmdir()
+            folder.rmdir()
+
+
+def _check_removable(folder: Path, run: Run) -> None:
+    check_files(folder)
+    if not _is_begun(folder):
+        _check_is_run(folder, run)
+
+
+def _remove_files(folder: Path) -> list[str]:
+    """Remove the files of a run but for ``config.json``, which says to the end that they are a run's.
+
+    Returns:
+        the names of what is left: of others.
+    """
+    others = _remove(folder, _FILES, but=(LOCK, CONFIG, CHECKPOINTS))
+    if (folder / CHECKPOINTS).is_dir():
+        left = _remove(folder / CHECKPOINTS, _CHECKPOINT_FILES)
+        others += [f"{CHECKPOINTS}/{name}" for name in left]
+    return others
+
+
+def _remove(folder: Path, ours: re.Pattern[str], but: Sequence[str] = ()) -> list[str]:
+    """Remove the files with such names from a folder; returns the other names, without those of ``but``."""
+    # The folder is held open: one that takes its place meanwhile, such as a link, loses nothing.
+    held = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW) if _CAN_HOLD else None
+    others = []
+    try:
+        with os.scandir(folder if held is None else held) as found:
+            # The result goes first: without it, what is left is an unfinished run.
+            entries = sorted(found, key=lambda entry: (entry.name != RESULT, entry.name))
+        for entry in entries:
+            if entry.name in but:
+                continue
+            if not ours.fullmatch(entry.name) or entry.is_dir(follow_symlinks=False):
+                others.append(entry.name)
+            else:
+                os.unlink(entry.path if held is None else entry.name, dir_fd=held)
+    finally:
+        if held is not None:
+            os.close(held)
+    return others
 
 
 def _is_begun(folder: Path) -> bool:
     """Whether there is nothing in the folder but what a claim that was killed midway leaves."""
     return all(
         path.name == LOCK
-        or path.match(_temporary(Path(CONFIG)))
+        or _UNFINISHED_CONFIG.fullmatch(path.name)
         or (path.name == CHECKPOINTS and path.is_dir() and not any(path.iterdir()))
         for path in folder.iterdir()
     )
+
+
+def _check_is_run(folder: Path, run: Run) -> None:
+    """Check that a folder's ``config.json`` is that of a run.
+
+    Args:
+        folder: which one.
+        run: that belongs there. Settings that another version had, or has not, are no obstacle.
+
+    Raises:
+        UserError: it is not.
+    """
+    cause, ours = f"no {CONFIG}", run.as_dict()
+    if os.path.lexists(folder / CONFIG):
+        try:
+            data = _object_in(folder / CONFIG)
+            same = all(data.get(name) == ours[name] for name in ("task", "core", "seed"))
+            if same and data.keys() == ours.keys():
+                return
+            run_from_dict(data)
+            return
+        except (ValueError, KeyError, TypeError) as error:
+            cause = one_line(error if type(error) is ValueError else f"{CONFIG} is not the settings of a run")
+    raise UserError(f"{folder} is not a run's folder ({cause}): move its files away, or give another --root")
+
+
+def _check_checkpoints(folder: Path) -> None:
+    """Check that nothing would be in the way of new checkpoints once the old ones are removed.
+
+    Raises:
+        UserError: the folder is none, or a folder in it has the name of a checkpoint.
+    """
+    if not folder.is_dir():
+        if os.path.lexists(folder):
+            raise UserError(f"{folder} is no folder, but a run has its checkpoints in it: remove it")
+        return
+    for path in folder.iterdir():
+        if path.is_dir() and not path.is_symlink() and _CHECKPOINT_FILES.fullmatch(path.name):
+            has_file(path)
 
 
 def _what_is_there(folder: Path, run: Run) -> str:
@@ -182,5 +385,5 @@ def first_difference(old: dict[str, Any], new: dict[str, Any]) -> str | None:
             if (change := first_difference(was, value)) is not None:
                 return change
         elif was != value:
-            return f"{name} was {was}, now {value}"
+            return f"{name} was {one_line(was)}, now {value}"
     return None if old.keys() <= new.keys() else "by another version"

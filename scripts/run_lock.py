@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from plasticrl.scripts.user_error import UserError
+from plasticrl.whole_files import kind_of
 
 LOCK = ".lock"
 
@@ -23,8 +25,14 @@ def locked(folder: Path) -> Iterator[None]:
 
     Raises:
         BusyError: one is there.
+        UserError: the lock is a link, or has the content of another file.
     """
-    lock = FileLock(folder / LOCK)
+    path = folder / LOCK
+    if os.path.lexists(path) and (
+        kind_of(path) is not None or path.stat().st_nlink > 1 < path.stat().st_size
+    ):
+        raise UserError(f"{path} is not what a run locks its folder with: remove it")
+    lock = FileLock(path)
     try:
         lock.acquire(timeout=0)
     except Timeout:

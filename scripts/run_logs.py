@@ -3,26 +3,42 @@
 from __future__ import annotations
 
 import csv
+import io
 import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
-from plasticrl.scripts.run_folder import written_whole
+from plasticrl.scripts.run_folder import has_file, write_csv
+from plasticrl.scripts.user_error import blame_user, one_line
+from plasticrl.whole_files import (
+    UnfitFileError,
+    check_size,
+    flush_file,
+    open_regular,
+    read_regular,
+    write_whole,
+    written_whole,
+)
 
 if TYPE_CHECKING:
     from stable_baselines3.common.logger import Logger
 
-CSV = "progress.csv"
+CSV, _EVENTS = "progress.csv", "events.out.tfevents.*"
+_AT_THE_END = ("eval/", "maze/episode")  # tags of what a run writes after its training
 _HEAD, _FOOT = 12, 4  # bytes of a record before and after its data
+# Bytes: a run's logs are of a few megabytes. More is a file with holes, or no log.
+_MOST_OF_CSV, _MOST_OF_EVENTS, _MOST_OF_RECORD = 2**24, 2**32, 2**28
+_DIGITS = 19  # of a number that is too large for steps or episodes
 
 
-def open_logs(folder: Path, *, done: int, counter: str) -> Logger:
+def open_logs(folder: Path, *, done: int, total: int, counter: str) -> Logger:
     """A logger that goes on after what was logged up to ``done``; what is later is forgotten first.
 
     Args:
         folder: of the run.
         done: steps or episodes that the run has behind it.
+        total: length of the training. What its end writes into TensorBoard is written again.
         counter: the column of ``progress.csv`` that counts them.
     """
     from stable_baselines3.common.logger import CSVOutputFormat, Logger, TensorBoardOutputFormat
@@ -31,23 +47,27 @@ def open_logs(folder: Path, *, done: int, counter: str) -> Logger:
         """SB3's, which goes on after the rows that are there; new columns are in alphabetical order."""
 
         def __init__(self, path: Path, columns: list[str]) -> None:
-            self.file = path.open("r+" if columns else "w+", newline="")
+            self.file = path.open("r+", newline="")
             self.file.seek(0, os.SEEK_END)
             self.keys, self.separator, self.quotechar = _Columns(columns), ",", '"'
 
-    for path in folder.glob("events.out.tfevents.*"):
-        _cut_events(path, done)
+    for path in folder.glob(_EVENTS):
+        _cut_events(path, done, total)
+    # Both are written anew, even where they stay as they are: they are then this run's alone.
     rows = Rows(folder / CSV, _cut_csv(folder / CSV, counter, done))
     return Logger(str(folder), [rows, TensorBoardOutputFormat(str(folder))])
 
 
 def flush(logger: Any) -> None:
-    """Write to the disk what TensorBoard holds back."""
+    """Write to the disk what was logged, so that even a crash of the machine leaves it there."""
     from plasticrl.agents.matrix_pictures import tensorboard_writer
 
     writer = tensorboard_writer(logger)
-    if writer is not None:
-        writer.flush()
+    if writer is None:
+        return
+    writer.flush()
+    for path in (Path(logger.dir, CSV), *Path(logger.dir).glob(_EVENTS)):
+        flush_file(path)
 
 
 def length_logged(folder: Path, counter: str) -> int:
@@ -58,10 +78,31 @@ def length_logged(folder: Path, counter: str) -> int:
 def most_logged(folder: Path, column: str) -> int | None:
     """The largest of the whole numbers in a column of a run's ``progress.csv``; None where there is none."""
     path = folder / CSV
-    if not path.is_file():
+    if not has_file(path):
         return None
-    with path.open(newline="") as file:
-        return max((int(row[column]) for row in csv.DictReader(file) if row.get(column)), default=None)
+    with blame_user(OSError, ValueError, about=f"cannot read {path}"):
+        header, *rows = read_rows(path) or [[]]
+    numbers = (_whole(dict(zip(header, row, strict=False)).get(column)) for row in rows)
+    return max((number for number in numbers if number is not None), default=None)
+
+
+def read_rows(path: Path) -> list[list[str]]:
+    """The rows of a ``progress.csv``, that of the columns' names first.
+
+    Raises:
+        OSError: it cannot be read, is no regular file, or is too large.
+        ValueError: it is no table.
+    """
+    try:
+        text = io.StringIO(read_regular(path, _MOST_OF_CSV).decode(), newline="")
+        return [row for row in csv.reader(text) if row]
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise ValueError(f"it is no table ({one_line(error)})") from error
+
+
+def _whole(cell: str | None) -> int | None:
+    """The whole number in a cell; None where there is none."""
+    return int(cell) if cell and cell.isdecimal() and len(cell) < _DIGITS else None
 
 
 class _Columns(list[str]):
@@ -73,35 +114,44 @@ class _Columns(list[str]):
 
 def _cut_csv(path: Path, counter: str, done: int) -> list[str]:
     """Keep the rows up to ``done``; returns the columns, none where no row is left."""
-    if not path.is_file():
-        return []
-    with path.open(newline="") as file:
-        header, *rows = list(csv.reader(file)) or [[]]
-    if counter not in header:
-        return []
-    place = header.index(counter)
-    kept = [row for row in rows if len(row) == len(header) and row[place] and int(row[place]) <= done]
+    with blame_user(OSError, ValueError, about=f"cannot read {path}"):
+        header, *rows = (read_rows(path) if has_file(path) else []) or [[]]
+    kept = []
+    if counter in header:
+        place = header.index(counter)
+        whole = [row for row in rows if len(row) == len(header)]
+        kept = [row for row in whole if (number := _whole(row[place])) is not None and number <= done]
     if not kept:
+        write_whole(path, b"")
         return []
-    with written_whole(path) as temporary, temporary.open("w", newline="") as file:
-        csv.writer(file, lineterminator="\n").writerows([header, *kept])
+    write_csv(path, [header, *kept], line_end="\n")
     return header
 
 
-def _cut_events(path: Path, done: int) -> None:
+def _cut_events(path: Path, done: int, total: int) -> None:
     """Keep the events up to ``done``; a last record that a killed process left unfinished goes too."""
+    from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
     from tensorboard.compat.proto.event_pb2 import Event  # type: ignore[import-untyped]
 
-    content = path.read_bytes()
-    with written_whole(path) as temporary, temporary.open("wb") as file:
-        for record in _records(content):
-            if Event.FromString(record[_HEAD:-_FOOT]).step <= done:
-                file.write(record)
+    with blame_user(UnfitFileError), open_regular(path, links=False) as old, written_whole(path) as new:
+        try:
+            for record in _records(old, check_size(path, old, _MOST_OF_EVENTS)):
+                event = Event.FromString(record[_HEAD:-_FOOT])
+                tags = [value.tag for value in event.summary.value]
+                is_of_the_end = event.step >= total and any(tag.startswith(_AT_THE_END) for tag in tags)
+                if event.step <= done and not is_of_the_end:
+                    new.write(record)
+        except DecodeError:  # it and what comes after it cannot be read
+            return
 
 
-def _records(content: bytes) -> Iterator[bytes]:
+def _records(file: BinaryIO, size: int) -> Iterator[bytes]:
     """The whole records of a TFRecord file: the data's length and its checksum, the data, its checksum."""
-    at = 0
-    while (end := at + _HEAD + int.from_bytes(content[at : at + 8], "little") + _FOOT) <= len(content):
-        yield content[at:end]
-        at = end
+    from tensorboard.summary.writer.record_writer import masked_crc32c  # type: ignore[import-untyped]
+
+    while len(head := file.read(_HEAD)) == _HEAD:
+        length = int.from_bytes(head[:8], "little")
+        whole = masked_crc32c(head[:8]) == int.from_bytes(head[8:], "little")
+        if not whole or length > min(size - file.tell() - _FOOT, _MOST_OF_RECORD):
+            return
+        yield head + file.read(length + _FOOT)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Sequence
 from dataclasses import replace
 from importlib.util import find_spec
@@ -12,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 from plasticrl.scripts.command_options import SweepOptions
 from plasticrl.scripts.data_place import data_place
 from plasticrl.scripts.many_runs import check_counts, check_settings
+from plasticrl.scripts.placed_run import seeds_in
 from plasticrl.scripts.progress_display import ProgressDisplay
-from plasticrl.scripts.run_lock import locked
+from plasticrl.scripts.run_folder import has_file, remove_run
 from plasticrl.scripts.search_results import SearchResults, print_results, write_results
 from plasticrl.scripts.task_options import DataOptions
 from plasticrl.scripts.user_error import UserError, blame_user
@@ -81,18 +81,18 @@ def _studies(command: SweepOptions, folder: Path) -> list[SearchStudy]:
 
     for core in command.cores if command.output.overwrite else ():
         there = study_file(command.output.root, folder.name, core)
-        if there.is_file():
-            _remove_runs(folder / core)
+        if has_file(there):
+            _remove_runs(command, core)
             there.unlink()
             there.with_name(there.name + ".lock").unlink(missing_ok=True)
     return [SearchStudy(command, core) for core in command.cores]
 
 
-def _remove_runs(folder: Path) -> None:
-    """Remove the runs of a search, none of which may be under way."""
-    for run in sorted(folder.iterdir()) if folder.is_dir() else ():
-        with locked(run):
-            shutil.rmtree(run)
+def _remove_runs(command: SweepOptions, core: str) -> None:
+    """Remove the runs of a search, none of which may be under way; what else is there stays."""
+    for seed in seeds_in(command.make_run(core, 0).folder(command.output.root).parent):
+        run = command.make_run(core, seed)
+        remove_run(run.folder(command.output.root), run)
 
 
 def _write(studies: Sequence[SearchStudy], command: SweepOptions, folder: Path) -> SearchResults:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
@@ -12,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from plasticrl.scripts.command_line import preset_options
 from plasticrl.scripts.command_options import SweepOptions
 from plasticrl.scripts.core_options import options_of_others
-from plasticrl.scripts.run_folder import write_json, written_whole
+from plasticrl.scripts.run_folder import write_csv, write_json
 from plasticrl.scripts.search_picture import draw_search
 from plasticrl.scripts.tables import print_table
 
@@ -56,10 +55,8 @@ def write_results(results: SearchResults, command: SweepOptions, folder: Path) -
     write_json(folder / "search.json", {"best": commands, "trials": rows})
     space = {name: allowed for core in results.tried for name, allowed in command.searched(core).items()}
     columns = ["core", "seed", "state", "score", "done", *space]
-    with written_whole(folder / "search.csv") as temporary, temporary.open("w", newline="") as file:
-        table = csv.DictWriter(file, columns)
-        table.writeheader()
-        table.writerows({name: row.get(name, row["settings"].get(name)) for name in columns} for row in rows)
+    cells = [[row.get(name, row["settings"].get(name)) for name in columns] for row in rows]
+    write_csv(folder / "search.csv", [columns, *cells])
     if any(results.tried.values()):
         metric = _metric(next(tried for tried in results.tried.values() if tried))
         draw_search(rows, space, metric, folder / "search.png")

@@ -18,15 +18,17 @@ from plasticrl.scripts.command_options import SweepOptions
 from plasticrl.scripts.finished_runs import finished_score, is_kept
 from plasticrl.scripts.ray_trial import WORST
 from plasticrl.scripts.run import Run
-from plasticrl.scripts.run_folder import first_difference
+from plasticrl.scripts.run_folder import first_difference, has_file
 from plasticrl.scripts.run_lock import locked
 from plasticrl.scripts.run_logs import length_logged
 from plasticrl.scripts.search_trials import FIRST_SEED, NUMBER, Trials, number_of
 from plasticrl.scripts.user_error import UserError
+from plasticrl.whole_files import read_regular, write_whole
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
 
 _SETTINGS = "settings"
+_MOST_BYTES = 2**28  # of a study; a trial takes some thousand
 _ENDED = (TrialState.COMPLETE, TrialState.FAIL)
 _OPEN = (TrialState.RUNNING, TrialState.WAITING)
 State: TypeAlias = Literal["finished", "stopped early", "failed"]
@@ -142,10 +144,7 @@ def only_search(folder: Path) -> Iterator[None]:
 
 def _cut_unfinished_line(path: Path) -> None:
     """Remove what a process that died, or a full disk, left of a last line: the next would be glued to it."""
-    if not path.is_file():
-        return
-    content = path.read_bytes()
-    whole = content.rfind(b"\n") + 1
-    if whole < len(content):
-        with path.open("r+b") as file:
-            file.truncate(whole)
+    if has_file(path):
+        content = read_regular(path, _MOST_BYTES)
+        # Written anew even where it stays as it is: a file that has a second name is then left alone.
+        write_whole(path, content[: content.rfind(b"\n") + 1])

@@ -147,7 +147,7 @@ def _finish(trainer: Trainer, run: Run, folder: Path, scores: Scores, spent: Spe
 def _logs_in(folder: Path, run: Run, trainer: Trainer) -> Iterator[None]:
     """Let the learner log to ``progress.csv`` and TensorBoard, and close both in the end."""
     learner = trainer.learner
-    learner.set_logger(open_logs(folder, done=learner.num_timesteps, counter=run.counter))
+    learner.set_logger(open_logs(folder, done=learner.num_timesteps, total=run.total, counter=run.counter))
     try:
         yield
     finally:

@@ -8,6 +8,13 @@ class UserError(Exception):
     """The input is at fault; the text names the cause and the way out."""
 
 
+def one_line(what: object, most: int = 200) -> str:
+    """A stranger's text as part of a message: on one line, printable, and not too long."""
+    text = " ".join(str(what).split())
+    text = "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text[: most + 1])
+    return text if len(text) <= most else text[:most] + "..."
+
+
 @contextmanager
 def blame_user(*errors: type[Exception], about: str = "") -> Iterator[None]:
     """Turn ``errors`` raised inside into a :class:`UserError` with the same text.

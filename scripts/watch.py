@@ -15,10 +15,11 @@ from plasticrl.scripts.checkpoint_files import find_checkpoint
 from plasticrl.scripts.commands import Watch
 from plasticrl.scripts.main import main
 from plasticrl.scripts.maze_setup import make_mazes
-from plasticrl.scripts.run_folder import read_run, written_whole
+from plasticrl.scripts.run_folder import read_run
 from plasticrl.scripts.run_on_maze import RunOnMaze
 from plasticrl.scripts.set_up import check_seed, set_up_torch
 from plasticrl.scripts.user_error import UserError, blame_user
+from plasticrl.whole_files import write_whole
 
 FASTEST_GIF = 50.0  # pictures per second; viewers slow faster ones down
 SLOWEST_GIF = 0.01  # the format cannot hold much longer pauses
@@ -82,8 +83,8 @@ def write_gif(path: Path, encoded: bytes) -> None:
     Raises:
         UserError: it cannot be written.
     """
-    with blame_user(OSError, about=f"cannot write {path}"), written_whole(path) as temporary:
-        temporary.write_bytes(encoded)
+    with blame_user(OSError, about=f"cannot write {path}"):
+        write_whole(path, encoded)
 
 
 def _show(frames: Iterable[str], fps: float) -> None:

@@ -48,7 +48,9 @@ def disk(tmp_path: Path) -> Iterator[Path]:
 
 def begin(root: Path, said: Path, file_size: int | None = None) -> None:
     """Train until two checkpoints are there, then be killed."""
-    process = start("train", words=words(root), said=str(said), when=("replaced", 3), file_size=file_size)
+    process = start(
+        "train", words=words(root), said=str(said), when=("replaced", 3, "checkpoints/"), file_size=file_size
+    )
     process.join(120)
     assert process.exitcode == -9, said.read_text()
 

@@ -1,9 +1,11 @@
 """kill -9 at any moment loses nothing but the work since the last save."""
 
+import json
 import random
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from children import start
@@ -41,7 +43,7 @@ class Killer:
 
     def kill(self, root: Path, point: str) -> bool:
         """Whether the training was still going on when it was killed."""
-        when = (point, self.rng.randint(1, 8)) if point in INSIDE else None
+        when = (point, self.rng.randint(1, 8), "checkpoints/") if point in INSIDE else None
         said = self.scratch / "said"
         process = start("train", words=words(self.task, root), said=str(said), when=when, file_size=None)
         if when is None:
@@ -52,6 +54,49 @@ class Killer:
         killed = process.exitcode == -9
         self.counts[point] += killed
         return killed
+
+
+FILES = {"config.json": 1, "spent.json": 3, "progress.csv": 1, "tfevents": 1, "result.json": 1}
+
+
+@pytest.mark.parametrize("point", ["half written", "flushed", "replaced"])
+@pytest.mark.parametrize("name", FILES)
+def test_killed_while_it_writes_any_other_file_it_goes_on_to_the_same_bits(
+    name: str, point: str, finished: Path, tmp_path: Path
+) -> None:
+    """The old file is there, or the new one, and both are whole."""
+    run, said, given = folder("patterns", tmp_path), tmp_path / "said", words("patterns", tmp_path)
+
+    def die(*when: Any) -> None:
+        process = start("train", words=given, said=str(said), when=when, file_size=None)
+        process.join(120)
+        assert process.exitcode == -9, said.read_text()
+
+    if name in ("progress.csv", "tfevents"):  # which are cut where a training goes on
+        die("replaced", 5, "checkpoints/")
+    there = {path.name: path.read_bytes() for path in run.glob("*") if path.is_file()}
+    die(point, FILES[name], name)
+    left = [path for path in run.iterdir() if name in path.name and not path.name.startswith(".")]
+    if point != "replaced" and name != "spent.json":
+        assert {path.name: path.read_bytes() for path in left} == {
+            key: value for key, value in there.items() if name in key
+        }
+    for path in left:
+        if path.suffix == ".json":
+            json.loads(path.read_text())
+    if (run / "result.json").exists():
+        assert (name, point) == ("result.json", "replaced")
+    else:
+        assert main(given) == 0
+    check_same(run, finished)
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run that nothing stopped."""
+    root = tmp_path_factory.mktemp("finished")
+    assert main(words("patterns", root)) == 0
+    return folder("patterns", root)
 
 
 @pytest.mark.parametrize("task", TASKS)

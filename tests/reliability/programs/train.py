@@ -1,7 +1,7 @@
-"""Runs a command, under a limit or until it dies inside a save.
+"""Runs a command, under a limit or until it dies while it writes a file.
 
-Globals: words; said, where its stderr goes; when, a point and the number of the save to die at, or None;
-file_size, in bytes, or None.
+Globals: words; said, where its stderr goes; when, None or the point to die at, the number of the write, and a
+part of the path of the files that are counted; file_size, in bytes, or None.
 """
 
 import os
@@ -14,13 +14,15 @@ from typing import Any
 from plasticrl.scripts.main import main
 
 given: dict[str, Any] = globals()
-point, left = given["when"] or ("", 0)
+point, left, counted = given["when"] or ("", 0, "")
 fsync, replace = os.fsync, os.replace
 
 
 def dying_fsync(descriptor: int) -> None:
     global left
     if stat.S_ISREG(os.fstat(descriptor).st_mode):
+        if counted not in os.readlink(f"/proc/self/fd/{descriptor}"):
+            return fsync(descriptor)
         left -= 1
         if left == 0 and point == "half written":
             os.ftruncate(descriptor, os.fstat(descriptor).st_size // 2)
@@ -28,11 +30,11 @@ def dying_fsync(descriptor: int) -> None:
             os.kill(os.getpid(), signal.SIGKILL)
     elif left == 0 and point == "replaced":
         os.kill(os.getpid(), signal.SIGKILL)
-    fsync(descriptor)
+    return fsync(descriptor)
 
 
 def dying_replace(source: Any, target: Any) -> None:
-    if left == 0 and point == "flushed" and "checkpoints" in str(target):
+    if left == 0 and point == "flushed" and counted in str(target):
         os.kill(os.getpid(), signal.SIGKILL)
     replace(source, target)
 
