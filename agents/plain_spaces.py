@@ -12,19 +12,22 @@ from gymnasium import spaces
 def plain_space(space: spaces.Space[Any]) -> dict[str, Any]:
     """Box, Discrete, MultiDiscrete, MultiBinary, or a Dict of them, by what makes it.
 
+    One of a class derived from these comes back as the space that it is derived from.
+
     Raises:
         TypeError: it is another space.
     """
-    kind = type(space)
-    if isinstance(space, spaces.Box) and kind is spaces.Box:
+    if isinstance(space, spaces.Box):
         return {"kind": "Box", "low": space.low, "high": space.high}
-    if isinstance(space, spaces.Discrete) and kind is spaces.Discrete:
-        return {"kind": "Discrete", "n": space.n, "start": space.start}
-    if isinstance(space, spaces.MultiDiscrete) and kind is spaces.MultiDiscrete:
+    if isinstance(space, spaces.Discrete):
+        plain = {"kind": "Discrete", "n": space.n, "start": space.start}
+        # Gymnasium's have had a dtype to choose since 1.3 only.
+        return plain if space.dtype == np.int64 else {**plain, "dtype": str(space.dtype)}
+    if isinstance(space, spaces.MultiDiscrete):
         return {"kind": "MultiDiscrete", "nvec": space.nvec, "start": space.start}
-    if isinstance(space, spaces.MultiBinary) and kind is spaces.MultiBinary:
+    if isinstance(space, spaces.MultiBinary):
         return {"kind": "MultiBinary", "n": space.n if isinstance(space.n, int) else list(space.n)}
-    if isinstance(space, spaces.Dict) and kind is spaces.Dict:  # its order is that of the features
+    if isinstance(space, spaces.Dict):  # its order is that of the features
         return {"kind": "Dict", "spaces": [[key, plain_space(inner)] for key, inner in space.items()]}
     raise TypeError(
         f"{space} cannot be saved: only Box, Discrete, MultiDiscrete, MultiBinary and Dict spaces can"
@@ -52,7 +55,8 @@ def _space(plain: Any) -> spaces.Space[Any]:
             raise TypeError(f"bounds are {low.dtype} and {high.dtype}")
         return spaces.Box(low, high, dtype=low.dtype.type)
     if kind == "Discrete":
-        return spaces.Discrete(_whole(plain["n"]), start=_whole(plain["start"]))
+        own = {"dtype": np.dtype(plain["dtype"]).type} if "dtype" in plain else {}
+        return spaces.Discrete(_whole(plain["n"]), start=_whole(plain["start"]), **own)
     if kind == "MultiDiscrete":
         nvec, start = _array(plain["nvec"]), _array(plain["start"])
         return spaces.MultiDiscrete(nvec, dtype=nvec.dtype.type, start=start)
