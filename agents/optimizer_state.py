@@ -12,12 +12,13 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from plasticrl.agents.plain_tree import OPTIMIZERS
 from plasticrl.agents.tensor_file import TensorFileError
 
 T = TypeVar("T")
 M = TypeVar("M", bound=nn.Module)
 _COMPILED = "_orig_mod."  # what torch.compile puts before the names of a module's parameters
-# Where a step is computed, not what it is; a meta tensor has no such choice.
+# How a step is computed, not what it is: a trial on other tensors has no such choice.
 _HOW = {"fused": None, "foreach": None, "capturable": False}
 
 
@@ -225,41 +226,55 @@ def _checked_options(group: dict[str, Any], usual: dict[str, Any]) -> dict[str, 
 def _after_one_step(
     optimizer: Optimizer, groups: list[dict[str, Any]], parameters: dict[str, nn.Parameter]
 ) -> dict[str, dict[str, Any]]:
-    """What this optimiser remembers once it has stepped: tried out on copies, in no memory if it can.
+    """What this optimiser remembers once it has stepped: tried out on copies, in little memory if it can.
 
     Raises:
         TensorFileError: it cannot step with these options.
     """
+    held = [{**group, "params": {name: parameters[name] for name in group["params"]}} for group in groups]
     try:
+        if type(optimizer) in OPTIMIZERS:
+            return _tried_on_few(optimizer, held)
         try:
-            return _tried(optimizer, groups, parameters, torch.device("meta"), _HOW)
+            return _tried(optimizer, held, torch.device("meta"), _HOW)
         except (RuntimeError, AssertionError):  # one of the user's own may look at values
-            return _tried(optimizer, groups, parameters, None, {})
+            return _tried(optimizer, held, None, {})
     except (ArithmeticError, RuntimeError, TypeError, ValueError, AssertionError) as error:
         raise TensorFileError(f"the optimizer's options in the file are not allowed ({error!r})") from error
 
 
+def _tried_on_few(optimizer: Optimizer, groups: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """As :func:`_tried`, but on one small tensor of each group and type.
+
+    What torch's usual optimisers remember of a parameter has its shape, or is a single number.
+    """
+    small = [
+        {**group, "params": {f"{i} {p.dtype}": p.new_zeros(2, 3) for p in group["params"].values()}}
+        for i, group in enumerate(groups)
+    ]
+    found = _tried(optimizer, small, torch.device("cpu"), _HOW)
+    return {
+        name: {
+            key: value.new_empty(()).expand(p.shape) if isinstance(value, Tensor) and value.ndim else value
+            for key, value in found[f"{i} {p.dtype}"].items()
+        }
+        for i, group in enumerate(groups)
+        for name, p in group["params"].items()
+    }
+
+
 def _tried(
-    optimizer: Optimizer,
-    groups: list[dict[str, Any]],
-    parameters: dict[str, nn.Parameter],
-    device: torch.device | None,
-    how: dict[str, Any],
+    optimizer: Optimizer, groups: list[dict[str, Any]], device: torch.device | None, how: dict[str, Any]
 ) -> dict[str, dict[str, Any]]:
     trial = copy(optimizer)
+    trial.state, trial.param_groups = defaultdict(dict), []
     copies = {}
-    for name in (name for group in groups for name in group["params"]):
-        copies[name] = nn.Parameter(torch.zeros_like(parameters[name], device=device))
-        copies[name].grad = torch.zeros_like(copies[name])
-    trial.state = defaultdict(dict)
-    trial.param_groups = [
-        {
-            **group,
-            **{option: value for option, value in how.items() if option in group},
-            "params": [copies[name] for name in group["params"]],
-        }
-        for group in groups
-    ]
+    for group in groups:
+        for name, parameter in group["params"].items():
+            copies[name] = nn.Parameter(torch.zeros_like(parameter, device=device))
+            copies[name].grad = torch.zeros_like(copies[name])
+        options = {**group, **{option: value for option, value in how.items() if option in group}}
+        trial.param_groups.append({**options, "params": [copies[name] for name in group["params"]]})
     trial.step()
     return {name: dict(trial.state[parameter]) for name, parameter in copies.items()}
 

@@ -15,13 +15,16 @@ from torch import Tensor, nn
 
 from plasticrl.rules import RULES, get_rule
 
+OPTIMIZERS: tuple[type[torch.optim.Optimizer], ...] = (
+    *(torch.optim.Adadelta, torch.optim.Adagrad, torch.optim.Adam, torch.optim.AdamW),
+    *(torch.optim.Adamax, torch.optim.NAdam, torch.optim.RAdam, torch.optim.RMSprop, torch.optim.SGD),
+    RMSpropTFLike,
+)
 # The only classes that a file can name. They are looked up here, never imported by their name.
 _CLASSES: dict[str, type] = {
     cls.__name__: cls
     for cls in (
-        *(torch.optim.Adadelta, torch.optim.Adagrad, torch.optim.Adam, torch.optim.AdamW),
-        *(torch.optim.Adamax, torch.optim.NAdam, torch.optim.RAdam, torch.optim.RMSprop, torch.optim.SGD),
-        RMSpropTFLike,
+        *OPTIMIZERS,
         *(FlattenExtractor, NatureCNN, CombinedExtractor),
         *(nn.Tanh, nn.ReLU, nn.ELU, nn.LeakyReLU, nn.GELU, nn.SiLU, nn.Sigmoid, nn.Identity),
     )
