@@ -3,6 +3,7 @@
 from typing import Any, Literal, TypeAlias, get_args
 
 from plasticrl.nn import GRU, LSTM, AlphaMode, Core, FeedForward, PlasticRNN
+from plasticrl.nn.core import positive
 
 CoreName: TypeAlias = Literal["plastic", "homogeneous", "rnn", "lstm", "gru", "feedforward"]
 CORE_NAMES: tuple[CoreName, ...] = get_args(CoreName)
@@ -40,6 +41,7 @@ def make_core(name: CoreName, input_size: int, hidden_size: int, **options: Any)
     Raises:
         ValueError: the name is unknown, or an option is given to a core that has none.
     """
+    input_size, hidden_size = positive("input_size", input_size), positive("hidden_size", hidden_size)
     if name in _ALPHA:
         return PlasticRNN(input_size, hidden_size, alpha=_ALPHA[name], **options)
     if name not in _PLAIN:
