@@ -14,7 +14,7 @@ def plain_rate(rate: Any) -> Any:
     if isinstance(rate, ConstantSchedule):
         rate = rate.val
     if isinstance(rate, LinearSchedule):
-        return [rate.start, rate.end, rate.end_fraction]
+        return [float(rate.start), float(rate.end), float(rate.end_fraction)]
     return None if callable(rate) else float(rate)
 
 

@@ -3,7 +3,6 @@
 import math
 import os
 import tempfile
-import warnings
 from collections.abc import Callable
 from functools import partial
 from io import BytesIO
@@ -17,6 +16,7 @@ import torch
 from gymnasium import spaces
 from stable_baselines3.common.callbacks import CheckpointCallback, EvalCallback
 from stable_baselines3.common.monitor import Monitor
+from stable_baselines3.common.utils import ConstantSchedule, LinearSchedule
 from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv
 from torch import nn
 from torch.nn.utils import parametrizations, prune
@@ -406,6 +406,7 @@ CHANGES: dict[str, Callable[[nn.Module], object]] = {
 }
 
 
+@pytest.mark.filterwarnings("ignore:the optimizer holds parameters")  # that are no longer there
 @each_learner
 @pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
 def test_a_network_that_its_settings_do_not_make_is_refused_while_it_exists(
@@ -414,13 +415,30 @@ def test_a_network_that_its_settings_do_not_make_is_refused_while_it_exists(
     model = make() if make is not learner else learner("lstm", network_kwargs={"hidden_size": 4})
     target = next(m for m in network(model).modules() if isinstance(m, nn.Linear))
     change(target)
-    with (
-        warnings.catch_warnings(),
-        pytest.raises(ValueError, match=r"^(policy|network)/.*\bin one that the settings make"),
-    ):
-        warnings.simplefilter("ignore")  # the optimizer may hold parameters that are no longer there
+    with pytest.raises(ValueError, match=r"^(policy|network)/.*\bin one that the settings make"):
         model.save(tmp_path / "file")
     assert not list(tmp_path.iterdir())
+
+
+def test_a_head_that_was_replaced_is_saved_without_what_the_optimizer_still_holds_of_the_old_one() -> None:
+    model = agent().learn(20)
+    model.policy.value_net = nn.Linear(6, 1)
+    with pytest.warns(UserWarning, match=r"the optimizer holds parameters of shapes \[\(1, 6\), \(1,\)\]"):
+        file = saved(model)
+    again = load_agent(file, env=mazes())
+    assert saved(again).getvalue() == file.getvalue()
+    again.learn(10)
+    assert torch.equal(again.policy.value_net.weight, model.policy.value_net.weight)
+
+
+@pytest.mark.parametrize("number", [np.float32(0.5), np.float64(0.5), torch.tensor(0.5)])
+def test_schedules_of_other_numbers_are_kept(number: Any) -> None:
+    for schedule in (ConstantSchedule(number), LinearSchedule(number, number, number)):
+        for model, load in (
+            (agent(learning_rate=schedule), load_agent),
+            (learner(learning_rate=schedule), load_learner),
+        ):
+            assert load(saved(model)).lr_schedule(0.7) == 0.5
 
 
 # --------------------------------------------------------------- what lives beside the state dict

@@ -225,8 +225,9 @@ def learner(rng: Rng) -> tuple[EpisodeLearner, Callable[[Any], EpisodeLearner]]:
         seed=pick(rng, None, 3, np.int64(4)),
         device="cpu",
     )
-    if rng.random() < 0.3:
-        next(model.network.parameters()).requires_grad_(False)
+    first, *others = model.network.parameters()
+    if others and rng.random() < 0.3:
+        first.requires_grad_(False)
     if rng.random() < 0.2:
         model.optimizer.param_groups[0]["weight_decay"] = np.float64(0.125)
     if rng.random() < 0.75:
