@@ -1,4 +1,4 @@
-"""What a checkpoint of a recurrent agent holds."""
+"""The content of a recurrent agent's checkpoint."""
 
 from __future__ import annotations
 
@@ -124,7 +124,7 @@ def own_policy_kwargs(agent: ResumableAgent) -> dict[str, Any]:
 
 
 def holds(value: Any) -> bool:
-    """Whether a file holds it."""
+    """Tell whether a file can hold the value."""
     try:
         encode(value, {}, "")
     except (NotPlainError, RecursionError):
@@ -177,7 +177,7 @@ def _env(agent: ResumableAgent, tensors: dict[str, Tensor], *, left_out: bool) -
 
 
 def _holdable(name: str, buffer: Any) -> list[Any] | None:
-    """What a file holds of a buffer; a warning names the rest, which nothing but logs would read."""
+    """The part of a log buffer that a file can hold; a warning names the rest."""
     if buffer is None:
         return None
     kept, left_out = [], set()

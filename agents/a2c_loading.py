@@ -1,4 +1,4 @@
-"""How an agent is made again from a checkpoint, nothing in which is trusted."""
+"""Making an agent again from a checkpoint, nothing in which is trusted."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ ACTION_SPACES = (spaces.Box, spaces.Discrete, spaces.MultiDiscrete, spaces.Multi
 
 
 class Resume(NamedTuple):
-    """What a loaded agent goes on from when it learns again."""
+    """The state from which a loaded agent goes on learning."""
 
     env: Any  # the state of the environments, Absent where the file does not hold it, None before the first
     random_states: dict[str, Any] | None
@@ -94,17 +94,19 @@ class Whole(NamedTuple):
 
 
 def whole(parts: dict[str, Any]) -> Whole:
-    """What stands for itself in a file; the policy needs one of its settings beside it.
+    """Check all parts of a file but the policy, which only a policy of its settings can be compared with.
 
     Raises:
         TensorFileError: a part is not whole.
     """
     try:
+        observations, actions = saved_spaces(parts)
         found = Whole(
             counters={name: _counter(name, parts["counters"][name]) for name in (*COUNTERS, "n_envs")},
             progress=float(parts["progress"]),
             usual_norm=parts["usual_grad_norm"],
-            **dict(zip(("observations", "actions"), saved_spaces(parts), strict=True)),
+            observations=observations,
+            actions=actions,
             buffers={name: parts[name] for name in BUFFERS},
             episodes=parts["episodes"],
             random_states=parts["random_states"],
@@ -187,7 +189,7 @@ def made_again(
 
 
 def check_loads(agent: ResumableAgent, tensors: dict[str, Tensor], data: dict[str, Any]) -> None:
-    """Nothing, where ``load`` will take what is about to be written, given what no file can hold.
+    """Check that ``load`` will take this content, given the settings that no file can hold.
 
     Args:
         agent: whose state it is.
@@ -228,7 +230,7 @@ def _not_in(parts: dict[str, Any], agent: ResumableAgent) -> dict[str, Any]:
 
 
 def check_policy(made: PlasticPolicy, parts: dict[str, Any], *, keep_options: bool = False) -> None:
-    """Nothing, where the policy in the file fits a fresh one.
+    """Check that the policy in the file fits a fresh one.
 
     Raises:
         TensorFileError: it does not.

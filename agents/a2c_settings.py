@@ -59,10 +59,12 @@ def checked_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def own_copy(options: Any) -> Any:
-    """Nested dicts and lists that nobody else can change, of the same values."""
+    """Nested options that nobody else can change, with Python's own numbers in place of numpy's."""
     if type(options) is dict:
         return {name: own_copy(value) for name, value in options.items()}
-    return [own_copy(value) for value in options] if type(options) is list else options
+    if type(options) in (list, tuple):
+        return type(options)(own_copy(value) for value in options)
+    return plain_number(options)
 
 
 def loaded_settings(

@@ -80,7 +80,7 @@ def check_learning_rate(rate: Any) -> Any:
 
 
 def check_max_grad_norm(norm: float) -> float:
-    """What gradients are clipped to, as Python's own number; infinite where they are not.
+    """The norm that gradients are clipped to, as Python's own number; infinity stands for no clipping.
 
     Raises:
         ValueError: it is not such a number.
@@ -91,7 +91,7 @@ def check_max_grad_norm(norm: float) -> float:
 
 
 def check_max_grad_ratio(ratio: float, max_grad_norm: float) -> float:
-    """How many times the usual gradient is too much, as Python's own number; infinite where none is.
+    """The multiple of the usual gradient that is too much, as Python's own number; infinity allows all.
 
     Raises:
         ValueError: it is not such a number, or what is too short to be clipped has no limit.

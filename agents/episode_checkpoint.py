@@ -1,4 +1,4 @@
-"""What a checkpoint of an episode learner holds, and how a learner is made from it again."""
+"""The content of an episode learner's checkpoint, and making a learner from it again."""
 
 from __future__ import annotations
 
@@ -128,7 +128,7 @@ def pack(learner: EpisodeLearner) -> tuple[dict[str, Tensor], dict[str, Any]]:
 
 
 def check_loads(learner: EpisodeLearner, tensors: dict[str, Tensor], data: dict[str, Any]) -> None:
-    """Nothing, where ``load`` will take what is about to be written, given what no file can hold.
+    """Check that ``load`` will take this content, given the settings that no file can hold.
 
     Raises:
         ValueError: it will not; the text names what it would refuse.
@@ -200,7 +200,7 @@ def _made_without_memory(settings: dict[str, Any], task: EpisodeTask) -> nn.Modu
 
 
 class _Saved(NamedTuple):
-    """What a file holds beside the settings, once it is known to fit a learner."""
+    """The content of a file beside the settings, known to fit a learner."""
 
     parameters: dict[str, Tensor]
     groups: list[dict[str, Any]]
@@ -245,7 +245,7 @@ def _checked(
     *,
     keep_options: bool = False,
 ) -> _Saved:
-    """What a file holds for this network and optimiser; nothing is changed.
+    """Check a file against a network and its optimiser, and change nothing.
 
     Raises:
         TensorFileError: something is missing, is unknown, or has the wrong shape.

@@ -338,7 +338,7 @@ class EpisodeLearner(CallbackSide):
 
 
 def is_network(network: Any) -> TypeIs[EpisodeNetwork]:
-    """Whether it is a network, and not the name of one; ``torch.compile`` wraps it in a module of its own."""
+    """Tell a network from the name of one; ``torch.compile`` wraps it in a module of its own."""
     return isinstance(getattr(network, "_orig_mod", network), EpisodeNetwork)
 
 

@@ -1,4 +1,4 @@
-"""How several processes train one recurrent agent, and how it becomes whole again."""
+"""Training one recurrent agent in several processes, and making it whole again."""
 
 from __future__ import annotations
 

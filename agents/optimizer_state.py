@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from plasticrl.agents.argument_checks import plain_number
 from plasticrl.agents.plain_tree import OPTIMIZERS
 from plasticrl.agents.tensor_file import TensorFileError
 
@@ -60,7 +61,7 @@ def freeze(module: nn.Module, names: Any) -> None:
 
 
 def check_frozen(module: nn.Module, names: Any) -> None:
-    """Nothing, where ``names`` are of a network's parameters.
+    """Check that ``names`` are those of a network's parameters.
 
     Raises:
         TensorFileError: they are not.
@@ -71,7 +72,7 @@ def check_frozen(module: nn.Module, names: Any) -> None:
 
 
 def optimizer_state(module: nn.Module, optimizer: Optimizer) -> dict[str, Any]:
-    """What the optimiser remembers of each parameter, and its options, as nested plain values and tensors.
+    """The optimiser's memory of each parameter, and its options, as nested plain values and tensors.
 
     A warning names what it holds that is no parameter of the module, which is left out.
     """
@@ -95,7 +96,7 @@ def changed_groups(module: nn.Module, optimizer: Optimizer, made: nn.Module | No
         optimizer: its own.
         made: a fresh one; by default all parameters of a fresh one are trained.
     """
-    usual = {name: _plain_option(value, value) for name, value in optimizer.defaults.items()}
+    usual = _usual_options(optimizer)
     groups, still = optimizer_groups(module, optimizer), frozen(module)
     as_made = [{**usual, "lr": None, "params": list(trained(module))}]
     changed = {} if [{**group, "lr": None} for group in groups] == as_made else {"groups": groups}
@@ -118,10 +119,14 @@ def _names(module: nn.Module) -> dict[Tensor, str]:
     return {parameter: name for name, parameter in trained(module).items()}
 
 
+def _usual_options(optimizer: Optimizer) -> dict[str, Any]:
+    return {name: _plain_option(value, value) for name, value in optimizer.defaults.items()}
+
+
 def _plain_option(value: Any, usual: Any) -> Any:
-    if isinstance(value, Tensor) and value.ndim == 0:
-        return value.item()
-    return tuple(value) if isinstance(value, list) and isinstance(usual, tuple) else value
+    if isinstance(value, (list, tuple)):
+        return (tuple if isinstance(usual, tuple) else type(value))(plain_number(one) for one in value)
+    return plain_number(value)
 
 
 def restore(
@@ -191,13 +196,14 @@ def check_optimizer(
     Raises:
         TensorFileError: something is missing, is unknown, or has another shape or type.
     """
+    usual = _usual_options(optimizer)
     try:
         states, groups = plain_names(saved["state"]), saved.get("groups")
         if groups is None:  # as the constructor makes them
             groups = [{"params": list(trained(module))}]
         named = [[plain_name(name) for name in group["params"]] for group in groups]
         groups = [
-            _checked_options({} if keep_options else group, optimizer.defaults) | {"params": names}
+            _checked_options({} if keep_options else group, usual) | {"params": names}
             for group, names in zip(groups, named, strict=True)
         ]
     except (KeyError, TypeError, AttributeError) as error:
@@ -226,7 +232,7 @@ def _checked_options(group: dict[str, Any], usual: dict[str, Any]) -> dict[str, 
 def _after_one_step(
     optimizer: Optimizer, groups: list[dict[str, Any]], parameters: dict[str, nn.Parameter]
 ) -> dict[str, dict[str, Any]]:
-    """What this optimiser remembers once it has stepped: tried out on copies, in little memory if it can.
+    """The optimiser's memory after one step, tried out on copies, in little memory if possible.
 
     Raises:
         TensorFileError: it cannot step with these options.
@@ -282,10 +288,10 @@ def _tried(
 def check_alike(
     name: str, found: Any, expected: dict[str, Any], kind: Callable[[Any], str] | None = None
 ) -> None:
-    """Nothing, where ``found`` has what ``expected`` has, in the same shapes and types.
+    """Check that ``found`` has the same keys as ``expected``, with values of the same shapes and types.
 
     Raises:
-        TensorFileError: it has not; the text names the first difference.
+        TensorFileError: they differ; the text names the first difference.
     """
     if not isinstance(found, dict):
         raise TensorFileError(f"{name} is {type(found).__name__} where a JSON object belongs")
@@ -297,7 +303,7 @@ def check_alike(
 
 
 def check_as_made(name: str, module: nn.Module, made: nn.Module) -> None:
-    """Nothing, where a network has the parameters that its settings make.
+    """Check that a network has the parameters that its settings make.
 
     Raises:
         ValueError: it has not, so that what is saved could not be loaded.
@@ -311,7 +317,7 @@ def check_as_made(name: str, module: nn.Module, made: nn.Module) -> None:
 
 
 def check_optimizer_kind(optimizer: Optimizer, usual: type[Optimizer]) -> None:
-    """Nothing, where the optimiser is of the kind that is made again when a file is loaded.
+    """Check that the optimiser is of the kind that is made again when a file is loaded.
 
     Raises:
         ValueError: it was replaced by another.

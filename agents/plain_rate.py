@@ -19,7 +19,7 @@ def plain_rate(rate: Any) -> Any:
 
 
 def rate_from_plain(plain: Any) -> Any:
-    """What :func:`plain_rate` was given, but for functions.
+    """The learning rate that :func:`plain_rate` was given, except for functions.
 
     Raises:
         TypeError, ValueError: ``plain`` was not made by it.

@@ -106,7 +106,7 @@ def encode(value: Any, tensors: dict[str, Tensor], name: str) -> Any:
 
 
 def decode(value: Any, tensors: dict[str, Tensor]) -> Any:
-    """What :func:`encode` was given.
+    """The value that :func:`encode` was given.
 
     Args:
         value: what it returned.

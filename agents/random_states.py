@@ -30,7 +30,7 @@ def random_states(device: torch.device) -> dict[str, Any]:
 
 
 def check_random_states(states: Any) -> None:
-    """Nothing, where :func:`restore_random_states` will take them.
+    """Check that :func:`restore_random_states` will take them.
 
     Raises:
         ValueError: they are not what :func:`random_states` told.

@@ -1,4 +1,4 @@
-"""How a recurrent agent is saved, loaded, and goes on within its episodes."""
+"""Saving and loading a recurrent agent, which goes on within its episodes."""
 
 from __future__ import annotations
 

@@ -150,7 +150,7 @@ def _seekable(file: FileObject) -> bool:
 
 
 def read_tensors(file: str | os.PathLike[str] | FileObject) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """What :func:`write_tensors` wrote, tensors on the CPU; runs no code that the file could bring.
+    """Read what :func:`write_tensors` wrote, tensors on the CPU; run no code that the file could bring.
 
     Args:
         file: a path, or a binary file object, which is read from its start.
@@ -189,7 +189,7 @@ def read_tensors(file: str | os.PathLike[str] | FileObject) -> tuple[dict[str, T
 
 
 def check_format(data: Mapping[str, Any], form: str, version: int, writer: str) -> None:
-    """Nothing, where a file's data say that they are in this form.
+    """Check that a file's data say that they are in this form.
 
     Raises:
         TensorFileError: they are in another, or of another version; the text names who writes it.
@@ -202,7 +202,7 @@ def check_format(data: Mapping[str, Any], form: str, version: int, writer: str) 
 
 
 def temporary_name(name: str, process: int | str = "*") -> str:
-    """What :func:`write_whole` calls a file while it writes it; by default the pattern of all processes."""
+    """The name of a file while :func:`write_whole` writes it; by default the pattern of all processes."""
     return f".{name}.{process}"
 
 
@@ -230,7 +230,7 @@ def write_whole(path: Path, content: bytes) -> None:
 
 
 def _guess(content: bytes) -> str:
-    """What a file that cannot be read may be instead."""
+    """Guess what a file that cannot be read is instead."""
     for start, kind in _OTHERS.items():
         # The length of a safetensors header can begin with 0x80, too; JSON follows it.
         if content.startswith(start) and content[_LENGTH_BYTES : _LENGTH_BYTES + 1] != b"{":

@@ -666,6 +666,16 @@ def test_parameters_are_taken_from_a_file_or_a_dict(
             torch.testing.assert_close(pupil.get_parameters()[name], state)
 
 
+@pytest.mark.parametrize("exact", [True, False])
+def test_options_of_numpys_numbers_are_no_obstacle(exact: bool) -> None:
+    options = {"betas": (np.float32(0.5), np.float64(0.75)), "weight_decay": np.float64(0.25)}
+    agents = [agent(policy_kwargs={"hidden_size": 6, "optimizer_kwargs": options}, seed=s) for s in (1, 2)]
+    agents[1].set_parameters(saved(agents[0].learn(10)), exact_match=exact)
+    group = agents[1].policy.optimizer.param_groups[0]
+    assert (group["betas"], group["weight_decay"]) == ((0.5, 0.75), 0.25)
+    assert torch.equal(agents[0].policy.value_net.weight, agents[1].policy.value_net.weight)
+
+
 @pytest.mark.parametrize("make", [agent, ppo])
 def test_parameters_that_do_not_fit_change_nothing(make: Callable[..., Any], tmp_path: Path) -> None:
     model = make(seed=3)
