@@ -1,8 +1,10 @@
-"""What a checkpoint of a recurrent agent holds."""
+"""The content of a recurrent agent's checkpoint."""
 
 from __future__ import annotations
 
+import inspect
 import platform
+import warnings
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
@@ -12,21 +14,19 @@ import stable_baselines3
 import torch
 from torch import Tensor
 
-from plasticrl.agents.env_state import EnvStateError, env_state
-from plasticrl.agents.optimizer_state import optimizer_state
+from plasticrl.agents.a2c_settings import PLAIN_SETTINGS, checked_settings
+from plasticrl.agents.argument_checks import check_whole, plain_number, whole_steps
+from plasticrl.agents.env_state import env_state
+from plasticrl.agents.optimizer_state import frozen, optimizer_state, parameters_of
 from plasticrl.agents.plain_rate import plain_rate
 from plasticrl.agents.plain_spaces import plain_space
-from plasticrl.agents.plain_tree import Absent, NotPlainError, encode, held
+from plasticrl.agents.plain_tree import Absent, encode, held, holds
 from plasticrl.agents.random_states import random_states
 
 if TYPE_CHECKING:
     from plasticrl.agents.resumable import ResumableAgent
 
 FORMAT, VERSION = "plasticrl.RecurrentA2C", 2
-SETTINGS = (
-    *("n_steps", "gamma", "gae_lambda", "ent_coef", "concentration_coef", "vf_coef", "max_grad_norm"),
-    *("max_grad_ratio", "normalize_advantage", "verbose", "seed"),
-)
 COUNTERS = (
     "num_timesteps",
     "_n_updates",
@@ -35,8 +35,9 @@ COUNTERS = (
     "_num_timesteps_at_start",
     "_n_skipped",
 )
+ROUNDED_UP = ("_total_timesteps", "_num_timesteps_at_start")  # of these, users give learn() any number
 BUFFERS = ("ep_info_buffer", "ep_success_buffer")
-_OPTIONAL = ("learning_rate", "policy_kwargs", "_last_obs", "env", "random_states", *BUFFERS)
+_EXCLUDABLE = (*PLAIN_SETTINGS, "policy_kwargs", "_last_obs", "env", "random_states", *BUFFERS)
 
 
 def pack(agent: ResumableAgent, exclude: Iterable[str] = ()) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -48,29 +49,30 @@ def pack(agent: ResumableAgent, exclude: Iterable[str] = ()) -> tuple[dict[str, 
             ``"env"``, ``"random_states"``, ``"ep_info_buffer"``, ``"ep_success_buffer"``.
 
     Raises:
-        TypeError: a file cannot hold the spaces or what the buffers hold.
-        ValueError: there is no such thing to exclude.
+        TypeError: a file cannot hold the spaces, or something in the policy.
+        ValueError: there is no such thing to exclude, or a setting is not allowed; the text names it.
     """
     exclude = set(exclude)
-    unknown = exclude - {*SETTINGS, *_OPTIONAL}
+    unknown = exclude - set(_EXCLUDABLE)
     if unknown:
         raise ValueError(
             f"exclude: there is no {', '.join(map(repr, sorted(unknown)))} to leave out; "
-            f"there is {', '.join((*SETTINGS, *_OPTIONAL))}"
+            f"there is {', '.join(_EXCLUDABLE)}"
         )
     tensors: dict[str, Tensor] = {}
     parts = {
-        "policy": dict(agent.policy.state_dict()),
-        "optimizer": optimizer_state(agent.policy),
+        "policy": parameters_of(agent.policy),
+        "frozen": frozen(agent.policy),
+        "optimizer": optimizer_state(agent.policy, agent.policy.optimizer),
         "spaces": [plain_space(agent.observation_space), plain_space(agent.action_space)],
         "settings": {name: value for name, value in _settings(agent).items() if name not in exclude},
-        "counters": {name: getattr(agent, name) for name in (*COUNTERS, "n_envs")},
-        "progress": agent._current_progress_remaining,
+        "counters": {name: _counter(name, getattr(agent, name)) for name in (*COUNTERS, "n_envs")},
+        "progress": float(agent._current_progress_remaining),
         "usual_grad_norm": agent.usual_gradient.usual,
         "episodes": None if "_last_obs" in exclude else _episodes(agent),
         "random_states": None if "random_states" in exclude else _random(agent),
         "versions": _versions(),
-        **{name: None if name in exclude else _listed(getattr(agent, name)) for name in BUFFERS},
+        **{name: None if name in exclude else _holdable(name, getattr(agent, name)) for name in BUFFERS},
     }
     data = {name: encode(part, tensors, name) for name, part in parts.items()}
     if "_last_obs" not in exclude:
@@ -79,16 +81,47 @@ def pack(agent: ResumableAgent, exclude: Iterable[str] = ()) -> tuple[dict[str, 
 
 
 def _settings(agent: ResumableAgent) -> dict[str, Any]:
-    """The constructor's arguments; what a file cannot hold is marked as absent."""
-    rate = plain_rate(agent.learning_rate)
+    """The constructor's arguments; what a file cannot hold is marked as absent.
+
+    Raises:
+        ValueError: one was changed to what the constructor does not allow; the text names it.
+    """
+    settings = checked_settings({name: plain_number(value) for name, value in own_settings(agent).items()})
+    rate = plain_rate(settings["learning_rate"])
     names = {cls: name for name, cls in agent.policy_aliases.items()}
     return {
-        **{name: getattr(agent, name) for name in SETTINGS},
-        "stats_window_size": agent._stats_window_size,
+        **settings,
         "learning_rate": Absent("a function") if rate is None else rate,
         "policy_class": names.get(agent.policy_class, Absent(str(agent.policy_class))),
-        "policy_kwargs": {name: held(value) for name, value in agent.policy_kwargs.items()},
+        "policy_kwargs": {name: held(value) for name, value in own_policy_kwargs(agent).items()},
     }
+
+
+def own_settings(agent: ResumableAgent) -> dict[str, Any]:
+    """Values of the names in ``PLAIN_SETTINGS``, as they are."""
+    return {
+        name: getattr(agent, "_stats_window_size" if name == "stats_window_size" else name)
+        for name in PLAIN_SETTINGS
+    }
+
+
+def own_policy_kwargs(agent: ResumableAgent) -> dict[str, Any]:
+    """Arguments that make this policy again, with the optimiser that it has, which may have been replaced."""
+    optimizer, kwargs = agent.policy.optimizer, dict(agent.policy_kwargs)
+    if (
+        agent.policy_class in agent.policy_aliases.values()
+        and type(optimizer) is not agent.policy.optimizer_class
+    ):
+        known = inspect.signature(type(optimizer)).parameters
+        options = {
+            name: value for name, value in optimizer.defaults.items() if name in known and name != "lr"
+        }
+        kwargs |= {"optimizer_class": type(optimizer), "optimizer_kwargs": options}
+    return kwargs
+
+
+def _counter(name: str, value: Any) -> int:
+    return whole_steps(name, value) if name in ROUNDED_UP else check_whole(name, value, least=0)
 
 
 def _episodes(agent: ResumableAgent) -> dict[str, Any] | None:
@@ -125,14 +158,29 @@ def _env(agent: ResumableAgent, tensors: dict[str, Tensor], *, left_out: bool) -
         else:
             state = env_state(agent.env)
         data = encode(state, found, "env")
-    except (EnvStateError, NotPlainError) as error:
-        return encode(Absent(str(error)), {}, "env")
+    except Exception as error:  # whatever an environment raises here, the training is worth more
+        return encode(Absent(str(error) or repr(error)), {}, "env")
     tensors.update(found)
     return data
 
 
-def _listed(buffer: Any) -> list[Any] | None:
-    return None if buffer is None else list(buffer)
+def _holdable(name: str, buffer: Any) -> list[Any] | None:
+    """The part of a log buffer that a file can hold; a warning names the rest."""
+    if buffer is None:
+        return None
+    kept, left_out = [], set()
+    for item in buffer:
+        if holds(item):
+            kept.append(item)
+        elif isinstance(item, dict):
+            kept.append({key: value for key, value in item.items() if holds({key: value})})
+            left_out |= {f"{key!r} ({type(v).__name__})" for key, v in item.items() if not holds({key: v})}
+        else:
+            left_out.add(type(item).__name__)
+    if left_out:
+        found = ", ".join(sorted(left_out))
+        warnings.warn(f"no file holds {found} of {name}: they are left out", stacklevel=5)
+    return kept
 
 
 def _versions() -> dict[str, str]:

@@ -1,20 +1,70 @@
-"""The settings of a saved agent: what the file holds, and instead of it what is given."""
+"""An agent's settings: those that are allowed, and what a file holds of them or is given instead."""
 
 from __future__ import annotations
 
-from types import NoneType
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 from stable_baselines3.common.policies import BasePolicy
 
-from plasticrl.agents.a2c_checkpoint import SETTINGS
+from plasticrl.agents.argument_checks import (
+    MOST_STEPS,
+    check_flag,
+    check_learning_rate,
+    check_max_grad_norm,
+    check_max_grad_ratio,
+    check_number,
+    check_whole,
+    plain_number,
+)
 from plasticrl.agents.plain_rate import rate_from_plain
 from plasticrl.agents.plain_tree import Absent
 from plasticrl.agents.tensor_file import TensorFileError
+from plasticrl.nn.core import positive
 
-_HELD = (*SETTINGS, "stats_window_size", "learning_rate", "policy_class", "policy_kwargs")
+_MOST_SEED = 2**32 - 1  # numpy's
+# Each as the plain value that it is kept as, or an error that names it.
+_CHECKS: dict[str, Callable[[str, Any], Any]] = {
+    "n_steps": lambda name, value: positive(name, plain_number(value)),
+    "gamma": partial(check_number, most=1),
+    "gae_lambda": partial(check_number, most=1),
+    "ent_coef": check_number,
+    "concentration_coef": check_number,
+    "vf_coef": check_number,
+    "max_grad_norm": lambda _, value: check_max_grad_norm(value),
+    "normalize_advantage": check_flag,
+    "stats_window_size": partial(check_whole, least=0, most=MOST_STEPS),
+    "verbose": check_whole,
+    "seed": lambda name, value: None if value is None else check_whole(name, value, least=0, most=_MOST_SEED),
+    "learning_rate": lambda _, value: check_learning_rate(value),
+}
+PLAIN_SETTINGS = (*_CHECKS, "max_grad_ratio")
+_HELD = (*PLAIN_SETTINGS, "policy_class", "policy_kwargs")
 _GIVEN = (*_HELD, "tensorboard_log")  # the log's folder is never taken from a file
 _WHOLE = ("n_steps", "verbose", "seed", "stats_window_size")
+
+
+def checked_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Values of the names in ``PLAIN_SETTINGS``, as Python's own.
+
+    Raises:
+        ValueError: one is not allowed; the text names it.
+    """
+    found = {name: check(name, settings[name]) for name, check in _CHECKS.items()}
+    return {
+        **found,
+        "max_grad_ratio": check_max_grad_ratio(settings["max_grad_ratio"], found["max_grad_norm"]),
+    }
+
+
+def own_copy(options: Any) -> Any:
+    """Nested options that nobody else can change, with Python's own numbers in place of numpy's."""
+    if type(options) is dict:
+        return {name: own_copy(value) for name, value in options.items()}
+    if type(options) in (list, tuple):
+        return type(options)(own_copy(value) for value in options)
+    return plain_number(options)
 
 
 def loaded_settings(
@@ -41,13 +91,14 @@ def loaded_settings(
     for name in (*custom, *given):
         if name not in _GIVEN:
             raise ValueError(f"load: there is no setting {name!r}; there is {', '.join(_GIVEN)}")
+    replaced = {*custom, *given} - {"policy_kwargs"}
     try:
-        found = {name: saved[name] for name in _HELD if name in saved}
+        found = {name: saved[name] for name in _HELD if name in saved and name not in replaced}
         if not isinstance(found.get("learning_rate"), Absent) and "learning_rate" in found:
             found["learning_rate"] = rate_from_plain(found["learning_rate"])
         for name in _WHOLE:
-            if type(found.get(name)) not in (int, NoneType, Absent):
-                raise TypeError(f"{name} is a whole number, not {found[name]!r}")
+            if found.get(name) is not None and not isinstance(found[name], Absent):
+                found[name] = check_whole(name, found[name])
         if not isinstance(found.get("policy_kwargs", {}), dict):
             raise TypeError("policy_kwargs are a JSON object")
     except (KeyError, TypeError, ValueError) as error:

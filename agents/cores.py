@@ -4,6 +4,7 @@ from difflib import get_close_matches
 from typing import Any, Literal, TypeAlias, get_args
 
 from plasticrl.nn import GRU, LSTM, AlphaMode, Core, FeedForward, PlasticRNN
+from plasticrl.nn.core import positive
 
 CoreName: TypeAlias = Literal["plastic", "homogeneous", "rnn", "lstm", "gru", "feedforward"]
 CORE_NAMES: tuple[CoreName, ...] = get_args(CoreName)
@@ -45,6 +46,7 @@ def make_core(name: CoreName, input_size: int, hidden_size: int, **options: Any)
         close = get_close_matches(str(name).lower(), CORE_NAMES, n=1)
         meant = f"did you mean {close[0]!r}? " if close else ""
         raise ValueError(f"unknown core {name!r}: {meant}choose one of {', '.join(CORE_NAMES)}")
+    input_size, hidden_size = positive("input_size", input_size), positive("hidden_size", hidden_size)
     if name in _ALPHA:
         return PlasticRNN(input_size, hidden_size, alpha=_ALPHA[name], **options)
     if options:

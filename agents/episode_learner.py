@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import os
-from io import BufferedIOBase, BytesIO
+from io import BytesIO
 from math import inf
 from typing import Any
 
@@ -12,10 +11,10 @@ import torch
 from numpy.typing import NDArray
 from stable_baselines3.common.type_aliases import MaybeCallback, Schedule
 from stable_baselines3.common.utils import FloatSchedule, configure_logger, get_device, update_learning_rate
-from typing_extensions import Self
+from typing_extensions import Self, TypeIs
 
 from plasticrl.agents import episode_checkpoint
-from plasticrl.agents.argument_checks import check_learning_rate, check_max_grad_norm
+from plasticrl.agents.argument_checks import whole_steps
 from plasticrl.agents.callback_side import CallbackSide
 from plasticrl.agents.data_parallel import ALONE, Ranks
 from plasticrl.agents.episode_callbacks import ready_callback
@@ -29,8 +28,13 @@ from plasticrl.agents.episode_update import EpisodeUpdate, predicted
 from plasticrl.agents.file_settings import settings_of_a_file
 from plasticrl.agents.networks import NetworkName, make_network
 from plasticrl.agents.postponed_interrupt import PostponedInterrupt
-from plasticrl.agents.tensor_file import place_to_read, place_to_write, read_tensors, write_tensors
-from plasticrl.envs.argument_checks import check_count
+from plasticrl.agents.tensor_file import (
+    PathOrFile,
+    place_to_read,
+    place_to_write,
+    read_tensors,
+    write_tensors,
+)
 from plasticrl.envs.episode import Episode, EpisodeTask, check_task
 from plasticrl.nn.core import positive
 
@@ -100,37 +104,43 @@ class EpisodeLearner(CallbackSide):
         if eval_task is not None:
             check_task("eval_task", eval_task)
             _check_alike(task, eval_task)
-        check_learning_rate(learning_rate)
-        check_max_grad_norm(max_grad_norm)
-        if seed is not None:
-            seed = check_count("seed", seed, least=0)
-        if isinstance(network, EpisodeNetwork) and network_kwargs:
+        settings = episode_checkpoint.checked_settings(
+            {
+                "learning_rate": learning_rate,
+                "batch_size": batch_size,
+                "max_grad_norm": max_grad_norm,
+                "stats_window_size": stats_window_size,
+                "verbose": verbose,
+                "seed": seed,
+            }
+        )
+        if is_network(network) and network_kwargs:
             raise ValueError("network_kwargs are for a network given by name: this one is made already")
-        self.network_name = None if isinstance(network, EpisodeNetwork) else network
+        self.network_name = None if is_network(network) else network
         self.network_kwargs = episode_checkpoint.plain("network_kwargs", network_kwargs)
         self.optimizer_kwargs = episode_checkpoint.plain("optimizer_kwargs", optimizer_kwargs)
         if "lr" in self.optimizer_kwargs:
             raise ValueError("optimizer_kwargs must be without lr: give it as learning_rate")
         self.task = task
         self.eval_task = eval_task
-        self.learning_rate = learning_rate
-        self.lr_schedule = FloatSchedule(learning_rate)
-        self.batch_size = positive("batch_size", batch_size)
+        self.learning_rate = settings["learning_rate"]
+        self.lr_schedule = FloatSchedule(self.learning_rate)
+        self.batch_size: int = settings["batch_size"]
         self.loss = loss_for(loss, task.n_classes)
-        self.max_grad_norm = max_grad_norm
-        self.stats_window_size = positive("stats_window_size", stats_window_size)
+        self.max_grad_norm: float = settings["max_grad_norm"]
+        self.stats_window_size: int = settings["stats_window_size"]
         self.tensorboard_log = tensorboard_log
-        self.verbose = verbose
-        self.seed = seed
+        self.verbose: int = settings["verbose"]
+        self.seed: int | None = settings["seed"]
         self.device = get_device(device)
         self.num_timesteps = 0
         self.n_updates = 0
-        self.statistics = EpisodeStatistics(updates_within(stats_window_size, batch_size))
+        self.statistics = EpisodeStatistics(updates_within(self.stats_window_size, self.batch_size))
         self.ranks = ALONE
 
-        seeds = np.random.SeedSequence(seed)
+        seeds = np.random.SeedSequence(self.seed)
         self.rng = np.random.default_rng(seeds)
-        if not isinstance(network, EpisodeNetwork):
+        if not is_network(network):
             with torch.random.fork_rng(devices=[]):  # nobody else's random numbers change
                 torch.default_generator.manual_seed(int(seeds.generate_state(1, np.uint64)[0]))
                 network = make_network(task, network, **self.network_kwargs)
@@ -184,7 +194,7 @@ class EpisodeLearner(CallbackSide):
         Ctrl-C and SIGTERM let the update that is under way end: the learner can be saved then, and can go on.
 
         Args:
-            total_episodes: how many, beside those before where ``reset_num_episodes`` is off.
+            total_episodes: how many, beside those before where ``reset_num_episodes`` is off; 1e3 will do.
             callback: as in SB3; training ends where ``on_step`` returns False.
             log_interval: updates between two log entries. Default 100.
             tb_log_name: name of the run in TensorBoard.
@@ -195,9 +205,11 @@ class EpisodeLearner(CallbackSide):
             StoppedBetweenUpdates: a KeyboardInterrupt, after that and the callbacks' ``on_training_end``.
             NonFiniteError: a loss or a gradient is NaN or infinite; the parameters are still those of
                 the update before.
-            ValueError: a number is not an integer above 0.
+            ValueError: a number is not above 0.
         """
-        positive("total_episodes", total_episodes)
+        total_episodes = whole_steps("total_episodes", total_episodes)
+        if not total_episodes:
+            raise ValueError("total_episodes must be above 0")
         positive("log_interval", log_interval)
         if reset_num_episodes:
             self.num_timesteps = 0
@@ -268,22 +280,29 @@ class EpisodeLearner(CallbackSide):
             self.predict, task or self.eval_task or self.task, n_episodes, seed=seed, batch_size=batch_size
         )
 
-    def save(self, path: str | os.PathLike[str] | BufferedIOBase) -> None:
+    def save(self, path: PathOrFile) -> None:
         """Write all that training needs to go on: parameters, Adam's state, counters, the generator.
 
+        Before anything is written, all of it is checked as :meth:`load` would.
+
         Args:
-            path: of the file, or a binary file object. ``.safetensors`` is added to a path without
-                suffix, and its folder is made. The file is written whole or not at all.
+            path: of the file, or a binary file object, which then holds this and nothing else.
+                ``.safetensors`` is added to a path without suffix, ``~`` is the home folder, and the
+                file's folder is made. The file is written whole or not at all.
 
         Raises:
             OSError: it cannot be written.
+            TypeError: ``path`` is neither a path nor a binary file object.
+            ValueError: :meth:`load` would refuse the file; the text names why.
         """
-        write_tensors(place_to_write(path), *episode_checkpoint.pack(self))
+        tensors, data = episode_checkpoint.pack(self)
+        episode_checkpoint.check_loads(self, tensors, data)
+        write_tensors(place_to_write(path), tensors, data)
 
     @classmethod
     def load(
         cls,
-        path: str | os.PathLike[str] | BufferedIOBase,
+        path: PathOrFile,
         task: EpisodeTask,
         eval_task: EpisodeTask | None = None,
         device: torch.device | str = "auto",
@@ -292,7 +311,8 @@ class EpisodeLearner(CallbackSide):
         """A learner that goes on where the saved one was; runs no code that the file could bring.
 
         Args:
-            path: as in :meth:`save`.
+            path: as in :meth:`save`; ``PATH``, ``PATH.safetensors`` and ``PATH.zip`` stand for one another
+                where only one of them is there. A file object is read from its start.
             task: as in the constructor; its inputs and classes must be those of the saved learner's.
             eval_task: as in the constructor.
             device: as in the constructor.
@@ -313,8 +333,13 @@ class EpisodeLearner(CallbackSide):
         with settings_of_a_file():
             episode_checkpoint.check_sizes(settings, task, tensors)
             learner = cls(task=task, eval_task=eval_task, device=device, **settings)
-        episode_checkpoint.unpack(learner, tensors, data)
+        episode_checkpoint.unpack(learner, tensors, data, keep_options="optimizer_kwargs" in kwargs)
         return learner
+
+
+def is_network(network: Any) -> TypeIs[EpisodeNetwork]:
+    """Tell a network from the name of one; ``torch.compile`` wraps it in a module of its own."""
+    return isinstance(getattr(network, "_orig_mod", network), EpisodeNetwork)
 
 
 def _check_alike(task: EpisodeTask, eval_task: EpisodeTask) -> None:

@@ -1,10 +1,9 @@
-"""How several processes train one recurrent agent, and how it becomes whole again."""
+"""Training one recurrent agent in several processes, and making it whole again."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable
-from io import BufferedIOBase, BytesIO
+from io import BytesIO
 from typing import Any
 
 import torch
@@ -16,7 +15,7 @@ from plasticrl.agents.data_parallel import ALONE, Ranks
 from plasticrl.agents.env_shares import env_share, together
 from plasticrl.agents.plain_tree import decode, encode
 from plasticrl.agents.resumable import ResumableAgent
-from plasticrl.agents.tensor_file import read_tensors, write_tensors
+from plasticrl.agents.tensor_file import PathOrFile, read_tensors, write_tensors
 from plasticrl.envs.sb3_vec_env import VectorEnvAdapter
 
 _GO_ON, _SAVE = 0, 1  # what the first process tells the others before a rollout
@@ -73,7 +72,7 @@ class JointAgent(ResumableAgent):
 
     def save(
         self,
-        path: str | os.PathLike[str] | BufferedIOBase,
+        path: PathOrFile,
         exclude: Iterable[str] | None = None,
         include: Iterable[str] | None = None,
     ) -> None:

@@ -14,12 +14,12 @@ def plain_rate(rate: Any) -> Any:
     if isinstance(rate, ConstantSchedule):
         rate = rate.val
     if isinstance(rate, LinearSchedule):
-        return [rate.start, rate.end, rate.end_fraction]
+        return [float(rate.start), float(rate.end), float(rate.end_fraction)]
     return None if callable(rate) else float(rate)
 
 
 def rate_from_plain(plain: Any) -> Any:
-    """What :func:`plain_rate` was given, but for functions.
+    """The learning rate that :func:`plain_rate` was given, except for functions.
 
     Raises:
         TypeError, ValueError: ``plain`` was not made by it.

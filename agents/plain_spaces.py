@@ -39,7 +39,7 @@ def plain_space(space: spaces.Space[Any]) -> dict[str, Any]:
 
 
 def space_from_plain(plain: Any) -> spaces.Space[Any]:
-    """What :func:`plain_space` was given.
+    """The space that :func:`plain_space` was given.
 
     Raises:
         ValueError: ``plain`` was not made by it.

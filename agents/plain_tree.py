@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import fields
 from math import isfinite
 from typing import Any, NamedTuple
 
@@ -16,17 +16,28 @@ from torch import Tensor, nn
 from plasticrl.agents.feature_extractors import DictExtractor, SmallCNN
 from plasticrl.rules import RULES, get_rule
 
+OPTIMIZERS: tuple[type[torch.optim.Optimizer], ...] = (
+    *(torch.optim.Adadelta, torch.optim.Adagrad, torch.optim.Adam, torch.optim.AdamW),
+    *(torch.optim.Adamax, torch.optim.NAdam, torch.optim.RAdam, torch.optim.RMSprop, torch.optim.SGD),
+    RMSpropTFLike,
+)
 # The only classes that a file can name. They are looked up here, never imported by their name.
 _CLASSES: dict[str, type] = {
     cls.__name__: cls
     for cls in (
-        *(torch.optim.Adadelta, torch.optim.Adagrad, torch.optim.Adam, torch.optim.AdamW),
-        *(torch.optim.Adamax, torch.optim.NAdam, torch.optim.RAdam, torch.optim.RMSprop, torch.optim.SGD),
-        RMSpropTFLike,
+        *OPTIMIZERS,
         *(FlattenExtractor, NatureCNN, CombinedExtractor, SmallCNN, DictExtractor),
         *(nn.Tanh, nn.ReLU, nn.ELU, nn.LeakyReLU, nn.GELU, nn.SiLU, nn.Sigmoid, nn.Identity),
     )
 }
+_IN_FILES = frozenset(
+    {
+        *(torch.float64, torch.float32, torch.float16, torch.bfloat16, torch.complex64, torch.bool),
+        *(torch.int64, torch.int32, torch.int16, torch.int8),
+        *(torch.uint64, torch.uint32, torch.uint16, torch.uint8),
+    }
+)
+_MOST_BITS = 4096  # of a whole number: Python itself refuses to read one of 4,300 digits
 _NOT_FINITE = {"inf": float("inf"), "-inf": float("-inf"), "nan": float("nan")}
 
 
@@ -43,8 +54,8 @@ class NotPlainError(TypeError):
 def encode(value: Any, tensors: dict[str, Tensor], name: str) -> Any:
     """``value`` as what JSON holds; its arrays and tensors are put into ``tensors``.
 
-    Plain values, lists, tuples, mappings with text as keys, arrays, tensors, the rules of plasticity, and
-    the optimisers, feature extractors and activations of a closed list.
+    Plain values, lists, tuples, mappings, arrays, tensors, the rules of plasticity, and the optimisers,
+    feature extractors and activations of a closed list.
 
     Args:
         value: what to encode.
@@ -55,7 +66,9 @@ def encode(value: Any, tensors: dict[str, Tensor], name: str) -> Any:
         NotPlainError: the value is, or holds, anything else.
     """
     if isinstance(value, np.generic):
-        value = value.item()
+        value = float(value) if isinstance(value, np.floating) else value.item()
+    if isinstance(value, int) and value.bit_length() > _MOST_BITS:
+        raise NotPlainError(f"{name} is a number of {value.bit_length()} bits, which no file holds")
     if value is None or isinstance(value, (bool, int, str)):
         return value
     if isinstance(value, float):
@@ -66,33 +79,49 @@ def encode(value: Any, tensors: dict[str, Tensor], name: str) -> Any:
         return {"$tuple": [encode(item, tensors, f"{name}/{i}") for i, item in enumerate(value)]}
     if isinstance(value, list):
         return [encode(item, tensors, f"{name}/{i}") for i, item in enumerate(value)]
-    if isinstance(value, Mapping) and all(isinstance(key, str) and key[:1] != "$" for key in value):
-        return {key: encode(item, tensors, f"{name}/{key}" if name else key) for key, item in value.items()}
+    if isinstance(value, Mapping):
+        if all(isinstance(key, str) and key[:1] != "$" for key in value):
+            return {
+                key: encode(item, tensors, f"{name}/{key}" if name else key) for key, item in value.items()
+            }
+        pairs = enumerate(value.items())
+        return {"$mapping": [encode(list(pair), tensors, f"{name}/{i}") for i, pair in pairs]}
     if isinstance(value, Tensor):
+        if value.layout is not torch.strided or value.dtype not in _IN_FILES:
+            raise NotPlainError(f"{name} is a tensor of {value.dtype}, {value.layout}, which no file holds")
         return {"$tensor": _put(value.detach(), tensors, name)}
     if isinstance(value, np.ndarray):
         try:
-            return {"$array": _put(torch.from_numpy(value.copy()), tensors, name)}
+            array = torch.from_numpy(value.astype(value.dtype.newbyteorder("="), order="C"))
         except TypeError as error:
             raise NotPlainError(f"{name} is an array of {value.dtype}, which no file holds") from error
+        if array.dtype not in _IN_FILES:
+            raise NotPlainError(f"{name} is an array of {value.dtype}, which no file holds")
+        return {"$array": _put(array, tensors, name)}
     if isinstance(value, type) and _CLASSES.get(value.__name__) is value:
         return {"$class": value.__name__}
     if type(value) in RULES.values():
-        return {"$rule": value.name, **asdict(value)}
+        options = {field.name: getattr(value, field.name) for field in fields(value)}
+        return {"$rule": value.name, **encode(options, tensors, name)}
     raise NotPlainError(f"{name} is {value!r}, which no file holds")
 
 
-def held(value: Any) -> Any:
-    """The value, or :class:`Absent` where no file can hold it."""
+def holds(value: Any) -> bool:
+    """Return True if a file can hold the value."""
     try:
         encode(value, {}, "")
-    except NotPlainError:
-        return Absent(repr(value))
-    return value
+    except (NotPlainError, RecursionError):
+        return False
+    return True
+
+
+def held(value: Any) -> Any:
+    """Return the value, or :class:`Absent` if no file can hold it."""
+    return value if holds(value) else Absent(repr(value))
 
 
 def decode(value: Any, tensors: dict[str, Tensor]) -> Any:
-    """What :func:`encode` was given.
+    """The value that :func:`encode` was given.
 
     Args:
         value: what it returned.
@@ -115,6 +144,8 @@ def decode(value: Any, tensors: dict[str, Tensor]) -> Any:
         return Absent(str(held))
     if mark == "$tuple":
         return tuple(decode(item, tensors) for item in list(held))
+    if mark == "$mapping":
+        return {decode(key, tensors): decode(item, tensors) for key, item in held}
     if mark == "$tensor":
         return tensors.pop(held)
     if mark == "$array":
@@ -122,12 +153,13 @@ def decode(value: Any, tensors: dict[str, Tensor]) -> Any:
     if mark == "$class":
         return _CLASSES[held]
     if mark == "$rule":
-        options = {key: item for key, item in value.items() if key != mark}
+        options = {key: decode(item, tensors) for key, item in value.items() if key != mark}
         return type(get_rule(str(held)))(**options)
     raise ValueError(f"{mark!r} is unknown")
 
 
 def _put(tensor: Tensor, tensors: dict[str, Tensor], name: str) -> str:
+    name = name.encode("ascii", "backslashreplace").decode()  # text may hold what no file's name may
     while name in tensors:  # "a/b" in one mapping and "b" in its neighbour "a"
         name += "'"
     tensors[name] = tensor

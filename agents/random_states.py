@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -28,7 +30,7 @@ def random_states(device: torch.device) -> dict[str, Any]:
 
 
 def check_random_states(states: Any) -> None:
-    """Nothing, where :func:`restore_random_states` will take them.
+    """Check that :func:`restore_random_states` will take them.
 
     Raises:
         ValueError: they are not what :func:`random_states` told.
@@ -52,6 +54,16 @@ def restore_random_states(states: dict[str, Any], device: torch.device) -> None:
     torch.set_rng_state(torch_state)
     if device.type == "cuda" and states["cuda"] is not None:
         torch.cuda.set_rng_state(states["cuda"], device)
+
+
+@contextmanager
+def undisturbed(device: torch.device) -> Iterator[None]:
+    """Inside, random numbers may be drawn; outside it is as if none had been."""
+    before = random_states(device)
+    try:
+        yield
+    finally:
+        restore_random_states(before, device)
 
 
 def _parts(states: Any) -> tuple[Any, Any, torch.Tensor]:

@@ -18,12 +18,8 @@ from typing_extensions import Self
 
 from plasticrl.agents.a2c_loading import ACTION_SPACES
 from plasticrl.agents.a2c_loss import A2CLoss, a2c_loss
-from plasticrl.agents.argument_checks import (
-    check_learning_rate,
-    check_max_grad_norm,
-    check_max_grad_ratio,
-    check_number,
-)
+from plasticrl.agents.a2c_settings import checked_settings, own_copy
+from plasticrl.agents.argument_checks import check_whole, whole_steps
 from plasticrl.agents.episode_length import episode_length
 from plasticrl.agents.joint_training import JointAgent
 from plasticrl.agents.plastic_metrics import plastic_metrics
@@ -32,7 +28,6 @@ from plasticrl.agents.postponed_interrupt import PostponedInterrupt
 from plasticrl.agents.rollout import Rollout
 from plasticrl.agents.spaces import check_spaces
 from plasticrl.agents.usual_gradient import UsualGradient
-from plasticrl.nn.core import positive
 
 
 class RecurrentA2C(JointAgent):
@@ -112,40 +107,38 @@ class RecurrentA2C(JointAgent):
             )
         if policy_kwargs is not None and not isinstance(policy_kwargs, dict):
             raise ValueError(f"policy_kwargs must be a dict such as dict(core='lstm'), not {policy_kwargs!r}")
-        if n_steps is not None:
-            n_steps = positive("n_steps", n_steps)
-        check_learning_rate(learning_rate)
-        check_max_grad_norm(max_grad_norm)
-        check_max_grad_ratio(max_grad_ratio, max_grad_norm)
-        check_number("gamma", gamma, most=1)
-        check_number("gae_lambda", gae_lambda, most=1)
-        check_number("ent_coef", ent_coef)
-        check_number("concentration_coef", concentration_coef)
-        check_number("vf_coef", vf_coef)
+        settings = checked_settings(
+            {
+                "learning_rate": learning_rate,
+                "n_steps": 1 if n_steps is None else n_steps,
+                "gamma": gamma,
+                "gae_lambda": gae_lambda,
+                "ent_coef": ent_coef,
+                "concentration_coef": concentration_coef,
+                "vf_coef": vf_coef,
+                "max_grad_norm": max_grad_norm,
+                "max_grad_ratio": max_grad_ratio,
+                "normalize_advantage": normalize_advantage,
+                "stats_window_size": stats_window_size,
+                "verbose": verbose,
+                "seed": seed,
+            }
+        )
+        self.concentration_coef = settings.pop("concentration_coef")
+        self.max_grad_ratio = settings.pop("max_grad_ratio")
+        self.normalize_advantage = settings.pop("normalize_advantage")
         super().__init__(
             policy,  # type: ignore[arg-type]
             env,
-            learning_rate=learning_rate,
-            n_steps=0 if n_steps is None else n_steps,
-            gamma=gamma,
-            gae_lambda=gae_lambda,
-            ent_coef=ent_coef,
-            vf_coef=vf_coef,
-            max_grad_norm=max_grad_norm,
+            **settings,
             use_sde=False,
             sde_sample_freq=-1,
-            stats_window_size=stats_window_size,
             tensorboard_log=tensorboard_log,
-            policy_kwargs=policy_kwargs,
-            verbose=verbose,
-            seed=seed,
+            policy_kwargs=own_copy(policy_kwargs or {}),
             device=device,
             _init_setup_model=False,
             supported_action_spaces=ACTION_SPACES,
         )
-        self.concentration_coef = concentration_coef
-        self.max_grad_ratio = max_grad_ratio
-        self.normalize_advantage = normalize_advantage
         if n_steps is None and self.env is not None:
             self.n_steps = episode_length(self.env)
         if _init_setup_model:
@@ -251,8 +244,12 @@ class RecurrentA2C(JointAgent):
             StoppedBetweenUpdates: a KeyboardInterrupt, after that and the callbacks' ``on_training_end``.
             NonFiniteError: an observation, a reward, a loss or a gradient is NaN or infinite; the
                 parameters are still those of the update before.
-            ValueError: there is no environment, as after ``load`` without one.
+            ValueError: there is no environment, as after ``load`` without one, or ``total_timesteps`` is not
+                a number, or ``log_interval`` neither None nor a whole number above 0.
         """
+        total_timesteps = whole_steps("total_timesteps", total_timesteps)
+        if log_interval is not None:
+            log_interval = check_whole("log_interval", log_interval, least=1)
         if self.env is None:
             raise ValueError("there is no environment to train in: call set_env(), or give env= to load()")
         self._settle()  # before what it needs is replaced, where an interrupt has kept it from that

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable
-from io import BufferedIOBase
+from functools import partial
 from typing import Any, ClassVar
 
 import numpy as np
@@ -16,15 +15,31 @@ from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback
 from stable_baselines3.common.vec_env import VecEnv
+from torch import Tensor
 from typing_extensions import Self
 
+from plasticrl.agents.argument_checks import check_whole, whole_steps
 from plasticrl.agents.finite_checks import NonFiniteError, first_non_finite
 from plasticrl.agents.lstm_policies import WHOLE_SEQUENCE_POLICIES
-from plasticrl.agents.optimizer_state import optimizer_state, restore_policy
+from plasticrl.agents.optimizer_state import (
+    changed_groups,
+    check_as_made,
+    check_fits,
+    check_optimizer_kind,
+    freeze,
+    made_without_memory,
+    optimizer_state,
+    parameters_of,
+    restore,
+)
+from plasticrl.agents.parameter_exchange import ParameterExchange
 from plasticrl.agents.plain_tree import decode, encode
 from plasticrl.agents.postponed_interrupt import PostponedInterrupt
+from plasticrl.agents.random_states import undisturbed
 from plasticrl.agents.tensor_file import (
+    PathOrFile,
     TensorFileError,
+    as_read,
     check_format,
     place_to_read,
     place_to_write,
@@ -37,12 +52,12 @@ FORMAT, VERSION = "plasticrl.PlainRecurrentPPO", 1
 _COUNTERS = ("num_timesteps", "_n_updates", "_episode_num")
 
 
-class PlainRecurrentPPO(RecurrentPPO):
+class PlainRecurrentPPO(ParameterExchange, RecurrentPPO):
     """``RecurrentPPO`` with files, interrupts and errors as the package's own learners have them.
 
-    A file is safetensors with JSON. It holds the parameters, what the optimiser remembers of them, and the
-    counters; no settings, and not the episodes under way: a training that goes on begins new ones, with new
-    random numbers, so not to the same bits.
+    A file is safetensors with JSON. It holds the parameters and which of them are frozen, what the optimiser
+    remembers of them, and the counters; no settings, and not the episodes under way: a training that goes
+    on begins new ones, with new random numbers, so not to the same bits.
 
     A policy given by its name, such as "MlpLstmPolicy", is the one of that name in ``lstm_policies.py``.
     """
@@ -90,7 +105,9 @@ class PlainRecurrentPPO(RecurrentPPO):
         Raises:
             StoppedBetweenUpdates: a KeyboardInterrupt, after that and the callbacks' ``on_training_end``.
             NonFiniteError: a parameter is no longer finite.
+            ValueError: ``total_timesteps`` is not a number.
         """
+        total_timesteps = whole_steps("total_timesteps", total_timesteps)
         with PostponedInterrupt() as self._interrupt:
             return super().learn(
                 total_timesteps, callback, log_interval, tb_log_name, reset_num_timesteps, progress_bar
@@ -98,36 +115,59 @@ class PlainRecurrentPPO(RecurrentPPO):
 
     def save(
         self,
-        path: str | os.PathLike[str] | BufferedIOBase,
+        path: PathOrFile,
         exclude: Iterable[str] | None = None,
         include: Iterable[str] | None = None,
     ) -> None:
         """Write parameters, optimiser and counters, whole or not at all.
 
         Args:
-            path: of the file, ``.safetensors`` added where it has no suffix, or a binary file object.
+            path: of the file, or a binary file object, which then holds this and nothing else.
+                ``.safetensors`` is added to a path without suffix, and ``~`` is the home folder.
             exclude: SB3's; nothing can be left out.
             include: likewise.
 
         Raises:
             OSError: the file cannot be written.
-            ValueError: ``exclude`` or ``include`` name something.
+            TypeError: no file can hold something in the policy, or ``path`` is neither a path nor a binary
+                file object.
+            ValueError: ``exclude`` or ``include`` name something, or :meth:`load` would refuse the file; the
+                text names why.
         """
         if exclude or include:
             raise ValueError("exclude and include: nothing can be left out or put in, give none")
-        tensors: dict[str, torch.Tensor] = {}
+        tensors: dict[str, Tensor] = {}
+        optimizer, made = self.policy.optimizer, self._made_anew()
         parts = {
-            "policy": dict(self.policy.state_dict()),
-            "optimizer": optimizer_state(self.policy)["state"],  # its options are settings
-            "counters": {name: getattr(self, name) for name in _COUNTERS},
+            "policy": parameters_of(self.policy),
+            "optimizer": optimizer_state(self.policy, optimizer)["state"],  # its options are settings
+            "counters": {name: check_whole(name, getattr(self, name), least=0) for name in _COUNTERS},
+            **changed_groups(self.policy, optimizer, made),
         }
-        data = {name: encode(part, tensors, name) for name, part in parts.items()}
-        write_tensors(place_to_write(path), tensors, {"format": FORMAT, "version": VERSION, **data})
+        data = {
+            "format": FORMAT,
+            "version": VERSION,
+            **{name: encode(part, tensors, name) for name, part in parts.items()},
+        }
+        check_as_made("policy", self.policy, made)
+        check_optimizer_kind(optimizer, type(made.optimizer))
+        read = self._parts_in_file(tensors, as_read(data))
+        check_fits(made, made.optimizer, read["policy"], read["optimizer"])
+        write_tensors(place_to_write(path), tensors, data)
+
+    def _made_anew(self) -> BasePolicy:
+        """A policy as the constructor would make it, if it can in no memory."""
+        kwargs = {"use_sde": self.use_sde, **self.policy_kwargs}
+        make = partial(
+            self.policy_class, self.observation_space, self.action_space, self.lr_schedule, **kwargs
+        )
+        with undisturbed(self.device):
+            return made_without_memory(make, trusted=True)
 
     @classmethod
     def load(  # type: ignore[override]  # no custom_objects: the file holds no settings
         cls,
-        path: str | os.PathLike[str] | BufferedIOBase,
+        path: PathOrFile,
         env: GymEnv,
         device: torch.device | str = "auto",
         policy: str | type[RecurrentActorCriticPolicy] = "MlpLstmPolicy",
@@ -136,7 +176,8 @@ class PlainRecurrentPPO(RecurrentPPO):
         """An agent with a file's parameters and counters; runs no code that the file could bring.
 
         Args:
-            path: as in :meth:`save`.
+            path: as in :meth:`save`; ``PATH``, ``PATH.safetensors`` and ``PATH.zip`` stand for one another
+                where only one of them is there. A file object is read from its start.
             env: to train in or to act in.
             device: as in the constructor.
             policy: as it was.
@@ -147,21 +188,31 @@ class PlainRecurrentPPO(RecurrentPPO):
             OSError: the file cannot be read.
             TensorFileError: it is damaged, was not written here, or does not fit the arguments.
         """
-        tensors, data = read_tensors(place_to_read(path))
-        check_format(data, FORMAT, VERSION, "PlainRecurrentPPO.save")
-        try:
-            parts = {name: decode(data[name], tensors) for name in ("policy", "optimizer", "counters")}
-            counters = {name: parts["counters"][name] for name in _COUNTERS}
-            if any(type(value) is not int or not 0 <= value < 2**63 for value in counters.values()):
-                raise ValueError(f"counters are whole numbers, not {counters}")
-        except (ValueError, KeyError, TypeError, RecursionError) as error:
-            raise TensorFileError(f"the file is not whole ({error!r}): give another file") from error
+        parts = cls._parts_in_file(*read_tensors(place_to_read(path)))
         agent = cls(policy, env, device=device, **kwargs)
-        optimizer = {**optimizer_state(agent.policy), "state": parts["optimizer"]}
-        restore_policy(agent.policy, parts["policy"], optimizer)
-        for name, value in counters.items():
+        restore(agent.policy, agent.policy.optimizer, parts["policy"], parts["optimizer"])
+        if parts["frozen"] is not None:
+            freeze(agent.policy, parts["frozen"])
+        for name, value in parts["counters"].items():
             setattr(agent, name, value)
         if agent.seed is not None:
             mixed = np.random.SeedSequence([agent.seed, agent.num_timesteps]).generate_state(1)[0]
             agent.set_random_seed(int(mixed >> 1))
         return agent
+
+    @classmethod
+    def _parts_in_file(cls, tensors: dict[str, Tensor], data: dict[str, Any]) -> dict[str, Any]:
+        check_format(data, FORMAT, VERSION, "PlainRecurrentPPO.save")
+        left = dict(tensors)
+        try:
+            parts = {name: decode(data[name], left) for name in ("policy", "optimizer", "counters")}
+            counters = {name: parts["counters"][name] for name in _COUNTERS}
+            if any(type(value) is not int or not 0 <= value < 2**63 for value in counters.values()):
+                raise ValueError(f"counters are whole numbers, not {counters}")
+            optimizer = {"state": parts["optimizer"]}
+            if "groups" in data:
+                optimizer["groups"] = decode(data["groups"], left)
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
+            raise TensorFileError(f"the file is not whole ({error!r}): give another file") from error
+        own = {"optimizer": optimizer, "counters": counters, "frozen": data.get("frozen")}
+        return {**parts, **own}

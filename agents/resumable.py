@@ -1,11 +1,9 @@
-"""How a recurrent agent is saved, loaded, and goes on within its episodes."""
+"""Saving and loading a recurrent agent, which goes on within its episodes."""
 
 from __future__ import annotations
 
-import os
 import warnings
 from collections.abc import Iterable
-from io import BufferedIOBase
 from typing import Any
 
 import torch
@@ -13,21 +11,29 @@ from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback
 from stable_baselines3.common.utils import check_for_correct_spaces, get_system_info
 from stable_baselines3.common.vec_env import VecEnv
+from torch import Tensor
 from typing_extensions import Self
 
 from plasticrl.agents.a2c_checkpoint import pack
-from plasticrl.agents.a2c_loading import Resume, decoded, made_again
+from plasticrl.agents.a2c_loading import Resume, check_loads, decoded, made_again
 from plasticrl.agents.a2c_settings import loaded_settings
 from plasticrl.agents.env_state import EnvStateError, restore_env_state
+from plasticrl.agents.parameter_exchange import ParameterExchange
 from plasticrl.agents.plain_tree import Absent
 from plasticrl.agents.random_states import restore_random_states
 from plasticrl.agents.rollout_collection import RolloutCollection
-from plasticrl.agents.tensor_file import place_to_read, place_to_write, read_tensors, write_tensors
+from plasticrl.agents.tensor_file import (
+    PathOrFile,
+    place_to_read,
+    place_to_write,
+    read_tensors,
+    write_tensors,
+)
 from plasticrl.agents.usual_gradient import UsualGradient
 from plasticrl.envs.sb3_vec_env import as_vec_env
 
 
-class ResumableAgent(RolloutCollection):
+class ResumableAgent(ParameterExchange, RolloutCollection):
     """The part of an agent that outlives its process."""
 
     usual_gradient: UsualGradient
@@ -35,32 +41,38 @@ class ResumableAgent(RolloutCollection):
 
     def save(
         self,
-        path: str | os.PathLike[str] | BufferedIOBase,
+        path: PathOrFile,
         exclude: Iterable[str] | None = None,
         include: Iterable[str] | None = None,
     ) -> None:
         """Write all that training needs to go on: parameters, optimiser, counters, episodes, random states.
 
-        The file is safetensors with JSON; nothing in it is pickled.
+        The file is safetensors with JSON; nothing in it is pickled. Before anything is written, all of it
+        is checked as :meth:`load` would.
 
         Args:
-            path: of the file, or a binary file object. ``.safetensors`` is added to a path without
-                suffix, and its folder is made. The file is written whole or not at all.
+            path: of the file, or a binary file object, which then holds this and nothing else.
+                ``.safetensors`` is added to a path without suffix, ``~`` is the home folder, and the
+                file's folder is made. The file is written whole or not at all.
             exclude: what to leave out: names of settings, ``"_last_obs"`` (the episodes under way),
                 ``"env"``, ``"random_states"``, ``"ep_info_buffer"``, ``"ep_success_buffer"``.
             include: what to put in all the same.
 
         Raises:
             OSError: the file cannot be written.
-            TypeError: no file can hold the spaces.
-            ValueError: there is no such thing to exclude.
+            TypeError: no file can hold the spaces or something in the policy, or ``path`` is neither a path
+                nor a binary file object.
+            ValueError: there is no such thing to exclude, or :meth:`load` would refuse the file; the text
+                names why.
         """
-        write_tensors(place_to_write(path), *pack(self, set(exclude or ()) - set(include or ())))
+        tensors, data = pack(self, set(exclude or ()) - set(include or ()))
+        check_loads(self, tensors, data)
+        write_tensors(place_to_write(path), tensors, data)
 
     @classmethod
     def load(
         cls,
-        path: str | os.PathLike[str] | BufferedIOBase,
+        path: PathOrFile,
         env: GymEnv | str | None = None,
         device: torch.device | str = "auto",
         custom_objects: dict[str, Any] | None = None,
@@ -71,7 +83,8 @@ class ResumableAgent(RolloutCollection):
         """An agent that goes on where the saved one was; runs no code that the file could bring.
 
         Args:
-            path: as in :meth:`save`.
+            path: as in :meth:`save`; ``PATH``, ``PATH.safetensors`` and ``PATH.zip`` stand for one another
+                where only one of them is there. A file object is read from its start.
             env: to train in. Where it takes the saved environments' state (the package's own do),
                 training goes on within their episodes, with the same random numbers; elsewhere new
                 episodes begin.
@@ -95,7 +108,12 @@ class ResumableAgent(RolloutCollection):
             print("== SAVED MODEL SYSTEM INFO ==")
             print("\n".join(f"- {name}: {version}" for name, version in dict(parts["versions"]).items()))
         settings = loaded_settings(parts.get("settings"), custom_objects, kwargs, cls.policy_aliases)
-        return made_again(cls, parts, settings, env, device, force_reset=force_reset)
+        keep = "policy_kwargs" in (custom_objects or {})  # optimizer_kwargs, too, are then those given
+        return made_again(cls, parts, settings, env, device, force_reset=force_reset, keep_options=keep)
+
+    @classmethod
+    def _parts_in_file(cls, tensors: dict[str, Tensor], data: dict[str, Any]) -> dict[str, Any]:
+        return decoded(tensors, data)
 
     def set_random_seed(self, seed: int | None = None) -> None:
         """Seed everything, as in SB3; a loaded agent then starts new episodes with new random numbers."""

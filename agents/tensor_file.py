@@ -8,9 +8,10 @@ import os
 import re
 import sys
 from collections.abc import Mapping
-from io import BufferedIOBase
+from contextlib import suppress
+from io import BufferedIOBase, RawIOBase, TextIOBase, UnsupportedOperation
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, TypeAlias
 
 import torch
 from safetensors import SafetensorError
@@ -20,7 +21,9 @@ from torch import Tensor
 
 from plasticrl.whole_files import UnfitFileError, check_size, open_regular, write_whole
 
-SUFFIX = ".safetensors"
+FileObject: TypeAlias = IO[bytes] | BufferedIOBase | RawIOBase
+PathOrFile: TypeAlias = str | bytes | os.PathLike[str] | os.PathLike[bytes] | FileObject
+SUFFIX, _OTHER_SUFFIX = ".safetensors", ".zip"  # SB3's CheckpointCallback calls its files .zip
 _ENTRY = "plasticrl"  # the only one of the metadata: safetensors writes several in no fixed order
 _LENGTH_BYTES = 8  # a safetensors file starts with the length of its header
 _MOST_HEADER = 100_000_000  # safetensors refuses a longer one, too
@@ -32,34 +35,69 @@ class TensorFileError(ValueError):
     """A file that is not what :func:`write_tensors` wrote; the text names the file and the cause."""
 
 
-def with_suffix(path: str | os.PathLike[str]) -> Path:
+def with_suffix(path: Path) -> Path:
     """The path, with ``.safetensors`` where it has no suffix."""
-    path = Path(path)
     return path if path.suffix else path.with_suffix(SUFFIX)
 
 
-def place_to_write(file: str | os.PathLike[str] | BufferedIOBase) -> Path | BufferedIOBase:
+def place_to_write(file: PathOrFile) -> Path | FileObject:
     """A path :func:`with_suffix`, in a folder that is made where there is none; a file object as it is.
 
     Raises:
         OSError: the folder cannot be made.
+        TypeError: it is neither a path nor a binary file object.
     """
-    if isinstance(file, BufferedIOBase):
-        return file
-    path = with_suffix(file)
+    place = _place(file, "write")
+    if not isinstance(place, Path):
+        return place
+    path = with_suffix(place)
     path.parent.mkdir(parents=True, exist_ok=True)
     return path
 
 
-def place_to_read(file: str | os.PathLike[str] | BufferedIOBase) -> Path | BufferedIOBase:
-    """A path as it is where there is such a file, else :func:`with_suffix`; a file object as it is."""
-    if isinstance(file, BufferedIOBase):
-        return file
-    return Path(file) if Path(file).exists() else with_suffix(file)
+def place_to_read(file: PathOrFile) -> Path | FileObject:
+    """The file that a path means; a file object as it is.
+
+    ``PATH``, ``PATH.safetensors`` and ``PATH.zip`` stand for one another, in this order, where only one of
+    them exists: SB3's callbacks write names with and without suffix.
+
+    Raises:
+        TypeError: it is neither a path nor a binary file object.
+    """
+    place = _place(file, "read")
+    if not isinstance(place, Path):
+        return place
+    bare = place.with_suffix("") if place.suffix in (SUFFIX, _OTHER_SUFFIX) else place
+    for path in (place, *(bare.with_name(bare.name + suffix) for suffix in (SUFFIX, _OTHER_SUFFIX)), bare):
+        if path.is_file():
+            return path
+    return place if place.exists() else with_suffix(place)
+
+
+def _place(file: PathOrFile, method: str) -> Path | FileObject:
+    """A path with the home folder in place of ``~``, or the file object, which must have that method."""
+    if isinstance(file, (str, bytes, os.PathLike)):
+        return Path(os.path.expanduser(os.fsdecode(file)))
+    if isinstance(file, TextIOBase) or not callable(getattr(file, method, None)):
+        raise TypeError(
+            f"{file!r} is neither a path nor a binary file object, such as io.BytesIO() or open(path, 'rb')"
+        )
+    return file
+
+
+def as_read(data: Mapping[str, Any]) -> dict[str, Any]:
+    """Plain data as :func:`read_tensors` will give it back.
+
+    Raises:
+        TypeError: it holds what JSON cannot.
+        ValueError: it holds a number that is not finite.
+    """
+    read: dict[str, Any] = json.loads(_canonical(data))
+    return read
 
 
 def write_tensors(
-    file: str | os.PathLike[str] | BufferedIOBase, tensors: Mapping[str, Tensor], data: Mapping[str, Any]
+    file: str | os.PathLike[str] | FileObject, tensors: Mapping[str, Tensor], data: Mapping[str, Any]
 ) -> None:
     """Write tensors and plain data: equal content gives equal bytes.
 
@@ -67,7 +105,7 @@ def write_tensors(
     flushed to the disk and then takes its place.
 
     Args:
-        file: a path, or a binary file object.
+        file: a path, or a binary file object, which then holds this and nothing else.
         tensors: by name; any device.
         data: what JSON can hold; no NaN, no infinity.
 
@@ -76,28 +114,66 @@ def write_tensors(
         TypeError: ``data`` holds what JSON cannot.
         ValueError: it holds a number that is not finite.
     """
-    on_cpu = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    on_cpu = _apart(tensors)
     text = _canonical({"data": data, "sha256": _digest(on_cpu, data)})
     content = tensors_to_bytes(on_cpu, {_ENTRY: text})
-    if isinstance(file, BufferedIOBase):
-        file.write(content)
-    else:
+    if isinstance(file, (str, os.PathLike)):
         write_whole(Path(file), content)
+    else:
+        _write_all(file, content)
 
 
-def read_tensors(
-    file: str | os.PathLike[str] | BufferedIOBase,
-) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """What :func:`write_tensors` wrote, tensors on the CPU; runs no code that the file could bring.
+def _apart(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """On the CPU, each with memory of its own: layers may share a tensor, and safetensors refuses that."""
+    apart: dict[str, Tensor] = {}
+    taken = set()
+    for name, tensor in tensors.items():
+        own = tensor.detach().cpu().contiguous()
+        if own.untyped_storage().data_ptr() in taken:
+            own = own.clone()
+        taken.add(own.untyped_storage().data_ptr())
+        apart[name] = own
+    return apart
+
+
+def _write_all(file: FileObject, content: bytes) -> None:
+    """Make it the only content of a file object; where it cannot go back to its start, add it."""
+    if _seekable(file):
+        if file.tell():
+            file.seek(0)
+        with suppress(UnsupportedOperation):
+            file.truncate()
+    left = memoryview(content)
+    while left:
+        written = file.write(left)  # unbuffered files may take less than they are given
+        left = left[len(left) if written is None else written :]
+    file.flush()
+
+
+def _seekable(file: FileObject) -> bool:
+    seekable = getattr(file, "seekable", None)  # Python 3.10's SpooledTemporaryFile has none, and can
+    return seekable is None or bool(seekable())
+
+
+def read_tensors(file: str | os.PathLike[str] | FileObject) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Read what :func:`write_tensors` wrote, tensors on the CPU; run no code that the file could bring.
+
+    Args:
+        file: a path, or a binary file object, which is read from its start.
 
     Raises:
         OSError: the file cannot be read.
         TensorFileError: it was not written here, or is damaged.
+        TypeError: the file object gives text.
     """
-    if isinstance(file, BufferedIOBase):
-        name, content = str(getattr(file, "name", "the file object")), file.read()
-    else:
+    if isinstance(file, (str, os.PathLike)):
         name, content = os.fspath(file), _content(Path(file))
+    else:
+        if _seekable(file):
+            file.seek(0)
+        name, content = str(getattr(file, "name", "the file object")), file.read()
+    if not isinstance(content, bytes):
+        raise TypeError(f"the file object {name} must be binary, but its content is {type(content).__name__}")
     try:
         tensors = tensors_from_bytes(content)  # checks the header's lengths against those of the content
         header = content[_LENGTH_BYTES : _LENGTH_BYTES + int.from_bytes(content[:_LENGTH_BYTES], "little")]
@@ -119,7 +195,7 @@ def read_tensors(
 
 
 def check_format(data: Mapping[str, Any], form: str, version: int, writer: str) -> None:
-    """Nothing, where a file's data say that they are in this form.
+    """Check that a file's data say that they are in this form.
 
     Raises:
         TensorFileError: they are in another, or of another version; the text names who writes it.
@@ -162,7 +238,7 @@ def _memory() -> int:
 
 
 def _guess(content: bytes) -> str:
-    """What a file that cannot be read may be instead."""
+    """Guess what a file that cannot be read is instead."""
     for start, kind in _OTHERS.items():
         # The length of a safetensors header can begin with 0x80, too; JSON follows it.
         if content.startswith(start) and content[_LENGTH_BYTES : _LENGTH_BYTES + 1] != b"{":

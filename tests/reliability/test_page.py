@@ -37,13 +37,14 @@ GROWTH = figures("growth")[0]
         f"{total('refused by name', 'fuzzed_commands')} refused by name, "
         f"{total('ran', 'fuzzed_commands')} ran or were",
         f"{total('archives', *ARCHIVES)} of {len(ARCHIVES)} kinds",
+        f"| {total('agents', 'saved_agents')} (40 in `make test`) | {total('lost', 'saved_agents')} lost",
     ],
 )
 def test_the_page_says_what_was_counted(says: str) -> None:
     assert says in PAGE
 
 
-@pytest.mark.parametrize("name", [*KILLS, *DAMAGED, *HOSTILE, "hostile", "fuzzed_commands"])
+@pytest.mark.parametrize("name", [*KILLS, *DAMAGED, *HOSTILE, "hostile", "fuzzed_commands", "saved_agents"])
 def test_nothing_bad_was_counted(name: str) -> None:
     bad = (
         "checkpoints_lost_or_damaged",
@@ -52,5 +53,6 @@ def test_nothing_bad_was_counted(name: str) -> None:
         "other_errors",
         "executions",
         "tracebacks",
+        "lost",
     )
     assert not any(figures(name)[0].get(key) for key in bad)
