@@ -156,11 +156,13 @@ class RecurrentA2C(JointAgent):
         self.policy.set_training_mode(True)
         self._update_learning_rate(self.policy.optimizer)
         rollout = self.rollout_buffer
+        # What the rollout has computed already, as long as it would be the same again.
+        known = self._replay is not None and self._replay.holds(self.policy)
         distribution, values, state = self.policy(
             rollout.flat_observations(self.device),
             rollout.state,
             torch.as_tensor(rollout.episode_starts, device=self.device),
-            (rollout.outputs, self._state),
+            *([(rollout.outputs, self._state)] if known else []),
         )
         returns = torch.as_tensor(rollout.returns, device=self.device).flatten()
         advantages = torch.as_tensor(rollout.advantages, device=self.device).flatten()
@@ -213,8 +215,17 @@ class RecurrentA2C(JointAgent):
             super().dump_logs(self._iteration)
 
     def dump_logs(self, iteration: int = 0) -> None:
-        """Put off until the update is made: SB3 would log that with the next rollout, and the last never."""
-        self._iteration = iteration
+        """Write a log entry, as in SB3.
+
+        Args:
+            iteration: 0, as callbacks leave it, writes at once. The number of a rollout, as :meth:`learn`
+                gives it, puts that off until the update is made: SB3 logs an update with the next rollout,
+                and the last one never.
+        """
+        if iteration > 0:
+            self._iteration = iteration
+        else:
+            super().dump_logs()
 
     def learn(
         self,
