@@ -1,6 +1,6 @@
 """Checks of constructor arguments that say which one is wrong."""
 
-from math import isfinite
+from math import inf, isfinite
 from typing import Any
 
 from plasticrl.envs.argument_checks import is_number
@@ -49,3 +49,13 @@ def check_max_grad_ratio(ratio: float, max_grad_norm: float) -> None:
         raise ValueError(
             "max_grad_ratio must be math.inf where max_grad_norm is: give a finite max_grad_norm"
         )
+
+
+def check_total_timesteps(total: float) -> None:
+    """Nothing, where it is a number of steps to train for; from 0 down there is nothing to do, as in SB3.
+
+    Raises:
+        ValueError: it is no finite number.
+    """
+    if not is_number(total) or total != total or abs(total) == inf:
+        raise ValueError(f"total_timesteps must be a finite number, not {total!r}")

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterable, Sequence
 from itertools import chain
-from operator import attrgetter, is_
+from operator import attrgetter, is_, itemgetter
 from types import FunctionType
 from typing import Any
 
@@ -14,15 +13,14 @@ import numpy.typing as npt
 import torch
 from stable_baselines3.common.torch_layers import CombinedExtractor, FlattenExtractor, NatureCNN
 from torch import Tensor, nn
-from torch.nn.modules.module import _has_any_global_hook
 
 from plasticrl.agents.policy import PlasticPolicy
 from plasticrl.nn import PlasticRNN
+from plasticrl.nn.core import HOOKS, hooks_for_all
 from plasticrl.nn.plastic import Plasticity
 
-_HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
 _SPECIAL = ("__call__", "__getattr__", "__setattr__")
-_SAMPLED = 256  # elements of each tensor that are looked at after every step
+_SAMPLED = 64  # elements of each tensor that are looked at after every step
 
 
 class _Class:
@@ -74,10 +72,10 @@ def as_written(modules: Iterable[Any]) -> bool:
         if known is None:
             return False
         own = vars(module)
-        if not known.names.isdisjoint(own) or any(own[name] for name in _HOOKS):
+        if not known.names.isdisjoint(own) or any(own[name] for name in HOOKS):
             return False
         kinds.add(kind)
-    return not _has_any_global_hook() and all(_CLASSES[kind].holds() for kind in kinds)
+    return not hooks_for_all() and all(_CLASSES[kind].holds() for kind in kinds)
 
 
 class Values:
@@ -103,9 +101,8 @@ class Values:
         )
 
     def _now(self) -> list[Tensor]:
-        dicts = ((module._parameters, module._buffers) for module in self._modules)
-        every = chain.from_iterable(one.values() for one in chain.from_iterable(dicts))
-        return [tensor for tensor in every if tensor is not None]
+        own = [[*module._parameters.values(), *module._buffers.values()] for module in self._modules]
+        return [tensor for tensor in chain.from_iterable(own) if tensor is not None]
 
 
 def _equal(one: Tensor, other: Tensor) -> bool:
@@ -124,9 +121,7 @@ class Replay:
 
     def holds(self, policy: Any) -> bool:
         """False where that is not known: the update must then run the core again."""
-        return (
-            self._values is not None and self._computing(policy) == self._modules and self._values.hold()
-        )
+        return self._values is not None and self._computing(policy) == self._modules and self._values.hold()
 
     @staticmethod
     def _computing(policy: Any) -> list[nn.Module]:
@@ -137,7 +132,7 @@ class Replay:
             or _UNROLLS(kind) != _UNROLLS(PlasticPolicy)
             or not _CLASSES[PlasticPolicy].holds()
             or not _CLASSES[PlasticPolicy].names.isdisjoint(vars(policy))
-            or any(vars(policy)[name] for name in _HOOKS)
+            or any(vars(policy)[name] for name in HOOKS)
             or type(policy.core) is not PlasticRNN
         ):
             return []
@@ -149,42 +144,46 @@ _UNROLLS = attrgetter("__call__", "forward", "step_", "_features", "extract_feat
 
 
 class Watch:
-    """Notices between two steps that modules on the CPU are no longer what they were.
+    """Notices between two steps that modules on the CPU, or other objects, are no longer what they were.
 
-    A look is cheap enough for every step: of a large tensor whose change torch does not count (through
-    ``.data`` or numpy) it sees some elements only. :meth:`Values.hold` sees all.
+    A look is cheap enough for every step. Of a large tensor whose change torch does not count (through
+    ``.data`` or numpy) it sees some elements, and of a class the methods that a step runs;
+    :meth:`Values.hold` and :func:`as_written` see all.
     """
 
-    def __init__(self, modules: Sequence[nn.Module]) -> None:
-        self._own = [vars(module) for module in modules]
-        self._hooks = [own[name] for own in self._own for name in _HOOKS]
-        parts = [own[name] for own in self._own for name in ("_parameters", "_buffers", "_modules")]
-        self._parts = [part for part in parts if part]
-        self._attributes = list(chain.from_iterable(map(dict.values, self._own)))
-        self._held = list(chain.from_iterable(map(dict.values, self._parts)))
-        self._tensors = [held for held in self._held if isinstance(held, Tensor)]
+    def __init__(self, modules: Sequence[nn.Module], *others: object) -> None:
+        own = [vars(module) for module in modules]
+        parts = [one[name] for one in own for name in ("_parameters", "_buffers", "_modules")]
+        self._own, self._hooks = (
+            own + [vars(other) for other in others],
+            [one[name] for one in own for name in HOOKS],
+        )
+        self._parts = [part.values() for part in parts if part]
+        self._held = list(chain.from_iterable(self._parts))
+        self._tensors = [part for part in self._held if isinstance(part, Tensor)]
         self._views = [_sample(tensor) for tensor in self._tensors]
+        public = [(one, [name for name in one if not name.startswith("_")]) for one in own]
+        self._settings = [(itemgetter(*names), one) for one, names in public]
+        self._classes = [(_STEP[kind], kind) for kind in {type(module) for module in modules}]
+        self._sizes = list(map(len, self._own))
         self._seen = self._look()
 
     def unchanged(self) -> bool:
         """False where an attribute, a hook, a layer, a method or a parameter has changed."""
-        try:
-            same = list(chain.from_iterable(map(dict.values, self._own))) == self._attributes
-        except (RuntimeError, ValueError):  # tensors or arrays of several elements that are not the same
-            return False
         return (
-            same
+            list(map(len, self._own)) == self._sizes  # a method of one object that hides its class's
             and not any(self._hooks)
-            and all(map(is_, chain.from_iterable(map(dict.values, self._parts)), self._held))
+            and all(map(is_, chain.from_iterable(self._parts), self._held))
+            and not hooks_for_all()
             and self._look() == self._seen
         )
 
-    def _look(self) -> tuple[Any, ...]:
+    def _look(self) -> tuple[list[Any], ...]:
         return (
             [tensor._version for tensor in self._tensors],
             [view.tobytes() for view in self._views],
-            _METHODS(sys.modules[__name__]),
-            _has_any_global_hook(),
+            [get(one) for get, one in self._settings],
+            [get(kind) for get, kind in self._classes],
         )
 
 
@@ -193,18 +192,12 @@ def _sample(tensor: Tensor) -> npt.NDArray[Any]:
     return flat[:: 1 + len(flat) // _SAMPLED]
 
 
-# The methods that a step runs; all others are looked at before and after a rollout.
-_METHODS = attrgetter(
-    *(
-        f"{kind}.{name}"
-        for kind, names in {
-            "PlasticPolicy": "sample step_ distribution extract_features __call__",
-            "PlasticRNN": "step_ forward coefficients __call__",
-            "Plasticity": "eta",
-            "FlattenExtractor": "forward __call__",
-            "nn.Flatten": "forward __call__",
-            "nn.Linear": "forward __call__",
-        }.items()
-        for name in names.split()
-    )
-)
+# The methods that a step runs.
+_STEP = {
+    PlasticPolicy: attrgetter("__call__", "_features", "distribution", "extract_features", "sample", "step_"),
+    PlasticRNN: attrgetter("__call__", "coefficients", "forward", "step_"),
+    Plasticity: attrgetter("eta"),
+    FlattenExtractor: attrgetter("__call__", "forward"),
+    nn.Flatten: attrgetter("__call__", "forward"),
+    nn.Linear: attrgetter("__call__", "forward"),
+}

@@ -41,14 +41,20 @@ class Played:
     """
 
     def __init__(
-        self, policy: PlasticPolicy, problem: Problem, record: Record, outputs: Tensor, noise: Noise, watched: bool
+        self,
+        policy: PlasticPolicy,
+        problem: Problem,
+        record: Record,
+        outputs: Tensor,
+        noise: Noise,
+        watched: bool,
     ) -> None:
         self.outputs, self.watched = outputs, watched
         self._policy, self._problem, self._record, self._noise = policy, problem, record, noise
         self._as_planned = True  # torch's random numbers are those that the actions were drawn with
         if watched:
             modules = _playing(policy)
-            self._watch, self._values = Watch(modules), Values(modules)
+            self._watch, self._values = Watch(modules, policy.action_dist), Values(modules)
             noise.rewind(0)
 
     def actions(self, t: int) -> npt.NDArray[np.int64]:
@@ -72,11 +78,14 @@ class Played:
             obs: what the envs really showed after it.
             starts: where they really began an episode.
         """
+        record = self._record
         return (
             isinstance(obs, np.ndarray)
-            and np.array_equal(obs, self._record.observations[t + 1])
-            and np.array_equal(starts, self._record.starts[t + 1])
-            and (not self.watched or (policy is self._policy and self._as_planned and self._watch.unchanged()))
+            and obs.tobytes() == record.observations[t + 1].tobytes()
+            and starts.tobytes() == record.starts[t + 1].tobytes()
+            and (
+                not self.watched or (policy is self._policy and self._as_planned and self._watch.unchanged())
+            )
         )
 
     def state_after(self, steps: int, state: PlasticState) -> PlasticState:
@@ -104,8 +113,8 @@ class Played:
         """
         if self.watched and not (self._values.hold() and as_written(_playing(self._policy))):
             raise RuntimeError(
-                "a callback changed the policy within a rollout where torch does not count it (through .data, "
-                "numpy or a class): change it under torch.no_grad(), or in on_rollout_start or on_rollout_end"
+                "a callback changed the policy within a rollout where torch does not count it (.data, numpy, "
+                "a class): change it under torch.no_grad(), or in on_rollout_start or on_rollout_end"
             )
 
 
@@ -177,11 +186,9 @@ def _playing(policy: Any) -> list[Any]:
 def _sizes_fit(policy: PlasticPolicy, core: PlasticRNN, observed: int) -> bool:
     """Whether the kernel can read the parameters: it gets bare addresses."""
     n, alpha, eta = core.hidden_size, core.plasticity.alpha, core.plasticity.eta_raw
-    wanted: list[tuple[Any, tuple[int, ...]]] = [
-        (getattr(core.in_proj, "weight", None), (n, observed)), (getattr(core.in_proj, "bias", None), (n,)),
-        (getattr(policy.action_net, "weight", None), (4, n)), (getattr(policy.action_net, "bias", None), (4,)),
-        (core.weight_hh, (n, n)),
-    ]  # fmt: skip
+    wanted: list[tuple[Any, tuple[int, ...]]] = [(core.weight_hh, (n, n))]
+    for layer, sizes in ((core.in_proj, (n, observed)), (policy.action_net, (4, n))):
+        wanted += [(getattr(layer, "weight", None), sizes), (getattr(layer, "bias", None), sizes[:1])]
     if alpha is not None:
         wanted += [(alpha, (n, n) if alpha.ndim else ()), (eta, ())]
     return core.plasticity.trace_shape(n, n) == ((0, 0) if alpha is None else (n, n)) and all(

@@ -20,6 +20,7 @@ from plasticrl.agents.argument_checks import (
     check_max_grad_norm,
     check_max_grad_ratio,
     check_number,
+    check_total_timesteps,
 )
 from plasticrl.agents.episode_length import episode_length
 from plasticrl.agents.joint_training import JointAgent
@@ -231,12 +232,15 @@ class RecurrentA2C(JointAgent):
         self,
         total_timesteps: int,
         callback: MaybeCallback = None,
-        log_interval: int = 1,
+        log_interval: int | None = 1,
         tb_log_name: str = "RecurrentA2C",
         reset_num_timesteps: bool = True,
         progress_bar: bool = False,
     ) -> Self:
         """Train for at least ``total_timesteps`` env steps, in whole rollouts; arguments as in SB3.
+
+        Logged is every update whose number is a multiple of ``log_interval``, so that a training that goes on
+        logs the same ones; None leaves logging to callbacks.
 
         Ctrl-C and SIGTERM let the update that is under way end: the agent can be saved then, and can go on.
 
@@ -244,10 +248,13 @@ class RecurrentA2C(JointAgent):
             StoppedBetweenUpdates: a KeyboardInterrupt, after that and the callbacks' ``on_training_end``.
             NonFiniteError: an observation, a reward, a loss or a gradient is NaN or infinite; the
                 parameters are still those of the update before.
-            ValueError: there is no environment, as after ``load`` without one.
+            ValueError: there is no environment, as after ``load`` without one, or an argument is not allowed.
         """
         if self.env is None:
             raise ValueError("there is no environment to train in: call set_env(), or give env= to load()")
+        check_total_timesteps(total_timesteps)
+        if log_interval is not None:
+            log_interval = positive("log_interval", log_interval)
         self._settle()  # before what it needs is replaced, where an interrupt has kept it from that
         self.rollout_buffer = Rollout(self.n_steps, self.n_envs, self.observation_space, self.action_space)
         self._log_interval = log_interval

@@ -56,8 +56,8 @@ class RolloutCollection(OnPolicyAlgorithm):
 
         The callback's ``locals`` have SB3's names: ``self``, ``env``, ``callback``, ``rollout_buffer``,
         ``n_rollout_steps``, ``n_steps``, ``obs_tensor``, ``actions``, ``clipped_actions``, ``new_obs``,
-        ``rewards``, ``dones`` and ``infos``. ``values`` and ``log_probs`` are not among them, since all values
-        are computed together after the last step and the log-probabilities in the update: read
+        ``rewards``, ``dones`` and ``infos``. ``values`` and ``log_probs`` are not among them, since values
+        are computed together after the last step, and log-probabilities in the update: read
         ``rollout_buffer.values`` in ``_on_rollout_end``.
 
         Raises:
@@ -111,7 +111,7 @@ class RolloutCollection(OnPolicyAlgorithm):
                 clipped_actions = self._allowed(actions)
                 new_obs, rewards, dones, own_infos = env.step(clipped_actions)
                 dones = np.asarray(dones, dtype=np.bool_)  # some envs of others have numbers
-                infos = self._of_all(own_infos) if (ended := dones.any()) else own_infos
+                infos = self._of_all(own_infos) if (ended := np.count_nonzero(dones)) else own_infos
                 # Before the callback, so that a run it stops goes on from where the envs are.
                 self._last_obs, self._last_episode_starts = new_obs, dones
                 self._played = None if ahead is None else t + 1

@@ -6,9 +6,13 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.module import _has_any_global_hook
 
 from plasticrl.ops import autocast
 from plasticrl.ops.checks import check_tensor, check_tensors, kind_and_length
+
+HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
+"""Where torch keeps a module's hooks that run when it is called, or in the backward pass."""
 
 State = tuple[Tensor, ...]
 """A NamedTuple of tensors whose first dimension is the batch; empty for a core without memory."""
@@ -108,6 +112,11 @@ class Core(nn.Module, ABC):
             check_shape("reset", reset, tuple(inputs.shape[:2]))
             if reset.dtype != torch.bool:
                 raise ValueError(f"reset must be bool, not {reset.dtype}")
+
+
+def hooks_for_all() -> bool:
+    """Whether there are hooks that run in every module."""
+    return bool(_has_any_global_hook())  # type: ignore[no-untyped-call]
 
 
 def parts_of(state: object, kind: type[NamedTuple]) -> tuple[Tensor, ...]:

@@ -2,9 +2,8 @@
 
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.module import _has_any_global_hook
 
-from plasticrl.nn.core import Core, check_dtype, check_shape, positive
+from plasticrl.nn.core import HOOKS, Core, check_dtype, check_shape, hooks_for_all, positive
 from plasticrl.nn.plastic import AlphaMode, Init, Plasticity, draw_
 from plasticrl.ops import Backend, plastic_scan, plastic_step_
 from plasticrl.ops.checks import check_state, check_tensor, check_tensors
@@ -178,12 +177,9 @@ def _runs_other_code(rnn: PlasticRNN) -> bool:
     return (
         type(rnn).forward is not _FORWARD
         or "forward" in own
-        or any(own[name] for name in _HOOKS)
-        or _has_any_global_hook()
+        or any(own[name] for name in HOOKS)
+        or hooks_for_all()
     )
-
-
-_HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
 
 
 class PlasticRNNCell(PlasticRecurrence):
