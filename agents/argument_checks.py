@@ -45,15 +45,15 @@ def check_flag(name: str, value: Any) -> bool:
 
 
 def whole_steps(name: str, steps: Any) -> int:
-    """The whole number of steps that reaches ``steps``: 1000.5 takes 1,001; infinity has no end.
+    """Return the whole number of steps that reaches ``steps``: 1000.5 takes 1,001; infinity has no end.
 
     Raises:
-        ValueError: it is not a number.
+        ValueError: it is not a number, or is below 0.
     """
     number = plain_number(steps)
-    if not is_number(number) or isnan(number):
-        raise ValueError(f"{name} must be a number, not {steps!r}")
-    return max(0, ceil(min(number, MOST_STEPS)))
+    if not is_number(number) or isnan(number) or number < 0:
+        raise ValueError(f"{name} must be a number of at least 0, not {steps!r}")
+    return ceil(min(number, MOST_STEPS))
 
 
 def check_number(name: str, value: float, *, least: float = 0.0, most: float | None = None) -> float:

@@ -22,8 +22,6 @@ from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
 from stable_baselines3.common.type_aliases import Schedule
 from stable_baselines3.common.utils import get_device, obs_as_tensor
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
-from torch.nn.modules.dropout import _DropoutNd
 from typing_extensions import Never, Self
 
 from plasticrl.agents.cores import CoreName, make_core
@@ -166,9 +164,6 @@ class PlasticPolicy(BasePolicy):
                 f"observations in {self._seen_space} ({reason}): leave out both for one that fits"
             ) from error
         self.core = make_core(core, self.features_extractor.features_dim, hidden_size, **given)
-        self._differs_in_training = any(
-            isinstance(module, (_DropoutNd, _BatchNorm)) for module in self.features_extractor.modules()
-        )
         self.action_dist = make_proba_distribution(chosen_space(action_space))
         latent = self.core.output_size
         self.log_std: nn.Parameter | None = None
@@ -221,15 +216,15 @@ class PlasticPolicy(BasePolicy):
             state: the core's state before the first step.
             episode_starts: bool ``(T, B)``.
             known: what :meth:`step_` returned at each step, ``(T, B, hidden_size)``, and the state after
-                the last one, if it was run with the same parameters: spares a plastic core the forward
-                pass.
+                the last one: spares a plastic core the forward pass. Only for a policy that computes the
+                same in training, and has been run with the same parameters, which is not checked.
 
         Returns:
             distribution of the ``T * B`` actions, values ``(T * B,)``, and the final state.
         """
         steps, batch = episode_starts.shape
         features = self._features(obs).view(steps, batch, -1)
-        if known is None or self._differs_in_training:
+        if known is None:
             latent, state = self.core(features, state, episode_starts)
         else:
             latent, state = self.core.replay(features, state, episode_starts, known)
@@ -253,7 +248,7 @@ class PlasticPolicy(BasePolicy):
     def sample(self, outputs: Tensor) -> Tensor:
         """Actions drawn without gradient, given the core's outputs ``(B, hidden_size)``."""
         with torch.no_grad():
-            if isinstance(self.action_dist, CategoricalDistribution):
+            if _is_usual_categorical(self):
                 # The draw of Categorical.sample(), without building the distribution at every step.
                 return torch.multinomial(torch.softmax(self.action_net(outputs), dim=-1), 1).squeeze(-1)
             return self.distribution(outputs).sample()
@@ -540,3 +535,16 @@ def _no_argument(name: str) -> str:
     close = get_close_matches(name, names, n=1)
     advice = f"did you mean {close[0]!r}?" if close else f"it has {', '.join(names)}"
     return f"PlasticPolicy has no argument {name!r}: {advice}"
+
+
+def _is_usual_categorical(policy: PlasticPolicy) -> bool:
+    """Whether the actions are those of a softmax of the head: neither method nor distribution is another."""
+    return (
+        type(policy.action_dist) is CategoricalDistribution
+        and vars(policy.action_dist).keys() <= {"action_dim", "distribution"}
+        and type(policy).distribution is _DISTRIBUTION
+        and "distribution" not in vars(policy)
+    )
+
+
+_DISTRIBUTION = PlasticPolicy.distribution

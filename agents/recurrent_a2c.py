@@ -162,17 +162,18 @@ class RecurrentA2C(JointAgent):
         self.usual_gradient = UsualGradient()
 
     def train(self) -> None:
-        """One gradient step over the whole rollout; called again, another step over the same one."""
+        """Take one gradient step over the whole rollout; called again, another step over the same one."""
         self.policy.set_training_mode(True)
         self._update_learning_rate(self.policy.optimizer)
         rollout = self.rollout_buffer
+        # What the rollout has computed already, as long as it would be the same again.
+        known = self._replay is not None and self._replay.holds(self.policy)
         distribution, values, state = self.policy(
             rollout.flat_observations(self.device),
             rollout.state,
             torch.as_tensor(rollout.episode_starts, device=self.device),
-            None if rollout.trained else (rollout.outputs, self._state),
+            *([(rollout.outputs, self._state)] if known else []),
         )
-        rollout.trained = True
         returns = torch.as_tensor(rollout.returns, device=self.device).flatten()
         advantages = torch.as_tensor(rollout.advantages, device=self.device).flatten()
         if self.normalize_advantage:
@@ -224,19 +225,31 @@ class RecurrentA2C(JointAgent):
             super().dump_logs(self._iteration)
 
     def dump_logs(self, iteration: int = 0) -> None:
-        """Put off until the update is made: SB3 would log that with the next rollout, and the last never."""
-        self._iteration = iteration
+        """Write a log entry, as in SB3.
+
+        Args:
+            iteration: 0, as callbacks leave it, writes at once. The number of a rollout, as :meth:`learn`
+                gives it, puts that off until the update is made: SB3 logs an update with the next rollout,
+                and the last one never.
+        """
+        if iteration > 0:
+            self._iteration = iteration
+        else:
+            super().dump_logs()
 
     def learn(
         self,
         total_timesteps: int,
         callback: MaybeCallback = None,
-        log_interval: int = 1,
+        log_interval: int | None = 1,
         tb_log_name: str = "RecurrentA2C",
         reset_num_timesteps: bool = True,
         progress_bar: bool = False,
     ) -> Self:
         """Train for at least ``total_timesteps`` env steps, in whole rollouts; arguments as in SB3.
+
+        Logged is every update whose number is a multiple of ``log_interval``, so that a training that goes on
+        logs the same ones; None leaves logging to callbacks.
 
         Ctrl-C and SIGTERM let the update that is under way end: the agent can be saved then, and can go on.
 

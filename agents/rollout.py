@@ -36,7 +36,6 @@ class Rollout:
         values: value estimates of the observations, ``(T, B)``.
         returns: targets of the value function, ``(T, B)``.
         advantages: ``(T, B)``.
-        trained: an update was made of it: the outputs are no longer those of the parameters.
     """
 
     state: Any
@@ -44,7 +43,6 @@ class Rollout:
     values: npt.NDArray[np.float32]
     returns: npt.NDArray[np.float32]
     advantages: npt.NDArray[np.float32]
-    trained: bool = False
 
     def __init__(
         self, n_steps: int, n_envs: int, observation_space: spaces.Space[Any], action_space: spaces.Space[Any]

@@ -10,20 +10,22 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
-from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.callbacks import BaseCallback, ConvertCallback
 from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
 from stable_baselines3.common.utils import obs_as_tensor
 from stable_baselines3.common.vec_env import VecEnv
 from torch import Tensor
 
+from plasticrl.agents.as_written import Replay
 from plasticrl.agents.data_parallel import ALONE, Ranks
 from plasticrl.agents.finite_checks import NonFiniteError, first_non_finite, non_finite_place
-from plasticrl.agents.maze_rollout import can_play, play_ahead
+from plasticrl.agents.maze_rollout import Played, can_play, play_ahead
 from plasticrl.agents.policy import PlasticPolicy
 from plasticrl.agents.postponed_interrupt import PostponedInterrupt
 from plasticrl.agents.returns import returns_and_advantages
 from plasticrl.agents.rollout import Rollout
 from plasticrl.agents.spaces import actions_to_env
+from plasticrl.state import PlasticState
 
 
 class RolloutCollection(OnPolicyAlgorithm):
@@ -33,7 +35,9 @@ class RolloutCollection(OnPolicyAlgorithm):
     rollout_buffer: Rollout  # type: ignore[assignment]
     ranks: Ranks = ALONE  # the processes that play and learn together
     _state: Any = None  # the core's state; None until the first rollout
-    _played: int | None = None  # steps taken of a rollout that was played ahead, while it is taken
+    _ahead: Played | None = None  # what a rollout that was played ahead holds, while its steps are taken
+    _played: int | None = None  # how many of them are
+    _replay: Replay | None = None  # of the last rollout
     _interrupt = PostponedInterrupt()  # replaced by one that listens while learning
 
     @property
@@ -41,20 +45,24 @@ class RolloutCollection(OnPolicyAlgorithm):
         """The core's state after the last step of the training envs, B rows; None before the first."""
         if self._played is None:
             return self._state
-        rollout = self.rollout_buffer
-        if self._played == 0:
-            return rollout.state
-        seen: Any = rollout.flat_observations(self.device)
-        starts = torch.as_tensor(rollout.episode_starts[: self._played], device=self.device)
-        return self.policy.state_after(seen[: starts.numel()], rollout.state, starts)
+        if self._played == 0 or self._ahead is None:
+            return self.rollout_buffer.state
+        return self._ahead.state_after(self._played, self.rollout_buffer.state)
 
     def collect_rollouts(  # type: ignore[override]
         self, env: VecEnv, callback: BaseCallback, rollout_buffer: Rollout, n_rollout_steps: int
     ) -> bool:
         """Step the envs and fill ``rollout_buffer``; False where the callback or Ctrl-C stopped it.
 
+        The callback's ``locals`` have SB3's names: ``self``, ``env``, ``callback``, ``rollout_buffer``,
+        ``n_rollout_steps``, ``n_steps``, ``obs_tensor``, ``actions``, ``clipped_actions``, ``new_obs``,
+        ``rewards``, ``dones`` and ``infos``. ``values`` and ``log_probs`` are not among them, since values
+        are computed together after the last step, and log-probabilities in the update: read
+        ``rollout_buffer.values`` in ``_on_rollout_end``.
+
         Raises:
             NonFiniteError: an observation, a reward, the core's state or a value is NaN or infinite.
+            RuntimeError: a callback changed the policy within the rollout in a way that cannot be followed.
         """
         if self.ranks.any(self._interrupt.pending):  # here everything is whole: the update before is done
             self._interrupt.pending = True
@@ -65,53 +73,72 @@ class RolloutCollection(OnPolicyAlgorithm):
         if self._state is None:
             self._state = self.policy.initial_state(env.num_envs)
         rollout_buffer.state = type(self._state)(*(s.clone() for s in self._state))
-        rollout_buffer.trained = False
         self._start_rollout(callback)
-        obs: Any = self._last_obs
-        starts = np.asarray(self._last_episode_starts, dtype=np.bool_)
-        played = None
+        new_obs: Any = self._last_obs
+        dones = np.asarray(self._last_episode_starts, dtype=np.bool_)
+        given = {
+            "self": self, "env": env, "callback": callback, "rollout_buffer": rollout_buffer,
+            "n_rollout_steps": n_rollout_steps,
+        }  # fmt: skip
+        watched = runs_others_code(callback)
         with self._settles(), self._blames_non_finite():
-            if can_play(self.policy, env):
+            self._replay = Replay(self.policy)
+            if can_play(self.policy, env) and _arrays_fit(env, self._state, new_obs):
                 self._played = 0  # from here on: play_ahead may be interrupted, too
-                played = play_ahead(self.policy, env, self._state, obs, starts, n_rollout_steps, self.ranks)
-                rollout_buffer.outputs = played.outputs
+                self._ahead = play_ahead(
+                    self.policy, env, self._state, new_obs, dones, n_rollout_steps, self.ranks, watched
+                )
+                rollout_buffer.outputs = self._ahead.outputs
             else:
                 rollout_buffer.outputs = torch.empty(
                     n_rollout_steps, env.num_envs, self.policy.core.output_size, device=self.device
                 )
             for t in range(n_rollout_steps):
-                if played is None:
+                ahead = self._ahead
+                if ahead is None or watched:
+                    obs_tensor = obs_as_tensor(new_obs, self.device)
+                if ahead is None:
                     outputs = self.policy.step_(
-                        obs_as_tensor(obs, self.device),
-                        self._state,
-                        torch.as_tensor(starts, device=self.device),
+                        obs_tensor, self._state, torch.as_tensor(dones, device=self.device)
                     )
                     actions = self._sampled(outputs).cpu().numpy()
                     rollout_buffer.outputs[t] = outputs
                 else:
-                    actions = played.actions[t]
-                rollout_buffer.put_observation(t, obs)
-                rollout_buffer.episode_starts[t] = starts
-                rollout_buffer.actions[t] = actions.reshape(env.num_envs, -1)
+                    actions = ahead.actions(t)
+                rollout_buffer.put_observation(t, new_obs)  # before the envs may write into it
+                rollout_buffer.episode_starts[t] = dones
 
-                obs, rewards, dones, own_infos = env.step(actions_to_env(actions, self.action_space))
+                clipped_actions = actions_to_env(actions, self.action_space)
+                new_obs, rewards, dones, own_infos = env.step(clipped_actions)
                 dones = np.asarray(dones, dtype=np.bool_)  # some envs of others have numbers
-                infos = self._of_all(own_infos) if (ended := dones.any()) else own_infos
+                infos = self._of_all(own_infos) if (ended := np.count_nonzero(dones)) else own_infos
                 # Before the callback, so that a run it stops goes on from where the envs are.
-                self._last_obs, self._last_episode_starts = obs, dones
-                starts = dones
-                self._played = None if played is None else t + 1
+                self._last_obs, self._last_episode_starts = new_obs, dones
+                self._played = None if ahead is None else t + 1
                 self.num_timesteps += env.num_envs * self.ranks.size
-                callback.update_locals(locals())
+                given |= {
+                    "n_steps": t, "actions": actions, "clipped_actions": clipped_actions, "new_obs": new_obs,
+                    "rewards": rewards, "dones": dones, "infos": infos,
+                }  # fmt: skip
+                if watched:
+                    given["obs_tensor"] = obs_tensor
+                callback.update_locals(given)
                 if not callback.on_step():
                     return False
+                # After the callback, which may change them in place, as in SB3.
+                rollout_buffer.actions[t] = actions.reshape(env.num_envs, -1)
                 rollout_buffer.rewards[t] = rewards
                 if ended:
                     self._update_info_buffer(infos, dones)
                     rollout_buffer.rewards[t] += self.gamma * self._values_cut_off(dones, own_infos)
-            self._played = None
+                if ahead is not None and not ahead.goes_on(self.policy, t, new_obs, dones):
+                    self._settle()
+                    ahead.hand_over(t + 1)
+            if self._ahead is not None:
+                self._ahead.check_end()
+            self._played = self._ahead = None
             last_values = self.policy.predict_values(
-                obs_as_tensor(obs, self.device), self._state, torch.as_tensor(starts, device=self.device)
+                obs_as_tensor(new_obs, self.device), self._state, torch.as_tensor(dones, device=self.device)
             )
 
         with torch.no_grad():
@@ -124,11 +151,11 @@ class RolloutCollection(OnPolicyAlgorithm):
             rollout_buffer.values,
             rollout_buffer.episode_starts,
             last_values.cpu().numpy(),
-            starts,
+            dones,
             gamma=self.gamma,
             gae_lambda=self.gae_lambda,
         )
-        callback.update_locals(locals())
+        callback.update_locals(given | {"n_steps": n_rollout_steps})
         callback.on_rollout_end()
         return True
 
@@ -160,21 +187,26 @@ class RolloutCollection(OnPolicyAlgorithm):
     def _settle(self) -> None:
         """Where a rollout that was played ahead was broken off, go back to the state that fits the envs."""
         if self._played is not None:
-            self._state, self._played = self.core_state, None
+            self._state, self._played, self._ahead = self.core_state, None, None
 
     def _forget_episodes(self) -> None:
         """Begin new episodes at the next ``learn``."""
-        self._last_obs = self._state = self._played = None
+        self._last_obs = self._state = self._played = self._ahead = None
 
     def _values_cut_off(
         self, dones: npt.NDArray[np.bool_], infos: list[dict[str, Any]]
     ) -> npt.NDArray[np.float32]:
         """Value of the last observation where a time limit cut an episode off, else 0: ``(B,)``.
 
+        It is 0 also where the env does not give that observation, as in SB3.
         The step that values it is not committed to the trace: the episode is over.
         """
         values = np.zeros(len(dones), dtype=np.float32)
-        rows = [i for i in np.flatnonzero(dones) if infos[i].get("TimeLimit.truncated", False)]
+        rows = [
+            i
+            for i in np.flatnonzero(dones)
+            if infos[i].get("terminal_observation") is not None and infos[i].get("TimeLimit.truncated", False)
+        ]
         if rows:
             observations = [infos[i]["terminal_observation"] for i in rows]
             stacked = (
@@ -182,7 +214,8 @@ class RolloutCollection(OnPolicyAlgorithm):
                 if isinstance(observations[0], dict)
                 else np.stack(observations)
             )
-            state = type(self._state)(*(s[rows] for s in self._state))
+            state = self.core_state
+            state = type(state)(*(s[rows] for s in state))
             no_start = torch.zeros(len(rows), dtype=torch.bool, device=self.device)
             obs: Any = obs_as_tensor(stacked, self.device)
             by_key = obs if isinstance(obs, dict) else {"": obs}
@@ -241,3 +274,31 @@ class RolloutCollection(OnPolicyAlgorithm):
             f"{name} is not finite, after {self.num_timesteps:,} steps and {self._n_updates} updates. "
             f"The parameters are still those of the last update{advice}"
         )
+
+
+_PACKAGES = ("plasticrl", "stable_baselines3", "sb3_contrib")
+
+
+def runs_others_code(callback: BaseCallback) -> bool:
+    """Whether a callback may change what is under way: one of this package or of SB3 only watches."""
+    if type(callback).__module__.partition(".")[0] not in _PACKAGES:
+        return True
+    if isinstance(callback, ConvertCallback) and callback.callback is not None:
+        module = getattr(callback.callback, "__module__", None) or ""
+        return module.partition(".")[0] not in _PACKAGES
+    parts = [part for name, part in vars(callback).items() if name != "parent"]
+    inner = [one for part in parts for one in (part if isinstance(part, list) else [part])]
+    return any(runs_others_code(one) for one in inner if isinstance(one, BaseCallback))
+
+
+def _arrays_fit(env: VecEnv, state: Any, obs: Any) -> bool:
+    """Whether the kernel can read where the episodes are; where not, stepping says what is wrong."""
+    shape = (env.num_envs, *(env.observation_space.shape or ()))
+    return (
+        isinstance(obs, np.ndarray)
+        and obs.shape == shape
+        and obs.dtype == np.float32
+        and isinstance(state, PlasticState)
+        and len(state.hidden) == len(state.trace) == env.num_envs
+        and all(s.is_contiguous() and s.dtype == torch.float32 for s in state)
+    )

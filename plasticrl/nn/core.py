@@ -6,9 +6,13 @@ from typing import Any, NamedTuple, NoReturn
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.module import _has_any_global_hook
 
 from plasticrl.ops import autocast
 from plasticrl.ops.checks import check_tensor, check_tensors, kind_and_length
+
+HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
+"""Where torch keeps a module's hooks that run when it is called, or in the backward pass."""
 
 State = tuple[Tensor, ...]
 """A NamedTuple of tensors whose first dimension is the batch; empty for a core without memory."""
@@ -128,6 +132,11 @@ def refuse_scripting(module: nn.Module) -> NoReturn:
         f"torch.jit.script cannot compile {type(module).__name__}: record it with torch.jit.trace or "
         'torch.export.export (a plastic core with backend="reference")'
     )
+
+
+def hooks_for_all() -> bool:
+    """Whether there are hooks that run in every module."""
+    return bool(_has_any_global_hook())  # type: ignore[no-untyped-call]
 
 
 def parts_of(state: object, kind: type[NamedTuple]) -> tuple[Tensor, ...]:

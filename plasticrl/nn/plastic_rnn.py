@@ -5,7 +5,7 @@ from typing import NoReturn
 import torch
 from torch import Tensor, nn
 
-from plasticrl.nn.core import Core, check_dtype, check_shape, positive, refuse_scripting
+from plasticrl.nn.core import HOOKS, Core, check_dtype, check_shape, hooks_for_all, positive, refuse_scripting
 from plasticrl.nn.plastic import AlphaMode, Init, Plasticity, draw_
 from plasticrl.ops import Backend, plastic_scan, plastic_step_
 from plasticrl.ops.checks import check_state, check_tensor, check_tensors
@@ -153,12 +153,14 @@ class PlasticRNN(PlasticRecurrence, Core):
         self, inputs: Tensor, state: PlasticState, reset: Tensor, known: tuple[Tensor, PlasticState]
     ) -> tuple[Tensor, PlasticState]:
         """See :meth:`plasticrl.nn.Core.replay`: nothing is computed anew."""
+        if _runs_other_code(self):
+            return super().replay(inputs, state, reset, known)
         self._check_inputs(inputs, reset)
         return self._scan(inputs, state, reset, None, known)
 
     def step_(self, inputs: Tensor, state: PlasticState, reset: Tensor | None = None) -> Tensor:
         """See :meth:`plasticrl.nn.Core.step_`: the trace is updated where it lies."""
-        if self.backend != "auto":  # what was asked for by name computes here too
+        if self.backend != "auto" or _runs_other_code(self):  # what was asked for computes here too
             return super().step_(inputs, state, reset)
         check_tensor("inputs", inputs)
         check_tensors(reset=reset)
@@ -170,6 +172,20 @@ class PlasticRNN(PlasticRecurrence, Core):
             drive = inputs if self.in_proj is None else self.in_proj(inputs)
             alpha, eta = self.coefficients()
             return plastic_step_(drive, self.weight_hh, alpha, eta, state, reset, rule=self.plasticity.rule)
+
+
+_FORWARD = PlasticRNN.forward
+
+
+def _runs_other_code(rnn: PlasticRNN) -> bool:
+    """Whether calling the module runs more or other code than :meth:`PlasticRNN.forward`."""
+    own = vars(rnn)
+    return (
+        type(rnn).forward is not _FORWARD
+        or "forward" in own
+        or any(own[name] for name in HOOKS)
+        or hooks_for_all()
+    )
 
 
 class PlasticRNNCell(PlasticRecurrence):

@@ -7,11 +7,15 @@ import numpy as np
 import pytest
 import torch
 from gymnasium import spaces
+from stable_baselines3 import A2C
 from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.torch_layers import FlattenExtractor
 from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv, VecEnvWrapper
-from torch import Tensor
+from torch import Tensor, nn
 
-from plasticrl.agents import CORE_NAMES, CoreName, RecurrentA2C
+from plasticrl.agents import CORE_NAMES, CoreName, PlasticPolicy, RecurrentA2C
+from plasticrl.nn import PlasticRNN, plastic_rnn
+from plasticrl.ops import plastic_scan
 
 EVERY_CORE = pytest.mark.parametrize("core", CORE_NAMES)
 STILL = 1e-30  # a learning rate that leaves float32 parameters as they are
@@ -266,3 +270,274 @@ def test_the_advantage_of_a_single_step_is_not_normalized() -> None:
     ]
     for name, tensor in trained[0].items():
         assert torch.equal(tensor, trained[1][name]), name
+
+
+class Others(VecEnv):
+    """Someone else's batch: three numbers are seen, episodes have 3 steps, and ``told`` is what it gives.
+
+    Args:
+        told: makes of observations, rewards, dones and infos what ``step`` returns.
+        first: makes of the first observations what ``reset`` returns.
+        space: of one observation.
+    """
+
+    render_mode = None
+
+    def __init__(self, told: Any, first: Any = lambda obs: obs, space: Any = None) -> None:
+        super().__init__(2, space or spaces.Box(-9, 9, (3,)), spaces.Discrete(2))
+        self.told, self.first = told, first
+        self.actions: list[Any] = []
+
+    def reset(self) -> Any:
+        self.t = 0
+        return self.first(self._observe())
+
+    def _observe(self) -> Any:
+        return np.array([[self.t, 1, -1], [-1, self.t % 3, 2]], dtype=np.float32)
+
+    def step_async(self, actions: Any) -> None:
+        self.t += 1
+        self.actions.append(actions)
+
+    def step_wait(self) -> Any:
+        done = np.array([self.t % 3 == 0, self.t % 4 == 0])
+        infos = [
+            {"TimeLimit.truncated": True, "terminal_observation": self._observe()[0]} if d else {}
+            for d in done
+        ]
+        return self.told(self._observe(), np.array([1.0, 2.0], dtype=np.float32), done, infos)
+
+    def close(self) -> None: ...
+
+    def get_attr(self, name: str, indices: Any = None) -> Any:
+        return [getattr(self, name)] * 2
+
+    def set_attr(self, name: str, value: Any, indices: Any = None) -> None: ...
+
+    def env_method(self, name: str, *args: Any, indices: Any = None, **kwargs: Any) -> Any:
+        return [None] * 2
+
+    def env_is_wrapped(self, wrapper: Any, indices: Any = None) -> Any:
+        return [False] * 2
+
+
+def trained_by(env: Others, core: CoreName = "plastic") -> Recorder:
+    model = RecurrentA2C(
+        "PlasticPolicy", env, n_steps=7, seed=0, device="cpu", policy_kwargs={"core": core, "hidden_size": 7}
+    )
+    recorder = OnlyRollouts()
+    model.learn(3 * 7 * 2, recorder)
+    return recorder
+
+
+class OnlyRollouts(Recorder):
+    def _on_step(self) -> bool:
+        return True
+
+
+def check_alike(one: Recorder, other: Recorder) -> None:
+    for kept, expected in zip(one.rollouts, other.rollouts, strict=True):
+        for name, tensor in expected.items():
+            if name != "state":
+                torch.testing.assert_close(kept[name], tensor, rtol=0, atol=0, check_dtype=False)
+
+
+FORMS = {
+    "rewards as float64": lambda obs, rewards, dones, infos: (obs, rewards.astype(float), dones, infos),
+    "rewards as integers": lambda obs, rewards, dones, infos: (obs, rewards.astype(int), dones, infos),
+    "rewards in a list": lambda obs, rewards, dones, infos: (obs, rewards.tolist(), dones, infos),
+    "dones as float32": lambda obs, rewards, dones, infos: (obs, rewards, dones.astype(np.float32), infos),
+    "dones in a list": lambda obs, rewards, dones, infos: (obs, rewards, dones.tolist(), infos),
+    "infos in a tuple": lambda obs, rewards, dones, infos: (obs, rewards, dones, tuple(infos)),
+    "observations as float64": lambda obs, rewards, dones, infos: (obs.astype(float), rewards, dones, infos),
+    "observations as integers": lambda obs, rewards, dones, infos: (obs.astype(int), rewards, dones, infos),
+    "observations in Fortran's order": lambda obs, *rest: (np.asfortranarray(obs), *rest),
+}
+
+
+def plain(*told: Any) -> Any:
+    return told
+
+
+@pytest.mark.parametrize("core", ["plastic", "lstm"])
+@pytest.mark.parametrize("form", FORMS)
+def test_what_an_env_tells_may_have_other_types(form: str, core: CoreName) -> None:
+    check_alike(trained_by(Others(FORMS[form]), core), trained_by(Others(plain), core))
+
+
+class Reuses:
+    """Gives the same arrays again and again."""
+
+    def __init__(self) -> None:
+        self.obs, self.rewards = np.zeros((2, 3), np.float32), np.zeros(2, np.float32)
+        self.dones, self.infos = np.zeros(2, bool), [{}, {}]
+
+    def first(self, obs: Any) -> Any:
+        self.obs[:] = obs
+        return self.obs
+
+    def told(self, obs: Any, rewards: Any, dones: Any, infos: Any) -> Any:
+        self.obs[:], self.rewards[:], self.dones[:], self.infos[:] = obs, rewards, dones, infos
+        return self.obs, self.rewards, self.dones, self.infos
+
+
+@EVERY_CORE
+def test_an_env_may_write_into_what_it_has_given(core: CoreName) -> None:
+    reuses = Reuses()
+    check_alike(trained_by(Others(reuses.told, reuses.first), core), trained_by(Others(plain), core))
+
+
+def without(*names: str) -> Any:
+    def told(obs: Any, rewards: Any, dones: Any, infos: Any) -> Any:
+        return obs, rewards, dones, [{k: v for k, v in i.items() if k not in names} for i in infos]
+
+    return told
+
+
+def with_none(obs: Any, rewards: Any, dones: Any, infos: Any) -> Any:
+    return obs, rewards, dones, [{**info, "terminal_observation": None} for info in infos]
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        without("terminal_observation"),
+        without("TimeLimit.truncated"),
+        without("terminal_observation", "TimeLimit.truncated"),
+        with_none,
+    ],
+)
+def test_without_the_last_observation_or_the_word_of_a_time_limit_nothing_is_bootstrapped(told: Any) -> None:
+    """As in SB3, whose A2C trains on it."""
+    A2C("MlpPolicy", Others(told), n_steps=7, device="cpu").learn(28)
+    assert (trained_by(Others(told)).together("rewards") == torch.tensor([1.0, 2.0])).all()
+    assert (trained_by(Others(plain)).together("rewards") != torch.tensor([1.0, 2.0])).any()
+
+
+def test_an_env_gets_the_actions_that_sb3_would_give_it() -> None:
+    ours, theirs = Others(plain), Others(plain)
+    trained_by(ours)
+    A2C("MlpPolicy", theirs, n_steps=7, device="cpu").learn(28)
+    assert {(a.shape, a.dtype) for a in ours.actions} == {(a.shape, a.dtype) for a in theirs.actions}
+
+
+class Dropping(FlattenExtractor):
+    """Zeroes features in training, with no module that tells so."""
+
+    def forward(self, observations: Tensor) -> Tensor:
+        return torch.nn.functional.dropout(super().forward(observations), 0.5, self.training)
+
+
+class LayersOnTop(FlattenExtractor):
+    def __init__(self, observation_space: Any, layer: type[nn.Module]) -> None:
+        super().__init__(observation_space)
+        self.layers = nn.Sequential(nn.Flatten(), layer())
+
+
+class NoisyFeatures(PlasticPolicy):
+    def extract_features(self, obs: Any, features_extractor: Any = None) -> Any:
+        return super().extract_features(obs, features_extractor) + torch.randn(1)
+
+
+class OwnForward(PlasticPolicy):
+    def forward(self, obs: Any, state: Any, episode_starts: Any) -> Any:
+        return super().forward(obs * 2, state, episode_starts)
+
+
+class TwiceAsLoud(PlasticRNN):
+    def forward(self, *given: Any, **more: Any) -> Any:
+        outputs, state = super().forward(*given, **more)
+        return outputs * 2, state
+
+
+def hooked(policy: Any) -> None:
+    policy.core.register_forward_hook(lambda module, inputs, found: (found[0] * 2, found[1]))
+
+
+def of_own_class(policy: Any) -> None:
+    policy.core.__class__ = TwiceAsLoud
+
+
+def dropout_before_the_core(policy: Any) -> None:
+    policy.core.in_proj = nn.Sequential(nn.Dropout(), policy.core.in_proj)
+
+
+def normalised_before_the_core(policy: Any) -> None:
+    policy.core.in_proj = torch.nn.utils.parametrizations.spectral_norm(policy.core.in_proj)
+
+
+def usual(policy: Any) -> None: ...
+
+
+def in_a_list(policy: Any) -> None:
+    policy.features_extractor = nn.Sequential(policy.features_extractor, nn.Dropout())
+
+
+OTHERS: dict[str, tuple[Any, dict[str, Any], Any]] = {
+    "features that drop out": ("PlasticPolicy", {"features_extractor_class": Dropping}, usual),
+    "a policy that adds noise": (NoisyFeatures, {}, usual),
+    "a policy with its own forward": (OwnForward, {}, usual),
+    "a hook on the core": ("PlasticPolicy", {}, hooked),
+    "a core of one's own": ("PlasticPolicy", {}, of_own_class),
+    "dropout in the core": ("PlasticPolicy", {}, dropout_before_the_core),
+    "spectral norm in the core": ("PlasticPolicy", {}, normalised_before_the_core),
+    "dropout after the features": ("PlasticPolicy", {}, in_a_list),
+    **{
+        f"{layer.__name__} in the features": (
+            "PlasticPolicy",
+            {"features_extractor_class": LayersOnTop, "features_extractor_kwargs": {"layer": layer}},
+            usual,
+        )
+        for layer in (nn.Dropout, nn.AlphaDropout, nn.RReLU)
+    },
+}
+
+
+def cores_run(
+    monkeypatch: pytest.MonkeyPatch, policy: Any, kwargs: dict[str, Any], change: Any
+) -> list[bool]:
+    """For each update whether the core was run again."""
+    env = DummyVecEnv([lambda: Counter(3, True), lambda: Counter(7, False)])
+    model = RecurrentA2C(
+        policy, env, n_steps=5, seed=0, device="cpu", policy_kwargs={"hidden_size": 7, **kwargs}
+    )
+    change(model.policy)
+    found = []
+
+    def spy(*given: Any, known: Any = None, **more: Any) -> Any:
+        if torch.is_grad_enabled():
+            found.append(known is None)
+        return plastic_scan(*given, known=known, **more)
+
+    monkeypatch.setattr(plastic_rnn, "plastic_scan", spy)
+    model.learn(30)
+    return found
+
+
+def test_an_update_of_the_usual_policy_does_not_run_the_core_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Renamed(PlasticPolicy):
+        def values(self, outputs: Tensor) -> Tensor:
+            return super().values(outputs) + 1
+
+    for policy in ("PlasticPolicy", Renamed):
+        assert cores_run(monkeypatch, policy, {}, usual) == [False] * 3
+
+
+@pytest.mark.parametrize("kind", OTHERS)
+def test_an_update_runs_the_core_where_training_may_compute_something_else(
+    kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert cores_run(monkeypatch, *OTHERS[kind]) == [True] * 3
+
+
+@pytest.mark.parametrize("change", [hooked, of_own_class])
+def test_a_step_is_what_the_core_computes_when_it_is_called(change: Any) -> None:
+    policy = agent("plastic", Counter(3, True)).policy
+    change(policy)
+    x, first = torch.randn(4, 3), torch.tensor([True, False, False, True])
+    state = type(policy.initial_state(4))(torch.randn(4, 7), torch.randn(4, 7, 7))
+    expected, after = policy.core(x[None], state, first[None])
+    outputs = policy.core.step_(x, state, first)
+    torch.testing.assert_close(outputs, expected[0].detach())
+    for one, other in zip(state, after, strict=True):
+        torch.testing.assert_close(one, other.detach())

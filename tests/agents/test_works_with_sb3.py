@@ -9,8 +9,10 @@ import pytest
 import torch
 from stable_baselines3 import A2C
 from stable_baselines3.common.callbacks import (
+    BaseCallback,
     CheckpointCallback,
     EvalCallback,
+    LogEveryNTimesteps,
     StopTrainingOnMaxEpisodes,
     StopTrainingOnRewardThreshold,
 )
@@ -19,9 +21,11 @@ from stable_baselines3.common.envs import IdentityEnv, IdentityEnvBox
 from stable_baselines3.common.evaluation import evaluate_policy
 from stable_baselines3.common.logger import KVWriter, Logger
 from stable_baselines3.common.monitor import Monitor
+from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
 from stable_baselines3.common.vec_env import DummyVecEnv, SubprocVecEnv, VecEnv, VecNormalize
 
 from plasticrl.agents import CORE_NAMES, CoreName, RecurrentA2C
+from plasticrl.envs import make_vec_env as native_vec_env
 
 LENGTH = 5
 
@@ -296,3 +300,185 @@ def test_the_concentration_that_is_logged_falls_where_it_is_penalised() -> None:
     assert model.logger.name_to_value["train/concentration"] > 0.7
     model.learn(2000, log_interval=1000)
     assert model.logger.name_to_value["train/concentration"] < 0.52
+
+
+class Rows(KVWriter):
+    """Keeps each row that is logged."""
+
+    def __init__(self) -> None:
+        self.rows: list[tuple[int, dict[str, Any]]] = []
+
+    def write(self, key_values: dict[str, Any], key_excluded: dict[str, Any], step: int = 0) -> None:
+        self.rows.append((step, dict(key_values)))
+
+
+def rows(model: Any, total: int, **options: Any) -> list[tuple[int, dict[str, Any]]]:
+    keep = Rows()
+    model.set_logger(Logger(None, [keep]))
+    model.learn(total, **options)
+    return keep.rows
+
+
+@pytest.mark.parametrize("every", [20, 30, 100, 1000])
+@pytest.mark.parametrize("log_interval", [None, 2])
+def test_log_every_n_timesteps_writes_the_rows_that_it_writes_for_sb3s_a2c(
+    every: int, log_interval: int | None
+) -> None:
+    ours, theirs = (
+        rows(model, 200, callback=LogEveryNTimesteps(every), log_interval=log_interval)
+        for model in (agent(), A2C("MlpPolicy", envs(), n_steps=LENGTH, device="cpu"))
+    )
+    assert sorted(step for step, _ in ours) == sorted(step for step, _ in theirs)
+    for step, row in ours:
+        assert row["time/total_timesteps"] == step
+        assert "time/fps" in row
+
+
+def test_a_row_that_a_callback_writes_has_the_update_before_it_and_that_of_learn_its_own() -> None:
+    callback = LogEveryNTimesteps(20)
+    assert [
+        row.get("train/n_updates") for _, row in rows(agent(), 60, callback=callback, log_interval=None)
+    ] == [
+        None,
+        1,
+        2,
+    ]
+    assert [row["train/n_updates"] for _, row in rows(agent(), 60)] == [1, 2, 3]
+
+
+@pytest.mark.parametrize("log_interval", [0, -1, 1.5, "1", float("nan")])
+def test_a_log_interval_that_is_none_is_refused_before_anything_happens(log_interval: Any) -> None:
+    model = agent()
+    with pytest.raises(ValueError, match="log_interval must be an integer above 0, not"):
+        model.learn(20, log_interval=log_interval)
+    assert (model.num_timesteps, model._last_obs) == (0, None)
+    assert model.learn(20, log_interval=np.int64(1)).num_timesteps == 20
+
+
+@pytest.mark.parametrize("total", ["x", "20", None, float("nan"), float("inf"), -float("inf"), [20], 1j])
+def test_a_number_of_steps_that_is_none_is_refused_before_anything_happens(total: Any) -> None:
+    model = agent().learn(20)
+    before, seen = parameters(model), model._last_obs
+    with pytest.raises(ValueError, match="total_timesteps must be a finite number, not"):
+        model.learn(total)
+    assert same(parameters(model), before)
+    assert (model.num_timesteps, model._last_obs) == (20, seen)
+
+
+@pytest.mark.parametrize("total", [-5, 0, -0.5, 1, 19.5, 20, 21, 1e2, np.float64(30), np.int32(30)])
+def test_as_many_steps_are_made_as_by_sb3s_a2c(total: Any) -> None:
+    theirs = A2C("MlpPolicy", envs(), n_steps=LENGTH, device="cpu").learn(total)
+    assert agent().learn(total).num_timesteps == theirs.num_timesteps
+
+
+# SB3's local variables that a callback does not get, and why.
+NOT_GIVEN = {
+    "values": "computed for all steps together after the last one: rollout_buffer.values",
+    "log_probs": "computed in the update",
+    "idx": "SB3's loop over episodes that ended",
+    "done": "as idx",
+    "terminal_obs": "as idx: infos[i]['terminal_observation']",
+    "terminal_value": "as idx",
+}
+
+
+class Locals(BaseCallback):
+    def __init__(self) -> None:
+        super().__init__()
+        self.at: dict[str, list[dict[str, Any]]] = {"step": [], "end": []}
+
+    def _on_step(self) -> bool:
+        self.at["step"].append(dict(self.locals))
+        return True
+
+    def _on_rollout_end(self) -> None:
+        self.at["end"].append(dict(self.locals))
+
+
+@pytest.mark.parametrize("when", ["step", "end"])
+@pytest.mark.parametrize("kind", ["native", "ordinary", "box"])
+def test_callbacks_get_sb3s_local_variables(kind: str, when: str) -> None:
+    maze = {"size": 5, "episode_length": 9}
+    env = {
+        "native": lambda: native_vec_env("PlasticMaze-v0", n_envs=4, seed=0, **maze),
+        "ordinary": lambda: make_vec_env("PlasticMaze-v0", n_envs=4, seed=0, env_kwargs=maze),
+        "box": lambda: make_vec_env(lambda: IdentityEnvBox(ep_length=LENGTH), n_envs=4, seed=0),
+    }[kind]
+    names = set(OnPolicyAlgorithm.collect_rollouts.__code__.co_varnames) - NOT_GIVEN.keys()
+    ours, theirs = Locals(), Locals()
+    model = agent(env()).learn(2 * 20, ours)
+    A2C("MlpPolicy", env(), n_steps=LENGTH, device="cpu").learn(2 * 20, theirs)
+    assert len(ours.at[when]) == len(theirs.at[when])
+    for found, expected in zip(ours.at[when], theirs.at[when], strict=True):
+        assert names <= found.keys()
+        assert not NOT_GIVEN.keys() & found.keys()
+        for name in ("actions", "clipped_actions", "new_obs", "rewards", "dones", "obs_tensor"):
+            if when == "step" or name not in ("actions", "rewards"):  # SB3 has changed these by then
+                assert (found[name].shape, found[name].dtype) == (expected[name].shape, expected[name].dtype)
+        for name in ("n_steps", "n_rollout_steps"):
+            assert found[name] == expected[name], name
+        assert found["self"] is model
+        assert found["env"] is model.env
+        assert found["rollout_buffer"] is model.rollout_buffer
+        assert len(found["infos"]) == 4
+
+
+class Layout(BaseCallback):
+    def __init__(self) -> None:
+        super().__init__()
+        self.shapes: list[dict[str, Any]] = []
+
+    def _on_step(self) -> bool:
+        return True
+
+    def _on_rollout_end(self) -> None:
+        buffer: Any = self.model.rollout_buffer  # type: ignore[attr-defined]
+        names = ("observations", "actions", "rewards", "episode_starts", "values", "returns", "advantages")
+        self.shapes.append({name: getattr(buffer, name).shape for name in names})
+
+
+@pytest.mark.parametrize("box", [False, True])
+def test_the_rollout_buffer_has_sb3s_layout(box: bool) -> None:
+    maze = {"size": 5, "episode_length": 9}
+    env = (
+        make_vec_env(lambda: IdentityEnvBox(ep_length=LENGTH), n_envs=3)
+        if box
+        else native_vec_env("PlasticMaze-v0", n_envs=3, **maze)
+    )
+    ours, theirs = Layout(), Layout()
+    agent(env).learn(30, ours)
+    A2C("MlpPolicy", env, n_steps=LENGTH, device="cpu").learn(30, theirs)
+    assert ours.shapes == theirs.shapes
+
+
+class Shapes(BaseCallback):
+    """Changes what the env gave in place, as some do to shape the reward."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.wanted: list[Any] = []
+
+    def _on_step(self) -> bool:
+        self.locals["rewards"] += np.arange(4) + self.n_calls
+        self.locals["actions"][1] = 0
+        self.wanted.append(self.locals["rewards"].copy())
+        return True
+
+    def _on_rollout_end(self) -> None:
+        buffer = self.model.rollout_buffer  # type: ignore[attr-defined]
+        np.testing.assert_array_equal(buffer.rewards, self.wanted)
+        assert not buffer.actions[:, 1].any()
+
+
+@pytest.mark.parametrize("native", [False, True])
+def test_what_a_callback_changes_in_place_is_learned_from_as_in_sb3(native: bool) -> None:
+    maze: dict[str, Any] = {"size": 5, "episode_length": 100}
+    env: Any = (
+        native_vec_env("PlasticMaze-v0", n_envs=4, **maze)
+        if native
+        else make_vec_env("PlasticMaze-v0", n_envs=4, env_kwargs=maze)
+    )
+    for model in (agent(env), A2C("MlpPolicy", env, n_steps=LENGTH, device="cpu")):
+        callback = Shapes()
+        model.learn(20, callback)
+        assert len(callback.wanted) == LENGTH
