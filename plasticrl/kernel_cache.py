@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from contextlib import suppress
-from functools import cache
 from importlib import import_module
 from typing import Any, TypeVar, cast
 
@@ -22,7 +21,7 @@ def kernel(function: _Function) -> _Function:
     The copy on disk is renewed when the function's own file changes, not when one that it imports does:
     after editing those, remove the ``*.nbi`` files from ``__pycache__``.
     """
-    dispatcher = numba.njit(nogil=True)(function)
+    dispatcher: Any = numba.njit(nogil=True)(function)
     try:
         dispatcher._cache = _Cache(function)
     except RuntimeError:  # no folder can be written, not even the user's own
@@ -31,15 +30,15 @@ def kernel(function: _Function) -> _Function:
 
 
 class _Cache(caching.FunctionCache):  # type: ignore[misc]
-    """numba's, except that its errors are told once and the kernel is compiled anew."""
+    """numba's, except that its errors are told and the kernel is compiled anew."""
 
     def load_overload(self, signature: Any, context: Any) -> Any:
         try:
             return super().load_overload(signature, context)
         except OSError as error:
-            _warn(f"cannot be read from {self.cache_path} ({error.strerror})")
+            _warn("unreadable", f"cannot be read from {self.cache_path} ({error.strerror})")
         except Exception as error:  # the unpickling of a damaged file may raise anything
-            _warn(f"in {self.cache_path} are damaged ({type(error).__name__}) and are replaced")
+            _warn("damaged", f"in {self.cache_path} are damaged ({type(error).__name__}) and are replaced")
             with suppress(OSError):
                 self.flush()  # an index that cannot be read could not be added to
         return None
@@ -49,8 +48,9 @@ class _Cache(caching.FunctionCache):  # type: ignore[misc]
             super().save_overload(signature, result)
         except OSError as error:
             _warn(
+                "not kept",
                 f"cannot be kept in {self.cache_path} ({error.strerror}): each process compiles them anew; "
-                "make room there, or set NUMBA_CACHE_DIR to another folder"
+                "make room there, or set NUMBA_CACHE_DIR to another folder",
             )
 
 
@@ -59,12 +59,17 @@ class _NoCache(caching.NullCache):  # type: ignore[misc]
 
     def save_overload(self, signature: Any, result: Any) -> None:
         _warn(
+            "not kept",
             "cannot be kept, for neither the package's folder nor the user's cache can be written: each "
-            "process compiles them anew; set NUMBA_CACHE_DIR to a folder that can be written"
+            "process compiles them anew; set NUMBA_CACHE_DIR to a folder that can be written",
         )
 
 
-@cache
-def _warn(text: str) -> None:
-    """Say it on stderr, once."""
-    print(f"plasticrl: warning: compiled kernels {text}", file=sys.stderr)
+_told = set[str]()
+
+
+def _warn(trouble: str, text: str) -> None:
+    """Say it on stderr, once for all kernels."""
+    if trouble not in _told:
+        _told.add(trouble)
+        print(f"plasticrl: warning: compiled kernels {text}", file=sys.stderr)

@@ -1,8 +1,10 @@
 """From the words of a command line to a typed command, or to one line about what is wrong with them."""
 
+import os
+import shutil
 import sys
-from collections.abc import Mapping, Sequence
-from contextlib import redirect_stderr
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, redirect_stderr
 from dataclasses import dataclass, fields, make_dataclass
 from functools import reduce
 from io import StringIO
@@ -36,6 +38,7 @@ from plasticrl.scripts.sweep_commands import SweepImages, SweepMaze, SweepOmnigl
 from plasticrl.scripts.user_error import UserError
 
 _PROGRAM = "plasticrl"
+_NARROWEST = 40  # columns
 _ABOUT = (
     "Train networks that go on learning after training, and compare them. "
     "plasticrl --version tells the version."
@@ -127,7 +130,7 @@ def _parsed(
     program = f"{_PROGRAM} {named}".rstrip()
     options: dict[str, Any] = {}
     try:
-        with redirect_stderr(complaints):
+        with redirect_stderr(complaints), _wide_enough():
             if task is not None:
                 chosen, _ = tyro.cli(_Preset, args=words, return_unknown_args=True, add_help=False)
                 options["default"] = command(**preset_options(task, chosen.preset))
@@ -139,6 +142,20 @@ def _parsed(
         if stop.code in (None, 0):
             raise
         raise UserError(complaint_in_one_line(complaints.getvalue(), program)) from None
+
+
+@contextmanager
+def _wide_enough() -> Iterator[None]:
+    """Let help be as wide as the terminal, but not so narrow that tyro breaks its lines for ever."""
+    given, columns = os.environ.get("COLUMNS"), shutil.get_terminal_size().columns
+    os.environ["COLUMNS"] = str(max(_NARROWEST, columns))
+    try:
+        yield
+    finally:
+        if given is None:
+            del os.environ["COLUMNS"]
+        else:
+            os.environ["COLUMNS"] = given
 
 
 def preset_options(task: str, preset: str) -> dict[str, Any]:

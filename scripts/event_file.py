@@ -25,10 +25,13 @@ class EventWriter(SummaryWriter):
         folder: is made where there is none.
     """
 
+    file_writer: Any  # torch's annotations know only None
+    all_writers: Any
+
     def __init__(self, folder: str | os.PathLike[str]) -> None:
         super().__init__(os.fspath(folder))
 
-    def _get_file_writer(self) -> FileWriter:
+    def _get_file_writer(self) -> Any:
         if self.file_writer is None:
             self.file_writer = _DirectWriter(self.log_dir)
             self.all_writers = {self.log_dir: self.file_writer}

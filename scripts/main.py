@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import logging
+import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import fields, is_dataclass
 from importlib import import_module
+from pathlib import Path
 
 from plasticrl.scripts.command_line import parse
 from plasticrl.scripts.command_options import CompareOptions, SweepOptions, TrainOptions
@@ -27,6 +31,7 @@ _MODULES = {
     Reproduce: "plasticrl.scripts.reproduce",
 }
 
+
 def main(words: Sequence[str] | None = None) -> int:
     """Run one command.
 
@@ -37,6 +42,7 @@ def main(words: Sequence[str] | None = None) -> int:
         Exit status: 0; 2 for wrong input or a machine that refuses, told in one line on stderr; 130 after
         Ctrl-C, SIGTERM or SIGHUP. A standard output that is closed, or whose reader has left, is no error.
     """
+    logging.getLogger("matplotlib").setLevel(logging.ERROR)  # where its own cache lies concerns nobody
     with lasting_streams() as output, sigterm_interrupts():
         status = _status(sys.argv[1:] if words is None else words)
         sys.stdout.flush()
@@ -49,6 +55,7 @@ def main(words: Sequence[str] | None = None) -> int:
 def _status(words: Sequence[str]) -> int:
     try:
         command = parse(words)
+        _leave_removed_folder(command)
         module = next(name for kind, name in _MODULES.items() if isinstance(command, kind))
         import_module(module).run(command)
     except UserError as error:
@@ -66,6 +73,31 @@ def _status(words: Sequence[str]) -> int:
         _say(text)
         return 2
     return 0
+
+
+def _leave_removed_folder(command: object) -> None:
+    """Go elsewhere if the current folder was removed: torch cannot be loaded there, nor processes started.
+
+    Raises:
+        UserError: it was, and a path of the command leads from there.
+    """
+    try:
+        os.getcwd()
+    except FileNotFoundError:
+        if not all(path.is_absolute() for path in _paths(command)):
+            raise UserError(
+                "the current folder was removed: go to another one (cd), or give absolute paths, --root too"
+            ) from None
+        os.chdir(os.sep)
+
+
+def _paths(settings: object) -> Iterator[Path]:
+    """Those among the values of a dataclass, and of the dataclasses in it."""
+    if isinstance(settings, Path):
+        yield settings
+    elif is_dataclass(settings):
+        for field in fields(settings):
+            yield from _paths(getattr(settings, field.name))
 
 
 def _say(text: str) -> None:

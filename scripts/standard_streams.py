@@ -75,7 +75,7 @@ def _text(stream: Stream, like: TextIO | None) -> TextIO:
     if given is not None:
         given.flush()
     return TextIOWrapper(
-        stream,  # type: ignore[type-var]
+        stream,
         encoding=given.encoding if given else "utf-8",
         errors="backslashreplace",
         line_buffering=given.line_buffering if given else False,

@@ -6,7 +6,6 @@ import errno
 import io
 import os
 import re
-from pathlib import Path
 
 _AGAIN = "then run the same command again"
 _ROOM = f"make room on its disk, {_AGAIN}"
@@ -32,15 +31,14 @@ _WAYS_OUT = {
     errno.ESTALE: _LOST,
 }
 _OUT_OF_MEMORY = (
-    "out of memory: use a smaller network, task or batch, such as by --hidden-size, --n-envs or --size on the "
-    "maze, --n-bits or --batch-size elsewhere"
+    "out of memory: use a smaller network, task or batch, such as by --hidden-size, --n-envs or --size on "
+    "the maze, --n-bits or --batch-size elsewhere"
 )
 # torch raises a RuntimeError, numpy a ValueError where not even the size of an array can be told.
 _SAYS_OUT_OF_MEMORY = re.compile(
     "can't allocate memory|out of memory|array is too big|Maximum allowed dimension"
     "|Storage size calculation overflowed|[Cc]annot allocate memory"
 )
-_NO_FOLDER = "the current folder was removed: go to another one (cd), or give absolute paths"
 _LONGEST_PATH = 300  # letters
 
 
@@ -68,8 +66,6 @@ def os_error_in_one_line(error: OSError, about: str = "") -> str:
     """
     place = place_of(error)
     reason = " ".join((error.strerror or str(error)).split()) or type(error).__name__
-    if _current_folder_is_gone() and not (place and os.path.isabs(place)):
-        return f"{about or 'cannot go on'}: {_NO_FOLDER}"
     way_out = _WAYS_OUT.get(error.errno or 0, f"mend it, {_AGAIN}")
     return f"{about or shortened(place) or 'the system refuses'}: {reason}: {way_out}"
 
@@ -84,14 +80,6 @@ def shortened(path: str | os.PathLike[str]) -> str:
 def place_of(error: OSError) -> str:
     """The file that an error is about; empty where it does not say."""
     return os.fsdecode(error.filename) if isinstance(error.filename, (str, bytes)) else ""
-
-
-def _current_folder_is_gone() -> bool:
-    try:
-        Path.cwd()
-    except OSError:
-        return True
-    return False
 
 
 def _said_by(text: str) -> str | None:
