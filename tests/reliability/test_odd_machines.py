@@ -85,6 +85,14 @@ def odd(tmp_path: Path) -> Odd:
     return Odd(place)
 
 
+@pytest.fixture(autouse=True)
+def _fewer(request: pytest.FixtureRequest, soak: bool) -> None:
+    """Of the commands, one that trains, one that compares and one that reads, unless there is time."""
+    given = getattr(request.node, "callspec", None)
+    if given and not soak and given.params.get("command") in ("train maze", "sweep", "watch"):
+        pytest.skip("only with --soak")
+
+
 @pytest.fixture(scope="module")
 def wholes(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The root of runs that nothing stopped."""
@@ -161,7 +169,8 @@ def test_any_name_of_a_root(
             os.dup2(kept, 1)
             os.close(kept)
     task = "patterns" if command in ("train patterns", "sweep") else "maze"
-    check_same(folder(task, root), folder(task, wholes))
+    root.rename(tmp_path / "plain")  # TensorBoard's own reader knows only UTF-8
+    check_same(folder(task, tmp_path / "plain"), folder(task, wholes))
     assert "TensorBoard: tensorboard --logdir" in (tmp_path / "out").read_text(encoding)
 
 
@@ -181,22 +190,22 @@ def test_a_full_standard_output_loses_no_training(
     command: str, wholes: Path, tmp_path: Path, odd: Odd
 ) -> None:
     odd.refused(commands(wholes, tmp_path)[command], "cannot write to standard output", out="/dev/full")
-    if command == "train maze":
-        check_same(folder("maze", tmp_path), folder("maze", wholes))
+    if command == "train patterns":
+        check_same(folder("patterns", tmp_path), folder("patterns", wholes))
 
 
 @pytest.mark.parametrize(
     "streams", [{"out": None}, {"said": None}, {"out": None, "said": None}, {"said": "/dev/full"}]
 )
-@pytest.mark.parametrize("command", ["train maze", "evaluate"])
+@pytest.mark.parametrize("command", ["train patterns", "evaluate"])
 def test_closed_or_full_streams(
     streams: dict[str, str | None], command: str, wholes: Path, tmp_path: Path, odd: Odd
 ) -> None:
     words = [word for word in commands(wholes, tmp_path)[command] if word != "--quiet"]
     status, _ = odd.run(words, **streams)
     assert status == 0
-    if command == "train maze":
-        check_same(folder("maze", tmp_path), folder("maze", wholes))
+    if command == "train patterns":
+        check_same(folder("patterns", tmp_path), folder("patterns", wholes))
 
 
 def test_a_reader_that_leaves_is_no_error(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -257,7 +266,7 @@ def test_few_open_files(task: str, files: int, wholes: Path, tmp_path: Path, odd
 
 
 @pytest.mark.parametrize("task", TASKS)
-@pytest.mark.parametrize("size", [1, 100, 1000, 3000, 6000])
+@pytest.mark.parametrize("size", [700, 1000, 3000, 6000])
 def test_a_limit_on_the_size_of_files(task: str, size: int, wholes: Path, tmp_path: Path, odd: Odd) -> None:
     odd.refused(training(task, tmp_path), "ulimit -f", limits={"RLIMIT_FSIZE": size}, said=str(odd.said))
     odd.goes(training(task, tmp_path))
