@@ -123,11 +123,11 @@ def whole(parts: dict[str, Any]) -> Whole:
 
 
 def _counter(name: str, value: Any) -> int:
-    """Older files have learn()'s total as it was given, such as 1e6."""
-    if type(value) is float and name in ROUNDED_UP:
-        return whole_steps(name, value)
+    """Return a counter as an int; older files have learn()'s total as it was given, such as 1e6 or -5."""
     if type(value) not in (int, float):
         raise ValueError(f"counters are whole numbers, not {value!r}")
+    if name in ROUNDED_UP:
+        return whole_steps(name, max(0, value))
     return check_whole(f"counters: {name}", value, least=0)
 
 

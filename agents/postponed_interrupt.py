@@ -7,7 +7,7 @@ import threading
 from types import FrameType
 from typing import Any
 
-from plasticrl.sigterm import interrupt_once
+from plasticrl.sigterm import STOP_SIGNALS, interrupt_once
 
 
 class StoppedBetweenUpdates(KeyboardInterrupt):
@@ -15,9 +15,9 @@ class StoppedBetweenUpdates(KeyboardInterrupt):
 
 
 class PostponedInterrupt:
-    """Inside the block, Ctrl-C or SIGTERM only sets ``pending``; a Ctrl-C after that interrupts at once.
+    """Inside the block, Ctrl-C, SIGTERM or SIGHUP only sets ``pending``; a second Ctrl-C interrupts at once.
 
-    A SIGTERM after that changes nothing, as with :func:`plasticrl.sigterm.interrupt_once`.
+    A SIGTERM or SIGHUP after that changes nothing, as with :func:`plasticrl.sigterm.interrupt_once`.
 
     The block looks at ``pending`` where stopping leaves everything whole; when it ends,
     :class:`StoppedBetweenUpdates` is raised. Does nothing outside the main thread, or for a signal that
@@ -32,7 +32,7 @@ class PostponedInterrupt:
         if threading.current_thread() is threading.main_thread():
             for number, usual in (
                 (signal.SIGINT, (signal.default_int_handler,)),
-                (signal.SIGTERM, (signal.SIG_DFL, interrupt_once)),
+                *((number, (signal.SIG_DFL, interrupt_once)) for number in STOP_SIGNALS),
             ):
                 if signal.getsignal(number) in usual:
                     self._replaced[number] = signal.signal(number, self._note)
@@ -48,5 +48,6 @@ class PostponedInterrupt:
         if self.pending and number == signal.SIGINT:
             raise KeyboardInterrupt
         self.pending = True
-        if self._replaced[number] is interrupt_once:
-            self._replaced[number] = signal.SIG_IGN  # this was the one
+        if self._replaced[number] is interrupt_once:  # this was the one
+            for one, usual in self._replaced.items():
+                self._replaced[one] = signal.SIG_IGN if usual is interrupt_once else usual

@@ -6,17 +6,15 @@ compares the two step by step.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING, NamedTuple, TypeVar, cast
+from typing import TYPE_CHECKING, NamedTuple
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
+from plasticrl.kernel_cache import kernel
+
 if TYPE_CHECKING:
     from plasticrl.envs.maze_dynamics import MazeDynamics
-
-_Function = TypeVar("_Function", bound=Callable[..., object])
 
 
 class MazeTables(NamedTuple):
@@ -64,12 +62,7 @@ def maze_tables(dynamics: MazeDynamics) -> MazeTables:
     )
 
 
-def compiled(function: _Function) -> _Function:
-    """Compile at the first call, and keep the result on disk."""
-    return cast(_Function, numba.njit(nogil=True, cache=True)(function))
-
-
-@compiled
+@kernel
 def maze_step(
     tables: MazeTables,
     at: MazePosition,

@@ -1,4 +1,4 @@
-"""SIGTERM as a Ctrl-C, for programs that save what they have before they end."""
+"""SIGTERM, and SIGHUP of a terminal that closes, as a Ctrl-C: for programs that save before they end."""
 
 from __future__ import annotations
 
@@ -10,28 +10,35 @@ from types import FrameType
 from typing import Any
 
 INTERRUPTED = 130
-"""The exit status of a process that Ctrl-C or SIGTERM stopped: for both that which shells give for Ctrl-C."""
+"""The exit status of a process that a signal stopped: for all of them that which shells give for Ctrl-C."""
+
+STOP_SIGNALS = tuple(
+    signal.Signals[name] for name in ("SIGTERM", "SIGHUP") if name in signal.Signals.__members__
+)
+"""Those that are taken as a Ctrl-C; Windows has no SIGHUP."""
 
 
 def interrupt_once(number: int, frame: FrameType | None) -> None:
-    """A handler: raises KeyboardInterrupt, and ignores the signal from then on.
+    """A handler: raises KeyboardInterrupt, and ignores the signals that it handles from then on.
 
     Whoever stops a group of processes, and each of them that stops its children, may send several.
     """
-    signal.signal(number, signal.SIG_IGN)
+    for one in STOP_SIGNALS:
+        if one == number or signal.getsignal(one) is interrupt_once:
+            signal.signal(one, signal.SIG_IGN)
     raise KeyboardInterrupt
 
 
 @contextmanager
 def sigterm_interrupts() -> Iterator[None]:
-    """Inside, a SIGTERM is a Ctrl-C, and further ones are ignored, unless someone else handles it."""
+    """Inside, these signals are a Ctrl-C, and further ones are ignored, unless someone else handles them."""
     with _handled_by(interrupt_once, instead_of=signal.SIG_DFL):
         yield
 
 
 @contextmanager
 def sigterm_ends() -> Iterator[None]:
-    """Inside :func:`sigterm_interrupts`, let it end the process again: C++ that waits calls no handler."""
+    """Inside :func:`sigterm_interrupts`, let them end the process again: C++ that waits calls no handler."""
     with _handled_by(signal.SIG_DFL, instead_of=interrupt_once):
         yield
 
@@ -39,11 +46,11 @@ def sigterm_ends() -> Iterator[None]:
 @contextmanager
 def _handled_by(handler: Any, instead_of: Callable[..., Any] | int) -> Iterator[None]:
     in_main = threading.current_thread() is threading.main_thread()
-    if not in_main or signal.getsignal(signal.SIGTERM) is not instead_of:
-        yield
-        return
-    signal.signal(signal.SIGTERM, handler)
+    ours = [one for one in STOP_SIGNALS if in_main and signal.getsignal(one) is instead_of]
     try:
+        for one in ours:
+            signal.signal(one, handler)
         yield
     finally:
-        signal.signal(signal.SIGTERM, instead_of)
+        for one in ours:
+            signal.signal(one, instead_of)

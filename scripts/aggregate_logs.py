@@ -31,7 +31,7 @@ def write_aggregates(runs: Sequence[Run], root: Path, axes: CurveAxes) -> None:
     Raises:
         UserError: a run's curve cannot be read, or the folder cannot be written.
     """
-    from torch.utils.tensorboard.writer import SummaryWriter
+    from plasticrl.scripts.event_file import EventWriter
 
     folder = root / runs[0].task / FOLDER
     layout = {axes.title: {f"{axes.y_label}: median and quartiles": ["Margin", list(TAGS)]}}
@@ -45,7 +45,7 @@ def write_aggregates(runs: Sequence[Run], root: Path, axes: CurveAxes) -> None:
             (folder / core).mkdir(parents=True, exist_ok=True)
             for old in (folder / core).glob("events.out.tfevents.*"):
                 old.unlink()
-            with SummaryWriter(str(folder / core)) as writer:
+            with EventWriter(folder / core) as writer:
                 writer.add_custom_scalars(layout)
                 for tag, values in zip(TAGS, (middle, low, high), strict=True):
                     for step, value in zip(whole, np.interp(whole, steps, values), strict=True):

@@ -1,8 +1,10 @@
 """From the words of a command line to a typed command, or to one line about what is wrong with them."""
 
+import os
+import shutil
 import sys
-from collections.abc import Mapping, Sequence
-from contextlib import redirect_stderr
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, redirect_stderr
 from dataclasses import dataclass, fields, make_dataclass
 from functools import reduce
 from io import StringIO
@@ -39,6 +41,7 @@ from plasticrl.scripts.typed_settings import with_home
 from plasticrl.scripts.user_error import UserError
 
 _PROGRAM = "plasticrl"
+_NARROWEST = 40  # columns
 _ABOUT = (
     "Train networks that go on learning after training, and compare them. "
     "plasticrl --version tells the version."
@@ -134,7 +137,7 @@ def _parsed(
     program = f"{_PROGRAM} {named}".rstrip()
     options: dict[str, Any] = {}
     try:
-        with redirect_stderr(complaints):
+        with redirect_stderr(complaints), _wide_enough():
             if task is not None:
                 chosen, _ = tyro.cli(_Preset, args=words, return_unknown_args=True, add_help=False)
                 options["default"] = command(**preset_options(task, chosen.preset))
@@ -154,6 +157,20 @@ def _options_in(words: Sequence[str]) -> set[str]:
     """The settings that are given, by name: ``bound_eta`` for ``--no-bound-eta``, too."""
     options = (word[2:].partition("=")[0].replace("-", "_") for word in words if word.startswith("--"))
     return {option.removeprefix("no_") for option in options}
+
+
+@contextmanager
+def _wide_enough() -> Iterator[None]:
+    """Let help be as wide as the terminal, but not so narrow that tyro breaks its lines for ever."""
+    given, columns = os.environ.get("COLUMNS"), shutil.get_terminal_size().columns
+    os.environ["COLUMNS"] = str(max(_NARROWEST, columns))
+    try:
+        yield
+    finally:
+        if given is None:
+            del os.environ["COLUMNS"]
+        else:
+            os.environ["COLUMNS"] = given
 
 
 def preset_options(task: str, preset: str) -> dict[str, Any]:

@@ -7,6 +7,7 @@ import traceback
 from collections.abc import Callable, Sequence
 from typing import TypeAlias
 
+from plasticrl.scripts.system_errors import in_one_line
 from plasticrl.scripts.user_error import UserError
 
 Failure: TypeAlias = tuple[str, str]
@@ -14,22 +15,28 @@ Failure: TypeAlias = tuple[str, str]
 
 
 def reason_of_failure(work: Callable[[], object]) -> str:
-    """Do it; why it failed, or an empty text. What nobody expected is also shown with its traceback."""
+    """Do it; why it failed, or an empty text. A defect of the program is also shown with its traceback."""
     try:
         work()
     except UserError as error:
         return str(error)
     except Exception as error:
+        if (text := in_one_line(error)) is not None:
+            return text
         traceback.print_exc(file=sys.stderr)
         return f"{type(error).__name__}: {error}"
     return ""
 
 
 def blame_failures(failed: Sequence[Failure], among: int) -> None:
-    """Nothing, where none of ``among`` runs failed.
+    """Refuse to go on if runs failed.
+
+    Args:
+        failed: which, and why.
+        among: how many there were.
 
     Raises:
-        UserError: runs did; the text says which and why.
+        UserError: some did; the text says which and why.
     """
     if failed:
         reasons = "; ".join(f"{label}: {reason}" for label, reason in failed)

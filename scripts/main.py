@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import logging
 import os
-import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import fields, is_dataclass
 from importlib import import_module
+from pathlib import Path
 
 from plasticrl.scripts.command_line import parse
 from plasticrl.scripts.command_options import CompareOptions, SweepOptions, TrainOptions
 from plasticrl.scripts.commands import Demo, Resume, Watch
 from plasticrl.scripts.evaluate_command import Evaluate
 from plasticrl.scripts.reproduce_command import Reproduce
+from plasticrl.scripts.standard_streams import lasting_streams
+from plasticrl.scripts.system_errors import in_one_line, os_error_in_one_line
 from plasticrl.scripts.user_error import UserError
 from plasticrl.sigterm import INTERRUPTED, sigterm_interrupts
 
@@ -27,12 +31,6 @@ _MODULES = {
     Reproduce: "plasticrl.scripts.reproduce",
 }
 
-# torch raises a RuntimeError, numpy a ValueError where not even the size of an array can be told.
-_OUT_OF_MEMORY = re.compile(
-    "can't allocate memory|out of memory|array is too big|Maximum allowed dimension"
-    "|Storage size calculation overflowed"
-)
-
 
 def main(words: Sequence[str] | None = None) -> int:
     """Run one command.
@@ -41,38 +39,66 @@ def main(words: Sequence[str] | None = None) -> int:
         words: the command line without the program's name; default: the process's own.
 
     Returns:
-        Exit status: 0; 2 for wrong input, told in one line on stderr; 130 after Ctrl-C or SIGTERM.
+        Exit status: 0; 2 for wrong input or a machine that refuses, told in one line on stderr; 130 after
+        Ctrl-C, SIGTERM or SIGHUP. A standard output that is closed, or whose reader has left, is no error.
     """
-    with sigterm_interrupts():
-        return _status(sys.argv[1:] if words is None else words)
+    logging.getLogger("matplotlib").setLevel(logging.ERROR)  # where its own cache lies concerns nobody
+    with lasting_streams() as output, sigterm_interrupts():
+        status = _status(sys.argv[1:] if words is None else words)
+        sys.stdout.flush()
+        if output is None or output.error is None or isinstance(output.error, BrokenPipeError):
+            return status  # a reader that leaves, such as head, has seen enough
+        _say(os_error_in_one_line(output.error, "cannot write to standard output"))
+        return status or 2
 
 
 def _status(words: Sequence[str]) -> int:
     try:
         command = parse(words)
+        _leave_removed_folder(command)
         module = next(name for kind, name in _MODULES.items() if isinstance(command, kind))
         import_module(module).run(command)
-        sys.stdout.flush()
     except UserError as error:
-        print(f"plasticrl: error: {error}", file=sys.stderr)
-        return 2
-    except (MemoryError, RuntimeError, ValueError) as error:
-        if not isinstance(error, MemoryError) and not _OUT_OF_MEMORY.search(str(error)):
-            raise
-        print(
-            "plasticrl: error: out of memory: use a smaller network, task or batch, such as by "
-            "--hidden-size, --n-envs or --size on the maze, --n-bits or --batch-size elsewhere",
-            file=sys.stderr,
-        )
-        return 2
-    except OverflowError as error:
-        print(f"plasticrl: error: a number is too large ({error}): give a smaller one", file=sys.stderr)
+        _say(str(error))
         return 2
     except KeyboardInterrupt:
         print("\nplasticrl: stopped; what was written so far is kept", file=sys.stderr)
         return INTERRUPTED
     except SystemExit as stop:  # after --help
         return int(stop.code or 0)
-    except BrokenPipeError:  # the reader of our output, such as head, has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except Exception as error:
+        text = in_one_line(error)
+        if text is None:
+            raise
+        _say(text)
+        return 2
     return 0
+
+
+def _leave_removed_folder(command: object) -> None:
+    """Go elsewhere if the current folder was removed: torch cannot be loaded there, nor processes started.
+
+    Raises:
+        UserError: it was, and a path of the command leads from there.
+    """
+    try:
+        os.getcwd()
+    except FileNotFoundError:
+        if not all(path.is_absolute() for path in _paths(command)):
+            raise UserError(
+                "the current folder was removed: go to another one (cd), or give absolute paths, --root too"
+            ) from None
+        os.chdir(os.sep)
+
+
+def _paths(settings: object) -> Iterator[Path]:
+    """Those among the values of a dataclass, and of the dataclasses in it."""
+    if isinstance(settings, Path):
+        yield settings
+    elif is_dataclass(settings):
+        for field in fields(settings):
+            yield from _paths(getattr(settings, field.name))
+
+
+def _say(text: str) -> None:
+    print(f"plasticrl: error: {text}", file=sys.stderr)

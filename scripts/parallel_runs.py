@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import signal
+import sys
+import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from multiprocessing import get_context
@@ -18,6 +20,8 @@ from plasticrl.scripts.progress_display import Report
 from plasticrl.scripts.settings import OutputSettings
 from plasticrl.scripts.training import train
 from plasticrl.sigterm import INTERRUPTED
+
+_SECONDS_BEFORE_EXPLAINING = 10.0
 
 
 def train_all(
@@ -98,18 +102,33 @@ def _output(one: PlacedRun, output: OutputSettings) -> OutputSettings:
 
 def _stop(running: Mapping[Connection, tuple[PlacedRun, SpawnProcess]]) -> None:
     """Let all save what they have trained, and end; a Ctrl-C meanwhile ends them at once."""
+    left, told_at = dict(running), time.monotonic() + _SECONDS_BEFORE_EXPLAINING
     try:
         for _, process in running.values():
             process.terminate()
-        for receiver, (_, process) in running.items():
-            with suppress(EOFError):
-                while True:  # who is not listened to may wait for ever
-                    receiver.recv()
-            process.join()
+        while left:
+            seconds = max(0.0, told_at - time.monotonic())
+            # Pipes, for who is not listened to may wait for ever.
+            for ready in wait(list(left), None if told_at == math.inf else seconds):
+                assert isinstance(ready, Connection)
+                try:
+                    ready.recv()
+                except EOFError:
+                    left.pop(ready)[1].join()
+            if left and time.monotonic() >= told_at:
+                told_at = math.inf
+                print(_waits_for([one for one, _ in left.values()]), file=sys.stderr)
     except KeyboardInterrupt:
         for _, process in running.values():
             process.kill()
+        for _, process in running.values():
+            process.join()
         raise
+
+
+def _waits_for(runs: Sequence[PlacedRun]) -> str:
+    names = ", ".join(one.label for one in runs)
+    return f"plasticrl: waiting for {names} to save and end; Ctrl-C again stops at once, without the save"
 
 
 def _reason(status: int | None) -> str:

@@ -14,8 +14,12 @@ from plasticrl.scripts.failures import reason_of_failure
 from plasticrl.scripts.progress_display import Report
 from plasticrl.scripts.run import Run
 from plasticrl.scripts.settings import OutputSettings
+from plasticrl.scripts.standard_streams import lasting_streams
 from plasticrl.scripts.training import train
-from plasticrl.sigterm import INTERRUPTED, interrupt_once
+from plasticrl.sigterm import INTERRUPTED, STOP_SIGNALS, interrupt_once
+
+# What a terminal sends to all processes at once.
+_NOT_FOR_WORKERS = {signal.SIGINT, *STOP_SIGNALS} - {signal.SIGTERM}
 
 
 def work(run: Run, output: OutputSettings, sender: Connection) -> None:
@@ -25,14 +29,16 @@ def work(run: Run, output: OutputSettings, sender: Connection) -> None:
         SystemExit: it was stopped, with :data:`~plasticrl.sigterm.INTERRUPTED`: what it
             has trained is saved.
     """
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    for number in _NOT_FOR_WORKERS:
+        signal.signal(number, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, interrupt_once)
     parent = _Parent(sender)
-    try:
-        if reason := reason_of_failure(partial(train, run, output, parent.tell)):
-            parent.tell(reason)
-    except KeyboardInterrupt:
-        sys.exit(INTERRUPTED)
+    with lasting_streams():
+        try:
+            if reason := reason_of_failure(partial(train, run, output, parent.tell)):
+                parent.tell(reason)
+        except KeyboardInterrupt:
+            sys.exit(INTERRUPTED)
 
 
 class _Parent:
@@ -55,7 +61,7 @@ class _Parent:
 
 @contextmanager
 def ctrl_c_blocked() -> Iterator[None]:
-    """Here a Ctrl-C waits; it never reaches processes that are started inside: their parent stops them.
+    """Here a Ctrl-C or SIGHUP waits; it never reaches processes started inside: their parent stops them.
 
     A handler in the child would come too late for the seconds in which it imports libraries.
     """
@@ -63,7 +69,7 @@ def ctrl_c_blocked() -> Iterator[None]:
         yield
         return
     resource_tracker.ensure_running()  # else starting a process does it, and in the end unblocks the signal
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, _NOT_FOR_WORKERS)
     try:
         yield
     finally:

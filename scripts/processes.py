@@ -77,7 +77,7 @@ def trained_together(trainer: Trainer, run: Run, checkpoint: Path | None) -> Ite
     with blame_user(LostProcessError):
         with blame_user(ValueError):
             ranks.check_alike(json.dumps(run.as_dict(), sort_keys=True).encode())
-        path = ranks.gather_bytes(str(checkpoint.absolute() if checkpoint else "").encode())[0].decode()
+        path = os.fsdecode(ranks.gather_bytes(os.fsencode(checkpoint.absolute()) if checkpoint else b"")[0])
         if path and ranks.rank > 0:
             trainer.go_on(Path(path))
         with blame_user(ValueError):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,10 +15,16 @@ from plasticrl.scripts.user_error import UserError
 from plasticrl.whole_files import kind_of
 
 LOCK = ".lock"
+_NO_LOCKS = {errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP}  # says a file system that has none
 
 
 class BusyError(UserError):
     """Another process trains in the folder."""
+
+
+def in_use(folder: Path) -> BusyError:
+    """The error of a folder that another process holds."""
+    return BusyError(f"{folder} is in use by another process: wait for it, or stop it")
 
 
 @contextmanager
@@ -36,7 +44,14 @@ def locked(folder: Path) -> Iterator[None]:
     try:
         lock.acquire(timeout=0)
     except Timeout:
-        raise BusyError(f"{folder} is in use by another process: wait for it, or stop it") from None
+        raise in_use(folder) from None
+    except OSError as error:
+        if error.errno not in _NO_LOCKS:
+            raise
+        print(
+            f"plasticrl: warning: {folder} is on a file system without locks: let nobody else train there",
+            file=sys.stderr,
+        )
     try:
         yield
     finally:

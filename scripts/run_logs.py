@@ -6,6 +6,7 @@ import csv
 import io
 import os
 from collections.abc import Iterable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -43,6 +44,8 @@ def open_logs(folder: Path, *, done: int, total: int, counter: str) -> Logger:
     """
     from stable_baselines3.common.logger import CSVOutputFormat, Logger, TensorBoardOutputFormat
 
+    from plasticrl.scripts.event_file import EventWriter
+
     class Rows(CSVOutputFormat):
         """SB3's, which goes on after the rows that are there; new columns are in alphabetical order."""
 
@@ -51,11 +54,25 @@ def open_logs(folder: Path, *, done: int, total: int, counter: str) -> Logger:
             self.file.seek(0, os.SEEK_END)
             self.keys, self.separator, self.quotechar = _Columns(columns), ",", '"'
 
+    class Events(TensorBoardOutputFormat):
+        """SB3's, on a writer that raises its errors here."""
+
+        def __init__(self) -> None:
+            self.writer, self._is_closed = EventWriter(folder), False
+
+    class Log(Logger):
+        """SB3's, which closes every output even where closing another fails."""
+
+        def close(self) -> None:
+            with ExitStack() as outputs:
+                for output in self.output_formats:
+                    outputs.callback(output.close)
+
     for path in folder.glob(_EVENTS):
         _cut_events(path, done, total)
     # Both are written anew, even where they stay as they are: they are then this run's alone.
     rows = Rows(folder / CSV, _cut_csv(folder / CSV, counter, done))
-    return Logger(str(folder), [rows, TensorBoardOutputFormat(str(folder))])
+    return Log(str(folder), [rows, Events()])
 
 
 def flush(logger: Any) -> None:

@@ -14,7 +14,7 @@ from plasticrl.scripts.progress_display import Report
 from plasticrl.scripts.resuming import is_unfinished
 from plasticrl.scripts.run import Run
 from plasticrl.scripts.run_folder import CHECKPOINTS, RESULT, check_claim, claim, write_json
-from plasticrl.scripts.run_lock import BusyError, locked
+from plasticrl.scripts.run_lock import BusyError, in_use, locked
 from plasticrl.scripts.run_logs import flush, open_logs
 from plasticrl.scripts.run_result import result_of
 from plasticrl.scripts.set_up import check_at_least, set_up_torch
@@ -22,6 +22,7 @@ from plasticrl.scripts.settings import OutputSettings
 from plasticrl.scripts.time_spent import Spent, TimeSpent
 from plasticrl.scripts.trainer import Trainer
 from plasticrl.scripts.training_errors import blame_disk, blame_divergence
+from plasticrl.scripts.user_error import UserError
 
 
 def check_run(run: Run) -> str | None:
@@ -59,13 +60,15 @@ def train(
     folder = run.folder(output.root)
     goes_on = not output.overwrite and is_unfinished(folder, run)
     if not goes_on:
-        check_claim(folder, run, overwrite=output.overwrite)  # before data are loaded, even downloaded
+        with _taken_meanwhile(folder, run):  # before data are loaded, even downloaded
+            check_claim(folder, run, overwrite=output.overwrite)
     set_up_torch(output.device, output.threads)
     check_at_least(1, keep=1 if output.keep is None else output.keep)
     checkpoints = CheckpointFolder(folder / CHECKPOINTS, output.keep)
     with closing(run.trainer(output.device)) as trainer:
         if not goes_on:
-            claim(folder, run, overwrite=output.overwrite)
+            with _taken_meanwhile(folder, run):
+                claim(folder, run, overwrite=output.overwrite)
         if note is not None and (remark := trainer.remark()) is not None:
             note(remark)
         with blame_disk(folder), locked(folder):
@@ -77,6 +80,21 @@ def train(
             with _logs_in(folder, run, trainer), blame_divergence(trainer):
                 scores = _learn_and_evaluate(trainer, run, folder, checkpoint, checkpoints, report)
     return scores
+
+
+@contextmanager
+def _taken_meanwhile(folder: Path, run: Run) -> Iterator[None]:
+    """Inside, a folder that was free a moment ago is checked or claimed again.
+
+    Raises:
+        BusyError: of two that start this run at once, the other was faster.
+    """
+    try:
+        yield
+    except UserError:
+        if is_unfinished(folder, run):
+            raise in_use(folder) from None
+        raise
 
 
 def assist(run: Run, output: OutputSettings) -> None:
@@ -140,6 +158,7 @@ def _finish(trainer: Trainer, run: Run, folder: Path, scores: Scores, spent: Spe
     assert writer is not None
     for name, value in scores.scalars().items():
         writer.add_scalar(f"eval/{name}", value, learner.num_timesteps)
+    writer.flush()
     write_json(folder / RESULT, result_of(trainer, run, scores, spent))
 
 

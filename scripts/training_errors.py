@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from plasticrl.scripts.system_errors import os_error_in_one_line, place_of, shortened
 from plasticrl.scripts.trainer import Trainer
 from plasticrl.scripts.user_error import UserError
 
@@ -16,10 +18,14 @@ def blame_disk(folder: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise UserError(
-            f"cannot write to {folder} ({error.strerror or error}): the last checkpoint is whole; make room, "
-            "then run the same command again"
-        ) from error
+        if not os.path.isdir(folder):
+            raise UserError(
+                f"{shortened(folder)} was removed or renamed while it trained: give it its name back, then "
+                "run the same command again, which begins anew where there is no such folder"
+            ) from error
+        elsewhere = place_of(error) and not place_of(error).startswith(os.fspath(folder))
+        about = "" if elsewhere else f"cannot write to {shortened(folder)}, whose last checkpoint is whole"
+        raise UserError(os_error_in_one_line(error, about)) from error
 
 
 @contextmanager

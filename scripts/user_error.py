@@ -3,6 +3,8 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from plasticrl.scripts.system_errors import os_error_in_one_line
+
 
 class UserError(Exception):
     """The input is at fault; the text names the cause and the way out."""
@@ -19,6 +21,8 @@ def one_line(what: object, most: int = 200) -> str:
 def blame_user(*errors: type[Exception], about: str = "") -> Iterator[None]:
     """Turn ``errors`` raised inside into a :class:`UserError` with the same text.
 
+    An OSError with ``about`` also says what to do about it.
+
     Only for code that raises them for wrong input: anything else should keep its traceback.
 
     Args:
@@ -28,5 +32,7 @@ def blame_user(*errors: type[Exception], about: str = "") -> Iterator[None]:
     try:
         yield
     except errors as error:
+        if about and isinstance(error, OSError):
+            raise UserError(os_error_in_one_line(error, about)) from error
         text = " ".join(str(error).split()) or type(error).__name__
         raise UserError(f"{about}: {text}" if about else text) from error

@@ -9,6 +9,8 @@ from importlib import import_module
 from types import FrameType
 from typing import Any
 
+from plasticrl.sigterm import STOP_SIGNALS
+
 event: Any = import_module("numba.core.event")  # as Any: numba's internals are not annotated
 
 
@@ -29,7 +31,7 @@ class _Postponement(event.Listener):  # type: ignore[misc]
         self._depth += 1
         if self._depth > 1:
             return
-        for number in (signal.SIGINT, signal.SIGTERM):
+        for number in (signal.SIGINT, *STOP_SIGNALS):
             if callable(signal.getsignal(number)):
                 self._usual[number] = signal.signal(number, self._note)
 

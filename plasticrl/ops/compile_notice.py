@@ -13,7 +13,7 @@ class _Announcement(event.Listener):  # type: ignore[misc]
     said = False
 
     def on_start(self, started: Any) -> None:
-        module = getattr(getattr(started.data["dispatcher"], "py_func", None), "__module__", "")
+        module = getattr(getattr(started.data["dispatcher"], "py_func", None), "__module__", None) or ""
         if not self.said and module.startswith("plasticrl.ops"):
             self.said = True
             print("plasticrl: compiling kernels for this processor (once, then cached) ...", file=sys.stderr)

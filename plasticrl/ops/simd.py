@@ -6,11 +6,12 @@ vector operations are emitted directly; LLVM maps them to whatever vector unit t
 
 from collections.abc import Callable
 from importlib import import_module
-from typing import Any, TypeAlias, TypeVar, cast
+from typing import Any, TypeAlias, cast
 
-import numba
 from llvmlite import ir  # type: ignore[import-untyped]
 from numba.extending import intrinsic, models, register_model
+
+from plasticrl.kernel_cache import kernel as kernel
 
 cgutils: Any = import_module("numba.core.cgutils")  # as Any: numba's internals are not annotated
 types: Any = import_module("numba.core.types")
@@ -23,17 +24,6 @@ _FLOAT_ALIGN = 4
 Vector: TypeAlias = Any  # eight float32
 Pointer: TypeAlias = Any  # to numbers, or an array of them
 Range: TypeAlias = tuple[int, int]
-
-_Function = TypeVar("_Function", bound=Callable[..., Any])
-
-
-def kernel(function: _Function) -> _Function:
-    """Compile for the host's processor at the first call, and keep the result on disk.
-
-    The copy on disk is renewed when the function's own file changes, not when one that it imports does:
-    after editing those, remove the ``*.nbi`` files from ``__pycache__``.
-    """
-    return cast(_Function, numba.njit(nogil=True, cache=True)(function))
 
 
 def operation(function: Callable[..., Any]) -> Callable[..., Any]:

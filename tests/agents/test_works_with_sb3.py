@@ -349,23 +349,23 @@ def test_a_row_that_a_callback_writes_has_the_update_before_it_and_that_of_learn
 @pytest.mark.parametrize("log_interval", [0, -1, 1.5, "1", float("nan")])
 def test_a_log_interval_that_is_none_is_refused_before_anything_happens(log_interval: Any) -> None:
     model = agent()
-    with pytest.raises(ValueError, match="log_interval must be an integer above 0, not"):
+    with pytest.raises(ValueError, match="log_interval must be a whole number of at least 1, not"):
         model.learn(20, log_interval=log_interval)
     assert (model.num_timesteps, model._last_obs) == (0, None)
     assert model.learn(20, log_interval=np.int64(1)).num_timesteps == 20
 
 
-@pytest.mark.parametrize("total", ["x", "20", None, float("nan"), float("inf"), -float("inf"), [20], 1j])
+@pytest.mark.parametrize("total", ["x", "20", None, float("nan"), -float("inf"), -5, -0.5, [20], 1j])
 def test_a_number_of_steps_that_is_none_is_refused_before_anything_happens(total: Any) -> None:
     model = agent().learn(20)
     before, seen = parameters(model), model._last_obs
-    with pytest.raises(ValueError, match="total_timesteps must be a finite number, not"):
+    with pytest.raises(ValueError, match="total_timesteps must be a number of at least 0, not"):
         model.learn(total)
     assert same(parameters(model), before)
     assert (model.num_timesteps, model._last_obs) == (20, seen)
 
 
-@pytest.mark.parametrize("total", [-5, 0, -0.5, 1, 19.5, 20, 21, 1e2, np.float64(30), np.int32(30)])
+@pytest.mark.parametrize("total", [0, 1, 19.5, 20, 21, 1e2, np.float64(30), np.int32(30)])
 def test_as_many_steps_are_made_as_by_sb3s_a2c(total: Any) -> None:
     theirs = A2C("MlpPolicy", envs(), n_steps=LENGTH, device="cpu").learn(total)
     assert agent().learn(total).num_timesteps == theirs.num_timesteps

@@ -17,12 +17,18 @@ from plasticrl.scripts.parallel_runs import _reason
 CORES = ("plastic", "rnn")
 # Far more steps than it gets to.
 SMALL = "--size 5 --episode-length 20 --hidden-size 8 --n-envs 4 --total-timesteps 4000000 --threads 1"
-MAIN = "import sys; from plasticrl.scripts.main import main; sys.exit(main(sys.argv[1:]))"
+MAIN = (
+    "import sys\n"
+    "from plasticrl.scripts import parallel_runs\n"
+    "from plasticrl.scripts.main import main\n"
+    "parallel_runs._SECONDS_BEFORE_EXPLAINING = float('{patience}')\n"
+    "sys.exit(main(sys.argv[1:]))"
+)
 LINE = "\nplasticrl: stopped; what was written so far is kept\n"
 
 
 @contextmanager
-def started(root: Path, script: str = MAIN) -> Iterator[subprocess.Popen[str]]:
+def started(root: Path, script: str = MAIN.format(patience="inf")) -> Iterator[subprocess.Popen[str]]:
     """The command in a session of its own, as in a terminal of its own; nothing of it is left in the end."""
     words = ["compare", "maze", "--cores", *CORES, "--jobs", "2", "--root", str(root), *SMALL.split()]
     command = [sys.executable, "-c", script, *words, "--seeds", "1", "--quiet"]
@@ -92,6 +98,25 @@ def test_side_by_side_all_save_and_end(stop: Callable[[int], None], status: int,
     for core in CORES:
         saved = max(checkpoints(folder(tmp_path, core)))
         assert saved >= int(rows(folder(tmp_path, core))[-1]["time/total_timesteps"])
+
+
+def test_who_is_waited_for_is_said_and_a_second_ctrl_c_ends_all(tmp_path: Path) -> None:
+    with started(tmp_path, MAIN.format(patience="0.2")) as process:
+        logs = [folder(tmp_path, core) / "progress.csv" for core in CORES]
+        while not all(log.is_file() and log.stat().st_size for log in logs):
+            assert process.poll() is None
+            time.sleep(0.02)
+        children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+        workers = [pid for pid in children if b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+        assert len(workers) == len(CORES)
+        os.kill(int(workers[0]), signal.SIGSTOP)  # it will not answer
+        os.killpg(process.pid, signal.SIGINT)
+        assert process.stderr is not None
+        assert "seed 0" in (line := process.stderr.readline())
+        assert line.startswith("plasticrl: waiting for ")
+        os.killpg(process.pid, signal.SIGINT)
+        assert told_by_all(process) == LINE
+        assert process.returncode == 130
 
 
 def test_ctrl_c_before_they_have_begun_is_as_quiet(tmp_path: Path) -> None:
