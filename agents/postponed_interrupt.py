@@ -1,4 +1,4 @@
-"""Ctrl-C between two updates instead of within one."""
+"""Postponing Ctrl-C and SIGTERM until the current update is complete."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from plasticrl.sigterm import interrupt_once
 
 
 class StoppedBetweenUpdates(KeyboardInterrupt):
-    """A KeyboardInterrupt at a moment at which everything is whole: saving now loses nothing."""
+    """A KeyboardInterrupt between two updates, when the state is consistent and can be saved without loss."""
 
 
 class PostponedInterrupt:
-    """Inside the block, Ctrl-C or SIGTERM only sets ``pending``; a Ctrl-C after that interrupts at once.
+    """Context in which Ctrl-C or SIGTERM only sets ``pending``; a second Ctrl-C interrupts at once.
 
-    A SIGTERM after that changes nothing, as with :func:`plasticrl.sigterm.interrupt_once`.
+    A second SIGTERM is ignored, as with :func:`plasticrl.sigterm.interrupt_once`.
 
-    The block looks at ``pending`` where stopping leaves everything whole; when it ends,
-    :class:`StoppedBetweenUpdates` is raised. Does nothing outside the main thread, or for a signal that
-    someone else handles.
+    The block polls ``pending`` at points where stopping leaves a consistent state. At its end,
+    :class:`StoppedBetweenUpdates` is raised. Has no effect outside the main thread, or on a signal that has
+    another handler.
     """
 
     def __init__(self) -> None:
@@ -49,4 +49,4 @@ class PostponedInterrupt:
             raise KeyboardInterrupt
         self.pending = True
         if self._replaced[number] is interrupt_once:
-            self._replaced[number] = signal.SIG_IGN  # this was the one
+            self._replaced[number] = signal.SIG_IGN  # it interrupts once only
