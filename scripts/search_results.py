@@ -1,4 +1,4 @@
-"""What a search found: printed, written, and drawn."""
+"""Results of a search: printed, written, and drawn."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ _SHOWN = 5  # rows of a printed table
 
 @dataclass(frozen=True)
 class SearchResults:
-    """By core: all that was tried and ended, best first."""
+    """All settings tried for each core whose trial has ended, best first."""
 
     tried: Mapping[str, Sequence[Tried]]
 
     def best(self, core: str) -> Tried | None:
-        """The best that came to its end; None before one has."""
+        """Return the best finished trial; None if none has finished."""
         return next((one for one in self.tried[core] if one.state == "finished"), None)
 
 
@@ -65,7 +65,7 @@ def write_results(results: SearchResults, command: SweepOptions, folder: Path) -
 
 
 def train_command(command: SweepOptions, core: str, one: Tried) -> str:
-    """The command line that trains with these settings."""
+    """Return the command line that trains with these settings."""
     options: Any = command.with_values(one.values)
     defaults = preset_options(one.run.task, options.preset)
     words = ["plasticrl", "train", one.run.task, "--core", core, "--preset", options.preset]

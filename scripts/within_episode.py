@@ -1,4 +1,4 @@
-"""How agents on the maze learn within the episode: steps to a reward, and points in each part of it."""
+"""Learning of agents within an episode of the maze: steps to a reward, and points in each fifth."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ class WithinEpisode:
     """Means over the finished runs of a condition, in their test episodes.
 
     Attributes:
-        first: steps to the first reward, over the episodes that have one; None where none has.
-        later: steps from one reward to the next, over the episodes that have two; None where none has.
+        first: steps to the first reward, over the episodes with a reward; None if there are none.
+        later: steps from one reward to the next, over the episodes with two; None if there are none.
         fifths: points in each fifth of the episode.
     """
 
@@ -30,7 +30,7 @@ class WithinEpisode:
 
 
 def within_episode(finished: Sequence[PlacedRun]) -> dict[str, WithinEpisode]:
-    """Of each condition that has finished runs.
+    """Return the means of each condition with finished runs.
 
     Args:
         finished: runs on the maze.
@@ -50,7 +50,7 @@ def within_episode(finished: Sequence[PlacedRun]) -> dict[str, WithinEpisode]:
 
 
 def print_within_episode(found: Mapping[str, WithinEpisode]) -> None:
-    """Print a table: a row for each condition."""
+    """Print a table with one row per condition."""
     print_table(
         "Within the episode, means over the runs",
         ("condition", "steps to the first reward", "to a later one", "points in each fifth"),
@@ -59,7 +59,7 @@ def print_within_episode(found: Mapping[str, WithinEpisode]) -> None:
 
 
 def texts(one: WithinEpisode) -> tuple[str, str, str]:
-    """Steps to the first reward, steps to a later one, and points, as they are shown."""
+    """Format steps to the first reward, steps to a later one, and points."""
     first, later = ("-" if steps is None else f"{steps:.0f}" for steps in (one.first, one.later))
     return first, later, "  ".join(f"{points:.1f}" for points in one.fifths)
 
@@ -67,13 +67,13 @@ def texts(one: WithinEpisode) -> tuple[str, str, str]:
 def draw_within_episode(
     found: Mapping[str, WithinEpisode], colors: Mapping[str, str], title: str, paths: Sequence[Path]
 ) -> None:
-    """Draw the points in each fifth of the episode: who learns within it earns more later.
+    """Draw the points in each fifth of the episode: agents that learn within it earn more later.
 
     Args:
-        found: of the conditions.
-        colors: of the conditions.
-        title: of the picture.
-        paths: files to write, PNG or SVG by their ending.
+        found: means of the conditions.
+        colors: colours of the conditions.
+        title: title of the figure.
+        paths: files to write, PNG or SVG by their suffix.
     """
     from matplotlib.figure import Figure
 
