@@ -1,4 +1,4 @@
-"""SIGTERM as a Ctrl-C, for programs that save what they have before they end."""
+"""Treating SIGTERM like Ctrl-C, for programs that save their state before they exit."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from types import FrameType
 from typing import Any
 
 INTERRUPTED = 130
-"""The exit status of a process that Ctrl-C or SIGTERM stopped: for both that which shells give for Ctrl-C."""
+"""Exit status of a process stopped by Ctrl-C or SIGTERM: the one that shells use for Ctrl-C, for both."""
 
 
 def interrupt_once(number: int, frame: FrameType | None) -> None:
-    """A handler: raises KeyboardInterrupt, and ignores the signal from then on.
+    """Signal handler: raise KeyboardInterrupt once, and ignore the signal from then on.
 
-    Whoever stops a group of processes, and each of them that stops its children, may send several.
+    A process may get the signal several times, from its process group and from its parent.
     """
     signal.signal(number, signal.SIG_IGN)
     raise KeyboardInterrupt
@@ -24,14 +24,14 @@ def interrupt_once(number: int, frame: FrameType | None) -> None:
 
 @contextmanager
 def sigterm_interrupts() -> Iterator[None]:
-    """Inside, a SIGTERM is a Ctrl-C, and further ones are ignored, unless someone else handles it."""
+    """Make the first SIGTERM in the block act like Ctrl-C and ignore later ones, unless it has a handler."""
     with _handled_by(interrupt_once, instead_of=signal.SIG_DFL):
         yield
 
 
 @contextmanager
 def sigterm_ends() -> Iterator[None]:
-    """Inside :func:`sigterm_interrupts`, let it end the process again: C++ that waits calls no handler."""
+    """Let SIGTERM kill again inside :func:`sigterm_interrupts`: C++ code that waits runs no handlers."""
     with _handled_by(signal.SIG_DFL, instead_of=interrupt_once):
         yield
 
