@@ -10,7 +10,7 @@ Finish = Callable[[float], float]
 
 
 class EpisodeInfo(BaseCallback):
-    """Logs means over the episodes that ended since the last update.
+    """Callback that logs means over the episodes that ended since the last update.
 
     Args:
         prefix: first part of the tags, ``prefix/name``.

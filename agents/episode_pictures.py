@@ -24,7 +24,7 @@ _STREAM = 0x706963  # separates these episodes from those of a training with the
 
 
 class EpisodePictures(BaseCallback):
-    """Shows a few fixed episodes and the core's w, alpha and trace in TensorBoard.
+    """Callback that shows a few fixed episodes and the core's w, alpha and trace in TensorBoard.
 
     The tags are ``episodes/reconstructions`` (target, degraded query, output) or ``episodes/one_shot``
     (every image with its label, and the prediction), ``plastic/w``, ``plastic/alpha`` and ``plastic/trace``,

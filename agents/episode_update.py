@@ -26,7 +26,7 @@ def predicted(outputs: Tensor, episode: EpisodeTensors, n_classes: int | None) -
 
 
 class EpisodeUpdate:
-    """Updates a learner's network, and keeps the results of the last update for the log.
+    """Updates of a learner's network, with the results of the last update for the log.
 
     The only value copied from the device to the host is one bit, which says if loss and gradient are finite.
 

@@ -35,8 +35,8 @@ class WholeSequences:
         starts = episode_starts.reshape(rows, -1)
         if starts[:, 1:].any():
             return MlpLstmPolicy._process_sequence(features, lstm_states, episode_starts, lstm)
-        goes_on = (starts[:, 0] == 0).view(1, rows, 1)
-        first_states = (goes_on * lstm_states[0], goes_on * lstm_states[1])
+        continues = (starts[:, 0] == 0).view(1, rows, 1)
+        first_states = (continues * lstm_states[0], continues * lstm_states[1])
         sequence = features.reshape(rows, -1, lstm.input_size).swapaxes(0, 1)
         outputs, last_states = lstm(sequence, first_states)
         return torch.flatten(outputs.transpose(0, 1), 0, 1), last_states

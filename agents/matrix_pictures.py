@@ -75,7 +75,7 @@ def log_matrices(writer: SummaryWriter, core: Core, state: Any, step: int) -> No
 
 
 class MatrixPictures(BaseCallback):
-    """Shows w, alpha and the trace of the first environment as pictures in TensorBoard.
+    """Callback that shows w, alpha and the trace of the first environment as pictures in TensorBoard.
 
     The tags are ``plastic/w``, ``plastic/alpha`` and ``plastic/trace``; those that the core does not have are
     left out. Does nothing if the agent does not log to TensorBoard.

@@ -123,8 +123,8 @@ class OneShotNetwork(EpisodeNetwork):
         check_shape("labels", episode.labels, tuple(images.shape[:2]))
         if int(episode.labels.max()) >= self.n_classes:
             raise ValueError(f"labels must be below {self.n_classes}, not {int(episode.labels.max())}")
-        told = episode.labels[..., None] == torch.arange(
+        labelled = episode.labels[..., None] == torch.arange(
             self.n_classes, device=images.device
         )  # -1 matches no class
-        logits, state = self.core.sums(self.embed(images, episode.picture), drive=_LABEL_GAIN * told)
+        logits, state = self.core.sums(self.embed(images, episode.picture), drive=_LABEL_GAIN * labelled)
         return logits.log_softmax(-1), state

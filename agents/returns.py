@@ -31,9 +31,11 @@ def returns_and_advantages(
         Returns ``(T, B)`` and advantages ``(T, B)``; returns are advantages plus values.
     """
     next_values = np.concatenate([values[1:], last_values[None]])
-    goes_on = ~np.concatenate([episode_starts[1:], last_dones[None]])
-    deltas = rewards + gamma * next_values * goes_on - values
-    decays = gamma * gae_lambda * goes_on  # float64, so that rounding errors do not accumulate over the steps
+    continues = ~np.concatenate([episode_starts[1:], last_dones[None]])
+    deltas = rewards + gamma * next_values * continues - values
+    decays = (
+        gamma * gae_lambda * continues
+    )  # float64, so that rounding errors do not accumulate over the steps
     advantages = np.empty_like(rewards)
     running = np.zeros_like(last_values)
     for t in reversed(range(len(rewards))):

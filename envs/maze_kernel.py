@@ -87,7 +87,7 @@ def maze_step(
         observation: (D,), overwritten with the next observation.
 
     Returns:
-        The new state, the reward, and whether the episode ended.
+        The new state, the reward, and True if the episode ended.
     """
     code = at.square * 4 + action
     square, goal, draws = tables.next_square[code], at.goal, at.draws

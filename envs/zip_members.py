@@ -43,9 +43,11 @@ def read_zip(path: Path, wanted: Callable[[str], bool], limits: ArchiveLimits) -
         limits.allow_members(content.count(_ENTRY))
         with zipfile.ZipFile(BytesIO(content)) as archive:
             # zipfile does not compare the count: a damaged entry could swallow those after it.
-            told = struct.unpack_from("<H", content, content.rindex(_END) + 10)[0]
-            if told not in (_MANY, len(archive.infolist())):
-                raise limits.error(f"it declares {told} members, but {len(archive.infolist())} are listed")
+            declared = struct.unpack_from("<H", content, content.rindex(_END) + 10)[0]
+            if declared not in (_MANY, len(archive.infolist())):
+                raise limits.error(
+                    f"it declares {declared} members, but {len(archive.infolist())} are listed"
+                )
             return _read_members(archive, wanted, limits)
     except DataError:
         raise

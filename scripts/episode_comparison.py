@@ -136,17 +136,18 @@ def compare_episodes(task: EpisodeTaskName, runs: Sequence[Run], root: Path) -> 
                 "an episode was completed without any error; hide a larger --share"
             )
         metrics = {name: float(mean) for name, mean in means.items()}
-        told = evaluation["references"].items()
-        return metrics, {one: {name: values[name] for name in names} for one, values in told}
+        evaluated = evaluation["references"].items()
+        return metrics, {one: {name: values[name] for name in names} for one, values in evaluated}
 
     results = read_evaluations(runs, root, numbers)
     cores = {
         core: {name: _score([metrics[name] for metrics, _ in found]) for name in names}
         for core, found in results.items()
     }
-    told = [references for found in results.values() for _, references in found]
+    evaluated = [references for found in results.values() for _, references in found]
     references = {
-        one: {name: _mean([values[one][name] for values in told]) for name in names} for one in told[0]
+        one: {name: _mean([values[one][name] for values in evaluated]) for name in names}
+        for one in evaluated[0]
     }
     return EpisodeComparison(
         task,

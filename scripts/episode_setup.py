@@ -76,7 +76,7 @@ def make_tasks(run: EpisodeRun, elsewhere: Mapping[str, Any] = MappingProxyType(
     most = run.settings.n_way if isinstance(run.settings, OmniglotSettings) else 0
     if elsewhere.get("n_way", 0) > most:
         raise UserError(
-            f"the network was trained to tell {most} classes apart and has no output for more: "
+            f"the network was trained to distinguish {most} classes and has no output for more: "
             f"n_way must be from 2 to {most}, not {elsewhere['n_way']}"
         )
     with blame_user(ValueError, TypeError, OSError):

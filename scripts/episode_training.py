@@ -30,7 +30,7 @@ _RECENT = 100  # episodes averaged for the displayed score
 
 
 class EpisodeTrainer(Trainer):
-    """Trains a network on a supervised task.
+    """Training of a network on a supervised task.
 
     Args:
         run: the run to train.
@@ -107,7 +107,7 @@ class EpisodeTrainer(Trainer):
 
 
 class _Checkpoints(SaveCheckpoints):
-    """Saves checkpoints after updates."""
+    """Callback that saves checkpoints after updates."""
 
     def _on_step(self) -> bool:
         self.save_when_due()
@@ -115,7 +115,7 @@ class _Checkpoints(SaveCheckpoints):
 
 
 class _Progress(ReportProgress):
-    """Reports the main metric, a few times per second at most."""
+    """Callback that reports the main metric, a few times per second at most."""
 
     def __init__(self, trainer: EpisodeTrainer, report: Callable[[Report], None]) -> None:
         run = trainer.run

@@ -85,9 +85,9 @@ def write_curves(curves: Curves, reference: str, path: Path) -> None:
             low, middle, high = np.nanquantile(curve[1:], [0.25, 0.5, 0.75], axis=0)
             p = _differences(curves, name, reference)
             for point, step in enumerate(curve[0]):
-                told = "" if p is None or point >= len(p) else f"{p[point]:.4g}"
+                p_value = "" if p is None or point >= len(p) else f"{p[point]:.4g}"
                 numbers = (f"{row[point]:.5g}" for row in (low, middle, high))
-                table.writerow((name, round(step), *numbers, told))
+                table.writerow((name, round(step), *numbers, p_value))
 
 
 def draw_curves(
@@ -145,8 +145,8 @@ def _mark_differences(
 
     at = blended_transform_factory(panel.transData, panel.transAxes)
     tests = {name: _differences(curves, name, reference) for name in curves}
-    told = {name: np.flatnonzero(p < _SIGNIFICANT) for name, p in tests.items() if p is not None}
-    rows = [(name, points) for name, points in told.items() if len(points)]
+    significant = {name: np.flatnonzero(p < _SIGNIFICANT) for name, p in tests.items() if p is not None}
+    rows = [(name, points) for name, points in significant.items() if len(points)]
     low, high = panel.get_ylim()
     room = _ROW * len(rows)
     panel.set_ylim(low - (high - low) * room / (1 - room), high)

@@ -36,10 +36,10 @@ def print_results(results: SearchResults, command: SweepOptions) -> None:
     """Print the best settings of each core, and the command that trains with them."""
     for core, tried in results.tried.items():
         counts = [(state, sum(one.state == state for one in tried)) for state in _states(tried)]
-        told = ", ".join(f"{count} {state}" for state, count in counts)
+        counted = ", ".join(f"{count} {state}" for state, count in counts)
         names = list(command.searched(core))
         print_table(
-            f"{core}: {len(tried)} settings tried ({told})",
+            f"{core}: {len(tried)} settings tried ({counted})",
             [_metric(tried).label if tried else "score", *names],
             [[_text(one), *(_short(one.values.get(name)) for name in names)] for one in tried[:_SHOWN]],
         )

@@ -15,7 +15,7 @@ MOST_ROWS = 2000  # maximum rows of progress.csv; longer trainings log less ofte
 
 
 class Trainer(ABC):
-    """Trains one learner with the interface of Stable-Baselines3.
+    """Training of one learner with the interface of Stable-Baselines3.
 
     Attributes:
         learner: has ``logger``, ``set_logger``, ``num_timesteps`` and ``save``.

@@ -40,11 +40,11 @@ def within_episode(finished: Sequence[PlacedRun]) -> dict[str, WithinEpisode]:
     """
     found = {}
     for name, group in grouped(finished).items():
-        told = [read_evaluation(one.folder, _told) for one in group]
+        episodes = [read_evaluation(one.folder, _learning_of) for one in group]
         found[name] = WithinEpisode(
-            first=_mean([first for first, _, _ in told]),
-            later=_mean([later for _, later, _ in told]),
-            fifths=tuple(fmean(parts) for parts in zip(*(fifths for _, _, fifths in told), strict=True)),
+            first=_mean([first for first, _, _ in episodes]),
+            later=_mean([later for _, later, _ in episodes]),
+            fifths=tuple(fmean(parts) for parts in zip(*(fifths for _, _, fifths in episodes), strict=True)),
         )
     return found
 
@@ -93,7 +93,7 @@ def draw_within_episode(
         write_figure(figure, path)
 
 
-def _told(evaluation: Mapping[str, Any]) -> tuple[float | None, float | None, tuple[float, ...]]:
+def _learning_of(evaluation: Mapping[str, Any]) -> tuple[float | None, float | None, tuple[float, ...]]:
     fifths = tuple(float(points) for points in evaluation["points_by_fifth"])
     return evaluation["first_reward_step"], evaluation["mean_steps_later"], fifths
 

@@ -30,7 +30,7 @@ class FeedForward(Core):
         self.linear = nn.Linear(input_size, hidden_size)
 
     def reset_parameters(self) -> None:
-        """Draw all parameters anew, as ``torch.nn.Linear`` does."""
+        """Initialise all parameters, as ``torch.nn.Linear`` does."""
         self.linear.reset_parameters()
 
     def initial_state(self, batch_size: int) -> NoState:

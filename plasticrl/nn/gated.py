@@ -40,7 +40,7 @@ class LSTM(Core):
         self.lstm = nn.LSTM(input_size, hidden_size)
 
     def reset_parameters(self) -> None:
-        """Draw all parameters anew, as ``torch.nn.LSTM`` does."""
+        """Initialise all parameters, as ``torch.nn.LSTM`` does."""
         self.lstm.reset_parameters()
 
     def initial_state(self, batch_size: int) -> LSTMState:
@@ -84,7 +84,7 @@ class GRU(Core):
         self.gru = nn.GRU(input_size, hidden_size)
 
     def reset_parameters(self) -> None:
-        """Draw all parameters anew, as ``torch.nn.GRU`` does."""
+        """Initialise all parameters, as ``torch.nn.GRU`` does."""
         self.gru.reset_parameters()
 
     def initial_state(self, batch_size: int) -> GRUState:

@@ -24,7 +24,7 @@ from plasticrl.ops.simd import (
 
 @kernel
 def is_reset(p: Problem, t: int, b: int) -> bool:
-    """Return whether an episode starts at step t."""
+    """Return True if an episode starts at step t."""
     return p.reset != 0 and flags(p.reset)[t * p.batch + b] != 0
 
 
