@@ -76,7 +76,7 @@ class EpisodeDynamics:
         episodes = [self.task.sample(1, rng) for rng in rngs]
         target_mask = np.concatenate([episode.target_mask for episode in episodes], axis=1)
         if not target_mask.any(axis=0).all():
-            raise ValueError(f"{type(self.task).__name__}: target_mask judges no step of an episode")
+            raise ValueError(f"{type(self.task).__name__}: target_mask is false at all steps of an episode")
         width, n_classes = self.observation_space.shape[0], self.task.n_classes
         observations = np.zeros((self.task.steps + 1, len(rngs), width), dtype=np.float32)
         for row, episode in enumerate(episodes):
@@ -135,7 +135,7 @@ class EpisodeDynamics:
         if actions.shape != shape or actions.dtype.kind not in kinds:
             got = f"{actions.dtype} of shape {actions.shape}"
             raise ValueError(
-                f"actions must be {words} of shape {shape}, episodes x one prediction, got {got}"
+                f"actions must be {words} of shape {shape}, one prediction per episode, got {got}"
             )
         lowest, highest = actions.min(), actions.max()
         if n_classes is None:

@@ -50,7 +50,7 @@ def restored_episodes(
         ValueError: ``saved`` is not the state of B episodes of this task.
     """
     if entry(saved, "task") != dynamics.fingerprint:
-        raise ValueError(f"task: the saved episodes are of {saved['task']}, these of {dynamics.fingerprint}")
+        raise ValueError(f"task: the saved episodes are of {saved['task']}, not of {dynamics.fingerprint}")
     episodes = entry(saved, "episodes")
     fields = {name: entry(episodes, name) for name in EpisodeState._fields}
     steps, classes, space = dynamics.task.steps, dynamics.task.n_classes, dynamics.observation_space
@@ -62,7 +62,7 @@ def restored_episodes(
         raise ValueError(f"observations must be float32, got {observations.dtype}")
     target_mask = array_of("target_mask", fields["target_mask"], (steps, count), "b")
     if not target_mask.any(axis=0).all():
-        raise ValueError("target_mask must judge a step of every episode")
+        raise ValueError("target_mask must be true at a step of every episode")
     step, most = fields["step"], steps if over else steps - 1
     if type(step) is not int or not 0 <= step <= most:
         raise ValueError(f"step must be an integer between 0 and {most}, got {step!r}")
@@ -75,7 +75,7 @@ def restored_episodes(
     else:
         target = whole_numbers("target", fields["target"], (count,), 0, classes - 1)
         if fields["hidden"] is not None:
-            raise ValueError("hidden must be None for a task of classes")
+            raise ValueError("hidden must be None for a classification task")
     kinds = (
         _OF_CLASSES if classes is not None else _OF_VECTORS if hidden is None else _OF_VECTORS | _OF_HIDDEN
     )

@@ -52,7 +52,7 @@ class ImagesTask(EpisodeTask):
         self.n_images = check_count("n_images", n_images)
         if self.n_images > len(self.images):
             raise ValueError(
-                f"n_images must be at most the {len(self.images)} images there are, got {n_images}"
+                f"n_images must be at most {len(self.images)}, the number of images, got {n_images}"
             )
         self.presentation = Presentation(n_cycles, steps_on, steps_off, test_steps)
         self.occlusion = Occlusion(occlusion, math.isqrt(self.images.shape[1]), share)
