@@ -80,7 +80,7 @@ class OmniglotSettings:
     """Height and width of the drawings in pixels."""
     pool: int | None
     """Draw the episodes of each update from this many classes, with few drawings each. This is much faster, \
-    since each drawing is embedded only once. None draws every episode from all classes. Training only."""
+since each drawing is embedded only once. None draws every episode from all classes. Training only."""
 
 
 @dataclass(frozen=True)
