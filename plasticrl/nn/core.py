@@ -120,8 +120,8 @@ def parts_of(state: object, kind: type[NamedTuple]) -> tuple[Tensor, ...]:
     parts = kind._fields
     if not isinstance(state, tuple) or len(state) != len(parts):
         raise TypeError(
-            f"state must be {kind.__name__}({', '.join(parts)}), as returned by initial_state or the "
-            f"call for the previous steps, not {kind_and_length(state)}"
+            f"state must be {kind.__name__}({', '.join(parts)}), as initial_state and the call for the steps "
+            f"before return it, not {kind_and_length(state)}"
         )
     for field, part in zip(parts, state, strict=True):
         check_tensor(f"state.{field}", part)
