@@ -21,7 +21,7 @@ class WholeSequences:
     @staticmethod
     def _process_sequence(
         features: Tensor, lstm_states: tuple[Tensor, Tensor], episode_starts: Tensor, lstm: nn.LSTM
-    ) -> tuple[Tensor, Any]:  # sb3-contrib's annotation is wrong: two states
+    ) -> tuple[Tensor, Any]:  # sb3-contrib's annotation is wrong: it returns two states
         """Return the LSTM's outputs ``(B * T, H)`` and last states, with the state reset at episode starts.
 
         Args:

@@ -90,7 +90,7 @@ def layout_of(config: MazeConfig) -> MazeLayout:
 
 
 def _scattered(regular: NDArray[np.bool_], centre: int, seed: int) -> NDArray[np.bool_]:
-    """Place as many pillars on random squares, one by one; skip those that would cut off a free square."""
+    """Place as many pillars on random squares, except those where a pillar would cut off a free square."""
     from scipy.ndimage import label
 
     size = len(regular) - 2

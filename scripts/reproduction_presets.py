@@ -46,7 +46,7 @@ _FOUND: dict[str, dict[str, Any]] = {
 
 
 def _recurrent_ppo(name: str, about: str, hidden_size: int, total: int) -> Condition:
-    """Return a condition on the same mazes, four times as many in parallel, since its steps cost more."""
+    """Return a RecurrentPPO condition with four times as many parallel mazes, since its steps cost more."""
     tuned = MAZE_PRESETS["tuned"]
     training = replace(tuned.training, total_timesteps=total, n_envs=128, eval_episodes=500)
     ppo = PPOSettings(
