@@ -11,7 +11,7 @@ from plasticrl.agents.concentration import concentration
 
 
 class A2CLoss(NamedTuple):
-    """The terms, each a mean over the N steps of the rollout; ``total`` is their weighted sum."""
+    """Loss terms of advantage actor-critic, each a mean over N steps; ``total`` is their weighted sum."""
 
     total: Tensor
     policy_loss: Tensor
@@ -31,14 +31,14 @@ def a2c_loss(
     ent_coef: float,
     concentration_coef: float,
 ) -> A2CLoss:
-    """Policy gradient, squared error of the values, and what keeps the policy from hardening too soon.
+    """Return the A2C loss: policy gradient, value error, and penalties that keep the policy stochastic.
 
     Args:
-        distribution: of the actions, batch ``(N,)``.
-        actions: taken, in the shape that the distribution's ``log_prob`` wants.
-        values: estimates, ``(N,)``.
-        returns: their targets, ``(N,)``.
-        advantages: ``(N,)``, no gradient.
+        distribution: distribution of the actions, batch ``(N,)``.
+        actions: the actions taken, in the shape expected by the distribution's ``log_prob``.
+        values: value estimates, ``(N,)``.
+        returns: targets of the values, ``(N,)``.
+        advantages: ``(N,)``, without gradient.
         vf_coef: weight of the value loss.
         ent_coef: weight of the entropy.
         concentration_coef: weight of the concentration.
@@ -48,7 +48,7 @@ def a2c_loss(
     entropy = distribution.entropy()
     assert entropy is not None
     entropy_loss = -entropy.mean()
-    # Not even computed where it has no weight: some distributions have no closed form of it.
+    # Computed only with a non-zero weight: some distributions have no closed form.
     penalty = concentration(distribution).mean() if concentration_coef else torch.zeros_like(entropy_loss)
     total = policy_loss + vf_coef * value_loss + ent_coef * entropy_loss + concentration_coef * penalty
     return A2CLoss(total, policy_loss, value_loss, entropy_loss, penalty)

@@ -1,4 +1,4 @@
-"""The plastic network that completes vectors: one neuron for each element, and a bias neuron."""
+"""The plastic network for completion tasks: one neuron per element, and a bias neuron."""
 
 import torch
 from torch import Tensor
@@ -18,20 +18,21 @@ from plasticrl.state import PlasticState
 class CompletionNetwork(EpisodeNetwork):
     """Fully recurrent network of experiments 1 and 2 (Miconi, Clune & Stanley 2018).
 
-    Neurons: one for each of the D elements, one that is 1 at every step (the bias), and ``extra_neurons``
-    that see no input. Where the episode has a ``clamp``, a neuron is held at its input; otherwise the input
-    is added to what it receives. Full plasticity, 1,000 bits: 2 x 1,001² parameters, and eta.
+    It has one neuron for each of the D elements, one that is 1 at every step (the bias), and
+    ``extra_neurons`` without input. If the episode has a ``clamp``, neurons are clamped to their input;
+    otherwise the input is added to their drive. With full plasticity and 1,000 bits it has 2 x 1,001²
+    parameters, plus eta.
 
     Args:
-        n_bits: D, elements of the vectors to complete.
-        core: ``"plastic"`` (default; one alpha per connection), ``"homogeneous"`` (one for all) or
+        n_bits: D, number of elements of the vectors to complete.
+        core: ``"plastic"`` (default; one alpha per connection), ``"homogeneous"`` (one alpha for all) or
             ``"rnn"`` (not plastic).
-        extra_neurons: default 0. The paper gives its non-plastic network 2,000.
-        rule, eta, bound_eta, init, init_scale, backend: as in :class:`plasticrl.PlasticRNN`; defaults as in
-            the paper's programs: Hebb, 0.01, free, and w and alpha start as 0.01 N(0, 1).
+        extra_neurons: default 0. The non-plastic network of the paper has 2,000.
+        rule, eta, bound_eta, init, init_scale, backend: as in :class:`plasticrl.PlasticRNN`. The defaults are
+            those of the paper's programs: Hebb, 0.01, unbounded, and w and alpha initialised as 0.01 N(0, 1).
 
     Raises:
-        ValueError: an argument outside what is named above.
+        ValueError: an argument is outside the range given above.
     """
 
     core: PlasticRNN
@@ -65,14 +66,14 @@ class CompletionNetwork(EpisodeNetwork):
         )
 
     def forward(self, episode: EpisodeTensors) -> tuple[Tensor, PlasticState]:
-        """See :class:`EpisodeNetwork`."""
+        """Run the network on B episodes; see :class:`EpisodeNetwork`."""
         check_completion(episode, self.n_bits)
         drive, clamp = self._with_bias(episode)
         outputs, state = self.core(drive, clamp=clamp)
         return outputs[..., : self.n_bits], state
 
     def _with_bias(self, episode: EpisodeTensors) -> tuple[Tensor, Tensor]:
-        """Drive and clamp of all neurons, ``(T, B, D + 1 + extra_neurons)``."""
+        """Return drive and clamp of all neurons, ``(T, B, D + 1 + extra_neurons)``."""
         bias = self.n_bits
         others = (0, 1 + self.extra_neurons)
         drive = pad(episode.inputs, others)
@@ -84,10 +85,10 @@ class CompletionNetwork(EpisodeNetwork):
 
 
 def check_completion(episode: EpisodeTensors, n_bits: int) -> None:
-    """Nothing, where the episode asks to complete vectors of that size.
+    """Raise ValueError unless the episode is a completion of vectors of size ``n_bits``.
 
     Raises:
-        ValueError: it does not; the text says what it has.
+        ValueError: inputs or clamp have another shape; the message gives it.
     """
     inputs = episode.inputs
     if inputs.ndim != 3 or inputs.shape[-1] != n_bits or len(inputs) < 1:

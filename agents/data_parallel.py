@@ -1,4 +1,4 @@
-"""Several processes that train one learner together, each on its share of every batch."""
+"""Data-parallel training: several processes train one learner, each on its share of every batch."""
 
 from __future__ import annotations
 
@@ -18,23 +18,23 @@ from plasticrl.agents.finite_checks import NonFiniteError
 
 
 class LostProcessError(Exception):
-    """Another process of the training has ended, or does not answer."""
+    """Another process of the training has ended or does not respond."""
 
 
 @dataclass(frozen=True)
 class Ranks:
-    """The processes that train together, as one of them sees them; alone unless told otherwise.
+    """The processes of a training, as seen by one of them; a single process by default.
 
-    What they tell each other goes through ``torch.distributed``'s default group, which must be there where
-    they are several: gradients on their own device, everything else on the CPU. All of them must call the
+    Communication uses the default group of ``torch.distributed``, which must exist if ``size`` is above 1:
+    gradients are exchanged on their own device, everything else on the CPU. All processes must call the
     same methods in the same order.
 
     Args:
         rank: number of this process, from 0.
-        size: how many there are.
+        size: number of processes.
 
     Raises:
-        LostProcessError: (all methods that talk) another process has ended, or does not answer.
+        LostProcessError: (all methods that communicate) another process has ended or does not respond.
     """
 
     rank: int = 0
@@ -42,14 +42,14 @@ class Ranks:
 
     @classmethod
     def of_group(cls) -> Ranks:
-        """The processes of the default group."""
+        """Return the processes of the default group."""
         return cls(dist.get_rank(), dist.get_world_size())
 
     def share(self, total: int) -> slice:
-        """Which of ``total`` things side by side are this process's own; all get equally many.
+        """Return the slice of ``total`` items that belongs to this process; all shares have the same size.
 
         Raises:
-            ValueError: they cannot be shared evenly.
+            ValueError: ``total`` is not a multiple of ``size``.
         """
         if total % self.size:
             raise ValueError(
@@ -59,7 +59,7 @@ class Ranks:
         return slice(self.rank * count, (self.rank + 1) * count)
 
     def among_all(self, rows: Tensor) -> Tensor:
-        """This process's rows at their place among those of all, which are 0."""
+        """Return this process's rows at their position in the whole batch; the other rows are 0."""
         if self.size == 1:
             return rows
         every = rows.new_zeros(len(rows) * self.size, *rows.shape[1:])
@@ -67,9 +67,10 @@ class Ranks:
         return every
 
     def average(self, parameters: Iterable[Tensor], *scalars: Tensor) -> tuple[Tensor, ...]:
-        """Put the mean over all processes into each parameter's gradient; returns those of the scalars.
+        """Replace each parameter's gradient by its mean over all processes; return the means of the scalars.
 
-        All travels in one piece: the processes wait for each other once per update, not once per tensor.
+        All values travel in one message, so that the processes synchronise once per update instead of once
+        per tensor.
         """
         if self.size == 1:
             return scalars
@@ -85,7 +86,7 @@ class Ranks:
         return tuple(mean.view(()) for mean in means[len(gradients) :])
 
     def means(self, values: Mapping[str, float]) -> dict[str, float]:
-        """The mean over all processes of each value; always the same names."""
+        """Return the mean of each value over all processes; all processes must give the same names."""
         if self.size == 1 or not values:
             return dict(values)
         total = torch.tensor(list(values.values()), dtype=torch.float64)
@@ -94,7 +95,7 @@ class Ranks:
         return dict(zip(values, (total / self.size).tolist(), strict=True))
 
     def any(self, flag: bool) -> bool:
-        """Whether it is true for one of the processes."""
+        """Return True if the flag is true in any process."""
         if self.size == 1:
             return flag
         highest = torch.tensor(int(flag))
@@ -103,7 +104,7 @@ class Ranks:
         return bool(highest)
 
     def told(self, number: int) -> int:
-        """The first process's number, whatever the others give."""
+        """Broadcast a number from the first process; the numbers of the others are ignored."""
         if self.size == 1:
             return number
         message = torch.tensor(number)
@@ -112,13 +113,13 @@ class Ranks:
         return int(message)
 
     def gather(self, array: NDArray[Any], axis: int) -> NDArray[Any]:
-        """The arrays of all processes, which have the same shape, one after another along an axis."""
+        """Concatenate the arrays of all processes, which have the same shape, along an axis."""
         if self.size == 1:
             return array
         return np.concatenate([part.numpy() for part in self._all(torch.tensor(array))], axis)
 
     def gather_bytes(self, content: bytes) -> list[bytes]:
-        """What each process has, of any length."""
+        """Gather bytes of any length from all processes."""
         if self.size == 1:
             return [content]
         lengths = [int(length) for length in self._all(torch.tensor(len(content)))]
@@ -127,24 +128,24 @@ class Ranks:
         return [part.numpy().tobytes()[:length] for part, length in zip(parts, lengths, strict=True)]
 
     def check_alike(self, content: bytes) -> None:
-        """Nothing, where all processes have the same.
+        """Raise ValueError unless all processes have the same content.
 
         Raises:
-            ValueError: they have not.
+            ValueError: they differ.
         """
         digests = self.gather_bytes(hashlib.sha256(content).digest())
         if len(set(digests)) > 1:
             raise ValueError(
-                "the processes do not begin with the same learner: give all of them the same settings, the "
+                "the processes do not start with the same learner: give all of them the same settings, the "
                 "same seed (not None), or the same checkpoint"
             )
 
     @contextmanager
     def non_finite_together(self) -> Iterator[None]:
-        """Where something in the block is not finite on one process, all of them stop.
+        """Raise in all processes if a NonFiniteError is raised in the block of any one.
 
         Raises:
-            NonFiniteError: on all.
+            NonFiniteError: in all processes.
         """
         try:
             yield
@@ -152,7 +153,7 @@ class Ranks:
             self.any(True)
             raise
         if self.any(False):
-            raise NonFiniteError("something is not finite in another process of the training")
+            raise NonFiniteError("a tensor in another process of the training: not finite")
 
     def _all(self, tensor: Tensor) -> list[Tensor]:
         parts = [torch.empty_like(tensor) for _ in range(self.size)]
@@ -166,11 +167,11 @@ ALONE = Ranks()
 
 @contextmanager
 def _blames_others() -> Iterator[None]:
-    """Gloo and NCCL raise nothing more special where another process is gone."""
+    """Turn a RuntimeError into LostProcessError: Gloo and NCCL have no specific error for a lost process."""
     try:
         yield
     except RuntimeError as error:
         raise LostProcessError(
-            "another process of this training has ended or does not answer: start all of them again, or any "
-            "other number, to go on from the last checkpoint"
+            "another process of this training has ended or does not respond: restart all of them, or any "
+            "other number, to resume from the last checkpoint"
         ) from error

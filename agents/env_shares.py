@@ -1,4 +1,4 @@
-"""Mazes that several processes share: each one's own, and all of them together again."""
+"""Splitting a batch of mazes among several processes, and joining it again."""
 
 from __future__ import annotations
 
@@ -16,32 +16,32 @@ from plasticrl.envs.sb3_vec_env import VectorEnvAdapter
 
 
 def env_share(env: VecEnv, own: slice) -> VectorEnvAdapter:
-    """Some of a batch's mazes as a batch of their own, in the same state, with the same random numbers.
+    """Return some mazes of a batch as a new batch, in the same state, with the same random numbers.
 
     Args:
-        env: the package's batched maze; it is left as it is.
-        own: which.
+        env: the package's batched maze; not modified.
+        own: slice of the mazes.
 
     Raises:
-        ValueError: it is something else, which nobody knows how to take apart.
+        ValueError: ``env`` is something else, which cannot be split.
     """
     if type(env) is not VectorEnvAdapter or type(env.env) is not PlasticMazeVectorEnv:
         raise ValueError(
-            "several processes can only share the package's batched maze without wrappers, such as "
-            "make_vec_env('PlasticMaze-v0', n_envs=16) gives"
+            "several processes can only share the package's batched maze without wrappers, "
+            "such as that of make_vec_env('PlasticMaze-v0', n_envs=16)"
         )
     count = len(range(*own.indices(env.num_envs)))
     maze = PlasticMazeVectorEnv(count, **asdict(env.env.config))
     maze.spec = env.env.spec
     share = VectorEnvAdapter(maze)
-    with suppress(gym.error.ResetNeeded):  # then they begin with the seeds that are set
+    with suppress(gym.error.ResetNeeded):  # before the first reset, only the seeds matter
         share.load_state_dict(_rows(env.state_dict(), own))
     share._seeds = env._seeds[own]
     return share
 
 
 def together(parts: Sequence[Any]) -> Any:
-    """What the shares of one thing were before: lists and arrays one after another, all else is common."""
+    """Join the shares of a state: concatenate lists and arrays; other values are equal in all shares."""
     first = parts[0]
     if isinstance(first, dict):
         return {key: together([part[key] for part in parts]) for key in first}
@@ -51,7 +51,7 @@ def together(parts: Sequence[Any]) -> Any:
 
 
 def _rows(state: Any, own: slice) -> Any:
-    """The reverse of :func:`together`."""
+    """Return a share of a state, the inverse of :func:`together`."""
     if isinstance(state, dict):
         return {key: _rows(value, own) for key, value in state.items()}
     return state[own] if isinstance(state, (list, np.ndarray)) else state

@@ -1,4 +1,4 @@
-"""SB3's callbacks on a learner that counts episodes."""
+"""SB3 callbacks for a learner that counts episodes."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class EpisodeProgressBar(ProgressBarCallback):
-    """SB3's, which counts by the number of environments."""
+    """SB3's progress bar, advanced by the batch size instead of the number of environments."""
 
     def _on_step(self) -> bool:
         self.pbar.update(self.model.batch_size)  # type: ignore[attr-defined]
@@ -25,7 +25,7 @@ class EpisodeProgressBar(ProgressBarCallback):
 
 
 def ready_callback(callback: MaybeCallback, learner: EpisodeLearner, progress_bar: bool) -> BaseCallback:
-    """What was given to ``learn`` (none, one, several, a function) as one callback of the learner."""
+    """Combine the callbacks given to ``learn`` (None, one, several or a function) and initialise them."""
     if isinstance(callback, list):
         callback = CallbackList(callback)
     if not isinstance(callback, BaseCallback):

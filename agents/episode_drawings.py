@@ -1,4 +1,4 @@
-"""Episodes as pictures: what was asked, what was shown, what was answered."""
+"""Pictures of episodes: the target or inputs, the query, and the prediction."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from plasticrl.envs.episode import Episode
 
 RGB = NDArray[np.uint8]
 
-_SIDE = 96  # pixels of one cell's longer side, at least
+_SIDE = 96  # minimum length of a cell's longer side, in pixels
 _GAP = 4
 _TEXT = 14  # height of a line of text
 _PAPER, _INK, _RIGHT, _WRONG = 255, (0, 0, 0), (0, 120, 0), (190, 0, 0)
@@ -21,13 +21,13 @@ _PAPER, _INK, _RIGHT, _WRONG = 255, (0, 0, 0), (0, 120, 0), (190, 0, 0)
 def reconstructions(
     target: NDArray[np.float32], shown: NDArray[np.float32], output: NDArray[np.float32]
 ) -> RGB:
-    """One row for each episode: the target, its degraded query, the output; -1 is black, 1 is white.
+    """Draw one row per episode: the target, the degraded query and the output; -1 is black, 1 is white.
 
-    A vector becomes a rectangle as close to a square as its length divides.
+    A vector becomes a rectangle, as close to a square as the factors of its length allow.
 
     Args:
         target: ``(B, D)``.
-        shown: ``(B, D)``, the query; what it does not show is 0, grey.
+        shown: ``(B, D)``, the query; its hidden elements are 0, drawn grey.
         output: ``(B, D)``.
     """
     rows = [
@@ -38,13 +38,13 @@ def reconstructions(
 
 
 def one_shot_episodes(episode: Episode, answers: NDArray[np.int64]) -> RGB:
-    """One row for each episode: every step's image over its label, the query's over its answer.
+    """Draw one row per episode: each image above its label, and the query above the predicted class.
 
-    A right answer is green; a wrong one is red, with the right one in brackets.
+    A correct prediction is green. A wrong one is red, followed by the correct class in brackets.
 
     Args:
-        episode: inputs ``(T, B, height, width)``, any range; the last step is the query.
-        answers: ``(B,)``.
+        episode: inputs ``(T, B, height, width)`` of any range; the last step is the query.
+        answers: predicted classes ``(B,)``.
     """
     assert episode.labels is not None
     rows = []

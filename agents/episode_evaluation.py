@@ -1,4 +1,4 @@
-"""How good a learner, or any function that predicts, is on a task."""
+"""Evaluation of a learner, or of any function that predicts, on a task."""
 
 from __future__ import annotations
 
@@ -23,18 +23,18 @@ from plasticrl.envs.episode import Episode, EpisodeTask
 from plasticrl.nn.core import positive
 
 Predictor = Callable[[Episode], NDArray[Any]]
-_STREAM = 0x65766C  # keeps evaluation's random numbers apart from those of a training with the same seed
+_STREAM = 0x65766C  # separates the random numbers from those of a training with the same seed
 
 
 @dataclass(frozen=True)
 class EpisodeEvaluation:
-    """Means over episodes.
+    """Metrics of predictions, averaged over episodes.
 
     Attributes:
-        n_episodes: how many.
-        seed: what they were drawn with.
-        metrics: mean and 95 % interval of each metric, for independent episodes; the names are those of
-            :func:`plasticrl.agents.episode_metrics.episode_metrics`.
+        n_episodes: number of episodes.
+        seed: seed that they were drawn with.
+        metrics: mean and 95 % confidence interval of each metric, for independent episodes. The names are
+            those of :func:`plasticrl.agents.episode_metrics.episode_metrics`.
     """
 
     n_episodes: int
@@ -42,7 +42,7 @@ class EpisodeEvaluation:
     metrics: Mapping[str, Estimate]
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain values, for JSON."""
+        """Return plain values, for JSON."""
         return {
             "n_episodes": self.n_episodes,
             "seed": self.seed,
@@ -53,14 +53,14 @@ class EpisodeEvaluation:
 def evaluate_predictor(
     predict: Predictor, task: EpisodeTask, n_episodes: int = 1000, *, seed: int = 0, batch_size: int = 32
 ) -> EpisodeEvaluation:
-    """Draw episodes, predict, and sum up; equal arguments mean equal episodes, whoever predicts.
+    """Draw episodes, predict, and average the metrics; equal arguments give equal episodes for any predictor.
 
     Args:
-        predict: from an episode batch to ``(B, D)``, or to classes ``(B,)``.
-        task: gives the episodes.
-        n_episodes: how many. Default 1,000.
-        seed: of the episodes. They are others than those of a training with that seed.
-        batch_size: episodes side by side; it too decides which episodes are drawn. Default 32.
+        predict: maps a batch of episodes to vectors ``(B, D)``, or to classes ``(B,)``.
+        task: the task that the episodes are drawn from.
+        n_episodes: number of episodes. Default 1,000.
+        seed: seed of the episodes. They differ from those of a training with the same seed.
+        batch_size: episodes per batch; it also determines which episodes are drawn. Default 32.
 
     Raises:
         NonFiniteError: a prediction is NaN or infinite.

@@ -1,4 +1,4 @@
-"""A callback that logs what environments tell at the end of their episodes."""
+"""A callback that logs the final ``info`` of episodes."""
 
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
@@ -10,12 +10,12 @@ Finish = Callable[[float], float]
 
 
 class EpisodeInfo(BaseCallback):
-    """Logs means over the episodes that ended since the last update.
+    """Callback that logs means over the episodes that ended since the last update.
 
     Args:
-        prefix: of the tags: ``prefix/name``.
-        names: entries of the final ``info``. Negative values mean "never" and are left out.
-        of_reward: further tags, each a function of the mean reward.
+        prefix: first part of the tags, ``prefix/name``.
+        names: entries of the final ``info`` to log. Negative values mean "never" and are left out.
+        of_reward: further tags, each with a function of the mean reward.
     """
 
     def __init__(

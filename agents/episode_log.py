@@ -1,4 +1,4 @@
-"""What an episode learner logs while it learns."""
+"""Log entries of an episode learner during training."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ if TYPE_CHECKING:
 
 
 class EpisodeLog:
-    """Writes a learner's log entries; time and speed count from when it is made.
+    """Writer of a learner's log entries; time and speed are measured from its creation.
 
     Args:
-        learner: that has a logger.
-        update: makes its updates.
+        learner: a learner with a logger.
+        update: the update whose results are logged.
     """
 
     def __init__(self, learner: EpisodeLearner, update: EpisodeUpdate) -> None:
@@ -26,11 +26,11 @@ class EpisodeLog:
 
     @property
     def episodes(self) -> int:
-        """Trained on since."""
+        """Number of episodes trained on since the log was created."""
         return self._learner.num_timesteps - self._first
 
     def write(self) -> None:
-        """Write an entry about the last update; of several processes, all must."""
+        """Write an entry about the last update; with several processes, all of them must call it."""
         learner, seconds = self._learner, time.monotonic() - self._began
         record = learner.logger.record
         record("time/episodes", learner.num_timesteps, exclude="tensorboard")

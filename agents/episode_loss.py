@@ -1,4 +1,4 @@
-"""What an episode's outputs are judged by, as a number to descend."""
+"""Losses of episodes: a scalar to minimise."""
 
 from math import inf
 from typing import Literal, TypeAlias, get_args
@@ -14,14 +14,14 @@ _CLASSIFYING: tuple[LossName, ...] = ("cross_entropy", "binary_cross_entropy")
 
 
 def loss_for(name: LossName | None, n_classes: int | None) -> LossName:
-    """The loss of that name, or the usual one, if it suits the task.
+    """Return the loss ``name``, or the default one, after checking that it suits the task.
 
     Args:
-        name: None for squared error where the task completes vectors, cross-entropy where it classifies.
-        n_classes: of the task; None where it completes.
+        name: None selects squared error for a completion task and cross-entropy for a classification task.
+        n_classes: number of classes of the task; None for a completion task.
 
     Raises:
-        ValueError: the name is unknown, or is a loss of the other kind of task.
+        ValueError: the name is unknown, or the loss is for the other kind of task.
     """
     allowed: tuple[LossName, ...] = ("squared_error",) if n_classes is None else _CLASSIFYING
     if name is None:
@@ -32,19 +32,20 @@ def loss_for(name: LossName | None, n_classes: int | None) -> LossName:
 
 
 def episode_loss(outputs: Tensor, episode: EpisodeTensors, name: LossName) -> Tensor:
-    """Mean over the episodes, and within each over its judged steps.
+    """Return the loss as a mean over episodes, and over the scored steps of each.
 
     - ``squared_error``: sum over the D elements, as in the paper's programs for patterns and images.
-    - ``cross_entropy``: minus the log-probability of the right class (the paper's text, experiment 3).
-    - ``binary_cross_entropy``: mean over the N softmax outputs, each as a guess of its own (its program).
+    - ``cross_entropy``: negative log-probability of the correct class (the paper's text, experiment 3).
+    - ``binary_cross_entropy``: mean over the N softmax outputs, each treated as a separate binary prediction
+      (the paper's program, experiment 3).
 
     Args:
         outputs: ``(T, B, D)``, or log-probabilities ``(T, B, N)``.
-        episode: gives target and mask.
-        name: which.
+        episode: provides target and mask.
+        name: the loss.
 
     Returns:
-        a scalar.
+        A scalar.
     """
     mask = episode.target_mask
     weight = mask / mask.sum(0) / mask.shape[1]  # (T, B), sums to 1
@@ -56,12 +57,12 @@ def episode_loss(outputs: Tensor, episode: EpisodeTensors, name: LossName) -> Te
     else:
         right = F.one_hot(episode.target, outputs.shape[-1]).bool()
         errors = -torch.where(right, outputs, _log_of_the_rest(outputs)).mean(-1)
-    # Not weight * errors: at a step that is not judged, an error may be infinite and would make NaN.
+    # Do not multiply instead: errors of steps that are not scored may be infinite, and 0 * inf is NaN.
     return (weight * errors.masked_fill(~mask, 0)).sum()
 
 
 def _log_of_the_rest(outputs: Tensor) -> Tensor:
-    """``log(1 - p)`` of each class, from ``log p`` of the others: exact where p itself rounds to 1.
+    """Return ``log(1 - p)`` of each class, from ``log p`` of the others: exact even if p itself rounds to 1.
 
     Args:
         outputs: log-probabilities ``(..., N)``.
@@ -72,7 +73,7 @@ def _log_of_the_rest(outputs: Tensor) -> Tensor:
 
 
 def judged_outputs(outputs: Tensor, episode: EpisodeTensors) -> Tensor:
-    """Each episode's output at its last judged step: ``(T, B, D)`` to ``(B, D)``."""
+    """Return each episode's output at its last scored step: ``(T, B, D)`` to ``(B, D)``."""
     steps, batch = episode.target_mask.shape
     numbers = torch.arange(1, steps + 1, device=outputs.device)[:, None]
     last = (episode.target_mask * numbers).argmax(0)

@@ -1,4 +1,4 @@
-"""How good predictions are, episode by episode, and what can be said of the mean."""
+"""Metrics of predictions, episode by episode, and confidence intervals of their means."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from torch import Tensor
 
 EpisodeKind: TypeAlias = Literal["bits", "values", "classes"]
 
-_Z = 1.959964  # a normal variable is within +-_Z with probability 0.95
-_PEAK = 2.0  # values lie in [-1, 1]
+_Z = 1.959964  # a standard normal variable is within +-_Z with probability 0.95
+_PEAK = 2.0  # range of values in [-1, 1]
 
 
 class Estimate(NamedTuple):
@@ -25,11 +25,11 @@ class Estimate(NamedTuple):
 
 
 def episode_kind(target: NDArray[Any], n_classes: int | None) -> EpisodeKind:
-    """What is asked for: a class, bits (every element of the target is -1 or 1), or values.
+    """Return the kind of target: a class, bits (all elements are -1 or 1), or values.
 
     Args:
-        target: of B episodes, ``(B,)`` or ``(B, D)``.
-        n_classes: of the task; None where it completes.
+        target: targets of B episodes, ``(B,)`` or ``(B, D)``.
+        n_classes: number of classes of the task; None for a completion task.
     """
     if n_classes is not None:
         return "classes"
@@ -39,17 +39,17 @@ def episode_kind(target: NDArray[Any], n_classes: int | None) -> EpisodeKind:
 def episode_metrics(
     prediction: Tensor, target: Tensor, hidden: Tensor | None, kind: EpisodeKind
 ) -> dict[str, Tensor]:
-    """Metrics of each of B episodes.
+    """Return metrics for each of B episodes.
 
     Args:
-        prediction: ``(B, D)``, or the class ``(B,)``.
+        prediction: ``(B, D)``, or classes ``(B,)``.
         target: the same shape.
-        hidden: bool ``(B, D)``, the elements that were to be completed; None for all. Not for classes.
-        kind: "classes": ``accuracy``. "bits": ``bit_error``, the share of bits whose sign is wrong (0 is
-            wrong), and ``hidden_bit_error``, the same over the hidden bits. "values", all over the hidden
-            elements only: ``hidden_mse``; ``hidden_psnr`` in dB with the range of [-1, 1] as its peak,
-            infinite without any error; ``hidden_correlation``, Pearson's, 0 where prediction or target does
-            not vary.
+        hidden: bool ``(B, D)``, the elements to complete; None for all. Not used for classes.
+        kind: "classes" gives ``accuracy``. "bits" gives ``bit_error``, the fraction of bits with the wrong
+            sign (0 counts as wrong), and ``hidden_bit_error``, the same over the hidden bits. "values" gives
+            three metrics over the hidden elements: ``hidden_mse``; ``hidden_psnr`` in dB, with the range of
+            [-1, 1] as its peak, infinite if the error is zero; ``hidden_correlation``, Pearson's, 0 if
+            prediction or target is constant.
 
     Returns:
         ``(B,)`` for each name.
@@ -64,7 +64,7 @@ def episode_metrics(
         return (hidden * values).sum(-1) / count
 
     if kind == "bits":
-        wrong = (~(prediction * target > 0)).to(prediction)  # not <= 0, which would let NaN pass for right
+        wrong = (~(prediction * target > 0)).to(prediction)  # not <= 0, which would count NaN as correct
         return {"bit_error": wrong.mean(-1), "hidden_bit_error": mean(wrong)}
     mse = mean((prediction - target).square())
     x = prediction - mean(prediction)[:, None]
@@ -73,16 +73,16 @@ def episode_metrics(
     return {
         "hidden_mse": mse,
         "hidden_psnr": 10 * torch.log10(_PEAK**2 / mse),
-        "hidden_correlation": (mean(x * y) / spread).clamp(-1, 1),  # rounding may lead beyond
+        "hidden_correlation": (mean(x * y) / spread).clamp(-1, 1),  # rounding may exceed the range
     }
 
 
 def mean_interval(values: NDArray[np.floating]) -> Estimate:
-    """Mean and its normal 95 % interval, mean ± 1.96 standard errors.
+    """Return the mean and its normal 95 % confidence interval, mean ± 1.96 standard errors.
 
     Args:
-        values: ``(n,)``, one per episode. The interval of a single one is without limits, and so is that of
-            values with infinite ones, such as the PSNR where there is no error.
+        values: ``(n,)``, one per episode. The interval is unbounded for a single value, and if a value is
+            infinite, such as the PSNR of a prediction without error.
     """
     mean = float(np.mean(values))
     if len(values) == 1 or not isfinite(mean):
@@ -92,10 +92,10 @@ def mean_interval(values: NDArray[np.floating]) -> Estimate:
 
 
 def share_interval(successes: int, n: int) -> Estimate:
-    """A share and Wilson's 95 % interval, which holds near 0 and 1 too (Wilson, 1927).
+    """Return a proportion and its Wilson 95 % interval, which is valid near 0 and 1, too (Wilson, 1927).
 
     Args:
-        successes: of ``n``.
+        successes: number of successes out of ``n``.
         n: at least 1.
     """
     share = successes / n

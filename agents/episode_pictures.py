@@ -1,4 +1,4 @@
-"""A callback that shows episodes, and what the network keeps of them, in TensorBoard."""
+"""A callback that shows episodes, and the network's weights and trace, in TensorBoard."""
 
 from __future__ import annotations
 
@@ -20,22 +20,22 @@ from plasticrl.nn.core import positive
 if TYPE_CHECKING:
     from plasticrl.agents.episode_learner import EpisodeLearner
 
-_STREAM = 0x706963  # keeps these episodes apart from those of a training with the same seed
+_STREAM = 0x706963  # separates these episodes from those of a training with the same seed
 
 
 class EpisodePictures(BaseCallback):
-    """Shows a few episodes, always the same ones, and the core's w, alpha and trace.
+    """Callback that shows a few fixed episodes and the core's w, alpha and trace in TensorBoard.
 
     The tags are ``episodes/reconstructions`` (target, degraded query, output) or ``episodes/one_shot``
-    (every image with its label, and the answer), ``plastic/w``, ``plastic/alpha`` and ``plastic/trace``,
-    the first episode's trace before the step that is judged. Does nothing where the learner does not log
+    (every image with its label, and the prediction), ``plastic/w``, ``plastic/alpha`` and ``plastic/trace``,
+    which is the trace of the first episode before its scored step. Does nothing if the learner does not log
     to TensorBoard.
 
     Args:
         every: training episodes between two pictures.
-        n_episodes: how many are shown. Default 4.
-        seed: of these episodes, which are drawn from the learner's ``eval_task``, or else its ``task``. They
-            are others than those of a training with that seed.
+        n_episodes: number of episodes to show. Default 4.
+        seed: seed of these episodes, which are drawn from the learner's ``eval_task`` or, without one, its
+            ``task``. They differ from those of a training with the same seed.
 
     Raises:
         ValueError: a number is not an integer above 0 (``seed``: at least 0).
@@ -65,7 +65,7 @@ class EpisodePictures(BaseCallback):
         self._next = (self.num_timesteps // self.every + 1) * self.every
 
     def show(self) -> None:
-        """Show the pictures now."""
+        """Log the pictures now."""
         writer = tensorboard_writer(self.logger)
         if writer is None:
             return
@@ -76,12 +76,12 @@ class EpisodePictures(BaseCallback):
 
 
 class Seen(NamedTuple):
-    """A few episodes, and what a network makes of them.
+    """A few episodes, and the results of a network on them.
 
     Attributes:
-        episode: what was shown and asked.
+        episode: the episodes.
         prediction: ``(B, D)``, or classes ``(B,)``.
-        state: the core's, before the step that is judged.
+        state: the core's state before the scored step.
     """
 
     episode: Episode
@@ -90,7 +90,7 @@ class Seen(NamedTuple):
 
 
 def look(learner: EpisodeLearner, n_episodes: int, seed: int) -> Seen:
-    """Draw episodes of the learner's ``eval_task``, or else its ``task``, and put them to its network."""
+    """Draw episodes of the learner's ``eval_task``, else its ``task``, and run its network on them."""
     task = learner.eval_task or learner.task
     episode = task.sample(n_episodes, np.random.default_rng([_STREAM, seed]))
     tensors = to_tensors(episode, learner.device)
@@ -98,17 +98,17 @@ def look(learner: EpisodeLearner, n_episodes: int, seed: int) -> Seen:
     with torch.no_grad():
         outputs, state = learner.network(tensors)
         prediction = predicted(outputs, tensors, learner.task.n_classes)
-        judged = int(episode.target_mask.argmax(0)[0])  # the first episode's first judged step
+        judged = int(episode.target_mask.argmax(0)[0])  # the first episode's first scored step
         if judged > 0:
             _, state = learner.network(tensors.until(judged))
     return Seen(episode, prediction.cpu().numpy(), state)
 
 
 def draw(episode: Episode, prediction: NDArray[Any]) -> tuple[str, RGB]:
-    """The picture of B episodes, and what kind it is: "reconstructions" or "one_shot".
+    """Draw B episodes, and return the picture after its kind, "reconstructions" or "one_shot".
 
     Args:
-        episode: what was shown and asked.
+        episode: the episodes.
         prediction: ``(B, D)``, or classes ``(B,)``.
     """
     if episode.labels is not None:

@@ -1,4 +1,4 @@
-"""Means over the last training episodes, kept on the device until someone asks."""
+"""Running means over the last training episodes, kept on the device until they are read."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from torch import Tensor
 
 
 def updates_within(episodes: int, batch_size: int) -> int:
-    """Updates of a window of that many episodes, at least one."""
+    """Return the number of updates in a window of ``episodes`` episodes, at least one."""
     return max(1, episodes // batch_size)
 
 
 class EpisodeStatistics:
-    """A window of the last updates' values.
+    """A window of the values of the last updates.
 
     Args:
-        updates: how many updates it holds.
+        updates: maximum number of updates in the window.
     """
 
     def __init__(self, updates: int) -> None:
@@ -26,14 +26,14 @@ class EpisodeStatistics:
         self._values: deque[Tensor] = deque(maxlen=updates)
 
     def add(self, values: Mapping[str, Tensor]) -> None:
-        """Take in the scalars of one update. Those before are forgotten where they had other names."""
+        """Append the scalars of one update; if their names have changed, clear the window first."""
         if self.names != tuple(values):
             self.clear()
             self.names = tuple(values)
         self._values.append(torch.stack([value.detach() for value in values.values()]))
 
     def means(self) -> dict[str, float]:
-        """Over the window, by name; empty before the first update."""
+        """Return the means over the window by name; empty before the first update."""
         means = self.values.mean(0).tolist() if self._values else []
         return dict(zip(self.names, means, strict=True))
 
@@ -43,11 +43,11 @@ class EpisodeStatistics:
         return torch.stack(tuple(self._values)) if self._values else torch.zeros(0, len(self.names))
 
     def clear(self) -> None:
-        """Forget all."""
+        """Empty the window."""
         self._values.clear()
 
     def restore(self, names: tuple[str, ...], values: Tensor) -> None:
-        """Take up ``names`` and ``values`` of another window, the last of them where it was longer."""
+        """Replace the content by ``names`` and the latest ``values`` of another window."""
         self.names = names
         self.clear()
         self._values.extend(values)

@@ -1,4 +1,4 @@
-"""An episode on the learner's device."""
+"""Episodes on the learner's device."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from plasticrl.envs.episode import Episode
 
 
 class EpisodeTensors(NamedTuple):
-    """The fields of :class:`plasticrl.envs.Episode` as tensors: same shapes, same types."""
+    """The fields of :class:`plasticrl.envs.Episode` as tensors of the same shapes and types."""
 
     inputs: Tensor  # (T, B, *input_shape)
     clamp: Tensor | None  # bool (T, B, D)
-    labels: Tensor | None  # int64 (T, B), -1 where no class is told
+    labels: Tensor | None  # int64 (T, B), -1 for no label
     target: Tensor  # (B, D) float32, or (B,) int64
     target_mask: Tensor  # bool (T, B)
     hidden: Tensor | None  # bool (B, D)
-    picture: Tensor | None = None  # int64 (T, B), equal where the inputs are the same
+    picture: Tensor | None = None  # int64 (T, B), equal numbers for equal inputs
 
     def until(self, steps: int) -> EpisodeTensors:
-        """The first of the T steps; what is asked for stays."""
+        """Return the first ``steps`` of the T steps; the target stays."""
 
         def cut(tensor: Tensor | None) -> Tensor | None:
             return None if tensor is None else tensor[:steps]

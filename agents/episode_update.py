@@ -1,4 +1,4 @@
-"""One step of gradient descent on a batch of episodes."""
+"""One gradient descent step on a batch of episodes."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ if TYPE_CHECKING:
 
 
 def predicted(outputs: Tensor, episode: EpisodeTensors, n_classes: int | None) -> Tensor:
-    """The vector ``(B, D)`` or the class ``(B,)`` at each episode's last judged step."""
+    """Return the vector ``(B, D)`` or the class ``(B,)`` at each episode's last scored step."""
     judged = judged_outputs(outputs, episode)
     return judged if n_classes is None else judged.argmax(-1)
 
 
 class EpisodeUpdate:
-    """Updates a learner's network, and keeps of the last update what a log may ask for.
+    """Updates of a learner's network, with the results of the last update for the log.
 
-    Nothing is brought from the device to the host but one bit, whether loss and gradient are finite.
+    The only value copied from the device to the host is one bit, which says if loss and gradient are finite.
 
     Attributes:
         grad_norm: norm of the gradient before clipping.
@@ -43,13 +43,13 @@ class EpisodeUpdate:
         self._kind: EpisodeKind | None = None
 
     def run(self, episode: Episode) -> None:
-        """Descend once, and count the episodes.
+        """Take one gradient descent step, and count the episodes.
 
         Args:
             episode: the batch, or this process's share of it.
 
         Raises:
-            NonFiniteError: loss or gradient are not finite; the parameters are as before.
+            NonFiniteError: loss or gradient are not finite; the parameters are unchanged.
         """
         learner = self._learner
         learner.network.train()
@@ -76,7 +76,7 @@ class EpisodeUpdate:
         learner.statistics.add({"loss": loss, **dict(zip(metrics, means_of_metrics, strict=True))})
 
     def _non_finite(self, tensors: EpisodeTensors, outputs: Tensor, loss: Tensor) -> NonFiniteError:
-        """Names what went wrong first, in the order of the computation."""
+        """Return an error that names the first non-finite tensor in the order of the computation."""
         learner = self._learner
         parameters = dict(learner.network.named_parameters())
         name = first_non_finite(
@@ -93,5 +93,5 @@ class EpisodeUpdate:
         )
         return NonFiniteError(
             f"{name}: not finite in update {learner.n_updates + 1}, after {learner.num_timesteps} episodes. "
-            "The parameters are still those of the update before; try a lower learning_rate or max_grad_norm"
+            "The parameters are those before this update; try a lower learning_rate or max_grad_norm"
         )

@@ -1,4 +1,4 @@
-"""Stops a training whose numbers are no longer finite, before they reach the parameters."""
+"""Checks that stop a training before NaN or infinity reaches the parameters."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from torch import Tensor
 
 
 class NonFiniteError(FloatingPointError):
-    """A tensor of a training holds NaN or infinity; the text names it and the update."""
+    """A tensor of a training holds NaN or infinity; the message names it and the update."""
 
 
 def first_non_finite(tensors: Mapping[str, Tensor | None]) -> str | None:
-    """Name of the first tensor that is not finite throughout, None where all are."""
+    """Return the name of the first tensor with a non-finite element; None if all are finite."""
     for name, tensor in tensors.items():
-        # A sum is much cheaper, and is not finite where a term is not (nor where large ones overflow).
+        # A sum is much cheaper. It is not finite if a term is not, but it may also overflow.
         if tensor is None or tensor.detach().sum().isfinite():
             continue
         if not torch.isfinite(tensor).all():
@@ -27,7 +27,7 @@ def first_non_finite(tensors: Mapping[str, Tensor | None]) -> str | None:
 
 
 def non_finite_place(arrays: npt.NDArray[Any] | dict[str, npt.NDArray[Any]]) -> tuple[int, int] | None:
-    """First step and environment at which an array ``(T, B, ...)`` is not finite; None where it is."""
+    """Return the first step and environment of a non-finite element in arrays ``(T, B, ...)``, or None."""
     places = []
     for array in arrays.values() if isinstance(arrays, dict) else [arrays]:
         finite = np.isfinite(array) if array.dtype.kind == "f" else np.True_

@@ -18,34 +18,35 @@ from plasticrl.agents.resumable import ResumableAgent
 from plasticrl.agents.tensor_file import PathOrFile, read_tensors, write_tensors
 from plasticrl.envs.sb3_vec_env import VectorEnvAdapter
 
-_GO_ON, _SAVE = 0, 1  # what the first process tells the others before a rollout
+_GO_ON, _SAVE = 0, 1  # messages of the first process to the others before a rollout
 _EPISODES = ("env", "n_envs", "_last_obs", "_last_episode_starts", "_state")
 
 
 class JointAgent(ResumableAgent):
-    """The part of an agent that works with other processes: each plays its share of the environments."""
+    """The part of an agent that trains with other processes, each with its share of the environments."""
 
-    _whole_env: VecEnv | None = None  # of all processes
-    _others_wait = False  # for what the first process tells them
+    _whole_env: VecEnv | None = None  # environments of all processes
+    _others_wait = False  # for a message of the first process
 
     def join(self, ranks: Ranks) -> Self:
-        """Train with other processes from now on; to be called on all of them, with the same agent.
+        """Train with other processes from now on; all of them must call it with the same agent.
 
-        The agent keeps its share of the environments: process 0 the first ones, and so on. The updates are
-        those that one process would make of all of them. Callbacks and logs are each process's own, and are
-        told the episodes of all; only the first process can save, from ``on_rollout_start``.
+        The agent keeps its share of the environments: process 0 has the first ones, and so on. The updates
+        are those of a single process with all environments. Each process has its own callbacks and logs,
+        which see the episodes of all processes. Only the first process can save, in a callback's
+        ``on_rollout_start``.
 
         Args:
-            ranks: the processes. Alone, nothing changes.
+            ranks: the processes. With a single one, nothing changes.
 
         Raises:
-            ValueError: the agents are not the same, or the environments cannot be shared.
+            ValueError: the agents differ, or the environments cannot be shared.
         """
         if ranks.size == 1:
             return self
         own = ranks.share(self.n_envs)
         assert self.env is not None
-        env_share(self.env, own)  # refuses what it cannot take apart, before anything has changed
+        env_share(self.env, own)  # raises before anything has changed if env cannot be split
         content = BytesIO()
         self.save(content)
         ranks.check_alike(content.getvalue())
@@ -64,7 +65,7 @@ class JointAgent(ResumableAgent):
         return self
 
     def leave(self) -> Self:
-        """Go on alone, with the environments and episodes of all processes; to be called on all of them."""
+        """Continue alone with the environments and episodes of all processes; all of them must call it."""
         if self.ranks.size > 1:
             self._be_whole()
             self.ranks, self._whole_env = ALONE, None
@@ -76,18 +77,18 @@ class JointAgent(ResumableAgent):
         exclude: Iterable[str] | None = None,
         include: Iterable[str] | None = None,
     ) -> None:
-        """As :meth:`ResumableAgent.save`: the episodes of all processes, as one process would.
+        """Save as :meth:`ResumableAgent.save` does, with the episodes of all processes, as one process would.
 
         Raises:
-            RuntimeError: several processes train, and this is not the first, or they are in the middle of
-                something.
+            RuntimeError: several processes train, and this is not the first one, or they are not at the start
+                of a rollout.
         """
         if self.ranks.size == 1:
             super().save(path, exclude, include)
             return
         if self.ranks.rank > 0 or not self._others_wait:
             raise RuntimeError(
-                "where several processes train, only the first can save, and only from a callback's "
+                "while several processes train, only the first can save, and only from a callback's "
                 "on_rollout_start: elsewhere call leave() on all of them first"
             )
         self.ranks.told(_SAVE)
@@ -104,11 +105,11 @@ class JointAgent(ResumableAgent):
         super()._start_rollout(callback)
         self._others_wait = False
         if self.ranks.size > 1:
-            while self.ranks.told(_GO_ON) == _SAVE:  # the others give what the first one saves
+            while self.ranks.told(_GO_ON) == _SAVE:  # the others send their part to the first
                 self._gathered()
 
     def _be_whole(self) -> None:
-        """Have all environments, in the state in which the processes have them, and all episodes."""
+        """Take over all environments, in their state in the processes, and all episodes."""
         episodes = self._gathered()
         assert isinstance(self._whole_env, VectorEnvAdapter)
         self.env, self.n_envs = self._whole_env, self._whole_env.num_envs
@@ -121,7 +122,7 @@ class JointAgent(ResumableAgent):
             self._state = type(self._state)(*rows)
 
     def _gathered(self) -> Any:
-        """The episodes that are under way, of all processes together; None before the first."""
+        """Gather the current episodes of all processes; None before the first reset."""
         if self._last_obs is None:
             return None
         assert isinstance(self.env, VectorEnvAdapter)

@@ -1,4 +1,4 @@
-"""The LSTM that plastic networks are compared with on completion."""
+"""The LSTM baseline for completion tasks."""
 
 import torch
 from torch import Tensor, nn
@@ -11,14 +11,15 @@ from plasticrl.nn.core import positive
 
 
 class LSTMCompletion(EpisodeNetwork):
-    """``y = tanh(W h + b)`` from an LSTM's hidden state h, and the input itself where it is clamped.
+    """``y = tanh(W h + b)`` of an LSTM's hidden state h, with clamped elements copied from the input.
 
-    Where the episode has a ``clamp``, it need not learn to copy what it is shown, as the plastic network need
-    not. Without one (``PatternsTask`` with an ``input_gain``) every element is read out, and it must copy.
+    If the episode has a ``clamp``, the network need not learn to copy its input; neither need the plastic
+    network. Without a ``clamp`` (``PatternsTask`` with an ``input_gain``), all elements come from the
+    readout, and it must learn to copy.
 
     Args:
-        n_bits: D, elements of the vectors to complete.
-        hidden_size: cells. Default 2,000, as in the paper's comparison on 50 bits.
+        n_bits: D, number of elements of the vectors to complete.
+        hidden_size: number of cells. Default 2,000, as in the paper's comparison on 50 bits.
 
     Raises:
         ValueError: a size is not an integer above 0.
@@ -33,7 +34,7 @@ class LSTMCompletion(EpisodeNetwork):
         self.readout = nn.Linear(hidden_size, n_bits)
 
     def forward(self, episode: EpisodeTensors) -> tuple[Tensor, LSTMState]:
-        """See :class:`EpisodeNetwork`."""
+        """Run the network on B episodes; see :class:`EpisodeNetwork`."""
         check_completion(episode, self.n_bits)
         hidden, state = self.core(episode.inputs)
         outputs = torch.tanh(self.readout(hidden))

@@ -1,4 +1,4 @@
-"""sb3-contrib's LSTM policies, at the speed that whole sequences allow."""
+"""sb3-contrib's LSTM policies with one LSTM call per whole sequence, for speed."""
 
 from __future__ import annotations
 
@@ -16,32 +16,32 @@ _NO_PICKLE = (
 
 
 class WholeSequences:
-    """Before one of sb3-contrib's LSTM policies as a base: one call of the LSTM for all steps of a batch.
+    """Mixin, to be listed before an sb3-contrib LSTM policy: one LSTM call for all steps of a batch.
 
-    sb3-contrib loops over the steps in Python as soon as one sequence of the batch begins with an episode.
-    Its buffer cuts the sequences where episodes start, so that only a first step can be such a one: the
-    states are reset before it, and one call does the rest. The results are the same, up to rounding.
+    sb3-contrib loops over the steps in Python if any sequence of the batch begins with an episode. Its
+    buffer cuts the sequences at episode starts, so that only the first step of a sequence can be one: the
+    states are reset before it, and one call computes the rest. The results are equal up to rounding.
     """
 
     @staticmethod
     def _process_sequence(
         features: Tensor, lstm_states: tuple[Tensor, Tensor], episode_starts: Tensor, lstm: nn.LSTM
-    ) -> tuple[Tensor, Any]:  # sb3-contrib's annotation is wrong: two states
-        """The LSTM's outputs ``(B * T, H)`` and last states, where it begins anew with each episode.
+    ) -> tuple[Tensor, Any]:  # sb3-contrib's annotation is wrong: it returns two states
+        """Return the LSTM's outputs ``(B * T, H)`` and last states, with the state reset at episode starts.
 
         Args:
-            features: ``(B * T, D)``, sequence after sequence.
+            features: ``(B * T, D)``, one sequence after another.
             lstm_states: hidden and cell states before the first step, each ``(layers, B, H)``.
-            episode_starts: 1 where a step is the first of an episode, else 0, ``(B * T,)``. Where a later
-                step than the first of a sequence is, sb3-contrib's loop does it.
-            lstm: with inputs of size D.
+            episode_starts: ``(B * T,)``, 1 at the first step of an episode, else 0. If an episode starts
+                after the first step of a sequence, sb3-contrib's loop is used.
+            lstm: an LSTM with inputs of size D.
         """
         rows = lstm_states[0].shape[1]
         starts = episode_starts.reshape(rows, -1)
         if starts[:, 1:].any():
             return MlpLstmPolicy._process_sequence(features, lstm_states, episode_starts, lstm)
-        goes_on = (starts[:, 0] == 0).view(1, rows, 1)
-        first_states = (goes_on * lstm_states[0], goes_on * lstm_states[1])
+        continues = (starts[:, 0] == 0).view(1, rows, 1)
+        first_states = (continues * lstm_states[0], continues * lstm_states[1])
         sequence = features.reshape(rows, -1, lstm.input_size).swapaxes(0, 1)
         outputs, last_states = lstm(sequence, first_states)
         return torch.flatten(outputs.transpose(0, 1), 0, 1), last_states
@@ -65,15 +65,15 @@ class WholeSequences:
 
 
 class WholeSequenceMlpLstmPolicy(WholeSequences, MlpLstmPolicy):
-    """For observations that are vectors."""
+    """Policy for vector observations."""
 
 
 class WholeSequenceCnnLstmPolicy(WholeSequences, CnnLstmPolicy):
-    """For observations that are images."""
+    """Policy for image observations."""
 
 
 class WholeSequenceMultiInputLstmPolicy(WholeSequences, MultiInputLstmPolicy):
-    """For observations that are dicts."""
+    """Policy for dict observations."""
 
 
 WHOLE_SEQUENCE_POLICIES: dict[str, type[BasePolicy]] = {

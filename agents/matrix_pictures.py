@@ -1,4 +1,4 @@
-"""A plastic core's matrices as pictures, and a callback that shows them in TensorBoard."""
+"""Pictures of a plastic core's matrices, and a callback that shows them in TensorBoard."""
 
 from math import ceil
 from typing import Any
@@ -12,12 +12,12 @@ from torch.utils.tensorboard.writer import SummaryWriter
 
 from plasticrl.nn import Core, PlasticLinear, PlasticRNN
 
-_SMALLEST_SIDE = 200  # pixels; smaller matrices are shown with larger squares
+_SMALLEST_SIDE = 200  # pixels; small matrices get larger squares
 _NEGATIVE, _ZERO, _POSITIVE = (33, 102, 172), (247, 247, 247), (178, 24, 43)
 
 
 def tensorboard_writer(logger: Logger) -> SummaryWriter | None:
-    """The writer of the logger's TensorBoard output, None where it has none."""
+    """Return the writer of the logger's TensorBoard output; None without one."""
     for output in logger.output_formats:
         if isinstance(output, TensorBoardOutputFormat):
             return output.writer
@@ -25,13 +25,13 @@ def tensorboard_writer(logger: Logger) -> SummaryWriter | None:
 
 
 def matrix_picture(matrix: Tensor) -> npt.NDArray[np.uint8]:
-    """A matrix as colours: blue below zero, white at zero, red above; the largest magnitude is full.
+    """Draw a matrix in colour: blue below zero, white at zero, red above, scaled to the largest magnitude.
 
     Args:
         matrix: ``(rows, columns)``.
 
     Returns:
-        RGB, ``(height, width, 3)``: one square of pixels for each element.
+        RGB, ``(height, width, 3)``, with a square of pixels for each element.
     """
     values = matrix.detach().cpu().double().numpy()
     share = np.nan_to_num(values / max(np.abs(values).max(), np.finfo(np.float64).tiny))[..., None]
@@ -42,10 +42,10 @@ def matrix_picture(matrix: Tensor) -> npt.NDArray[np.uint8]:
 
 
 def plastic_matrices(core: Core, state: Any) -> dict[str, Tensor]:
-    """w, alpha and the first trace, each ``(rows, columns)``; what the core does not have is not there.
+    """Return w, alpha and the first trace, each ``(rows, columns)``, as far as the core has them.
 
     Args:
-        core: whose.
+        core: the core.
         state: its state, which holds the trace.
     """
     if not isinstance(core, (PlasticRNN, PlasticLinear)):
@@ -59,25 +59,26 @@ def plastic_matrices(core: Core, state: Any) -> dict[str, Tensor]:
 
 
 def log_matrices(writer: SummaryWriter, core: Core, state: Any, step: int) -> None:
-    """Show w, alpha and the first trace as ``plastic/w``, ``plastic/alpha`` and ``plastic/trace``.
+    """Log w, alpha and the first trace as ``plastic/w``, ``plastic/alpha`` and ``plastic/trace``.
 
-    A core without one of them is shown without it, one that is no plastic kind of core not at all.
+    Matrices that the core does not have are left out; for a core that is not of a plastic kind, nothing is
+    logged.
 
     Args:
-        writer: of TensorBoard.
-        core: whose.
+        writer: the TensorBoard writer.
+        core: the core.
         state: its state, which holds the trace.
-        step: to show them at.
+        step: the step to log them at.
     """
     for name, matrix in plastic_matrices(core, state).items():
         writer.add_image(f"plastic/{name}", matrix_picture(matrix), step, dataformats="HWC")
 
 
 class MatrixPictures(BaseCallback):
-    """Shows w, alpha and the trace of the first environment as pictures in TensorBoard.
+    """Callback that shows w, alpha and the trace of the first environment as pictures in TensorBoard.
 
-    The tags are ``plastic/w``, ``plastic/alpha`` and ``plastic/trace``; a core without one of them
-    is shown without it. Does nothing where the agent does not log to TensorBoard.
+    The tags are ``plastic/w``, ``plastic/alpha`` and ``plastic/trace``; those that the core does not have are
+    left out. Does nothing if the agent does not log to TensorBoard.
 
     Args:
         every: environment steps between two pictures.

@@ -13,18 +13,18 @@ NETWORK_NAMES: tuple[NetworkName, ...] = get_args(NetworkName)
 
 
 def make_network(task: EpisodeTask, name: NetworkName, **options: Any) -> EpisodeNetwork:
-    """Build the network of that name that fits the task.
+    """Build the network ``name`` with the sizes of a task.
 
     Args:
-        task: gives the sizes: of the vectors to complete, or of the images and the number of classes.
+        task: determines the sizes: of the vectors to complete, or of the images and the number of classes.
         name: ``"plastic"`` (one alpha per connection), ``"homogeneous"`` (one alpha for all),
             ``"rnn"`` (no plasticity), or ``"lstm"`` (completion tasks only).
         **options: further arguments of :class:`CompletionNetwork`, :class:`OneShotNetwork` or
             :class:`LSTMCompletion`.
 
     Raises:
-        ValueError: the name is unknown, or there is no such network for the task.
-        TypeError: an option that the network does not have.
+        ValueError: the name is unknown, or the task has no such network.
+        TypeError: the network has no such option.
     """
     if name not in NETWORK_NAMES:
         raise ValueError(f"unknown network {name!r}: choose one of {', '.join(map(repr, NETWORK_NAMES))}")

@@ -16,29 +16,30 @@ from plasticrl.state import TraceState
 
 _CONVOLUTIONS = 4
 _SMALLEST_IMAGE = 31  # leaves one position after four convolutions
-_LABEL_GAIN = 1000.0  # a told label decides the softmax
+_LABEL_GAIN = 1000.0  # makes the label decide the softmax
 
 
 class OneShotNetwork(EpisodeNetwork):
     """Network of experiment 3 (Miconi, Clune & Stanley 2018), for images with labels.
 
-    Four convolutions, 3 x 3, stride 2, tanh, without padding, then :class:`plasticrl.PlasticLinear`
-    from the features to the classes, to which a told label adds 1,000 at its class. Five classes and
-    31 x 31 images: 64 features and 112,065 parameters, eta among them.
+    Four convolutions, 3 x 3, stride 2, tanh, without padding, are followed by
+    :class:`plasticrl.PlasticLinear` from the features to the classes. A label shown with the image adds
+    1,000 to the logit of its class. With five classes and 31 x 31 images there are 64 features and 112,065
+    parameters, including eta.
 
     Args:
         n_classes: N.
-        core: ``"plastic"`` (default; one alpha per connection), ``"homogeneous"`` (one for all) or
-            ``"rnn"`` (not plastic: nothing can bind a label).
+        core: ``"plastic"`` (default; one alpha per connection), ``"homogeneous"`` (one alpha for all) or
+            ``"rnn"`` (not plastic, so that it cannot bind labels).
         image_size: side of the square images, at least 31 (default).
-        n_filters: of each convolution. Default 64.
-        input_mean: is subtracted from the pixels. Default 0.
-        input_std: they are divided by it then. Default 1.
-        rule, eta, bound_eta, init_scale, alpha_scale: as in :class:`plasticrl.PlasticLinear`;
-            defaults as in the paper: Oja, 0.01, free, 0.01, 0.01.
+        n_filters: number of filters of each convolution. Default 64.
+        input_mean: subtracted from the pixels. Default 0.
+        input_std: divides the difference. Default 1.
+        rule, eta, bound_eta, init_scale, alpha_scale: as in :class:`plasticrl.PlasticLinear`. The defaults
+            are those of the paper: Oja, 0.01, unbounded, 0.01, 0.01.
 
     Raises:
-        ValueError: an argument outside what is named above.
+        ValueError: an argument is outside the range given above.
     """
 
     core: PlasticLinear
@@ -76,7 +77,7 @@ class OneShotNetwork(EpisodeNetwork):
             self.embedding.extend([nn.Conv2d(before, after, 3, stride=2), nn.Tanh()])
             side = (side - 1) // 2
         self.embedding.append(nn.Flatten())
-        # On the CPU a training step then takes up to a third less time.
+        # channels_last makes a training step on the CPU up to a third faster.
         nn.utils.convert_conv2d_weight_memory_format(self.embedding, torch.channels_last)
         self.core = PlasticLinear(
             n_filters * side**2,
@@ -90,11 +91,11 @@ class OneShotNetwork(EpisodeNetwork):
         )
 
     def embed(self, images: Tensor, picture: Tensor | None = None) -> Tensor:
-        """Features of images ``(T, B, size, size)``, all in one pass: ``(T, B, features)``.
+        """Compute the features of images ``(T, B, size, size)`` in one pass: ``(T, B, features)``.
 
         Args:
             images: the images.
-            picture: ``(T, B)``, equal where the images are: each of them then passes once.
+            picture: ``(T, B)``, equal numbers for equal images; each distinct image is then computed once.
 
         Raises:
             ValueError: ``picture`` has another shape.
@@ -111,19 +112,19 @@ class OneShotNetwork(EpisodeNetwork):
         return (features if picture is None else features[place]).view(steps, batch, -1)
 
     def forward(self, episode: EpisodeTensors) -> tuple[Tensor, TraceState]:
-        """See :class:`EpisodeNetwork`; the outputs are log-probabilities."""
+        """Run the network on B episodes; see :class:`EpisodeNetwork`. The outputs are log-probabilities."""
         images, size = episode.inputs, self.image_size
         if images.ndim != 4 or tuple(images.shape[2:]) != (size, size) or 0 in images.shape:
             raise ValueError(
                 f"inputs must be (T, B, {size}, {size}) with T, B >= 1, not {tuple(images.shape)}"
             )
         if episode.labels is None:
-            raise ValueError("the episode has no labels: this network is for tasks that ask for a class")
+            raise ValueError("the episode has no labels: this network is for classification tasks")
         check_shape("labels", episode.labels, tuple(images.shape[:2]))
         if int(episode.labels.max()) >= self.n_classes:
             raise ValueError(f"labels must be below {self.n_classes}, not {int(episode.labels.max())}")
-        told = episode.labels[..., None] == torch.arange(
+        labelled = episode.labels[..., None] == torch.arange(
             self.n_classes, device=images.device
-        )  # -1 is no class
-        logits, state = self.core.sums(self.embed(images, episode.picture), drive=_LABEL_GAIN * told)
+        )  # -1 matches no class
+        logits, state = self.core.sums(self.embed(images, episode.picture), drive=_LABEL_GAIN * labelled)
         return logits.log_softmax(-1), state

@@ -1,4 +1,4 @@
-"""What is worth watching about a plastic core."""
+"""Metrics of a plastic core."""
 
 from typing import Any
 
@@ -6,7 +6,7 @@ from plasticrl.nn import Core, PlasticLinear, PlasticRNN
 
 
 def plastic_metrics(core: Core, state: Any) -> dict[str, float]:
-    """Eta, mean ``|alpha|`` and mean ``|H|``; empty for a core that is not plastic.
+    """Return eta, mean ``|alpha|`` and mean ``|H|``; empty for a core that is not plastic.
 
     Args:
         core: the agent's core.

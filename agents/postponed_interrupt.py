@@ -1,4 +1,4 @@
-"""Ctrl-C between two updates instead of within one."""
+"""Postponing Ctrl-C and SIGTERM until the current update is complete."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from plasticrl.sigterm import STOP_SIGNALS, interrupt_once
 
 
 class StoppedBetweenUpdates(KeyboardInterrupt):
-    """A KeyboardInterrupt at a moment at which everything is whole: saving now loses nothing."""
+    """A KeyboardInterrupt between two updates, when the state is consistent and can be saved without loss."""
 
 
 class PostponedInterrupt:
@@ -19,9 +19,9 @@ class PostponedInterrupt:
 
     A SIGTERM or SIGHUP after that changes nothing, as with :func:`plasticrl.sigterm.interrupt_once`.
 
-    The block looks at ``pending`` where stopping leaves everything whole; when it ends,
-    :class:`StoppedBetweenUpdates` is raised. Does nothing outside the main thread, or for a signal that
-    someone else handles.
+    The block polls ``pending`` at points where stopping leaves a consistent state. At its end,
+    :class:`StoppedBetweenUpdates` is raised. Has no effect outside the main thread, or on a signal that has
+    another handler.
     """
 
     def __init__(self) -> None:

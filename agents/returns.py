@@ -1,4 +1,4 @@
-"""Targets of the value function and advantages of a rollout."""
+"""Returns and advantages of a rollout."""
 
 import numpy as np
 import numpy.typing as npt
@@ -16,24 +16,26 @@ def returns_and_advantages(
     gamma: float,
     gae_lambda: float,
 ) -> tuple[Float, Float]:
-    """Generalised advantage estimation (Schulman et al. 2016); with ``gae_lambda=1``, discounted returns.
+    """Compute generalised advantage estimates (Schulman et al. 2016); ``gae_lambda=1``: discounted returns.
 
     Args:
-        rewards: ``(T, B)``, where an episode was truncated already with the bootstrapped value.
+        rewards: ``(T, B)``, including the bootstrapped value at steps where an episode was truncated.
         values: value estimates of the observations acted on, ``(T, B)``.
-        episode_starts: true where a step is the first of an episode, ``(T, B)``.
+        episode_starts: true at the first step of an episode, ``(T, B)``.
         last_values: value estimates of the observations after the last step, ``(B,)``.
-        last_dones: true where the last step ended an episode, ``(B,)``.
+        last_dones: true if the last step ended an episode, ``(B,)``.
         gamma: discount factor per step.
-        gae_lambda: 1 uses whole returns, 0 one-step differences.
+        gae_lambda: 1 uses full returns, 0 one-step differences.
 
     Returns:
-        returns ``(T, B)`` and advantages ``(T, B)``; returns are advantages plus values.
+        Returns ``(T, B)`` and advantages ``(T, B)``; returns are advantages plus values.
     """
     next_values = np.concatenate([values[1:], last_values[None]])
-    goes_on = ~np.concatenate([episode_starts[1:], last_dones[None]])
-    deltas = rewards + gamma * next_values * goes_on - values
-    decays = gamma * gae_lambda * goes_on  # float64, so that rounding does not add up over the steps
+    continues = ~np.concatenate([episode_starts[1:], last_dones[None]])
+    deltas = rewards + gamma * next_values * continues - values
+    decays = (
+        gamma * gae_lambda * continues
+    )  # float64, so that rounding errors do not accumulate over the steps
     advantages = np.empty_like(rewards)
     running = np.zeros_like(last_values)
     for t in reversed(range(len(rewards))):

@@ -1,4 +1,4 @@
-"""Which gradients are so large that their direction is not to be trusted."""
+"""Detection of gradients that are too large for their direction to be trusted."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ _DECAY = 0.95
 
 
 class UsualGradient:
-    """A running geometric mean of gradient norms, which tells those that are far above it.
+    """A running geometric mean of gradient norms, for detecting outliers.
 
-    Backpropagation through hundreds of steps now and then gives a gradient thousands of times as long as the
-    one before. Clipped it is as long as any other, but points anywhere.
+    Backpropagation through hundreds of steps occasionally yields a gradient thousands of times larger than
+    the previous one. Clipping restores its length, but its direction is arbitrary.
 
     Attributes:
         usual: the mean; 0 before the first norm.
@@ -20,15 +20,16 @@ class UsualGradient:
     usual: float = 0.0
 
     def admits(self, norm: float, max_norm: float, max_ratio: float) -> bool:
-        """Whether this gradient is to be followed; it counts for those that come.
+        """Return True unless the gradient is an outlier, and update the mean.
 
-        One that is not counts as the largest that would have been: where gradients have become longer for
-        good they are followed again, with a ratio of 10 after about twenty updates for each factor of 10.
+        An outlier enters the mean as the largest norm that would have been accepted. If gradients stay
+        larger, they are therefore accepted again: with a ratio of 10, after about twenty updates per factor
+        of 10.
 
         Args:
-            norm: of the gradient before it is clipped.
-            max_norm: what gradients are clipped to; shorter ones count as this, so none of them is too long.
-            max_ratio: how many times the mean is too much; infinite: nothing is.
+            norm: norm of the gradient before clipping.
+            max_norm: the clipping norm; smaller norms count as this value and are thus never outliers.
+            max_ratio: ratio to the mean above which a norm is an outlier; infinite accepts all.
         """
         if not isfinite(max_ratio):
             return True

@@ -1,4 +1,4 @@
-"""How much of an archive is believed: names that stay inside it, sizes, and how many members."""
+"""Limits on the contents of an archive: member names, sizes and the number of members."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from plasticrl.envs.data_error import DataError
 
 
 class ArchiveLimits:
-    """Checks one archive or folder while it is read.
+    """Checker of an archive or folder against limits, used while it is read.
 
-    A member's claimed size is charged before it is read, and no more than that is ever read of it: what an
-    archive claims is not trusted, but it is the most that comes out.
+    A member's declared size is charged against the budget before the member is read, and reading stops at
+    that size. The declared sizes are not trusted, but they bound the output.
 
     Args:
-        path: the archive or folder, for the texts of errors.
-        largest: most bytes that one member may have.
-        total: most bytes that may be unpacked altogether.
-        most: most members, folders and unwanted ones included.
+        path: the archive or folder, for error messages.
+        largest: maximum size of one member, in bytes.
+        total: maximum number of unpacked bytes in all.
+        most: maximum number of members, including folders and members that are not read.
     """
 
     def __init__(self, path: Path, largest: int, total: int, most: int) -> None:
@@ -30,20 +30,20 @@ class ArchiveLimits:
         self._names: set[str] = set()
 
     def error(self, problem: str) -> DataError:
-        """The error that names the file, what is wrong with it, and the way out."""
+        """Return an error that names the file, the problem and the way out."""
         return DataError(
             f"{self._path}: {problem}; nothing of it was used. Put the official file in its place"
         )
 
     def admit(self, name: str) -> str:
-        """Count a member and return its name in one spelling (``a/b``).
+        """Count a member and return its normalised name (``a/b``).
 
         Raises:
-            DataError: the name leaves the archive, was seen before, or is one too many.
+            DataError: the name points outside the archive, is a duplicate, or exceeds the member limit.
         """
         parts = PurePosixPath(name).parts
         if not parts or name.startswith("/") or ".." in parts or set(name) & set("\\:\0"):
-            raise self.error(f"the member name {name!r} does not stay inside it")
+            raise self.error(f"the member name {name!r} points outside it")
         plain = "/".join(parts)
         if plain in self._names:
             raise self.error(f"it holds {plain!r} twice")
@@ -52,19 +52,19 @@ class ArchiveLimits:
         return plain
 
     def allow_members(self, count: int) -> None:
-        """Check a number of members.
+        """Check the number of members.
 
         Raises:
-            DataError: it is more than allowed.
+            DataError: ``count`` exceeds the limit.
         """
         if count > self._most:
             raise self.error(f"it holds more than the {self._most:,} members expected at most")
 
     def charge(self, size: int) -> None:
-        """Count bytes that are about to be unpacked.
+        """Charge ``size`` bytes that are about to be unpacked.
 
         Raises:
-            DataError: together with those before they are more than allowed.
+            DataError: the total exceeds the limit.
         """
         if size > self._left:
             raise self.error(f"it unpacks to more than the {self._total:,} bytes expected at most")
@@ -74,17 +74,17 @@ class ArchiveLimits:
         """Read the ``size`` bytes of a wanted member.
 
         Raises:
-            DataError: it is larger than allowed, or as ``take``.
+            DataError: the member is larger than allowed, or ``take`` fails.
         """
         if size > self._largest:
             raise self.error(f"{name!r} has {size:,} bytes, more than the {self._largest:,} expected at most")
         return self.take(name, stream, size)
 
     def take(self, name: str, stream: IO[bytes], size: int) -> bytes:
-        """Read ``size`` bytes of anything.
+        """Read ``size`` bytes from a stream and charge them.
 
         Raises:
-            DataError: all that was read is more than allowed, or the stream ends before.
+            DataError: the total exceeds the limit, or the stream ends early.
         """
         self.charge(size)
         content = stream.read(size)

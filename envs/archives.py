@@ -1,4 +1,4 @@
-"""Reads chosen files out of an archive or a folder into memory; nothing is ever unpacked to disk."""
+"""Reading selected files of an archive or folder into memory; nothing is ever unpacked to disk."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from plasticrl.envs.zip_members import read_zip
 def read_members(
     path: Path, wanted: Callable[[str], bool], *, largest: int, total: int, most: int
 ) -> dict[str, bytes]:
-    """``read_tree`` where ``path`` is a folder, else ``read_archive``: the names are the same."""
+    """Read a folder with ``read_tree`` and a file with ``read_archive``; both return the same names."""
     read = read_tree if path.is_dir() else read_archive
     return read(path, wanted, largest=largest, total=total, most=most)
 
@@ -23,20 +23,20 @@ def read_members(
 def read_archive(
     path: Path, wanted: Callable[[str], bool], *, largest: int, total: int, most: int
 ) -> dict[str, bytes]:
-    """Contents of the wanted files of a zip or tar.gz, by name (``folder/file``), in their order there.
+    """Return the contents of the wanted files of a zip or tar.gz by name (``folder/file``), in archive order.
 
-    The archive is taken for hostile: names that leave it, links, devices, names given twice, encrypted
-    members, checksums that do not hold and whatever exceeds the limits are refused.
+    The archive is treated as hostile. Names that point outside it, links, devices, duplicate names,
+    encrypted members, wrong checksums and anything beyond the limits are refused.
 
     Args:
-        path: the archive; its first bytes say of which kind it is.
-        wanted: says for a file's name whether to read it.
-        largest: most bytes of one wanted file.
-        total: most bytes of the archive itself, and of all that is unpacked from it.
-        most: most members, folders and unwanted ones included.
+        path: the archive; its type is detected from its first bytes.
+        wanted: returns true for the name of a file to read.
+        largest: maximum size of one wanted file, in bytes.
+        total: maximum size of the archive itself, and of everything unpacked from it, in bytes.
+        most: maximum number of members, including folders and unwanted files.
 
     Raises:
-        DataError: the archive is missing, damaged, hostile or larger than allowed; the text names it.
+        DataError: the archive is missing, damaged, hostile or too large; the message names it.
     """
     limits = ArchiveLimits(path, largest, total, most)
     if not path.is_file():
@@ -59,12 +59,13 @@ def read_archive(
 def read_tree(
     folder: Path, wanted: Callable[[str], bool], *, largest: int, total: int, most: int
 ) -> dict[str, bytes]:
-    """Contents of the wanted files below a folder, by sorted name, which begins with the folder's own.
+    """Return the contents of the wanted files below a folder, sorted by name.
 
-    Links to folders are not followed. Arguments as of ``read_archive``; unwanted files are not counted.
+    Every name starts with that of the folder itself. Links to folders are not followed. The arguments are
+    those of ``read_archive``; unwanted files are not counted.
 
     Raises:
-        DataError: a wanted file is no regular file or exceeds a limit; the text names it.
+        DataError: a wanted file is not a regular file or exceeds a limit; the message names it.
     """
     limits = ArchiveLimits(folder, largest, total, most)
     files = {}

@@ -1,4 +1,4 @@
-"""Checks of a task's arguments that say which one is wrong."""
+"""Checks of task arguments; the errors name the argument."""
 
 from numbers import Real
 from typing import Any, TypeGuard
@@ -7,10 +7,10 @@ import numpy as np
 
 
 def check_count(name: str, value: int, *, least: int = 1) -> int:
-    """The value itself, as a plain int, where it is a whole number of at least ``least``.
+    """Return ``value`` as a plain int if it is a whole number of at least ``least``.
 
     Raises:
-        ValueError: it is not; the text names the argument, what was given and what is allowed.
+        ValueError: it is not; the message gives the argument's name, its value and the allowed range.
     """
     if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < least:
         raise ValueError(f"{name} must be a whole number, at least {least}, got {value!r}")
@@ -18,5 +18,5 @@ def check_count(name: str, value: int, *, least: int = 1) -> int:
 
 
 def is_number(value: Any) -> TypeGuard[float]:
-    """Whether it is a real number, numpy's too; True and False are none."""
+    """Return True for a real number, of Python or numpy, except True and False themselves."""
     return isinstance(value, Real) and not isinstance(value, bool)

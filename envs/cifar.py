@@ -14,15 +14,15 @@ from plasticrl.envs.data import find_dataset
 from plasticrl.envs.data_error import DataError
 
 PIXELS = 1024  # 32 rows of 32
-_TOTAL = 1 << 28  # bytes: either whole dataset has 185 million
-_MOST = 64  # members: the official archives have 9 and 6
+_TOTAL = 1 << 28  # bytes; each dataset has 185 million in all
+_MOST = 64  # members; the official archives have 9 and 6
 
 
 class CifarLayout(NamedTuple):
-    """The files of one dataset; a record is its label bytes, then the red, green and blue planes."""
+    """Files of one dataset; a record is its label bytes, then the red, green and blue planes."""
 
     folder: str
-    labels: tuple[int, ...]  # number of values of each label byte
+    labels: tuple[int, ...]  # number of classes of each label byte
     train: tuple[str, ...]
     test: str
     train_images: int  # in each training file
@@ -30,17 +30,17 @@ class CifarLayout(NamedTuple):
 
     @property
     def record(self) -> int:
-        """Bytes of one record: 3,073 (CIFAR-10) or 3,074 (CIFAR-100)."""
+        """Size of one record in bytes: 3,073 (CIFAR-10) or 3,074 (CIFAR-100)."""
         return len(self.labels) + 3 * PIXELS
 
     @property
     def all_train_images(self) -> int:
-        """Of all training files: 40,000 (CIFAR-10) or 50,000 (CIFAR-100)."""
+        """Number of images in all training files: 40,000 (CIFAR-10) or 50,000 (CIFAR-100)."""
         return len(self.train) * self.train_images
 
 
 LAYOUTS = {
-    # Batch 5 was held out in the paper; it is left alone here, so that it can serve for choosing.
+    # The paper held out batch 5. It stays unused here, so that it can serve for model selection.
     "cifar-10": CifarLayout(
         folder="cifar-10-batches-bin",
         labels=(10,),
@@ -66,28 +66,28 @@ def load_cifar(
     data_dir: str | os.PathLike[str] | None = None,
     download: bool = True,
 ) -> NDArray[np.float32]:
-    """Images as the grey vectors of experiment 2 of Miconi et al. (2018).
+    """Load images as the grey vectors of experiment 2 of Miconi et al. (2018).
 
-    Each image is summed over its colours, less its own mean, divided by its largest absolute value; an
-    image of one colour becomes zero. The splits never share a file:
+    The colours of each image are summed, its mean is subtracted, and it is divided by its largest absolute
+    value. An image of a single colour becomes zero. The splits never share a file:
 
-    - "train": of CIFAR-10, batches 1 to 4 as in the paper (40,000 images), or those of them that are
-      there, since a part of the dataset is enough to train on: the length of the result says how many
-      images that is. Of CIFAR-100, its 50,000 training images.
+    - "train": for CIFAR-10, batches 1 to 4 as in the paper (40,000 images), or as many of them as are
+      present, since part of the dataset is enough for training; the length of the result gives the number
+      of images. For CIFAR-100, its 50,000 training images.
     - "test": the 10,000 images of the dataset's own test file. (The paper held out batch 5.)
 
     Args:
-        name: which dataset.
-        split: which images.
+        name: the dataset.
+        split: the images to load.
         data_dir: folder of the files; see ``find_dataset``.
-        download: whether the archive may be downloaded where no folder is named.
+        download: allow downloading the archive if no folder is given.
 
     Returns:
-        (M, 1024) in [-1, 1]: 32 rows of 32 pixels, in the files' order.
+        (M, 1024) in [-1, 1]: 32 rows of 32 pixels, in file order.
 
     Raises:
-        ValueError: there is no such dataset or split.
-        DataError: the files are not there, damaged, or not in this format.
+        ValueError: the dataset or split is unknown.
+        DataError: the files are missing, damaged, or not in the binary format.
     """
     if name not in LAYOUTS:
         raise ValueError(f"name must be one of {', '.join(LAYOUTS)}, got {name!r}")
@@ -102,17 +102,17 @@ def load_cifar(
     found = read_members(path, wanted.__contains__, largest=count * layout.record, total=_TOTAL, most=_MOST)
     if not found:
         raise DataError(
-            f"{path}: holds none of {', '.join(sorted(wanted))}, which the split {split!r} is read from. "
+            f"{path}: holds none of {', '.join(sorted(wanted))}, the files of the split {split!r}. "
             "Put the official files there"
         )
     return np.concatenate([_grey(_planes(path, file, found[file], layout, count)) for file in sorted(found)])
 
 
 def _planes(path: Path, file: str, content: bytes, layout: CifarLayout, count: int) -> NDArray[np.uint8]:
-    """Colour planes (count, 3, 1024) of one file, once it is what it should be."""
+    """Return the colour planes (count, 3, 1024) of one file after checking its size and labels."""
     if len(content) != count * layout.record:
         raise DataError(
-            f"{path}: {file} has {len(content):,} bytes in place of {count:,} records of {layout.record:,} "
+            f"{path}: {file} has {len(content):,} bytes instead of {count:,} records of {layout.record:,} "
             "bytes. Put the official binary version there"
         )
     records = np.frombuffer(content, dtype=np.uint8).reshape(count, layout.record)

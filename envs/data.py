@@ -1,4 +1,4 @@
-"""Where the datasets' files are: files already there, or the official ones, downloaded and verified."""
+"""Locating the files of the datasets: existing files, or official ones that are downloaded and verified."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from plasticrl.envs.data_error import DataError
 class DataPart(NamedTuple):
     """One official archive of a dataset."""
 
-    folder: str  # the folder that it unpacks to
+    folder: str  # folder that it unpacks to
     archive: str  # its file name
     address: str
     sha256: str
@@ -60,26 +60,26 @@ DATASETS: dict[str, tuple[DataPart, ...]] = {
 def find_dataset(
     name: str, data_dir: str | os.PathLike[str] | None = None, download: bool = True
 ) -> dict[str, Path]:
-    """Path of every part of a dataset: an archive or a folder, to be read with ``read_members``.
+    """Return the path of every part of a dataset: an archive or a folder to pass to ``read_members``.
 
-    The place is ``data_dir`` if given, else the environment variable ``PLASTICRL_DATA`` if set: every part
-    lies there or in its subfolder ``name``, as the official archive or as the folder that it unpacks to
-    (the archive is taken where both are there). Such files are not compared with the pinned checksums:
-    whoever reads them checks structure and count. Without such a place the archives come from
-    ``cache_dir()``, where they are downloaded to if they are not there, verified by SHA-256.
+    The files are expected in ``data_dir`` if given, else in the folder of the environment variable
+    ``PLASTICRL_DATA`` if set. Each part lies there or in the subfolder ``name``, as the official archive or
+    as the unpacked folder; if both exist, the archive is used. These files are not compared with the
+    pinned checksums: their readers check structure and counts. Without such a folder, the archives are
+    taken from ``cache_dir()``. Missing ones are downloaded to it and verified by SHA-256.
 
     Args:
         name: "omniglot", "cifar-10" or "cifar-100".
-        data_dir: folder of files already there.
-        download: whether archives may be downloaded.
+        data_dir: folder of existing files.
+        download: allow downloading.
 
     Returns:
-        Path of each part by the name of its folder: ``images_background`` and ``images_evaluation``,
+        Path of each part by folder name: ``images_background`` and ``images_evaluation``,
         ``cifar-10-batches-bin``, or ``cifar-100-binary``.
 
     Raises:
-        ValueError: there is no dataset of that name.
-        DataError: a part is not there, or the download failed; the text says how to provide it.
+        ValueError: the dataset is unknown.
+        DataError: a part is missing or its download failed; the message says how to provide it.
     """
     if name not in DATASETS:
         raise ValueError(f"dataset must be one of {', '.join(DATASETS)}, got {name!r}")
@@ -94,7 +94,7 @@ def find_dataset(
 
 
 def cache_dir() -> Path:
-    """Folder of downloads and of what was computed from them, not necessarily there yet.
+    """Return the folder of downloads and of data computed from them; it may not exist yet.
 
     It is ``PLASTICRL_CACHE`` if set, else the user's cache folder for plasticrl.
     """
@@ -107,18 +107,18 @@ def cache_dir() -> Path:
 
 
 def write_atomically(path: Path, content: bytes) -> None:
-    """Write a file of the cache so that it is there whole or not at all; makes its folder.
+    """Write a file so that it exists complete or not at all; creates its folder.
 
     Raises:
-        OSError: the folder cannot be written to; nothing is left behind.
+        OSError: the folder is not writable; no partial file is left behind.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=path.name, suffix=".part")
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(content)
-        os.umask(mask := os.umask(0o077))  # asking is setting: a moment too strict, not too open
-        Path(name).chmod(0o666 & ~mask)  # mkstemp's files are for their owner alone
+        os.umask(mask := os.umask(0o077))  # the umask can only be read by setting it; be strict meanwhile
+        Path(name).chmod(0o666 & ~mask)  # mkstemp gives access to the owner only
         Path(name).replace(path)
     except BaseException:
         Path(name).unlink(missing_ok=True)
@@ -145,7 +145,7 @@ def _from_cache(part: DataPart, download: bool) -> Path:
     known = f"sha256:{part.sha256}"
     if not download and not (file.is_file() and pooch.file_hash(str(file)) == part.sha256):
         raise DataError(
-            f"{file}: the official archive is not there, and downloading was not allowed. Allow it, or name "
+            f"{file}: the official archive is not there, and downloading is disabled. Enable it, or name "
             f"a folder that holds {part.archive} with data_dir or PLASTICRL_DATA"
         )
     try:

@@ -1,5 +1,5 @@
-"""The error for data files that are missing, damaged, hostile or not what they should be."""
+"""The error for data files that are missing, damaged, hostile or malformed."""
 
 
 class DataError(ValueError):
-    """A dataset's files cannot be used; the text names the file, what is wrong, and a way out."""
+    """Dataset files that cannot be used; the message names the file, the problem and a way out."""

@@ -1,4 +1,4 @@
-"""Draws without replacement, for many rows at once."""
+"""Sampling without replacement, for many rows at once."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from numpy.typing import NDArray
 
 
 def distinct_draws(rng: np.random.Generator, rows: int, population: int, count: int) -> NDArray[np.int64]:
-    """In every row, ``count`` different numbers below ``population``, in random order.
+    """Draw ``count`` different numbers below ``population`` in every row, in random order.
 
-    The first ``count`` steps of a Fisher-Yates shuffle, each step for all rows: exact (every ordered choice
-    is equally likely), and it neither sorts nor draws keys for the population's unused part.
+    Runs the first ``count`` steps of a Fisher-Yates shuffle on all rows at once. Every ordered selection is
+    equally likely. It neither sorts nor draws random numbers for the unused part of the population.
 
     Args:
         rng: source of randomness.
         rows: number of independent rows, at least 0.
-        population: numbers to choose from are 0 to ``population - 1``.
+        population: the numbers are drawn from 0 to ``population - 1``.
         count: numbers to draw, 0 to ``population``.
 
     Returns:
@@ -26,7 +26,7 @@ def distinct_draws(rng: np.random.Generator, rows: int, population: int, count: 
     """
     if not 0 <= count <= population:
         raise ValueError(f"cannot draw {count} different numbers out of {population}")
-    # One line per step, one column per row: a step then touches whole lines.
+    # Transposed, (population, rows), so that each step of the shuffle writes contiguous memory.
     deck = np.repeat(np.arange(population)[:, None], rows, axis=1)
     places = rng.integers(np.arange(count)[:, None], population, size=(count, rows))
     column = np.arange(rows)

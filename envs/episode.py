@@ -1,4 +1,4 @@
-"""What a supervised task is here: something that draws whole lifetimes, many side by side."""
+"""Supervised tasks: an interface that draws batches of complete episodes."""
 
 from __future__ import annotations
 
@@ -10,24 +10,24 @@ from numpy.typing import NDArray
 
 
 class Episode(NamedTuple):
-    """B lifetimes of T steps, time first: what is shown, and what is asked at the end.
+    """B episodes of T steps, time first: the inputs, and the target that the network should output.
 
-    ``target_mask`` judges at least one step of every episode; the environments check it.
+    ``target_mask`` is true at one or more steps of every episode; the environments check it.
 
-    A completion task (patterns, images) asks for a vector and may have ``clamp`` and ``hidden``; a
-    classification task (Omniglot) has ``labels`` and asks for a class.
+    A completion task (patterns, images) has a vector as target and may set ``clamp`` and ``hidden``. A
+    classification task (Omniglot) sets ``labels`` and has a class as target.
     """
 
     inputs: NDArray[np.float32]  # (T, B, *input_shape)
-    clamp: NDArray[np.bool_] | None  # (T, B, D): elements of the input that neurons are held at
-    labels: NDArray[np.int64] | None  # (T, B): class told with the input, -1 where none is
+    clamp: NDArray[np.bool_] | None  # (T, B, D): input elements that clamp their neurons
+    labels: NDArray[np.int64] | None  # (T, B): label shown with the input, -1 for none
     target: NDArray[Any]  # (B, D) float32, or (B,) int64
-    target_mask: NDArray[np.bool_]  # (T, B): steps whose output is judged
-    hidden: NDArray[np.bool_] | None  # (B, D): elements that the query does not show; None: untold
-    picture: NDArray[np.int64] | None = None  # (T, B): equal where the inputs are, if the task knows
+    target_mask: NDArray[np.bool_]  # (T, B): steps whose output is scored
+    hidden: NDArray[np.bool_] | None  # (B, D): elements hidden in the query; None: unknown
+    picture: NDArray[np.int64] | None = None  # (T, B): equal numbers for equal inputs; None: unknown
 
     def rows(self, own: slice) -> Episode:
-        """Some of the B lifetimes."""
+        """Return the episodes of a slice of the batch."""
         return Episode(
             self.inputs[:, own],
             None if self.clamp is None else self.clamp[:, own],
@@ -40,13 +40,13 @@ class Episode(NamedTuple):
 
 
 class EpisodeTask(ABC):
-    """Draws batches of episodes from a seeded generator; holds no random state of its own.
+    """A distribution of episodes, drawn in batches from a seeded generator; it holds no random state.
 
     Attributes:
-        steps: T, steps of one episode.
-        input_shape: shape of one step's input: ``(D,)``, or ``(height, width)`` of an image.
-        n_classes: N of a classification task; None for a completion task.
-        input_bound: no input is larger than this, in absolute value.
+        steps: T, the number of steps per episode.
+        input_shape: shape of the input at one step: ``(D,)``, or ``(height, width)`` for an image.
+        n_classes: N, the number of classes; None for a completion task.
+        input_bound: upper bound on the absolute value of the inputs.
     """
 
     steps: int
@@ -68,10 +68,10 @@ class EpisodeTask(ABC):
 
 
 def check_task(name: str, task: Any) -> None:
-    """Nothing, where it is a task.
+    """Raise TypeError unless ``task`` is an ``EpisodeTask``.
 
     Raises:
-        TypeError: it is something else; the text names the argument.
+        TypeError: it is something else; the message names the argument.
     """
     if not isinstance(task, EpisodeTask):
         raise TypeError(f"{name} must be an EpisodeTask, such as PatternsTask(), got {task!r}")

@@ -1,4 +1,4 @@
-"""Supervised episodes as transitions, for a batch of them: state in, state out, no hidden state."""
+"""Supervised episodes as transitions of a batch: state in, state out, no hidden state."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ class EpisodeState(NamedTuple):
     target_mask: NDArray[np.bool_]  # (T, B)
     hidden: NDArray[np.bool_] | None  # (B, D)
     step: int  # actions taken
-    verdict: Verdict  # of the last judged step, each (B,); empty before it
+    verdict: Verdict  # results at the last scored step, (B,) each; empty before it
 
 
 class EpisodeTransition(NamedTuple):
-    """What one step of B episodes gives; ``observation`` is (B, W) float32, ``reward`` (B,) float64."""
+    """Result of one step of B episodes; ``observation`` is (B, W) float32, ``reward`` (B,) float64."""
 
     state: EpisodeState
     observation: NDArray[np.float32]
@@ -38,10 +38,10 @@ class EpisodeTransition(NamedTuple):
 
 
 class EpisodeDynamics:
-    """The rules of a task as an environment, as pure functions of a batch of states.
+    """The dynamics of a task as an environment: pure functions of a batch of states.
 
     Args:
-        task: what draws the episodes.
+        task: the task that the episodes are drawn from.
 
     Raises:
         TypeError: ``task`` is not an ``EpisodeTask``.
@@ -64,19 +64,19 @@ class EpisodeDynamics:
 
     @cached_property
     def fingerprint(self) -> str:
-        """What tells the task from others; found once, since it reads all of a dataset."""
+        """Fingerprint that identifies the task; computed once, because it reads the whole dataset."""
         return task_fingerprint(self.task)
 
     def start(self, rngs: Sequence[np.random.Generator]) -> tuple[EpisodeState, NDArray[np.float32]]:
-        """New episodes, one drawn from each generator, and their first observations (B, W).
+        """Draw one episode from each generator; return their state and first observations (B, W).
 
         Raises:
-            ValueError: the task judges no step of an episode.
+            ValueError: ``target_mask`` is false at all steps of an episode.
         """
         episodes = [self.task.sample(1, rng) for rng in rngs]
         target_mask = np.concatenate([episode.target_mask for episode in episodes], axis=1)
         if not target_mask.any(axis=0).all():
-            raise ValueError(f"{type(self.task).__name__}: target_mask judges no step of an episode")
+            raise ValueError(f"{type(self.task).__name__}: target_mask is false at all steps of an episode")
         width, n_classes = self.observation_space.shape[0], self.task.n_classes
         observations = np.zeros((self.task.steps + 1, len(rngs), width), dtype=np.float32)
         for row, episode in enumerate(episodes):
@@ -95,14 +95,14 @@ class EpisodeDynamics:
         return state, observations[0].copy()
 
     def step(self, state: EpisodeState, actions: NDArray[Any]) -> EpisodeTransition:
-        """One step of every episode: the action answers the observation that was returned last.
+        """Step every episode; each action is the answer to the latest observation.
 
         Args:
-            state: B episodes that are not over; not changed.
+            state: B unfinished episodes; not modified.
             actions: (B, D) numbers in [-1, 1], or (B,) integers below ``n_classes``.
 
         Raises:
-            ValueError: an action is not allowed.
+            ValueError: an action is invalid.
         """
         actions = self._checked(actions, len(state.target))
         judged, verdict = state.target_mask[state.step], state.verdict
@@ -116,7 +116,7 @@ class EpisodeDynamics:
         return EpisodeTransition(after, observation, reward, after.step >= self.task.steps)
 
     def _judge(self, state: EpisodeState, actions: NDArray[Any]) -> tuple[NDArray[np.float64], Verdict]:
-        """Scores (B,), and what ``info`` tells of them."""
+        """Return the scores (B,), and the entries of ``info`` that describe them."""
         if self.task.n_classes is not None:
             correct = actions == state.target
             return correct.astype(np.float64), {"correct": correct}
@@ -135,11 +135,11 @@ class EpisodeDynamics:
         if actions.shape != shape or actions.dtype.kind not in kinds:
             got = f"{actions.dtype} of shape {actions.shape}"
             raise ValueError(
-                f"actions must be {words} of shape {shape}, episodes x one prediction, got {got}"
+                f"actions must be {words} of shape {shape}, one prediction per episode, got {got}"
             )
         lowest, highest = actions.min(), actions.max()
         if n_classes is None:
-            if not (lowest >= -1 and highest <= 1):  # not so for NaN either
+            if not (lowest >= -1 and highest <= 1):  # false for NaN, too
                 raise ValueError(f"predictions must be in [-1, 1], got {lowest} to {highest}")
         elif lowest < 0 or highest >= n_classes:
             raise ValueError(

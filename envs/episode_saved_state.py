@@ -1,4 +1,4 @@
-"""The state of supervised episodes as plain values and arrays, and back; nothing is trusted that is read."""
+"""Saving supervised episodes as plain values and arrays, and restoring them from untrusted data."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ from plasticrl.envs.saved_state import (
     whole_numbers,
 )
 
-# What is told of a judged step, with the kinds of dtype.
+# Results of a scored step, with the kind of their dtype.
 _OF_CLASSES = {"correct": "b"}
 _OF_VECTORS = {"error": "f", "wrong_signs": "f"}
-_OF_HIDDEN = {"hidden_error": "f"}  # beside them, where the task tells what its queries hide
+_OF_HIDDEN = {"hidden_error": "f"}  # in addition, if the task sets ``hidden``
 
 
 def episode_state_dict(
     dynamics: EpisodeDynamics, state: EpisodeState, rngs: Sequence[np.random.Generator]
 ) -> dict[str, Any]:
-    """All that B episodes need to go on, and what their task is; the arrays are copies."""
+    """Return the full state of B episodes and the fingerprint of their task; the arrays are copies."""
     return {
         "task": dynamics.fingerprint,
         "generators": generator_states(rngs),
@@ -38,19 +38,19 @@ def episode_state_dict(
 def restored_episodes(
     dynamics: EpisodeDynamics, saved: Any, count: int, *, over: bool
 ) -> tuple[EpisodeState, list[np.random.Generator]]:
-    """What :func:`episode_state_dict` told, checked.
+    """Restore and check the result of :func:`episode_state_dict`.
 
     Args:
         dynamics: the task as an environment.
-        saved: what was told.
+        saved: the saved state.
         count: B.
-        over: whether the episodes may have ended.
+        over: accept episodes that have ended.
 
     Raises:
-        ValueError: it is not the state of B episodes of this task.
+        ValueError: ``saved`` is not the state of B episodes of this task.
     """
     if entry(saved, "task") != dynamics.fingerprint:
-        raise ValueError(f"task: the saved episodes are of {saved['task']}, these of {dynamics.fingerprint}")
+        raise ValueError(f"task: the saved episodes are of {saved['task']}, not of {dynamics.fingerprint}")
     episodes = entry(saved, "episodes")
     fields = {name: entry(episodes, name) for name in EpisodeState._fields}
     steps, classes, space = dynamics.task.steps, dynamics.task.n_classes, dynamics.observation_space
@@ -62,7 +62,7 @@ def restored_episodes(
         raise ValueError(f"observations must be float32, got {observations.dtype}")
     target_mask = array_of("target_mask", fields["target_mask"], (steps, count), "b")
     if not target_mask.any(axis=0).all():
-        raise ValueError("target_mask must judge a step of every episode")
+        raise ValueError("target_mask must be true at a step of every episode")
     step, most = fields["step"], steps if over else steps - 1
     if type(step) is not int or not 0 <= step <= most:
         raise ValueError(f"step must be an integer between 0 and {most}, got {step!r}")
@@ -75,7 +75,7 @@ def restored_episodes(
     else:
         target = whole_numbers("target", fields["target"], (count,), 0, classes - 1)
         if fields["hidden"] is not None:
-            raise ValueError("hidden must be None for a task of classes")
+            raise ValueError("hidden must be None for a classification task")
     kinds = (
         _OF_CLASSES if classes is not None else _OF_VECTORS if hidden is None else _OF_VECTORS | _OF_HIDDEN
     )
@@ -85,7 +85,7 @@ def restored_episodes(
 
 
 def _verdict(saved: Any, kinds: dict[str, str], count: int) -> Verdict:
-    """What was told of ``count`` episodes, with these names and kinds of dtype."""
+    """Check and return the results of ``count`` episodes, with these names and kinds of dtype."""
     if not isinstance(saved, dict) or saved.keys() != kinds.keys():
         raise ValueError(f"verdict must hold {', '.join(kinds) or 'nothing'}, got {saved!r}")
     return {name: array_of(f"verdict {name}", saved[name], (count,), kind) for name, kind in kinds.items()}

@@ -1,7 +1,7 @@
 """The exact expected score of an agent that knows the maze, by backward induction over an episode's steps.
 
-A value is what the rest of the episode brings, by square and goal, (F, G). Goals concern each other only
-where the reward moves, so a few at a time are followed, whose values stay in the processor's cache.
+A value is the expected return of the remaining steps, by square and goal, (F, G). Different goals interact
+only when the reward moves, so they are processed a few at a time: their values then fit into the CPU cache.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from plasticrl.envs.maze_config import MazeConfig
 from plasticrl.envs.maze_dynamics import MazeDynamics
 from plasticrl.envs.maze_layout import MazeLayout, layout_of
 
-Goals = NDArray[np.intp]  # (G,) numbers of their squares
+Goals = NDArray[np.intp]  # (G,) square numbers
 Value = NDArray[np.float64]  # (F, G)
 _VALUES_AT_A_TIME = 2**16  # 512 KiB
 
 
 class KnownAgent(Protocol):
-    """What a step of an agent brings from every square, for some goals.
+    """One step of an agent, from every square and for some goals.
 
     Attributes:
         pay: expected reward of the step, (F, G).
@@ -31,7 +31,7 @@ class KnownAgent(Protocol):
     pay: Value
 
     def ahead(self, value: Value) -> Value:
-        """Expected value of the square that the step leads to, (F, G), as a new array."""
+        """Return the expected value of the square that the step leads to, (F, G), as a new array."""
         ...
 
 
@@ -39,13 +39,13 @@ AgentOf = Callable[[MazeConfig, Goals], KnownAgent]
 
 
 def expected_score(config: MazeConfig, agent_of: AgentOf) -> float:
-    """Expected sum of an episode's rewards.
+    """Return the expected sum of rewards of an episode.
 
-    Takes some 3 ns for each step, square and goal. Memory grows as squares times goals if the reward moves.
+    Takes about 3 ns per step, square and goal. If the reward moves, memory grows as squares times goals.
 
     Args:
         config: the maze.
-        agent_of: makes the agent for some goals.
+        agent_of: creates the agent for some goals.
     """
     layout, goals = layout_of(config), MazeDynamics(config).goals
     several = max(1, _VALUES_AT_A_TIME // layout.n_squares)
@@ -67,7 +67,7 @@ def expected_score(config: MazeConfig, agent_of: AgentOf) -> float:
 
 
 def _stays(config: MazeConfig) -> list[int]:
-    """Steps for which the reward stays where it is, the latest first."""
+    """Return the numbers of steps for which the reward stays in one place, latest first."""
     length = int(config.episode_length)
     every = length if config.relocate_every is None else int(config.relocate_every)
     moves = (length - 1) // every
@@ -75,7 +75,7 @@ def _stays(config: MazeConfig) -> list[int]:
 
 
 class _Part:
-    """Some goals, and the value of what comes after the present step."""
+    """Some of the goals, with the value of the steps that follow the current one."""
 
     def __init__(self, config: MazeConfig, layout: MazeLayout, goals: Goals, agent_of: AgentOf) -> None:
         self._at_goal = (goals, np.arange(len(goals)))
@@ -84,9 +84,9 @@ class _Part:
         self.value: Value = np.zeros((layout.n_squares, len(goals)))
 
     def go_back(self, steps: int) -> None:
-        """The value as many steps earlier."""
+        """Move the value back in time by ``steps`` steps."""
         for _ in range(steps):
-            # Arriving at the goal is continuing from the respawn.
+            # Arriving at the goal has the value of the square to respawn on.
             if self._respawn is not None:
                 respawned = self.value[self._respawn]
             else:
@@ -98,7 +98,7 @@ class _Part:
 
 
 def _move_reward(parts: Iterable[_Part], n_goals: int) -> None:
-    """The value before the reward moves to one of the other goals."""
+    """Replace the values by those just before the reward moves to one of the other goals."""
     of_all = sum(part.value.sum(axis=1, keepdims=True) for part in parts)
     for part in parts:
         part.value = (of_all - part.value) / (n_goals - 1)

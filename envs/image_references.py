@@ -1,6 +1,6 @@
-"""What an image completion is to be compared with: predictions that no network had a part in.
+"""Baselines for image completion that involve no network.
 
-All of them keep the pixels that the query shows, and so differ at the hidden ones alone.
+Each of them copies the pixels that the query shows, so they differ only in the hidden ones.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from plasticrl.envs.episode import Episode
 
 
 def zero_reference(episode: Episode) -> NDArray[np.float32]:
-    """Zero at every hidden pixel, which is each image's own mean.
+    """Predict zero, the mean of each image, at every hidden pixel.
 
     Args:
         episode: B episodes of image completion.
@@ -27,11 +27,11 @@ def zero_reference(episode: Episode) -> NDArray[np.float32]:
 
 
 def mean_image_reference(episode: Episode, images: NDArray[np.float32]) -> NDArray[np.float32]:
-    """The mean of other images at every hidden pixel.
+    """Predict the mean of other images at every hidden pixel.
 
     Args:
         episode: B episodes of image completion.
-        images: (M, D), which should be the training images.
+        images: (M, D), normally the training images.
 
     Returns:
         (B, D)
@@ -44,10 +44,10 @@ def mean_image_reference(episode: Episode, images: NDArray[np.float32]) -> NDArr
 
 
 def nearest_shown_reference(episode: Episode) -> NDArray[np.float32]:
-    """The image shown in the episode that is nearest to the query in its visible pixels.
+    """Predict the image of the episode that is nearest to the query in its visible pixels.
 
-    It is an upper bracket: it keeps whole images, so it is without error wherever no other shown image has
-    the same visible pixels.
+    An upper bound on performance: it recalls whole images, so its error is zero unless another image of
+    the episode has the same visible pixels.
 
     Args:
         episode: B episodes of image completion.
@@ -63,7 +63,7 @@ def nearest_shown_reference(episode: Episode) -> NDArray[np.float32]:
     nearest = query.copy()
     for step in episode.inputs:
         distance = np.square(step - query).sum(axis=1, where=~hidden, dtype=np.float64)
-        # Neither pauses nor the query: they show nothing where it is hidden.
+        # Skip the pauses and the query itself: they are zero at all hidden pixels.
         nearer = (distance < best) & ((step != 0) & hidden).any(axis=1)
         best[nearer] = distance[nearer]
         nearest[nearer] = step[nearer]

@@ -1,4 +1,4 @@
-"""The sets of pictures that are completed: photographs of CIFAR, drawings of Omniglot."""
+"""Image sets for completion: CIFAR photographs and Omniglot drawings."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ def load_image_set(
     split: Literal["train", "test"] = "train",
     data_dir: str | os.PathLike[str] | None = None,
 ) -> NDArray[np.float32]:
-    """Grey pictures ``(M, 1024)`` in [-1, 1], 32 x 32, row by row.
+    """Load grey images ``(M, 1024)`` in [-1, 1], 32 x 32, row by row.
 
     Args:
-        name: "cifar-10" and "cifar-100" as :func:`load_cifar` gives them; "omniglot" has its drawings, ink 1
-            and paper -1, those of the characters that ``split_classes`` puts into the split.
-        split: "train" or "test", which never share a picture.
-        data_dir: folder of the official files; see ``find_dataset`` for what happens without.
+        name: "cifar-10" and "cifar-100" as returned by :func:`load_cifar`; "omniglot" for drawings, with
+            ink 1 and paper -1, of the characters that ``split_classes`` assigns to the split.
+        split: "train" or "test", which never share an image.
+        data_dir: folder of the official files; see ``find_dataset`` for the default.
 
     Raises:
         ValueError: the name or the split is unknown.
-        DataError: the dataset's files cannot be used; the text names the file and a way out.
-        OSError: the cache cannot be written.
+        DataError: the dataset's files cannot be used; the message names the file and a way out.
+        OSError: the cache is not writable.
     """
     if name not in get_args(ImageSet):
         raise ValueError(f"dataset must be one of {', '.join(get_args(ImageSet))}, got {name!r}")

@@ -1,4 +1,4 @@
-"""Image completion: see a few images, then complete one of them from a part."""
+"""Image completion: show a few images, then complete one of them from a part of it."""
 
 from __future__ import annotations
 
@@ -17,24 +17,24 @@ class ImagesTask(EpisodeTask):
     """Experiment 2 of Miconi et al. (2018), section 4.2; the defaults are those of the text.
 
     An episode draws ``n_images`` different images and shows all of them ``n_cycles`` times, each time in a
-    new random order: ``steps_on`` steps each, then ``steps_off`` steps of zeros (the program has 2). At the
-    end it shows one of them for ``test_steps`` steps with the occluded pixels set to 0. The whole image
-    is asked for at the last step. Neurons are to be held at their non-zero input (``clamp``).
+    new random order: ``steps_on`` steps each, followed by ``steps_off`` steps of zeros (2 in the published
+    program). It ends with a query: one of the images for ``test_steps`` steps, with the occluded pixels set
+    to 0. The target of the last step is the whole image. ``clamp`` marks all non-zero inputs.
 
     Args:
-        images: (M, D) in [-1, 1], such as those of ``load_cifar``: square, rows of pixels one after another.
-            Training and held-out images make two tasks. Kept without a copy where they are float32.
-        n_images: images of one episode, 1 to M.
-        n_cycles: times that each is shown, at least 1.
-        steps_on: steps of one showing, at least 1.
-        steps_off: steps of zeros after each showing, at least 0.
+        images: (M, D) in [-1, 1], such as those of ``load_cifar``: square images, row by row. Use one task
+            for the training images and another for the held-out ones. float32 arrays are not copied.
+        n_images: images per episode, 1 to M.
+        n_cycles: number of times that each image is shown, at least 1.
+        steps_on: steps per presentation, at least 1.
+        steps_off: steps of zeros after each presentation, at least 0.
         test_steps: steps of the query, at least 1.
-        occlusion: what the query hides: "half" (top or bottom, as in the paper), "quarter", "pixels" or
-            "square"; see ``Occlusion``.
-        share: share of the pixels that "pixels" and "square" hide; 0.5 if None.
+        occlusion: the part hidden in the query: "half" (top or bottom, as in the paper), "quarter",
+            "pixels" or "square"; see ``Occlusion``.
+        share: fraction of the pixels that "pixels" and "square" hide; None means 0.5.
 
     Raises:
-        ValueError: an argument is not allowed; the text names it.
+        ValueError: an argument is invalid; the message names it.
     """
 
     def __init__(
@@ -52,7 +52,7 @@ class ImagesTask(EpisodeTask):
         self.n_images = check_count("n_images", n_images)
         if self.n_images > len(self.images):
             raise ValueError(
-                f"n_images must be at most the {len(self.images)} images there are, got {n_images}"
+                f"n_images must be at most {len(self.images)}, the number of images, got {n_images}"
             )
         self.presentation = Presentation(n_cycles, steps_on, steps_off, test_steps)
         self.occlusion = Occlusion(occlusion, math.isqrt(self.images.shape[1]), share)
@@ -72,18 +72,18 @@ class ImagesTask(EpisodeTask):
 def _checked(images: NDArray[np.float32]) -> NDArray[np.float32]:
     checked = np.asarray(images, dtype=np.float32)
     if checked.ndim != 2 or len(checked) == 0 or math.isqrt(checked.shape[1]) ** 2 != checked.shape[1]:
-        raise ValueError(f"images must be (M, D), D the pixels of a square, got the shape {checked.shape}")
-    # Also false where there is a NaN.
+        raise ValueError(f"images must be (M, D), with D a square number, got the shape {checked.shape}")
+    # Written so that NaN fails, too.
     if not (checked.min() >= -1 and checked.max() <= 1):
-        raise ValueError("images must lie in [-1, 1], as those of load_cifar do; these do not")
+        raise ValueError("images must lie in [-1, 1], like those of load_cifar; these do not")
     return checked
 
 
 def _distinct(n_items: int, n_drawn: int, batch_size: int, rng: np.random.Generator) -> NDArray[np.int64]:
-    """Draw (batch_size, n_drawn) indices, different within a row, at a cost that n_items has no part in.
+    """Draw (batch_size, n_drawn) indices, different within a row, at a cost independent of ``n_items``.
 
-    Floyd's algorithm (Bentley and Floyd, CACM 30(9), 1987): every set is equally likely, its order is not
-    random.
+    Uses Floyd's algorithm (Bentley and Floyd, CACM 30(9), 1987): every set is equally likely, but the order
+    within a row is not random.
     """
     drawn = np.empty((batch_size, n_drawn), dtype=np.int64)
     for place, last in enumerate(range(n_items - n_drawn, n_items)):

@@ -1,4 +1,4 @@
-"""What batched environments share whose episodes all end in the same step."""
+"""Helpers of batched environments whose episodes all end in the same step."""
 
 from __future__ import annotations
 
@@ -17,12 +17,13 @@ from plasticrl.envs.saved_state import entry
 def reseeded(
     rngs: Sequence[np.random.Generator], num_envs: int, seed: int | Sequence[int | None] | None
 ) -> list[np.random.Generator]:
-    """The generators of ``num_envs`` environments at a reset.
+    """Return the generators of ``num_envs`` environments after a reset.
 
     Args:
-        rngs: those there are; empty before the first reset, which seeds at random.
+        rngs: the current generators; empty before the first reset, which then seeds at random.
         num_envs: number of environments.
-        seed: environment i gets ``seed + i``; a sequence gives each its own, None leaves one as it is.
+        seed: an integer seeds environment i with ``seed + i``. A sequence holds one seed per environment;
+            None keeps the current generator.
 
     Raises:
         ValueError: ``seed`` is a sequence of another length.
@@ -43,18 +44,18 @@ def refuse_reset_mask(options: Mapping[str, Any] | None) -> None:
     """Refuse options of a reset that ask for some of the environments only.
 
     Raises:
-        ValueError: they have a "reset_mask".
+        ValueError: ``options`` contains "reset_mask".
     """
     if options is not None and "reset_mask" in options:
         raise ValueError("reset_mask is not supported: all episodes end in the same step and restart there")
 
 
 def final_infos(observation: NDArray[np.float32], info: Mapping[str, NDArray[Any]]) -> dict[str, Any]:
-    """The end of every episode in Gymnasium's layout: a mask beside every value.
+    """Return the info of finished episodes in Gymnasium's layout: a mask for every value.
 
     Args:
-        observation: (num_envs, ...), the last ones.
-        info: of the ends, each (num_envs,).
+        observation: (num_envs, ...), the final observations.
+        info: the final infos, each (num_envs,).
     """
     everywhere = np.ones(len(observation), dtype=np.bool_)
     final_info: dict[str, Any] = {}

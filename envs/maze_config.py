@@ -1,4 +1,4 @@
-"""What a maze can be asked to be: the checked settings of ``PlasticMaze-v0``."""
+"""The validated settings of the maze, ``PlasticMaze-v0``."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 
 
 class MazeOptions(TypedDict, total=False):
-    """The keyword arguments of the maze environments: the fields of ``MazeConfig``."""
+    """Keyword arguments of the maze environments: the fields of ``MazeConfig``."""
 
     size: int
     episode_length: int
@@ -29,23 +29,23 @@ class MazeConfig:
 
     Attributes:
         size: side of the maze inside its outer wall, in squares; odd, at least 3.
-        episode_length: steps of one episode, at least 1.
-        reward: what finding the reward pays; finite.
-        wall_penalty: what walking into a wall costs; finite, not negative.
-        observe_action: whether the observation holds the previous action as a one-hot vector of 4.
-        observe_time: whether the observation ends with step / episode_length.
-        reward_on_border: whether the reward lies only on the outermost ring of squares instead of on
-            any free square. It never lies on the start square.
-        recenter: whether a find sends the agent back to the start instead of to a random free square.
-        relocate_every: steps after which the reward moves to another square where it may lie, again and
-            again; None, the paper's: it stays where it is for the whole episode. It may come to lie under
-            the agent, which then finds it like any other, with a step that ends there, be it against a wall.
-        layout_seed: which of the mazes with irregular pillars, see ``maze_layout``; None, the paper's: the
-            pillars stand in rows.
+        episode_length: steps per episode, at least 1.
+        reward: reward for reaching the reward square; finite.
+        wall_penalty: penalty for walking into a wall; finite, not negative.
+        observe_action: include the previous action in the observation, as a one-hot vector of 4.
+        observe_time: append step / episode_length to the observation.
+        reward_on_border: place the reward only on the outermost ring of squares instead of on any free
+            square. It is never placed on the start square.
+        recenter: move the agent back to the start after a find instead of to a random free square.
+        relocate_every: number of steps after which the reward moves to another allowed square, repeatedly.
+            None, as in the paper, keeps it in place for the whole episode. It may move to the agent's own
+            square; the agent then finds it with any step that ends there, even one into a wall.
+        layout_seed: seed of a maze with irregular pillars, see ``maze_layout``. None, as in the paper,
+            places the pillars in rows.
 
     Raises:
-        ValueError: a setting is outside what is allowed; the text names it.
-        TypeError: a setting is of the wrong type; the text names it.
+        ValueError: a setting is outside its range; the message names it.
+        TypeError: a setting has the wrong type; the message names it.
     """
 
     size: int = 9
@@ -80,7 +80,7 @@ class MazeConfig:
             raise ValueError(f"relocate_every must be at least 1 step, or None, got {self.relocate_every}")
         if self.layout_seed is not None and self.layout_seed < 0:
             raise ValueError(f"layout_seed must be 0 or more, or None, got {self.layout_seed}")
-        # Rewards are part of the float32 observation, where larger numbers would become infinite.
+        # Rewards are part of the float32 observation: larger numbers would become infinite.
         largest = float(np.finfo(np.float32).max)
         if not abs(self.reward) <= largest:
             raise ValueError(f"reward must be a finite float32 number, got {self.reward}")

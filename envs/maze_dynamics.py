@@ -1,4 +1,4 @@
-"""The one transition of the maze, for a batch of episodes: state in, state out, no hidden state."""
+"""The transition function of the maze for a batch of episodes: state in, state out, no hidden state."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _ACTION = slice(10, 14)  # columns of the previous action
 
 
 class MazeState(NamedTuple):
-    """Where B episodes are; every field has shape (B,)."""
+    """State of B episodes; every field has shape (B,)."""
 
     square: IntArray  # number of the agent's square in the layout
     goal: IntArray  # number of the reward's square
@@ -29,7 +29,7 @@ class MazeState(NamedTuple):
 
 
 class MazeTransition(NamedTuple):
-    """What one step of B episodes gives; ``observation`` is (B, D) float32, ``reward`` float64."""
+    """Result of one step of B episodes; ``observation`` is (B, D) float32, ``reward`` float64."""
 
     state: MazeState
     observation: NDArray[np.float32]
@@ -40,18 +40,18 @@ class MazeTransition(NamedTuple):
 class MazeDynamics:
     """The rules of one maze as pure functions of a batch of states.
 
-    A square and an action decide everything but finds, so the next square, the reward and the whole
-    observation are looked up in tables; only the rows that find the reward are worked on one by one.
+    Square and action determine everything except finds. The next square, the reward and the whole
+    observation therefore come from lookup tables; only the rows that find the reward are handled one by one.
 
     Args:
         config: the maze.
 
     Attributes:
         next_square: (S * 4,) the square that each action leads to, by square and action.
-        rewards: (S * 4,) what that pays where it is no find.
-        observations: (S * 4, D) what is seen then.
-        start_observation: (D,) what is seen at the start.
-        goals: the squares where the reward may lie, in rising order.
+        rewards: (S * 4,) the reward of each action without a find.
+        observations: (S * 4, D) the observation after each action without a find.
+        start_observation: (D,) the first observation of an episode.
+        goals: the squares where the reward may lie, in ascending order.
     """
 
     def __init__(self, config: MazeConfig) -> None:
@@ -76,14 +76,14 @@ class MazeDynamics:
         self.start_observation[:9] = layout.windows[layout.start]
 
     def observation_bounds(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Lowest and highest value of each of the D observed numbers."""
+        """Return the lowest and highest value of each of the D observed numbers."""
         low, high = np.zeros_like(self.start_observation), np.ones_like(self.start_observation)
         low[_REWARD] = min(0.0 - self.config.wall_penalty, self.config.reward, 0.0)
         high[_REWARD] = max(0.0, self.config.reward)
         return low, high
 
     def start(self, rngs: Sequence[np.random.Generator]) -> tuple[MazeState, NDArray[np.float32]]:
-        """New episodes, one for each generator: their states and first observations (B, D)."""
+        """Start one episode per generator; return their states and first observations (B, D)."""
         count = len(rngs)
         goal = self.goals[_draw(rngs, len(self.goals))]
         zero, none = np.zeros(count, dtype=np.intp), np.full(count, -1, dtype=np.intp)
@@ -94,18 +94,19 @@ class MazeDynamics:
     def step(
         self, state: MazeState, action: NDArray[Any], rngs: Sequence[np.random.Generator]
     ) -> MazeTransition:
-        """One step of every episode. The end comes before the teleport: a find on the last step stays.
+        """Step every episode.
 
-        A reward that moves does so after all else, and with the end of an episode not at all.
+        The episode ends before the teleport: a find on the last step leaves the agent where it is. A moving
+        reward moves last, and not at the end of an episode.
 
         Args:
-            state: B episodes; not changed.
+            state: B episodes; not modified.
             action: (B,) integers 0 .. 3: up, down, left, right.
-            rngs: the B generators; one that finds the reward draws a number, one whose reward moves
-                another.
+            rngs: the B generators. A find draws one number from its episode's generator, and a reward that
+                moves draws another one.
 
         Raises:
-            ValueError: an action is not one of the four, or they are not B integers.
+            ValueError: the actions are not B integers in 0 .. 3.
         """
         code = state.square * 4 + _checked(action, state.square.shape)
         square = self.next_square.take(code)
@@ -150,9 +151,9 @@ class MazeDynamics:
 
 
 def summary(state: MazeState) -> dict[str, NDArray[Any]]:
-    """What ``info`` tells at the end of episodes, each of shape (B,).
+    """Return the entries of ``info`` at the end of episodes, each of shape (B,).
 
-    ``rewards_found``, ``wall_hits``; ``first_reward_step``, the step of the first find (-1 without one);
+    ``rewards_found``; ``wall_hits``; ``first_reward_step``, the step of the first find (-1 without one);
     ``mean_steps_later``, the mean number of steps from one find to the next (-1.0 with fewer than two).
     """
     span = (state.last_find - state.first_find) / np.maximum(state.finds - 1, 1)
@@ -165,7 +166,7 @@ def summary(state: MazeState) -> dict[str, NDArray[Any]]:
 
 
 def _draw(rngs: Sequence[np.random.Generator], n: int) -> IntArray:
-    """One integer below n from each generator; ``random`` is several times faster than ``integers``."""
+    """Draw one integer below n from each generator; ``random`` is several times faster than ``integers``."""
     uniform = np.array([rng.random() for rng in rngs], dtype=np.float64)
     return (uniform * n).astype(np.intp)
 
@@ -175,7 +176,7 @@ def _checked(action: NDArray[Any], shape: tuple[int, ...]) -> IntArray:
     if action.shape != shape or action.dtype.kind not in "iu":
         got = f"{action.dtype} of shape {action.shape}"
         raise ValueError(f"actions must be integers of shape {shape}, one for each episode, got {got}")
-    if np.bitwise_or.reduce(action) >> 2:  # a bit beyond the two lowest: negative or above 3
+    if np.bitwise_or.reduce(action) >> 2:  # a bit above the lowest two is set: negative or above 3
         words = ", ".join(f"{number} ({name})" for number, name in enumerate(ACTIONS))
         raise ValueError(f"an action must be one of {words}; got {np.unique(action).tolist()}")
     return action.astype(np.intp, copy=False)

@@ -1,6 +1,6 @@
-"""The transition of the maze compiled, one episode at a time: for playing a whole rollout in one loop.
+"""The compiled transition of the maze for one episode, for rollouts that run in a single compiled loop.
 
-``MazeDynamics.step`` is the definition; this module only repeats it where numpy cannot go, and a test
+``MazeDynamics.step`` is the definition. This module repeats it in a form that numba can compile; a test
 compares the two step by step.
 """
 
@@ -35,7 +35,7 @@ class MazeTables(NamedTuple):
 
 
 class MazePosition(NamedTuple):
-    """Where one episode is, and its next random numbers."""
+    """State of one episode, and its position in the random numbers."""
 
     square: int
     goal: int
@@ -44,7 +44,7 @@ class MazePosition(NamedTuple):
 
 
 def maze_tables(dynamics: MazeDynamics) -> MazeTables:
-    """The arrays of one maze."""
+    """Return the arrays of one maze."""
     config = dynamics.config
     return MazeTables(
         next_square=dynamics.next_square,
@@ -70,17 +70,17 @@ def maze_step(
     uniform: NDArray[np.float64],
     observation: NDArray[np.float32],
 ) -> tuple[MazePosition, float, bool]:
-    """One step, and a new episode where it was the last one.
+    """Take one step, and start a new episode if it was the last one.
 
     Args:
         tables: the maze.
-        at: where the episode is.
+        at: state of the episode.
         action: 0 .. 3.
         uniform: the generator's numbers in [0, 1), of which the first ``at.draws`` are used.
-        observation: (D,), overwritten with the next step's.
+        observation: (D,), overwritten with the next observation.
 
     Returns:
-        where the episode is now, the reward, and whether an episode ended.
+        The new state, the reward, and True if the episode ended.
     """
     code = at.square * 4 + action
     square, goal, draws = tables.next_square[code], at.goal, at.draws

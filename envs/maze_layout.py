@@ -1,4 +1,4 @@
-"""The fixed part of a maze of a given size: its walls, its free squares and how they connect."""
+"""The fixed part of a maze: its walls, its free squares and their connections."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _MOVES = np.array([(-1, 0), (1, 0), (0, -1), (0, 1)])  # row and column change o
 
 @dataclass(frozen=True, eq=False)
 class MazeLayout:
-    """Walls and connections; squares are numbered 0 .. F-1 over the free ones, row by row.
+    """Walls and connections; the F free squares are numbered 0 .. F-1, row by row.
 
     Attributes:
         size: side inside the outer wall.
@@ -26,8 +26,8 @@ class MazeLayout:
         squares: (F, 2) row and column of each free square in ``walls``.
         start: number of the centre square.
         border: numbers of the squares of the outermost ring.
-        next_square: (F, 4) the square each action leads to; a wall leads back to the square itself.
-        windows: (F, 9) float32, the 3x3 neighbourhood row by row, 1 where there is a wall.
+        next_square: (F, 4) the square that each action leads to; the same square if there is a wall.
+        windows: (F, 9) float32, the 3x3 neighbourhood row by row, 1 for a wall.
     """
 
     size: int
@@ -46,15 +46,15 @@ class MazeLayout:
 
 @lru_cache(maxsize=16)
 def maze_layout(size: int, seed: int | None = None) -> MazeLayout:
-    """The layout for one size: a pillar on every square whose row and column are both even, from 1.
+    """Return the layout: pillars on the squares whose row and column, counted from 1, are both even.
 
-    The centre is always free, because every episode starts there: where it would be a pillar (sizes 3,
-    7, 11, ...) that pillar is left out. Size 9 has 16 pillars and 65 free squares, size 11 has 24 and 97.
+    The centre is always free, because every episode starts there. If it would be a pillar (sizes 3, 7,
+    11, ...), that pillar is left out. Size 9 has 16 pillars and 65 free squares, size 11 has 24 and 97.
 
     Args:
         size: side inside the outer wall, odd and at least 3.
-        seed: puts as many pillars on squares drawn with it instead, such that every free square can still
-            be reached. The maze of a seed is always the same; size 3 has no pillars, and so one maze only.
+        seed: place the same number of pillars on random squares instead, with every free square still
+            reachable. A seed always gives the same maze. Size 3 has no pillars, and so only one maze.
     """
     walls = np.ones((size + 2, size + 2), dtype=np.bool_)
     walls[1:-1, 1:-1] = False
@@ -80,17 +80,17 @@ def maze_layout(size: int, seed: int | None = None) -> MazeLayout:
         windows=neighbourhood[squares[:, 0] - 1, squares[:, 1] - 1].astype(np.float32),
     )
     for array in (layout.walls, layout.squares, layout.border, layout.next_square, layout.windows):
-        array.flags.writeable = False  # shared by every environment with this layout
+        array.flags.writeable = False  # shared by all environments with this layout
     return layout
 
 
 def layout_of(config: MazeConfig) -> MazeLayout:
-    """The layout that a maze's settings name."""
+    """Return the layout of a maze with these settings."""
     return maze_layout(int(config.size), config.layout_seed)
 
 
 def _scattered(regular: NDArray[np.bool_], centre: int, seed: int) -> NDArray[np.bool_]:
-    """As many pillars, on squares drawn one by one; one that would cut off a free square is not taken."""
+    """Place as many pillars on random squares, except those where a pillar would cut off a free square."""
     from scipy.ndimage import label
 
     size = len(regular) - 2
@@ -98,7 +98,7 @@ def _scattered(regular: NDArray[np.bool_], centre: int, seed: int) -> NDArray[np
     walls[1:-1, 1:-1] = False
     left = int(regular[1:-1, 1:-1].sum())
     numbers = iter(np.random.default_rng(seed).permutation(size * size).tolist())
-    while left:  # a quarter of the squares is far from all that can be taken
+    while left:  # terminates: far more than a quarter of the squares can hold pillars
         number = next(numbers)
         square = (number // size + 1, number % size + 1)
         if square == (centre, centre):

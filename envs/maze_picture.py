@@ -1,4 +1,4 @@
-"""The picture of a maze, drawn with Pillow at three times the size and scaled down to smooth the edges."""
+"""Drawing a maze with Pillow, at three times the size and then scaled down for smooth edges."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ _WHITE: Color = (255, 255, 255)
 
 
 def draw_picture(scene: MazeScene, size: int) -> NDArray[np.uint8]:
-    """The maze with its outer wall, the agent, what it sees, its trail and the reward.
+    """Draw the maze with its outer wall, the agent, its field of view, its trail and the reward.
 
     Args:
-        scene: what to draw.
+        scene: the scene to draw.
         size: side of the picture in pixels.
 
     Returns:
@@ -35,13 +35,13 @@ def draw_picture(scene: MazeScene, size: int) -> NDArray[np.uint8]:
     image = Image.new("RGB", (size * _OVERSAMPLING,) * 2, _WALL)
     _Painter(scene, image).paint()
     small = image.reduce(_OVERSAMPLING)
-    # Letters are drawn last, at the final size, where the font's own smoothing is sharpest.
+    # Text is drawn last, at the final size, so that the font's own antialiasing keeps it sharp.
     _write(scene, small)
     return np.array(small)
 
 
 class _Painter:
-    """Draws one scene; lengths are in squares and scaled by ``unit``."""
+    """Painter of one scene; lengths are in squares and scaled by ``unit``."""
 
     def __init__(self, scene: MazeScene, image: Image.Image) -> None:
         self.scene = scene
@@ -86,7 +86,7 @@ class _Painter:
         self.draw.polygon([(float(a), float(b)) for a, b in corners], fill=_REWARD)
 
     def trail(self) -> None:
-        """Lines between neighbouring squares, fainter into the past; a teleport leaves a gap."""
+        """Draw lines between neighbouring squares, older ones fainter; a teleport leaves a gap."""
         trail = self.scene.trail
         for age, (one, other) in enumerate(pairwise(trail), start=1):
             if abs(one[0] - other[0]) + abs(one[1] - other[1]) == 1:
@@ -102,7 +102,7 @@ class _Painter:
 
 
 def _write(scene: MazeScene, image: Image.Image) -> None:
-    """Step and number of rewards, inside the upper outer wall."""
+    """Write the step and the number of rewards inside the upper outer wall."""
     unit = image.width / len(scene.walls)
     draw = ImageDraw.Draw(image)
     font = ImageFont.load_default(size=max(8.0, 0.55 * unit))

@@ -1,4 +1,4 @@
-"""The state of mazes as plain values and arrays, and back; nothing is trusted that is read."""
+"""Saving mazes as plain values and arrays, and restoring them from untrusted data."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from plasticrl.envs.saved_state import entry, generator_states, restored_generat
 def maze_state_dict(
     config: MazeConfig, state: MazeState, rngs: Sequence[np.random.Generator]
 ) -> dict[str, Any]:
-    """All that B mazes need to go on."""
+    """Return the full state of B mazes."""
     return {
         "config": asdict(config),
         "generators": generator_states(rngs),
@@ -27,16 +27,16 @@ def maze_state_dict(
 def restored_mazes(
     dynamics: MazeDynamics, saved: Any, count: int, *, over: bool
 ) -> tuple[MazeState, list[np.random.Generator]]:
-    """What :func:`maze_state_dict` told, checked: compiled code looks squares up without asking.
+    """Restore and check the result of :func:`maze_state_dict`; compiled code indexes by it without checks.
 
     Args:
         dynamics: the maze.
-        saved: what was told.
+        saved: the saved state.
         count: B.
-        over: whether an episode may have ended.
+        over: accept episodes that have ended.
 
     Raises:
-        ValueError: it is not the state of B mazes with this maze's settings.
+        ValueError: ``saved`` is not the state of B mazes with these settings.
     """
     config = asdict(dynamics.config)
     if entry(saved, "config") != config:

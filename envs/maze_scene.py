@@ -1,4 +1,4 @@
-"""What there is to see in one maze, as plain numbers: the picture and the text are drawn from it."""
+"""The visible state of a maze as plain numbers, for the picture and the text."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ Square = tuple[int, int]  # row and column, the outer wall included
 
 @dataclass(frozen=True)
 class MazeScene:
-    """One maze at one moment.
+    """One maze at one step.
 
     Attributes:
         walls: (side, side) bool, the outer wall included.
         agent: the agent's square.
         goal: the reward's square.
-        trail: the agent's latest squares, oldest first, its present one last.
+        trail: the agent's latest squares, oldest first, the current one last.
         step: steps taken, of ``episode_length``.
         finds: rewards found.
     """
@@ -39,13 +39,13 @@ class MazeScene:
 def maze_scene(
     layout: MazeLayout, episode_length: int, history: Sequence[MazeState], row: int = 0
 ) -> MazeScene:
-    """The scene of one maze of a batch.
+    """Return the scene of one maze of a batch.
 
     Args:
-        layout: the maze's walls.
-        episode_length: steps of an episode.
-        history: the latest states of the episode, the present one last.
-        row: which maze of the batch.
+        layout: the walls of the maze.
+        episode_length: steps per episode.
+        history: the latest states of the episode, the current one last.
+        row: index of the maze in the batch.
     """
 
     def at(number: int) -> Square:
@@ -54,7 +54,7 @@ def maze_scene(
     trail: list[Square] = []
     before = history[0]
     for state in history:
-        if state.finds[row] > before.finds[row]:  # the agent was moved on in the step that led to the reward
+        if state.finds[row] > before.finds[row]:  # the agent reached the goal and was teleported
             trail.append(at(before.goal[row]))
         trail.append(at(state.square[row]))
         before = state
@@ -71,7 +71,7 @@ def maze_scene(
 
 
 def draw_text(scene: MazeScene) -> str:
-    """The maze in letters: ``#`` wall, ``.`` free, ``R`` reward, ``A`` agent; a line of numbers above."""
+    """Draw the maze as text: ``#`` wall, ``.`` free, ``R`` reward, ``A`` agent; numbers on the first line."""
     letters = np.where(scene.walls, "#", ".")
     letters[scene.goal] = "R"
     letters[scene.agent] = "A"

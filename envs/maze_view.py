@@ -1,4 +1,4 @@
-"""How a maze is shown: one place that turns a render mode into a picture, a text or a window."""
+"""Rendering of mazes: turns a render mode into a picture, text or a window."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from plasticrl.envs.maze_scene import draw_text, maze_scene
 if TYPE_CHECKING:
     from plasticrl.envs.maze_window import MazeWindow
 
-TRAIL = 16  # states of the recent past that are kept for the trail
+TRAIL = 16  # number of recent states that form the trail
 FPS = 12  # steps shown per second
 
 
 def check_render_mode(render_mode: str | None, allowed: Sequence[str]) -> str | None:
-    """The render mode itself.
+    """Return the render mode if it is valid.
 
     Raises:
         ValueError: it is neither None nor in ``allowed``.
@@ -29,7 +29,7 @@ def check_render_mode(render_mode: str | None, allowed: Sequence[str]) -> str | 
 
 
 class MazeView:
-    """Renders mazes of one configuration; Pillow and pygame are imported when first needed.
+    """Renderer of mazes of one configuration; imports Pillow and pygame on first use.
 
     Args:
         config: the maze.
@@ -52,8 +52,8 @@ class MazeView:
 
         Args:
             mode: "rgb_array", "ansi" or "human".
-            history: the latest states of the episode, the present one last.
-            row: which maze of the batch.
+            history: the latest states of the episode, the current one last.
+            row: index of the maze in the batch.
         """
         scene = maze_scene(self._layout, self._config.episode_length, history, row)
         if mode == "ansi":
@@ -71,7 +71,7 @@ class MazeView:
         return None
 
     def close(self) -> None:
-        """Close the window, if there is one."""
+        """Close the window if it is open."""
         if self._window is not None:
             self._window.close()
             self._window = None

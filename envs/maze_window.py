@@ -1,4 +1,4 @@
-"""A window that shows pictures, through pygame, which is an optional dependency."""
+"""A window that shows pictures. It uses pygame, which is an optional dependency."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from numpy.typing import NDArray
 
 
 class MazeWindow:
-    """A window of one size.
+    """A square window of fixed size.
 
     Args:
         size: side in pixels.
-        fps: pictures per second; ``show`` waits to keep to it.
+        fps: maximum frame rate; ``show`` waits to keep to it.
 
     Raises:
         gymnasium.error.DependencyNotInstalled: pygame is missing.
@@ -34,7 +34,7 @@ class MazeWindow:
 
     def show(self, picture: NDArray[np.uint8]) -> None:
         """Show a picture (size, size, 3)."""
-        surface = self._pygame.surfarray.make_surface(picture.swapaxes(0, 1))  # pygame wants x first
+        surface = self._pygame.surfarray.make_surface(picture.swapaxes(0, 1))  # pygame expects x first
         self._screen.blit(surface, (0, 0))
         self._pygame.event.pump()
         self._pygame.display.flip()

@@ -1,4 +1,4 @@
-"""Which pixels of an image a query hides."""
+"""Occlusion: the pixels of an image that a query hides."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ OcclusionKind = Literal["half", "quarter", "pixels", "square"]
 
 
 class Occlusion:
-    """Draws masks of hidden pixels for square images.
+    """Sampler of masks of hidden pixels for square images.
 
     Args:
-        kind: "half", the top or the bottom half; "quarter", one of the four quadrants; "pixels", single
+        kind: "half", the top or the bottom half; "quarter", one of the four quadrants; "pixels", individual
             pixels anywhere; "square", a square anywhere inside the image.
         side: height and width of the images in pixels; even, at least 2.
-        share: share of the pixels that "pixels" and "square" hide, 0.5 by default: rounded to a number of
-            pixels, or to a side of the square, that hides something and leaves something. The other two
-            kinds take none.
+        share: fraction of the pixels that "pixels" and "square" hide, 0.5 by default. It is rounded to a
+            number of pixels, or to a side of the square, such that neither none nor all of the image is
+            hidden. The other kinds do not accept it.
 
     Attributes:
-        n_hidden: number of pixels that every mask hides.
+        n_hidden: number of pixels hidden by every mask.
 
     Raises:
-        ValueError: an argument is not allowed; the text names it.
+        ValueError: an argument is invalid; the message names it.
     """
 
     def __init__(self, kind: OcclusionKind, side: int, share: float | None = None) -> None:
@@ -37,7 +37,7 @@ class Occlusion:
         if side < 2 or side % 2:
             raise ValueError(f"the images' side must be even, at least 2 pixels, got {side}")
         if share is not None and kind not in ("pixels", "square"):
-            raise ValueError(f"share is for the occlusions pixels and square, got {share!r} with {kind!r}")
+            raise ValueError(f"share applies to pixels and square only, got {share!r} with {kind!r}")
         share = 0.5 if share is None else share
         if not (is_number(share) and 0 < share < 1):
             raise ValueError(f"share must be between 0 and 1, both excluded, got {share!r}")
@@ -53,7 +53,7 @@ class Occlusion:
         }[kind]
 
     def draw(self, batch_size: int, rng: np.random.Generator) -> NDArray[np.bool_]:
-        """Masks (batch_size, side * side), rows of pixels one after another, true where hidden."""
+        """Draw masks (batch_size, side * side) with the pixels row by row, true where hidden."""
         if self.kind == "pixels":
             first = np.arange(self.side**2) < self.n_hidden
             return rng.permuted(np.tile(first, (batch_size, 1)), axis=1)
@@ -63,7 +63,7 @@ class Occlusion:
             "quarter": (half, half),
             "square": (self._edge, self._edge),
         }[self.kind]
-        # A half or a quadrant lies at a multiple of its size, a square anywhere.
+        # A half or a quadrant lies at a multiple of its size, a square at any position.
         if self.kind == "square":
             corner = rng.integers(0, self.side - self._edge + 1, (2, batch_size, 1))
         else:

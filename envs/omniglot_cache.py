@@ -1,4 +1,4 @@
-"""The cached array of Omniglot drawings: which file it is, and whether it can be believed."""
+"""Cache of the Omniglot drawings as one array: its file name and its validation."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from plasticrl.envs.data import cache_dir, write_atomically
 from plasticrl.envs.data_error import DataError
 from plasticrl.envs.omniglot_layout import is_drawing
 
-# Part of every key: raise it when the same drawings would give other arrays.
+# Part of every key: increase it when the same drawings would give different arrays.
 _VERSION = 1
 
-# What zipfile and numpy are known to raise on files that are missing, damaged or something else.
+# Errors that zipfile and numpy raise for files that are missing, damaged or of another format.
 _DAMAGE = (
     zipfile.BadZipFile,
     zlib.error,
@@ -35,13 +35,13 @@ _DAMAGE = (
 
 
 def source_key(sources: Iterable[Path], settings: str) -> str:
-    """Hex digest that changes when the source files or the settings do.
+    """Return a hex digest that changes with the source files and the settings.
 
-    Of an archive its bytes count; of a folder the drawings' names, sizes and times of change, since reading
-    every file would take as long as the cache saves.
+    The digest of an archive covers its bytes. That of a folder covers the names, sizes and modification
+    times of the drawings, since reading every file would take as long as the cache saves.
 
     Raises:
-        DataError: a source cannot be read; the text names the file.
+        DataError: a source cannot be read; the message names the file.
     """
     digest = hashlib.sha256(f"{_VERSION} {settings}".encode())
     for source in sources:
@@ -56,17 +56,17 @@ def source_key(sources: Iterable[Path], settings: str) -> str:
 
 
 def cache_file(key: str, size: int) -> Path:
-    """Where the array of this key is kept."""
+    """Return the path of the cached array for a key."""
     return cache_dir() / f"omniglot-{size}-{key[:16]}.npz"
 
 
 def read_cache(
     file: Path, key: str, shape: tuple[int, ...]
 ) -> tuple[NDArray[np.uint8], NDArray[np.str_]] | None:
-    """Images and alphabets out of a cached file; None where it is missing, damaged or another's."""
+    """Return images and alphabets from a cached file; None if it is missing, damaged or has another key."""
     try:
         with file.open("rb") as stream:
-            # Checksums first: numpy would believe the shape in a damaged header.
+            # Verify the checksums first: numpy would trust the shape in a damaged header.
             with zipfile.ZipFile(stream) as archive:
                 if archive.testzip() is not None:
                     return None
@@ -83,17 +83,17 @@ def read_cache(
 
 
 def write_cache(file: Path, key: str, images: NDArray[np.uint8], alphabets: NDArray[np.str_]) -> None:
-    """Keep the arrays, packed (8 MB at size 31); the file is there whole or not at all.
+    """Store the arrays compressed (8 MB at size 31); the file exists complete or not at all.
 
     Raises:
-        OSError: the folder cannot be written to; the text names the way out.
+        OSError: the folder is not writable; the message names the way out.
     """
     packed = io.BytesIO()
     np.savez_compressed(packed, images=images, alphabets=alphabets, key=np.array(key))
     try:
         write_atomically(file, packed.getvalue())
     except OSError as problem:
-        hint = "the cache cannot be written, PLASTICRL_CACHE names another folder for it"
+        hint = "the cache is not writable, set PLASTICRL_CACHE to another folder"
         raise OSError(problem.errno, f"{problem.strerror or problem}: {hint}", str(file)) from problem
 
 
@@ -107,7 +107,7 @@ def _file_digest(file: Path) -> bytes:
 
 def _tree_digest(folder: Path) -> bytes:
     def refuse(problem: OSError) -> None:
-        raise problem  # os.walk would pass over the folder
+        raise problem  # os.walk would skip the folder
 
     entries = []
     for below, _, names in os.walk(folder, onerror=refuse):

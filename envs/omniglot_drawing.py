@@ -1,4 +1,4 @@
-"""One Omniglot drawing: from the official PNG to a small picture of its ink."""
+"""Reading one Omniglot drawing: from the official PNG to a small picture of its ink."""
 
 from __future__ import annotations
 
@@ -16,24 +16,24 @@ _PNG = b"\x89PNG\r\n\x1a\n\x00\x00\x00\x0dIHDR"
 
 
 def read_drawing(content: bytes, side: int, size: int, source: str) -> NDArray[np.uint8]:
-    """Decode a drawing and resize it; ink is 255 and paper 0, the other way round than in the file.
+    """Decode a drawing and resize it; ink is 255 and paper 0, the inverse of the file.
 
-    Resized by Pillow's Lanczos filter, which is antialiased: it is widened by ``side / size``, so that
-    every pixel of the file counts.
+    It is resized with Pillow's Lanczos filter, which is antialiased: the filter is widened by
+    ``side / size``, so that every pixel of the file contributes.
 
     Args:
         content: a PNG of ``side`` x ``side`` pixels of one bit, 0 for ink.
-        side: height and width that the drawing must have.
+        side: required height and width of the drawing.
         size: height and width of the result.
-        source: file and name, for errors.
+        source: file and member name, for error messages.
 
     Returns:
         (size, size).
 
     Raises:
-        DataError: ``content`` is not such a PNG; the text names ``source``.
+        DataError: ``content`` is not such a PNG; the message names ``source``.
     """
-    # Before Pillow sees it: a header can claim a picture that no memory holds.
+    # Check before Pillow reads it: a header can declare a picture larger than memory.
     if content[:16] != _PNG or len(content) < 24:
         raise _error(source, "is not a PNG")
     width, height = struct.unpack(">II", content[16:24])
@@ -46,7 +46,7 @@ def read_drawing(content: bytes, side: int, size: int, source: str) -> NDArray[n
             paper = image.convert("L").resize((size, size), Image.Resampling.LANCZOS)
     except DataError:
         raise
-    # What Pillow is known to raise on damaged files.
+    # Errors that Pillow raises for damaged files.
     except (OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error) as problem:
         raise _error(source, f"is damaged ({problem})") from problem
     return 255 - np.asarray(paper)

@@ -1,4 +1,4 @@
-"""All Omniglot drawings as one small array, made once and then kept in the cache."""
+"""All Omniglot drawings as one small array, built once and then cached."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from plasticrl.envs.omniglot_cache import cache_file, read_cache, source_key, wr
 from plasticrl.envs.omniglot_drawing import read_drawing
 from plasticrl.envs.omniglot_layout import OFFICIAL, OmniglotLayout, OmniglotPart, arrange, is_drawing
 
-# A drawing has about 200 bytes, an official archive 9 MB and 20,275 members, folders among them.
+# A drawing has about 200 bytes; an official archive has 9 MB and 20,275 members, including folders.
 _LARGEST, _TOTAL, _MOST = 2**16, 2**26, 100_000
 
 
 class OmniglotImages(NamedTuple):
-    """The resized drawings; row ``i`` of both is the character of number ``i + 1``.
+    """The resized drawings; row ``i`` of both arrays is the character with number ``i + 1``.
 
     Attributes:
-        images: (1623, 20, size, size) uint8; 255 is ink, 0 is paper, between them edges.
-        alphabets: (1623,) the alphabet of each character, by its folder's name.
+        images: (1623, 20, size, size) uint8; 255 is ink, 0 is paper, edges are in between.
+        alphabets: (1623,) the alphabet of each character, by folder name.
     """
 
     images: NDArray[np.uint8]
@@ -39,21 +39,21 @@ def load_omniglot(
     download: bool = True,
     expected: OmniglotLayout = OFFICIAL,
 ) -> OmniglotImages:
-    """All drawings, resized: out of the cache, or read, checked, resized and put there.
+    """Load all drawings, resized, from the cache or from the source files, which are checked and then cached.
 
-    The cached file belongs to the exact source files and to ``size``: other ones, and a cached file that is
-    damaged, lead to reading anew. Reading the 32,460 official drawings takes some seconds.
+    The cached file is valid only for the exact source files and ``size``. If they differ, or if the cached
+    file is damaged, the drawings are read anew. Reading the 32,460 official drawings takes a few seconds.
 
     Args:
         size: height and width, 1 to the 105 pixels of the originals.
-        data_dir: folder of the official archives or of the folders they extract to; see ``find_dataset``.
-        download: whether archives that are nowhere may be downloaded.
-        expected: what the files must hold.
+        data_dir: folder of the official archives or of their extracted folders; see ``find_dataset``.
+        download: allow downloading archives that are not found.
+        expected: the contents that the files must have.
 
     Raises:
-        ValueError: ``size`` is not allowed.
-        DataError: files are missing, damaged, or not exactly what is expected; the text names the first.
-        OSError: the cache cannot be written; ``PLASTICRL_CACHE`` names another folder for it.
+        ValueError: ``size`` is out of range.
+        DataError: files are missing, damaged, or differ from ``expected``; the message names the first.
+        OSError: the cache is not writable; set ``PLASTICRL_CACHE`` to another folder.
     """
     if check_count("size", size) > expected.side:
         raise ValueError(f"size must be at most {expected.side}, that of the originals, got {size}")

@@ -1,4 +1,4 @@
-"""What the official Omniglot files hold, and whether what was read is all of it."""
+"""The contents of the official Omniglot files, and the check that the files read are complete."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ class OmniglotPart(NamedTuple):
     """One of the two official archives, or its extracted folder.
 
     Attributes:
-        name: name of the folder, and of the archive less its ``.zip``.
+        name: name of the folder, and of the archive without ``.zip``.
         alphabets: number of alphabets.
-        first: number of its first character; the numbers run through all parts.
+        first: number of its first character; numbers are unique across the parts.
         last: number of its last character.
     """
 
@@ -26,11 +26,11 @@ class OmniglotPart(NamedTuple):
 
 
 class OmniglotLayout(NamedTuple):
-    """All parts, in the order of their characters' numbers, and what every character has.
+    """All parts, in the order of their character numbers, and the properties of every character.
 
     Attributes:
         parts: the archives.
-        drawings: drawings of each character, numbered from 1.
+        drawings: drawings per character, numbered from 1.
         side: height and width of a drawing in pixels.
     """
 
@@ -52,7 +52,7 @@ _DRAWING = re.compile(
 
 
 def is_drawing(name: str) -> bool:
-    """Whether a member's name is that of a drawing: ``<alphabet>/characterNN/MMMM_DD.png``, in any folder."""
+    """Return True for the name of a drawing: ``<alphabet>/characterNN/MMMM_DD.png``, in any folder."""
     return _DRAWING.fullmatch(name) is not None and not name.startswith("__MACOSX/")
 
 
@@ -60,8 +60,8 @@ class PartDrawings(NamedTuple):
     """The drawings of one part, complete and in order.
 
     Attributes:
-        names: of each character, in the order of their numbers, the names of its drawings in theirs.
-        alphabets: of each character, its alphabet.
+        names: the names of each character's drawings, both ordered by number.
+        alphabets: the alphabet of each character.
     """
 
     names: list[list[str]]
@@ -69,17 +69,17 @@ class PartDrawings(NamedTuple):
 
 
 def arrange(members: Mapping[str, bytes], part: OmniglotPart, drawings: int, source: str) -> PartDrawings:
-    """Put a part's drawings in order, having checked that there is each of them once and nothing else.
+    """Sort the drawings of a part; check that each exists exactly once and that there are no others.
 
     Args:
-        members: the files read, by name; all of them names of drawings (``is_drawing``).
-        part: what should be there.
-        drawings: drawings of each character.
-        source: the file or folder they are from, for errors.
+        members: the files read, by name; all of the names are those of drawings (``is_drawing``).
+        part: the expected part.
+        drawings: drawings per character.
+        source: the file or folder read, for error messages.
 
     Raises:
-        DataError: a drawing is missing, too many or in two places, or the alphabets are not as many as
-            they should be; the text names the first drawings at fault.
+        DataError: drawings are missing, superfluous or in two places, or the number of alphabets is wrong;
+            the message names the first such drawings.
     """
     found: dict[tuple[int, int], str] = {}
     home: dict[int, tuple[str, str]] = {}
@@ -117,6 +117,6 @@ _WAY_OUT = "use the official archive, or the folder it extracts to, unchanged"
 
 
 def _some(drawings: list[tuple[int, int]]) -> str:
-    """The first few drawings by their files' names, and how many there are."""
+    """Return the file names of the first few drawings, and the number of all."""
     shown = ", ".join(f"{number:04d}_{drawing:02d}.png" for number, drawing in drawings[:5])
     return f"{len(drawings)} drawings ({shown}{', ...' if len(drawings) > 5 else ''})"

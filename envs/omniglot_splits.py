@@ -16,18 +16,18 @@ N_CLASSES = 1623
 
 
 def split_classes(split: Split, split_by: SplitBy = "class") -> NDArray[np.int64]:
-    """The classes of one side of a split, as character numbers less 1 (rows of the images), ascending.
+    """Return the classes of one side of a split, as character numbers less 1 (image rows), ascending.
 
-    Both splits have 1,523 training and 100 test classes, whatever part of the dataset they are from:
+    Both splits have 1,523 training and 100 test classes, independent of the dataset's own two parts:
 
-    - ``"class"``: single characters are held out, as in Miconi et al. (2018). They are the 100 numbers
-      ``MMMM`` (four digits) whose SHA-256 of ``"<seed>:MMMM"`` is smallest.
-    - ``"alphabet"``: whole alphabets are held out, so that nothing of their script was seen in training. The
-      alphabets are put in the order of the SHA-256 of ``"<seed>:<name>"``; held out is the first set of
-      four, in lexicographic order of their places, that has 100 characters.
+    - ``"class"``: holds out single characters, as in Miconi et al. (2018). They are the 100 numbers
+      ``MMMM`` (four digits) with the smallest SHA-256 of ``"<seed>:MMMM"``.
+    - ``"alphabet"``: holds out whole alphabets, so that no character of their scripts is seen in training.
+      The alphabets are sorted by the SHA-256 of ``"<seed>:<name>"``. Held out is the first set of four, in
+      lexicographic order of their positions, that has 100 characters in all.
 
-    The seed, the numbers and the names are in ``omniglot_splits.json``, which is what is used: the rule
-    tells where they are from.
+    The seed, the numbers and the names are stored in ``omniglot_splits.json``, which this function reads;
+    the rules above document their origin.
 
     Raises:
         ValueError: ``split`` or ``split_by`` is not one of those above.

@@ -1,4 +1,4 @@
-"""One-shot classification on any set of pictures in classes: the protocol of experiment 3."""
+"""One-shot classification on any set of pictures grouped by class: the protocol of experiment 3."""
 
 from __future__ import annotations
 
@@ -11,25 +11,25 @@ from plasticrl.envs.episode import Episode, EpisodeTask
 
 
 class OneShotTask(EpisodeTask):
-    """N classes x K pictures with their labels, then one unlabelled picture of one of the classes.
+    """Episodes of N classes x K labelled pictures, then one unlabelled picture of one of the classes.
 
-    Miconi et al. (2018), section 4.3. In every episode the classes are drawn without replacement, the
-    labels 0 to N - 1 are given to them at random, and their N K pictures are shown in random order. The last
-    picture is one that was not shown, of a class drawn evenly; its label is asked. Each class is turned by a
-    random multiple of 90 degrees, its shown and its asked picture alike.
+    Follows section 4.3 of Miconi et al. (2018). Every episode draws its classes without replacement,
+    assigns the labels 0 to N - 1 to them at random, and shows their N K pictures in random order. The query
+    is another picture of one of the classes, drawn uniformly; the target is its label. Each class is rotated
+    by a random multiple of 90 degrees, the same for its labelled pictures and the query.
 
     Args:
         images: (classes, pictures per class, size, size) uint8; 0 becomes the input 0.0 and 255 becomes 1.0.
-            Kept, not copied.
-        n_way: N, classes of an episode: 2 up to all there are.
-        k_shot: K, labelled pictures of each class: 1 up to the pictures per class less one.
-        rotations: whether to turn the classes.
-        pool: None (default): every episode draws from all classes. P: the episodes of a batch draw from P
-            classes, K + 1 pictures and one rotation of each, chosen anew for every batch. That is for
-            training: a network that looks at each picture once gets many episodes out of few pictures. It
-            only helps batches, not environments, which draw every episode by itself. Evaluate without:
-            episodes of a batch that share pictures are not independent, and an interval over them is too
-            narrow.
+            Not copied.
+        n_way: N, classes per episode: 2 up to the number of classes.
+        k_shot: K, labelled pictures per class: 1 up to the pictures per class less one.
+        rotations: rotate the classes.
+        pool: with None (default), every episode draws from all classes. With P, the episodes of a batch draw
+            from P classes, with K + 1 pictures and one rotation each, chosen anew for every batch. This is
+            meant for training: a network that processes each distinct picture once gets many episodes from
+            few pictures. It has no benefit for environments, which draw every episode separately. Do not use
+            it for evaluation: episodes that share pictures are not independent, so that a confidence
+            interval over them is too narrow.
 
     Attributes:
         steps: N K + 1.
@@ -37,7 +37,7 @@ class OneShotTask(EpisodeTask):
         input_shape: (size, size).
 
     Raises:
-        ValueError: an argument is not what is said here; the text names it.
+        ValueError: an argument is invalid; the message names it.
     """
 
     def __init__(
@@ -59,7 +59,7 @@ class OneShotTask(EpisodeTask):
         if check_count("k_shot", k_shot) >= pictures:
             raise ValueError(
                 f"k_shot must be at most {pictures - 1}, got {k_shot}: a class has {pictures} pictures, "
-                "and one that was not shown is needed for the question"
+                "and one of them is reserved for the query"
             )
         if not isinstance(rotations, bool):
             raise ValueError(f"rotations must be True or False, got {rotations!r}")
@@ -76,7 +76,8 @@ class OneShotTask(EpisodeTask):
     def sample(self, batch_size: int, rng: np.random.Generator) -> Episode:
         """Draw ``batch_size`` episodes: ``inputs`` (T, B, size, size) in [0, 1], ``labels`` (T, B).
 
-        ``target`` (B,) is the label asked; ``labels`` is -1 and ``target_mask`` true at the last step only.
+        ``target`` (B,) is the label of the query. At the last step, and only there, ``labels`` is -1 and
+        ``target_mask`` is true.
 
         Raises:
             ValueError: ``batch_size`` is below 1.
@@ -84,9 +85,9 @@ class OneShotTask(EpisodeTask):
         batch = check_count("batch_size", batch_size)
         n_way, k_shot = self.n_classes, self.k_shot
         classes, pictures = self.images.shape[:2] if self.pool is None else (self.pool, k_shot + 1)
-        # Labels are positions in a random order of the chosen classes, so they are random themselves.
+        # Labels are positions in the random order of the chosen classes, and thus random themselves.
         chosen = distinct_draws(rng, batch, classes, n_way)
-        # The picture after the K that may be shown is the one that may be asked.
+        # The first K pictures of a class are shown, the one after them is its possible query.
         drawn = distinct_draws(rng, batch * n_way, pictures, k_shot + 1).reshape(batch, n_way, k_shot + 1)
         slots = rng.permuted(np.tile(np.arange(n_way * k_shot), (batch, 1)), axis=1)
         target = rng.integers(n_way, size=batch)
@@ -106,7 +107,7 @@ class OneShotTask(EpisodeTask):
         return Episode(inputs, None, labels, target, target_mask, None, picture)
 
     def _draw_pool(self, rng: np.random.Generator) -> NDArray[np.float32]:
-        """The pictures of one batch: (pool, K + 1, size, size)."""
+        """Draw the pictures of one batch: (pool, K + 1, size, size)."""
         assert self.pool is not None
         classes, pictures = self.images.shape[:2]
         chosen = distinct_draws(rng, 1, classes, self.pool).T  # (pool, 1)
@@ -116,7 +117,7 @@ class OneShotTask(EpisodeTask):
 
 
 def _seen(images: NDArray[np.uint8], turns: NDArray[np.int64] | None) -> NDArray[np.float32]:
-    """Images (A, B, size, size), overwritten, by their number of quarter turns (A, B), in [0, 1]."""
+    """Rotate images (A, B, size, size) in place by quarter turns (A, B) and scale them to [0, 1]."""
     if turns is not None:
         for quarters in (1, 2, 3):
             turned = turns == quarters

@@ -1,8 +1,8 @@
-"""The two agents between which every maze result lies, and their exact expected scores.
+"""The random and the shortest-path agent, which bracket every maze result, and their exact expected scores.
 
-One knows the goal and walks shortest paths, the other acts at random. Because both and the maze's rules are
-known, their expected scores are computed, not sampled. A policy is a table of action probabilities, indexed
-by (goal, square, action) over the layout's squares.
+One knows the goal and walks shortest paths, the other acts at random. Because both agents and the rules of
+the maze are known, their expected scores are computed, not sampled. A policy is a table of action
+probabilities, indexed by (goal, square, action) over the layout's squares.
 """
 
 from __future__ import annotations
@@ -22,17 +22,17 @@ Policy = NDArray[np.float64]  # (F, F, 4): goal, square, action
 
 @dataclass(frozen=True)
 class MazeBracket:
-    """Expected scores per episode: acting at random, and walking shortest paths to a known goal."""
+    """Expected scores per episode: of random actions, and of shortest paths to a known goal."""
 
     random: float
     oracle: float
 
 
 def shortest_distances(layout: MazeLayout, goals: Goals) -> NDArray[np.intp]:
-    """Steps from every square to each of G goals, (F, G): breadth first, from all goals at once."""
+    """Return the distances of every square to G goals in steps, (F, G), by breadth-first search."""
     n_goals = len(goals)
     distance = np.full(layout.n_squares * n_goals, -1)
-    reached, steps = goals * n_goals + np.arange(n_goals), 0  # in the flat table
+    reached, steps = goals * n_goals + np.arange(n_goals), 0  # indices into the flat table
     while len(reached):
         distance[reached] = steps
         square, goal = np.divmod(reached, n_goals)
@@ -42,30 +42,30 @@ def shortest_distances(layout: MazeLayout, goals: Goals) -> NDArray[np.intp]:
 
 
 def first_actions(layout: MazeLayout, goals: Goals) -> NDArray[np.intp]:
-    """The first action along a shortest path from every square to each of G goals, (F, G)."""
+    """Return the first action on a shortest path from every square to each of G goals, (F, G)."""
     actions: NDArray[np.intp] = shortest_distances(layout, goals)[layout.next_square].argmin(axis=1)
     return actions
 
 
 def oracle_policy(layout: MazeLayout) -> Policy:
-    """Probabilities of the agent that takes the first action along a shortest path to the goal."""
+    """Return the probabilities of the agent that takes the first action on a shortest path to the goal."""
     policy: Policy = np.eye(len(ACTIONS))[first_actions(layout, np.arange(layout.n_squares)).T]
     return policy
 
 
 def random_policy(layout: MazeLayout) -> Policy:
-    """Probabilities of the agent that takes every action equally often."""
+    """Return the probabilities of the agent that takes all actions with equal probability."""
     return np.full((layout.n_squares, layout.n_squares, len(ACTIONS)), 1 / len(ACTIONS))
 
 
 class _Oracle:
-    """See :class:`plasticrl.envs.expected_score.KnownAgent`."""
+    """The shortest-path agent, a :class:`plasticrl.envs.expected_score.KnownAgent`."""
 
     def __init__(self, config: MazeConfig, goals: Goals) -> None:
         layout, each = layout_of(config), np.arange(len(goals))
         there = np.take_along_axis(layout.next_square, first_actions(layout, goals), axis=1)
-        self.pay: Value = np.where(there == goals, config.reward, 0.0)  # it never walks into a wall elsewhere
-        self._there = there * len(goals) + each  # in a flat value
+        self.pay: Value = np.where(there == goals, config.reward, 0.0)  # it never walks into a wall
+        self._there = there * len(goals) + each  # indices into the flat value
 
     def ahead(self, value: Value) -> Value:
         ahead: Value = value.take(self._there)
@@ -73,7 +73,7 @@ class _Oracle:
 
 
 class _Random:
-    """See :class:`plasticrl.envs.expected_score.KnownAgent`."""
+    """The random agent, a :class:`plasticrl.envs.expected_score.KnownAgent`."""
 
     def __init__(self, config: MazeConfig, goals: Goals) -> None:
         next_square = layout_of(config).next_square
@@ -93,13 +93,13 @@ class _Random:
 
 @lru_cache(maxsize=64)
 def maze_bracket(config: MazeConfig) -> MazeBracket:
-    """Expected scores of the random and of the shortest-path agent.
+    """Return the expected scores of the random and of the shortest-path agent.
 
-    At the defaults -0.06 and 405.3. Computed once for each configuration: in well under a second at the
-    paper's sizes, in some 4 s at size 41.
+    They are -0.06 and 405.3 at the defaults. Each configuration is computed once, in well under a second at
+    the paper's sizes and in about 4 s at size 41.
 
     Raises:
-        ValueError: the reward is not positive, so that knowing where it is does not help.
+        ValueError: the reward is not positive, so that knowing its location does not help.
     """
     if config.reward <= 0:
         raise ValueError(f"a bracket needs a maze with a positive reward, got reward={config.reward}")
@@ -110,10 +110,10 @@ def maze_bracket(config: MazeConfig) -> MazeBracket:
 
 
 def oracle_share(score: float, config: MazeConfig) -> float:
-    """A mean episode score as a share of the way from the random agent (0) to the oracle (1).
+    """Return a mean episode score on a scale from the random agent (0) to the oracle (1).
 
     Raises:
-        ValueError: as ``maze_bracket``.
+        ValueError: the reward is not positive; see ``maze_bracket``.
     """
     bracket = maze_bracket(config)
     return (score - bracket.random) / (bracket.oracle - bracket.random)

@@ -1,4 +1,4 @@
-"""Binary pattern memorization: see a few random patterns, then complete one of them from a part."""
+"""Binary pattern memorisation: show a few random patterns, then complete one of them from a part of it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from plasticrl.envs.presentation import Presentation
 
 
 class PatternsOptions(TypedDict, total=False):
-    """The keyword arguments of ``PatternsTask``."""
+    """Keyword arguments of ``PatternsTask``."""
 
     n_bits: int
     n_patterns: int
@@ -30,26 +30,26 @@ class PatternsTask(EpisodeTask):
     """Experiment 1 of Miconi et al. (2018), section 4.1; the defaults are those of the text.
 
     An episode draws ``n_patterns`` random patterns of ``n_bits`` bits, each -1 or 1, and shows all of
-    them ``n_cycles`` times, each time in a new random order: ``steps_on`` steps each, then ``steps_off``
-    steps of zeros. At the end it shows one of them for ``test_steps`` steps with a share of its bits,
-    drawn at random, set to 0. The whole pattern is asked for at the last step.
+    them ``n_cycles`` times, each time in a new random order: ``steps_on`` steps each, followed by
+    ``steps_off`` steps of zeros. It ends with a query: one of the patterns for ``test_steps`` steps, with a
+    random part of its bits set to 0. The target of the last step is the whole pattern.
 
     Args:
         n_bits: D, at least 2.
-        n_patterns: patterns of one episode, at least 1.
-        n_cycles: times that each is shown, at least 1.
-        steps_on: steps of one showing, at least 1.
-        steps_off: steps of zeros after each showing, at least 0.
-        test_steps: steps of the query, at least 1. The text does not give it: the default is the length
-            of a showing, as in the programs.
-        degraded: share of the query's bits that are set to 0; ``hidden`` marks exactly
+        n_patterns: patterns per episode, at least 1.
+        n_cycles: number of times that each pattern is shown, at least 1.
+        steps_on: steps per presentation, at least 1.
+        steps_off: steps of zeros after each presentation, at least 0.
+        test_steps: steps of the query, at least 1. The text does not state it; the default is the length of
+            a presentation, as in the published programs.
+        degraded: fraction of the query's bits that are set to 0; ``hidden`` marks exactly
             ``round(degraded * n_bits)`` of them, at least one and not all.
-        input_gain: None holds neurons at their non-zero input (``clamp``), as in the text. A number
-            multiplies the inputs instead, which are then to be added to what the neurons receive
-            (``clamp`` is None), as in the program with 20.
+        input_gain: None clamps neurons to their non-zero input (``clamp``), as in the text. A number
+            multiplies the inputs instead; they are then added to the input of the neurons (``clamp`` is
+            None), as in the published program with 20.
 
     Raises:
-        ValueError: an argument is not allowed; the text names it.
+        ValueError: an argument is invalid; the message names it.
     """
 
     def __init__(
@@ -69,7 +69,7 @@ class PatternsTask(EpisodeTask):
         self.n_hidden = round(degraded * self.n_bits) if is_number(degraded) and 0 < degraded < 1 else 0
         if not 0 < self.n_hidden < self.n_bits:
             raise ValueError(
-                f"degraded must be a share between 0 and 1 that hides at least one of the {n_bits} bits "
+                f"degraded must be a fraction between 0 and 1 that hides at least one of the {n_bits} bits "
                 f"and leaves one, got {degraded!r}"
             )
         if input_gain is not None and not (is_number(input_gain) and 0 < input_gain < np.inf):
@@ -115,5 +115,5 @@ PATTERNS_PRESETS: Mapping[str, PatternsOptions] = MappingProxyType(
         },
     }
 )
-"""Arguments of ``PatternsTask``: "text" and "program", the 1,000-bit task as the paper's text and as its
-program have it, and "small", the 50-bit comparison with non-plastic networks."""
+"""Arguments of ``PatternsTask``: "text" and "program", the 1,000-bit task as in the paper's text and in its
+published program, and "small", the 50-bit comparison with non-plastic networks."""

@@ -1,4 +1,4 @@
-"""How a completion task spends its episode: items shown in cycles, then one of them degraded."""
+"""The schedule of a completion task: items shown in cycles, then one of them degraded."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from plasticrl.envs.argument_checks import check_count
 
 @dataclass(frozen=True)
 class Presentation:
-    """Each cycle shows every item once, in an order of its own; the query comes after the last cycle.
+    """A schedule of cycles, each of which shows every item once in random order, and a final query.
 
-    Every showing lasts ``steps_on`` steps and is followed by ``steps_off`` steps of zeros, the last one
-    before the query too; so the programs of Miconi et al. (2018) count their steps.
+    Every presentation lasts ``steps_on`` steps and is followed by ``steps_off`` steps of zeros. This
+    includes the last one before the query, as in the programs of Miconi et al. (2018).
 
     Attributes:
-        n_cycles: times that the whole set is shown, at least 1.
-        steps_on: steps of one showing, at least 1.
+        n_cycles: number of times that the whole set is shown, at least 1.
+        steps_on: steps per presentation, at least 1.
         steps_off: steps of zeros after it, at least 0.
-        test_steps: steps of the query, at least 1; the last one is judged.
+        test_steps: steps of the query, at least 1; the last one is scored.
 
     Raises:
-        ValueError: a number is not allowed; the text names it.
+        ValueError: a number is out of range; the message names it.
     """
 
     n_cycles: int
@@ -38,17 +38,17 @@ class Presentation:
         check_count("steps_off", self.steps_off, least=0)
 
     def steps(self, n_items: int) -> int:
-        """T, steps of an episode with this many items."""
+        """Return T, the number of steps of an episode with ``n_items`` items."""
         return self.n_cycles * n_items * (self.steps_on + self.steps_off) + self.test_steps
 
     def show(
         self, items: NDArray[np.float32], query: NDArray[np.float32], rng: np.random.Generator
     ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-        """Inputs (T, B, D) of B episodes, and the mask (T, B) of the step that is judged.
+        """Return the inputs (T, B, D) of B episodes, and the mask (T, B) of the step that is scored.
 
         Args:
-            items: (B, n_items, D), what each episode shows.
-            query: (B, D), what it shows at the end.
+            items: (B, n_items, D), the items of each episode.
+            query: (B, D), the input of the final steps.
             rng: draws the orders.
         """
         batch, n_items, width = items.shape

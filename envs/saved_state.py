@@ -1,4 +1,4 @@
-"""What the environments' ``state_dict`` and ``load_state_dict`` share: generators, and checks by name."""
+"""Helpers of the environments' ``state_dict`` and ``load_state_dict``: generators, and checks of arrays."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from numpy.typing import NDArray
 
 
 def generator_states(rngs: Sequence[np.random.Generator]) -> list[dict[str, Any]]:
-    """The states of generators, as numbers."""
+    """Return the states of generators as numbers."""
     return [dict(rng.bit_generator.state) for rng in rngs]
 
 
 def restored_generators(states: Any, count: int) -> list[np.random.Generator]:
-    """Generators in the states that :func:`generator_states` told.
+    """Return generators in the states that :func:`generator_states` returned.
 
     Args:
-        states: what was told.
-        count: how many there must be.
+        states: the saved states.
+        count: required number of generators.
 
     Raises:
-        ValueError: they are not the states of ``count`` generators of Gymnasium's kind.
+        ValueError: ``states`` are not the states of ``count`` generators of Gymnasium's kind, PCG64.
     """
     if not isinstance(states, Sequence) or len(states) != count:
         raise ValueError(f"generators must be {count} states, one for each environment")
@@ -36,10 +36,10 @@ def restored_generators(states: Any, count: int) -> list[np.random.Generator]:
 
 
 def entry(saved: Any, name: str) -> Any:
-    """``saved[name]``.
+    """Return ``saved[name]``.
 
     Raises:
-        ValueError: ``saved`` is no mapping, or has no such entry.
+        ValueError: ``saved`` is not a mapping, or has no such entry.
     """
     if not isinstance(saved, Mapping) or name not in saved:
         raise ValueError(f"the saved state has no {name!r}")
@@ -47,17 +47,17 @@ def entry(saved: Any, name: str) -> Any:
 
 
 def whole_numbers(name: str, value: Any, shape: tuple[int, ...], least: Any, most: Any) -> NDArray[np.intp]:
-    """A copy of an integer array.
+    """Return a copy of an integer array after checking it.
 
     Args:
-        name: for the error.
+        name: name for the error message.
         value: the array.
-        shape: it must have.
+        shape: its required shape.
         least: smallest allowed element, or an array of them.
         most: largest allowed element, or an array of them.
 
     Raises:
-        ValueError: it is something else.
+        ValueError: ``value`` is not such an array.
     """
     array = array_of(name, value, shape, "iu").astype(np.intp)
     if (array < least).any() or (array > most).any():
@@ -66,16 +66,16 @@ def whole_numbers(name: str, value: Any, shape: tuple[int, ...], least: Any, mos
 
 
 def array_of(name: str, value: Any, shape: tuple[int, ...], kinds: str) -> NDArray[Any]:
-    """A copy of the array.
+    """Return a copy of an array after checking it.
 
     Args:
-        name: for the error.
+        name: name for the error message.
         value: the array.
-        shape: it must have.
+        shape: its required shape.
         kinds: allowed kinds of its dtype, as numpy's one-letter codes.
 
     Raises:
-        ValueError: it is no array, or has another shape or dtype.
+        ValueError: ``value`` is not an array, or has another shape or dtype.
     """
     if not isinstance(value, np.ndarray) or value.shape != shape or value.dtype.kind not in kinds:
         got = (
@@ -89,17 +89,17 @@ def array_of(name: str, value: Any, shape: tuple[int, ...], kinds: str) -> NDArr
 def finite_array(
     name: str, value: Any, shape: tuple[int, ...], low: Any = -np.inf, high: Any = np.inf
 ) -> NDArray[Any]:
-    """A copy of an array of finite floating-point numbers.
+    """Return a copy of an array of finite floating-point numbers after checking it.
 
     Args:
-        name: for the error.
+        name: name for the error message.
         value: the array.
-        shape: it must have.
+        shape: its required shape.
         low: smallest allowed element, or an array of them.
         high: largest allowed element, or an array of them.
 
     Raises:
-        ValueError: it is something else.
+        ValueError: ``value`` is not such an array.
     """
     array = array_of(name, value, shape, "f")
     if not (np.isfinite(array) & (array >= low) & (array <= high)).all():

@@ -1,4 +1,4 @@
-"""Wanted members of a tar.gz file, read into memory."""
+"""Reading the wanted members of a tar.gz file into memory."""
 
 from __future__ import annotations
 
@@ -14,15 +14,16 @@ from plasticrl.envs.archive_limits import ArchiveLimits
 _BLOCK = 512
 _CHUNK = 1 << 20
 _FILES = (tarfile.REGTYPE, tarfile.AREGTYPE)
-# Remarks of the packing program (owners, exact times): passed over, nothing they say is used.
+# Extended headers (owners, exact times): skipped and not used.
 _REMARKS = (tarfile.XHDTYPE, tarfile.XGLTYPE)
 
 
 def read_tar_gz(path: Path, wanted: Callable[[str], bool], limits: ArchiveLimits) -> dict[str, bytes]:
     """Read the wanted members of a tar.gz; see ``read_archive``.
 
-    The blocks are walked here, and only a header's 512 bytes are left to ``tarfile``: its own walk takes a
-    damaged header for the end of the archive, and reads extended headers without a limit.
+    This function walks the blocks itself and uses ``tarfile`` only to parse the 512 bytes of a header.
+    ``tarfile`` would mistake a damaged header for the end of the archive, and it reads extended headers
+    without a limit.
 
     Raises:
         DataError: a member is hostile or the file is damaged.
@@ -44,21 +45,21 @@ def _read_members(
         header = tarfile.TarInfo.frombuf(block, "utf-8", "strict")
         name = header.name
         if header.size < 0:
-            raise limits.error(f"{name!r} claims {header.size:,} bytes")
+            raise limits.error(f"{name!r} declares a size of {header.size:,} bytes")
         if header.type not in _REMARKS:
             name = limits.admit(name)
             if header.type not in (*_FILES, tarfile.DIRTYPE) or (header.isdir() and header.size):
-                raise limits.error(f"{name!r} is a link, a device or another thing that is not a file")
+                raise limits.error(f"{name!r} is a link, a device or another special file")
         if header.type in _FILES and wanted(name):
             found[name] = limits.read(name, stream, header.size)
         else:
             _pass_over(stream, header.size, limits)
         _pass_over(stream, -header.size % _BLOCK, limits)
-    # To the very end, where gzip compares its checksum; an archive ends with zeros.
+    # Read to the end of the stream, where gzip verifies its checksum; an archive ends with zeros.
     while rest := stream.read(_CHUNK):
         limits.charge(len(rest))
         if any(rest):
-            raise limits.error("something follows the end of its last member")
+            raise limits.error("there is data after its last member")
     return found
 
 

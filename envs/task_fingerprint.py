@@ -1,4 +1,4 @@
-"""A text that tells one supervised task from another: its class, its settings and its data."""
+"""A fingerprint that identifies a supervised task: its class, its settings and its data."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ import numpy as np
 
 from plasticrl.envs.episode import EpisodeTask
 
-_SHAPE = ("steps", "input_shape", "n_classes", "input_bound")  # these may be attributes of the class
+_SHAPE = ("steps", "input_shape", "n_classes", "input_bound")  # may be class attributes
 
 
 def task_fingerprint(task: EpisodeTask) -> str:
-    """The same for tasks of one class with equal public attributes, and different for most others.
+    """Return a text that is equal for tasks of one class with equal public attributes, and rarely otherwise.
 
-    Plain values count as they are, arrays by dtype, shape and checksum, the objects that hold settings
-    (``Presentation``) by their class and their own plain values, and anything else by its class.
-    Private attributes do not count: they may be caches.
+    Plain values are included as they are, arrays by dtype, shape and checksum, objects that hold settings
+    (``Presentation``) by their class and their own plain values, and anything else by its class. Private
+    attributes are left out, because they may be caches.
     """
     attributes = {name: getattr(task, name) for name in _SHAPE} | vars(task)
     return _described(task, {name: _text(value) for name, value in attributes.items()})
@@ -40,7 +40,7 @@ def _text(value: Any) -> str:
 
 
 def _plain_text(value: Any) -> str | None:
-    """None for what is not plain."""
+    """Return the text of a plain value; None for other values."""
     if isinstance(value, np.generic):
         value = value.item()
     if isinstance(value, (tuple, list)):

@@ -1,4 +1,4 @@
-"""The supervised tasks by name; each is imported, and its data read, when it is asked for."""
+"""The supervised tasks by name; modules and data are loaded on first use."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ def make_task(name: TaskName, **options: Any) -> EpisodeTask:
 
     Args:
         name: "patterns", "images" or "omniglot".
-        **options: the arguments of ``PatternsTask`` or ``OmniglotTask``; for "images" those of
-            ``ImagesTask`` but ``images``, and what says which these are: ``dataset`` (default
-            "cifar-10"), ``split`` (default "train") and ``data_dir``, as for ``load_image_set``.
+        **options: the arguments of ``PatternsTask`` or ``OmniglotTask``. For "images", those of
+            ``ImagesTask`` except ``images``, which is selected by ``dataset`` (default "cifar-10"),
+            ``split`` (default "train") and ``data_dir``, as for ``load_image_set``.
 
     Raises:
-        ValueError: the name or an option is not allowed, or the data is not what it should be.
-        TypeError: an option that the task does not have.
+        ValueError: the name or an option is invalid, or the data is.
+        TypeError: the task has no such option.
     """
     if name == "patterns":
         from plasticrl.envs.patterns import PatternsTask

@@ -1,4 +1,4 @@
-"""Wanted members of a zip file, read into memory."""
+"""Reading the wanted members of a zip file into memory."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from pathlib import Path
 from plasticrl.envs.archive_limits import ArchiveLimits
 from plasticrl.envs.data_error import DataError
 
-_ENTRY = b"PK\x01\x02"  # begins every entry of the list of members
-_END = b"PK\x05\x06"  # begins what comes after that list
-_MANY = 0xFFFF  # what a zip64 file says there instead of its number of members
-# What zipfile is known to raise on damaged files, beside its own error.
+_ENTRY = b"PK\x01\x02"  # signature of an entry of the central directory
+_END = b"PK\x05\x06"  # signature of the end of the central directory
+_MANY = 0xFFFF  # member count of a zip64 file, which stores the real one elsewhere
+# Errors that zipfile raises for damaged files, including its own.
 _DAMAGE = (
     zipfile.BadZipFile,
     zlib.error,
@@ -39,14 +39,14 @@ def read_zip(path: Path, wanted: Callable[[str], bool], limits: ArchiveLimits) -
     """
     try:
         content = path.read_bytes()
-        # Before zipfile makes an object of every entry, of which a small file can list millions.
+        # Check before zipfile creates an object for every entry: a small file can list millions.
         limits.allow_members(content.count(_ENTRY))
         with zipfile.ZipFile(BytesIO(content)) as archive:
-            # zipfile does not compare: a damaged entry may swallow those after it.
-            told = struct.unpack_from("<H", content, content.rindex(_END) + 10)[0]
-            if told not in (_MANY, len(archive.infolist())):
+            # zipfile does not compare the count: a damaged entry could swallow those after it.
+            declared = struct.unpack_from("<H", content, content.rindex(_END) + 10)[0]
+            if declared not in (_MANY, len(archive.infolist())):
                 raise limits.error(
-                    f"it says that it has {told} members, but {len(archive.infolist())} are listed"
+                    f"it declares {declared} members, but {len(archive.infolist())} are listed"
                 )
             return _read_members(archive, wanted, limits)
     except DataError:
@@ -60,16 +60,16 @@ def _read_members(
 ) -> dict[str, bytes]:
     files = []
     for info in archive.infolist():
-        # As it is in the file: `filename` is cut at a zero byte.
+        # The name as stored in the file: `filename` is cut off at a zero byte.
         name = limits.admit(info.orig_filename)
-        kind = stat.S_IFMT(info.external_attr >> 16)  # 0 where the zip was not written on Unix
+        kind = stat.S_IFMT(info.external_attr >> 16)  # 0 if the zip was not written on Unix
         if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
             raise limits.error(f"{name!r} is a link or a device, not a file")
         if info.flag_bits & 0x1:
             raise limits.error(f"{name!r} is encrypted")
-        # Other methods cannot be unpacked piece by piece, and no official file uses them.
+        # Other methods cannot be decompressed in chunks, and no official file uses them.
         if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-            raise limits.error(f"{name!r} is packed by a method that is neither stored nor deflated")
+            raise limits.error(f"{name!r} uses a compression method other than stored or deflated")
         if not info.is_dir() and wanted(name):
             files.append((name, info))
     found = {}

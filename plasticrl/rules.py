@@ -1,7 +1,7 @@
-"""Rules by which a Hebbian trace changes.
+"""Update rules of the Hebbian trace.
 
-A rule is a small frozen object: its formula, where it comes from, the bound it keeps, and one pure
-update. ``pre`` is the presynaptic activity ``x(t-1)``, ``post`` the postsynaptic activity ``y(t)``.
+A rule is a small frozen object with a formula, a citation, a bound on the trace, and one pure update
+function. ``pre`` is the presynaptic activity ``x(t-1)``, ``post`` the postsynaptic activity ``y(t)``.
 """
 
 from abc import ABC, abstractmethod
@@ -26,7 +26,7 @@ class Rule(ABC):
 
     @abstractmethod
     def update(self, trace: Tensor, pre: Tensor, post: Tensor, eta: Tensor) -> Tensor:
-        """One step of the trace.
+        """Compute the trace of the next step.
 
         Args:
             trace: ``(B, n_post, n_pre)``.
@@ -53,11 +53,11 @@ class Hebb(Rule):
 
     @property
     def bound(self) -> float:
-        """1: an average of products of activities in [-1, 1]."""
+        """The bound 1: the trace is an average of products of activities in [-1, 1]."""
         return 1.0
 
     def update(self, trace: Tensor, pre: Tensor, post: Tensor, eta: Tensor) -> Tensor:
-        """See :meth:`Rule.update`."""
+        """Compute the next trace; see :meth:`Rule.update`."""
         return (1 - eta) * trace + eta * _outer(post, pre)
 
 
@@ -65,8 +65,8 @@ class Hebb(Rule):
 class Oja(Rule):
     """Oja's rule: Hebb with a decay that grows with the output (Miconi et al. 2018, eq. 3).
 
-    For a linear neuron the row of H converges to the unit principal direction of its inputs.
-    The bound is infinite in general: it depends on the inputs' norm, not only on their range.
+    For a linear neuron, the row of H converges to the unit principal direction of its inputs.
+    The bound is infinite in general: it depends on the norm of the inputs, not only on their range.
     """
 
     name: ClassVar[str] = "oja"
@@ -75,11 +75,11 @@ class Oja(Rule):
 
     @property
     def bound(self) -> float:
-        """Infinite: without a minimum of ``|y|`` a trace may be driven beyond any given value."""
+        """Infinity: without a minimum of ``|y|``, a trace can be driven beyond any given value."""
         return inf
 
     def update(self, trace: Tensor, pre: Tensor, post: Tensor, eta: Tensor) -> Tensor:
-        """See :meth:`Rule.update`."""
+        """Compute the next trace; see :meth:`Rule.update`."""
         return (1 - eta * post.square()).unsqueeze(-1) * trace + eta * _outer(post, pre)
 
 
@@ -105,11 +105,11 @@ class ClippedHebb(Rule):
 
     @property
     def bound(self) -> float:
-        """The limit itself."""
+        """The ``limit``."""
         return self.limit
 
     def update(self, trace: Tensor, pre: Tensor, post: Tensor, eta: Tensor) -> Tensor:
-        """See :meth:`Rule.update`."""
+        """Compute the next trace; see :meth:`Rule.update`."""
         return (trace + eta * _outer(post, pre)).clamp(-self.limit, self.limit)
 
 
@@ -120,11 +120,11 @@ RuleLike: TypeAlias = Rule | str
 
 
 def get_rule(rule: RuleLike) -> Rule:
-    """The rule of that name (``"hebb"``, ``"oja"``, ``"clipped"``), or the rule itself.
+    """Return the rule with a name (``"hebb"``, ``"oja"``, ``"clipped"``), or a given rule object itself.
 
     Raises:
-        ValueError: the name is not known.
-        TypeError: neither a name nor a rule.
+        ValueError: the name is unknown.
+        TypeError: ``rule`` is neither a name nor a rule.
     """
     if isinstance(rule, str):
         if rule not in RULES:

@@ -21,7 +21,7 @@ STOP_SIGNALS = tuple(
 def interrupt_once(number: int, frame: FrameType | None) -> None:
     """A handler: raises KeyboardInterrupt, and ignores the signals that it handles from then on.
 
-    Whoever stops a group of processes, and each of them that stops its children, may send several.
+    A process may get the signal several times, from its process group and from its parent.
     """
     for one in STOP_SIGNALS:
         if one == number or signal.getsignal(one) is interrupt_once:

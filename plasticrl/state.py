@@ -1,4 +1,4 @@
-"""What a plastic network carries from one step to the next."""
+"""The state that a plastic network carries from one step to the next."""
 
 from typing import NamedTuple
 
@@ -9,8 +9,8 @@ class PlasticState(NamedTuple):
     """State of a plastic recurrent network: passed in and returned, never hidden in a module.
 
     Attributes:
-        hidden: last outputs, ``(B, n)``.
-        trace: Hebbian trace, ``(B, n_post, n_pre)``; ``(B, 0, 0)`` where alpha is "none".
+        hidden: latest outputs, ``(B, n)``.
+        trace: Hebbian trace, ``(B, n_post, n_pre)``; ``(B, 0, 0)`` if alpha is "none".
     """
 
     hidden: Tensor
@@ -21,7 +21,7 @@ class TraceState(NamedTuple):
     """State of a feed-forward plastic layer.
 
     Attributes:
-        trace: Hebbian trace, ``(B, n_out, n_in)``; ``(B, 0, 0)`` where alpha is "none".
+        trace: Hebbian trace, ``(B, n_out, n_in)``; ``(B, 0, 0)`` if alpha is "none".
     """
 
     trace: Tensor

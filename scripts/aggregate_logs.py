@@ -1,4 +1,4 @@
-"""TensorBoard's view of a comparison: for each core, one curve of all its runs, with a band."""
+"""Aggregated TensorBoard curves of a comparison: for each core, the median of all its runs with a band."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ TAGS = ("aggregate/median", "aggregate/lower_quartile", "aggregate/upper_quartil
 def write_aggregates(runs: Sequence[Run], root: Path, axes: CurveAxes) -> None:
     """Write median and quartiles over the runs of each core, and a layout that shows them as bands.
 
-    They go to ``ROOT/TASK/aggregate/CORE``, and replace what an earlier comparison left of the same core;
-    what it left of other cores stays.
+    They are written to ``ROOT/TASK/aggregate/CORE`` and replace the curves of an earlier comparison for the
+    same core; those of other cores stay.
 
     Args:
-        runs: finished ones.
-        root: of the runs.
-        axes: which columns of ``progress.csv`` the curves are.
+        runs: the finished runs.
+        root: root folder of the runs.
+        axes: columns of ``progress.csv`` to use.
 
     Raises:
-        UserError: a run's curve cannot be read, or the folder cannot be written.
+        UserError: a run's curve cannot be read, or the folder is not writable.
     """
     from plasticrl.scripts.event_file import EventWriter
 
@@ -38,7 +38,7 @@ def write_aggregates(runs: Sequence[Run], root: Path, axes: CurveAxes) -> None:
     for core in dict.fromkeys(run.core for run in runs):
         paths = [run.folder(root) / "progress.csv" for run in runs if run.core == core]
         steps, low, middle, high = quartiles([read_curve(path, axes.steps, axes.score) for path in paths])
-        whole = np.unique(np.round(steps))  # TensorBoard's are, and a short training has fewer than points
+        whole = np.unique(np.round(steps))  # TensorBoard's steps are integers; a short run has few of them
         with blame_user(OSError, about=f"cannot write to {folder}"):
             refuse_linked(folder)
             refuse_linked(folder / core)  # what is removed next must be an earlier comparison's

@@ -1,4 +1,4 @@
-"""Whole iterations of the learners, rollout and update, as the benchmark measures them."""
+"""Complete iterations of the learners, rollout and update, for the benchmark."""
 
 from collections.abc import Callable
 
@@ -15,7 +15,7 @@ from plasticrl.scripts.ppo_run import PPORun
 
 
 class _Player(RecurrentA2C):
-    """Plays its rollouts and does not learn from them."""
+    """An agent that plays its rollouts without learning from them."""
 
     def train(self) -> None:
         pass
@@ -29,11 +29,13 @@ def _agent(kind: type[RecurrentA2C], n_envs: int, hidden_size: int) -> Recurrent
 
 
 def a2c_iterations(n_envs: int, hidden_size: int) -> dict[str, Callable[[], object]]:
-    """One whole iteration of A2C on the maze: rollout of an episode, loss, backward, Adam.
+    """Return functions that run one complete A2C iteration on the maze: rollout, loss, backward, Adam.
+
+    The rollout is one episode long.
 
     Returns:
-        "plain": the published equations; "ours": this package's; "rollout": ours without training; "sb3_mlp":
-        SB3's A2C with a network that has no memory, for as many steps.
+        "plain" uses the published equations, "ours" this package, "rollout" this package without training,
+        and "sb3_mlp" SB3's A2C with a memoryless network, for the same number of steps.
     """
     agent, player = (_agent(kind, n_envs, hidden_size) for kind in (RecurrentA2C, _Player))
     mlp = A2C(
@@ -53,13 +55,13 @@ def a2c_iterations(n_envs: int, hidden_size: int) -> dict[str, Callable[[], obje
 
 
 def ppo_iterations(run: PPORun) -> dict[str, Callable[[], object]]:
-    """One whole iteration of RecurrentPPO on the maze.
+    """Return functions that run one complete iteration of RecurrentPPO on the maze.
 
     Args:
         run: the settings.
 
     Returns:
-        "plain": sb3-contrib's class; "ours": this package's.
+        "plain" uses sb3-contrib's class, "ours" this package's.
     """
 
     def iteration(kind: type[RecurrentPPO]) -> Callable[[], object]:

@@ -1,4 +1,4 @@
-"""What the benchmarks compare with: the published equations in plain torch, gradients by autograd."""
+"""The baseline of the benchmarks: the published equations in plain torch, with gradients by autograd."""
 
 import torch
 from torch import Tensor, nn
@@ -10,10 +10,10 @@ from plasticrl.envs import PlasticMazeVectorEnv
 def plain_step(
     x: Tensor, drive: Tensor, w: Tensor, alpha: Tensor, eta: Tensor, trace: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """One step for a batch, Hebb's rule (Miconi et al. 2018, eqs. 1 and 2): outputs and trace.
+    """Compute one step of a batch with Hebb's rule (Miconi et al. 2018, eqs. 1 and 2): outputs and trace.
 
     Args:
-        x: last outputs, ``(B, n)``.
+        x: previous outputs, ``(B, n)``.
         drive: external input, ``(B, n)``.
         w: fixed weights, ``(n, n)``.
         alpha: plasticity coefficients, ``(n, n)``.
@@ -25,7 +25,7 @@ def plain_step(
 
 
 def plain_scan(drive: Tensor, w: Tensor, alpha: Tensor, eta: Tensor) -> Tensor:
-    """A whole sequence from the start of an episode, ``(T, B, n)``."""
+    """Compute a whole sequence from the start of an episode, ``(T, B, n)``."""
     x = torch.zeros_like(drive[0])
     trace = drive.new_zeros(*x.shape, x.shape[-1])
     outputs = []
@@ -36,13 +36,13 @@ def plain_scan(drive: Tensor, w: Tensor, alpha: Tensor, eta: Tensor) -> Tensor:
 
 
 class PlainA2C(nn.Module):
-    """A whole A2C iteration as one would write it first: the graph is built while the agent acts.
+    """A2C as one would first write it: the graph is built while the agent acts.
 
-    The environments are this package's batched ones, so that only agent and training are compared.
+    It uses the batched environments of this package, so that the comparison covers only agent and training.
 
     Args:
-        n_envs: episodes side by side.
-        hidden_size: neurons.
+        n_envs: number of parallel episodes.
+        hidden_size: number of neurons.
     """
 
     def __init__(self, n_envs: int, hidden_size: int) -> None:
@@ -58,7 +58,7 @@ class PlainA2C(nn.Module):
         self.optimizer = torch.optim.Adam(self.parameters(), lr=1e-3, eps=1e-4)
 
     def iteration(self) -> None:
-        """Rollout of one episode, loss, backward, Adam."""
+        """Run one iteration: rollout of one episode, loss, backward, Adam."""
         obs, _ = self.env.reset(seed=0)
         x = self.w.new_zeros(len(obs), len(self.w))
         trace = self.w.new_zeros(*x.shape, len(self.w))

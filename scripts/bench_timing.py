@@ -1,4 +1,4 @@
-"""How the benchmarks measure: interleaved, medians, peak memory, and on what machine."""
+"""Measurements of the benchmarks: interleaved timing, peak memory, and a description of the machine."""
 
 import os
 import platform
@@ -13,9 +13,9 @@ from plasticrl.scripts.machine import processor_name
 
 
 def interleaved(cases: Mapping[str, Callable[[], object]], rounds: int) -> dict[str, float]:
-    """Median seconds of each case, the cases taking turns so that all see the same machine.
+    """Return the median seconds of each case; the cases take turns, so that all meet the same conditions.
 
-    Each case runs once more beforehand, unmeasured: compilation and caches.
+    Each case first runs once without measurement, to compile and to fill caches.
     """
     for case in cases.values():
         case()
@@ -29,9 +29,9 @@ def interleaved(cases: Mapping[str, Callable[[], object]], rounds: int) -> dict[
 
 
 def peak_memory(case: Callable[[], object]) -> float:
-    """Largest resident memory while ``case`` runs, above what there was before, in MB; Linux only.
+    """Return the peak resident memory while ``case`` runs, above the level before it, in MB; Linux only.
 
-    Run it in a process of its own: freed memory that the allocator kept would hide what is used.
+    Run it in a separate process: freed memory kept by the allocator would hide part of the use.
     """
     before = _status("VmRSS")
     Path("/proc/self/clear_refs").write_text("5")  # resets the peak
@@ -40,7 +40,7 @@ def peak_memory(case: Callable[[], object]) -> float:
 
 
 def machine() -> dict[str, str | int | list[str]]:
-    """What the numbers were measured on."""
+    """Describe the machine and the versions that the numbers were measured with."""
     import torch
 
     cpuinfo = Path("/proc/cpuinfo").read_text() if Path("/proc/cpuinfo").exists() else ""

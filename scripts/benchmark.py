@@ -1,7 +1,7 @@
-"""Measures the speed claims of docs/performance.md side by side, and writes them to a folder.
+"""Measure the speed claims of docs/performance.md side by side, and write them to a folder.
 
-"Plain" is ``bench_plain.py``, the published equations in plain torch, but for RecurrentPPO: there it is
-sb3-contrib's own.
+"Plain" is ``bench_plain.py``, the published equations in plain torch. For RecurrentPPO it is sb3-contrib's
+own class.
 """
 
 import multiprocessing
@@ -36,14 +36,14 @@ SWEEPS = {
 
 @dataclass(frozen=True)
 class Benchmark:
-    """Measure speed and memory, side by side with plain torch."""
+    """Measure speed and memory in comparison with plain torch."""
 
     out: Path = Path("results/benchmarks")
-    """Folder for benchmark.json and scaling.png."""
+    """Output folder for benchmark.json and scaling.png."""
     rounds: int = 5
-    """Measurements of each case; medians are reported."""
+    """Number of measurements per case; medians are reported."""
     threads: int | None = None
-    """Threads; None leaves torch's choice."""
+    """Number of threads; None keeps torch's default."""
 
 
 def main(settings: Benchmark) -> None:
@@ -87,7 +87,7 @@ def main(settings: Benchmark) -> None:
 
 
 def _sequence(kind: str, shape: tuple[int, int, int]) -> Callable[[], None]:
-    """Forward and backward of one sequence, gradients for drive, w, alpha and eta."""
+    """Return a function that runs forward and backward of one sequence, for drive, w, alpha and eta."""
     steps, batch, n = shape
     torch.manual_seed(0)
     drive = torch.randn(steps, batch, n, requires_grad=True)
@@ -128,7 +128,7 @@ def _steps_per_second(seconds: dict[str, float], steps: int) -> dict[str, float]
 
 
 def _ppo() -> tuple[tuple[int, int, int], dict[str, Callable[[], object]]]:
-    """T, B and cells, and the iterations, of RecurrentPPO as it is reproduced."""
+    """Return T, B and the number of cells, and the iterations, of RecurrentPPO in the reproduction."""
     run = EXPERIMENTS["maze", "quick"].condition(RECURRENT_PPO).run
     assert isinstance(run, PPORun)
     return (run.ppo.n_steps, run.training.n_envs, run.ppo.hidden_size), ppo_iterations(run)

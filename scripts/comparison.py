@@ -1,4 +1,4 @@
-"""What a comparison of cores is, whatever the task, and how it is printed and written."""
+"""The common interface of comparisons of cores on any task, and their output."""
 
 from __future__ import annotations
 
@@ -18,29 +18,30 @@ Cells = Sequence[str | int | float | None]
 
 
 class Summary(NamedTuple):
-    """The interquartile mean over runs, and its 95 % bootstrap interval: None for a single run."""
+    """The interquartile mean over runs with its 95 % bootstrap interval, which is None for a single run."""
 
     middle: float
     low: float | None
     high: float | None
 
     def text(self, form: Callable[[float], str]) -> str:
-        """For a table."""
+        """Format for a table."""
         around = "" if self.low is None or self.high is None else f"  [{form(self.low)}, {form(self.high)}]"
         return form(self.middle) + around
 
 
 @dataclass(frozen=True)
 class CurveAxes:
-    """What the picture of the learning curves shows.
+    """Axes and contents of the picture of the learning curves.
 
     Attributes:
         title: the task.
         steps, score: columns of ``progress.csv``.
-        x_label, x_unit: of the axis, and what one of its units is.
-        y_label: of the score.
-        references: name, score and line style of what is drawn across.
-        share: the scores that are 0 and 100 % on an axis to the right; None for no such axis.
+        x_label, x_unit: label of the x axis, and size of one of its units in steps.
+        y_label: label of the score.
+        references: name, score and line style of each horizontal line.
+        share: the scores that are 0 and 100 % on a second axis to the right, and its label; None for no
+            such axis.
     """
 
     title: str
@@ -54,7 +55,7 @@ class CurveAxes:
 
 
 class Comparison(ABC):
-    """The scores of all cores beside those of the references; a frozen dataclass."""
+    """The scores of all cores and of the references; subclasses are frozen dataclasses."""
 
     @property
     @abstractmethod
@@ -63,29 +64,29 @@ class Comparison(ABC):
 
     @abstractmethod
     def title(self, runs: Sequence[Run]) -> str:
-        """What the table says."""
+        """Return the title of the table."""
 
     @abstractmethod
     def table(self) -> list[Sequence[str]]:
-        """The printed table: its columns, then a row for each agent."""
+        """Return the printed table: a row of columns, then one row per agent."""
 
     @abstractmethod
     def csv_rows(self) -> list[Cells]:
-        """The table as numbers: its columns, then a row for each agent; None is an empty cell."""
+        """Return the table as numbers: a row of columns, then one row per agent; None is an empty cell."""
 
     @abstractmethod
     def axes(self) -> CurveAxes:
-        """What the picture of the learning curves shows."""
+        """Return the axes and contents of the picture of the learning curves."""
 
 
 def summarize(scores: Sequence[float]) -> Summary:
-    """One core's scores over its runs."""
+    """Summarise one core's scores over its runs."""
     low, high = bootstrap_interval(scores) or (None, None)
     return Summary(float(interquartile_mean(scores)), low, high)
 
 
 def read_evaluations(runs: Sequence[Run], root: Path, read: Callable[[Any], Any]) -> dict[str, list[Any]]:
-    """What ``read`` takes from the evaluation in each run's ``result.json``, by core.
+    """Apply ``read`` to the evaluation in each run's ``result.json``; return the values by core.
 
     Raises:
         UserError: a result cannot be read.
@@ -97,7 +98,7 @@ def read_evaluations(runs: Sequence[Run], root: Path, read: Callable[[Any], Any]
 
 
 def write_comparison(comparison: Comparison, path: Path) -> list[Path]:
-    """Write ``path`` with ``.csv`` and ``.json``; returns the two files."""
+    """Write ``path`` with ``.csv`` and ``.json``; return the two files."""
     table, data = path.with_suffix(".csv"), path.with_suffix(".json")
     write_json(data, asdict(comparison))  # type: ignore[call-overload]
     write_csv(table, [["" if cell is None else cell for cell in row] for row in comparison.csv_rows()])

@@ -1,4 +1,4 @@
-"""How cores compare on a supervised task: every metric, beside the references."""
+"""Comparison of cores on a supervised task: every metric, for cores and references."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ from plasticrl.scripts.episode_settings import EpisodeTaskName
 from plasticrl.scripts.run import Run
 from plasticrl.scripts.user_error import UserError
 
-_References: TypeAlias = dict[str, dict[str, float | None]]  # None is infinite
+_References: TypeAlias = dict[str, dict[str, float | None]]  # None means infinite
 _STYLES = ("--", ":", "-.")
 
 
 @dataclass(frozen=True)
 class MetricScore:
-    """One core's final scores in one metric.
+    """Final scores of one core in one metric.
 
     Attributes:
-        scores: of each run, by seed.
+        scores: one per run, by seed.
         middle: their interquartile mean.
         low, high: its 95 % bootstrap interval; None for a single run.
     """
@@ -44,12 +44,12 @@ class MetricScore:
 
 @dataclass(frozen=True)
 class EpisodeComparison(Comparison):
-    """All cores and references.
+    """All cores and references of a comparison.
 
     Attributes:
         task: name of the task.
-        references: each one's metrics, mean over the runs' evaluations; best first.
-        cores: each one's metrics; best first.
+        references: metrics of each reference, averaged over the evaluations of the runs; best first.
+        cores: metrics of each core; best first.
     """
 
     task: EpisodeTaskName
@@ -62,14 +62,14 @@ class EpisodeComparison(Comparison):
         return list(self.cores)
 
     def title(self, runs: Sequence[Run]) -> str:
-        """What the table says."""
+        """Return the title of the table."""
         return (
             f"{self.task.capitalize()} after {runs[0].total:,} episodes, held-out episodes: "
             "interquartile mean over runs, 95 % interval"
         )
 
     def table(self) -> list[Sequence[str]]:
-        """The printed table: the cores, best first, then the references."""
+        """Return the printed table: the cores, best first, then the references."""
         shown = SHOWN_METRICS[self.task]
         rows: list[Sequence[str]] = [("network", "runs", *(metric.label for metric in shown))]
         for core, metrics in self.cores.items():
@@ -85,7 +85,7 @@ class EpisodeComparison(Comparison):
         return rows
 
     def csv_rows(self) -> list[Cells]:
-        """The table as numbers."""
+        """Return the table as numbers."""
         names = [metric.name for metric in SHOWN_METRICS[self.task]]
         columns = [column for name in names for column in (name, f"{name}_low", f"{name}_high")]
         rows: list[Cells] = [("network", "runs", *columns)]
@@ -101,7 +101,7 @@ class EpisodeComparison(Comparison):
         return rows
 
     def axes(self) -> CurveAxes:
-        """The main metric in training, against episodes."""
+        """Return axes with the main metric in training, against episodes."""
         metric = SHOWN_METRICS[self.task][0]
         references = [
             (name, score, style)
@@ -120,7 +120,7 @@ class EpisodeComparison(Comparison):
 
 
 def compare_episodes(task: EpisodeTaskName, runs: Sequence[Run], root: Path) -> EpisodeComparison:
-    """Sum up the ``result.json`` of finished runs on the same task.
+    """Summarise the ``result.json`` of finished runs on the same task.
 
     Raises:
         UserError: a result cannot be read.
@@ -132,21 +132,22 @@ def compare_episodes(task: EpisodeTaskName, runs: Sequence[Run], root: Path) -> 
         means = {name: evaluation["metrics"][name]["mean"] for name in names}
         if infinite := [name for name, mean in means.items() if mean is None]:
             raise UserError(
-                f"{infinite[0]} is infinite in a run, which nothing can be compared with: "
+                f"{infinite[0]} is infinite in a run, which rules out a comparison: "
                 "an episode was completed without any error; hide a larger --share"
             )
         metrics = {name: float(mean) for name, mean in means.items()}
-        told = evaluation["references"].items()
-        return metrics, {one: {name: values[name] for name in names} for one, values in told}
+        evaluated = evaluation["references"].items()
+        return metrics, {one: {name: values[name] for name in names} for one, values in evaluated}
 
     results = read_evaluations(runs, root, numbers)
     cores = {
         core: {name: _score([metrics[name] for metrics, _ in found]) for name in names}
         for core, found in results.items()
     }
-    told = [references for found in results.values() for _, references in found]
+    evaluated = [references for found in results.values() for _, references in found]
     references = {
-        one: {name: _mean([values[one][name] for values in told]) for name in names} for one in told[0]
+        one: {name: _mean([values[one][name] for values in evaluated]) for name in names}
+        for one in evaluated[0]
     }
     return EpisodeComparison(
         task,

@@ -1,4 +1,4 @@
-"""How much data a supervised task was made of, and whether that is all there is."""
+"""The amount of data behind a supervised task, and a remark if it is incomplete."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from plasticrl.scripts.episode_setup import Tasks
 
 
 def data_sizes(tasks: Tasks) -> dict[str, int]:
-    """Images or classes that are trained and evaluated on; nothing where a task draws its own."""
+    """Return the number of images or classes for training and evaluation; empty for generated patterns."""
     for kind, things in ((ImagesTask, "images"), (OneShotTask, "classes")):
         if isinstance(tasks.train, kind) and isinstance(tasks.test, kind):
             return {
@@ -22,9 +22,9 @@ def data_sizes(tasks: Tasks) -> dict[str, int]:
 
 
 def remark_on_data(run: EpisodeRun, tasks: Tasks) -> str | None:
-    """One line where files of the training set are missing; None where none is.
+    """Return a one-line remark if files of the training set are missing, else None.
 
-    A part of them is enough to train on, but scores are then not those of the whole.
+    Part of the files is enough for training, but the scores are then not those of the whole set.
     """
     if not isinstance(run.settings, ImagesSettings) or run.settings.dataset not in LAYOUTS:
         return None
@@ -33,5 +33,5 @@ def remark_on_data(run: EpisodeRun, tasks: Tasks) -> str | None:
         return None
     return (
         f"trains on {there:,} of the {layout.all_train_images:,} images of {run.settings.dataset}: "
-        f"not all of {', '.join(layout.train)} are there"
+        f"not all of {', '.join(layout.train)} are present"
     )

@@ -1,4 +1,4 @@
-"""What is shown of each supervised task's metrics."""
+"""The metrics displayed for each supervised task."""
 
 from __future__ import annotations
 
@@ -27,4 +27,4 @@ SHOWN_METRICS: Mapping[EpisodeTaskName, tuple[ShownMetric, ...]] = MappingProxyT
         "omniglot": (ShownMetric("accuracy", "right answers", _share, 1),),
     }
 )
-"""The first one of each task is what networks are ranked by."""
+"""The first metric of each task is the one that ranks the networks."""

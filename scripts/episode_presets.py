@@ -1,4 +1,4 @@
-"""The values that the commands use on the supervised tasks unless told otherwise: the one place for them."""
+"""The defaults of the commands on the supervised tasks; they are defined only here."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ Descent = TypeVar("Descent", bound=DescentSettings)
 
 @dataclass(frozen=True)
 class EpisodePreset(Generic[Task, Network, Descent]):
-    """A named choice of all settings of a training on a supervised task."""
+    """A named set of all settings of a training on a supervised task."""
 
     task: Task
     network: Network
@@ -77,7 +77,7 @@ _TEXT = EpisodePreset(
     space=_SPACE,
 )
 
-# The same, as the paper's program has it.
+# The same task as in the paper's program.
 _PROGRAM = replace(
     _TEXT,
     task=replace(_TEXT.task, n_cycles=2, steps_on=6, steps_off=4, test_steps=6, input_gain=20.0),
@@ -85,7 +85,7 @@ _PROGRAM = replace(
     training=replace(_TEXT.training, total_episodes=2000),
 )
 
-# The comparison with networks without plasticity, which need more neurons.
+# The comparison with non-plastic networks, which need more neurons.
 _SMALL = replace(
     _TEXT,
     task=replace(_TEXT.task, n_bits=50, n_patterns=2, n_cycles=1, steps_on=3, steps_off=1, test_steps=3),
@@ -137,8 +137,8 @@ _OMNIGLOT_PAPER = EpisodePreset(
     space=MappingProxyType({**_SPACE, "learning_rate": Between(1e-5, 1e-3)}),
 )
 
-# Chosen on classes held out from the training classes. As the paper starts it, alpha is so small that
-# nothing is learned for long; the drawings' mean and deviation are those of all training classes.
+# Selected on classes held out from the training classes. With the paper's initialisation, alpha is so small
+# that learning starts late. Mean and standard deviation of the drawings are those of all training classes.
 _OMNIGLOT = replace(
     _OMNIGLOT_PAPER,
     task=replace(_OMNIGLOT_PAPER.task, pool=64),

@@ -1,4 +1,4 @@
-"""What a network on a supervised task is compared with: methods that are not trained."""
+"""Reference methods without training, as baselines of the networks on the supervised tasks."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ from plasticrl.envs.patterns import PatternsTask
 from plasticrl.scripts.episode_setup import Tasks
 
 Metrics: TypeAlias = dict[str, float | None]
-"""None is infinite: the PSNR of a picture without any error."""
+"""None means infinite: the PSNR of a picture without error."""
 
 
 def evaluate_references(tasks: Tasks, episodes: int, seed: int) -> dict[str, Metrics]:
-    """Mean of every metric for each reference, on the episodes that a network would be evaluated on.
+    """Return the mean of every metric for each reference, on the episodes of a network's evaluation.
 
     Args:
-        tasks: of the run.
-        episodes: how many.
-        seed: of the episodes.
+        tasks: the run's tasks.
+        episodes: number of episodes.
+        seed: seed of the episodes.
     """
     found = {name: _evaluate(predict, tasks, episodes, seed) for name, predict in _predictors(tasks).items()}
     return {**found, **_chance(tasks)}
@@ -52,12 +52,12 @@ def _predictors(tasks: Tasks) -> dict[str, Predictor]:
 
 
 def _hopfield(episode: Episode) -> NDArray[np.float32]:
-    """Where the protocol scales the input, Hopfield's network still sees bits."""
+    """Complete with a Hopfield network; the signs undo an input gain, so that it sees bits."""
     return hopfield_completion(episode._replace(inputs=np.sign(episode.inputs)))
 
 
 def _chance(tasks: Tasks) -> dict[str, Metrics]:
-    """What guessing is expected to score; images have no such thing."""
+    """Return the expected score of guessing; there is none for images."""
     task = tasks.test
     if task.n_classes is not None:
         return {"chance": {"accuracy": 1 / task.n_classes}}

@@ -1,4 +1,4 @@
-"""A training on a supervised task, as the commands see it."""
+"""A run on a supervised task, as used by the commands."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ _SETTINGS: dict[str, tuple[type[Any], type[Any], type[Any]]] = {
     "images": (ImagesSettings, CompletionSettings, DescentSettings),
     "omniglot": (OmniglotSettings, OneShotSettings, ClassDescentSettings),
 }
-# What an evaluation may do otherwise than the training did.
+# Options that may differ between evaluation and training.
 _ELSEWHERE = {
     "patterns": (),
     "images": ("data_dir", "dataset", "occlusion", "share"),
@@ -46,10 +46,11 @@ _ELSEWHERE = {
 
 @dataclass(frozen=True)
 class EpisodeRun(Run):
-    """A task, a core, a seed, and all settings of the task, the network and the training.
+    """A core, a seed, and all settings of the task, the network and the training.
 
     Attributes:
-        data_dir: where the task's data are; not part of ``config.json``, since it changes no result.
+        name: name of the task.
+        data_dir: folder of the data; not part of ``config.json``, since it does not affect the results.
     """
 
     name: EpisodeTaskName
@@ -66,31 +67,31 @@ class EpisodeRun(Run):
 
     @property
     def total(self) -> int:
-        """Episodes of the training."""
+        """Number of training episodes."""
         return self.training.total_episodes
 
     @property
     def eval_episodes(self) -> int:
-        """Episodes of the evaluation at the end."""
+        """Number of episodes of the final evaluation."""
         return self.training.eval_episodes
 
     @property
     def counter(self) -> str:
-        """Episodes."""
+        """Column of ``progress.csv`` that counts the episodes."""
         return "time/episodes"
 
     @property
     def main_metric(self) -> ShownMetric:
-        """The first of the task's metrics."""
+        """The first metric of the task."""
         return SHOWN_METRICS[self.name][0]
 
     def score(self, evaluation: dict[str, Any]) -> float:
-        """The main metric with its sign; see :class:`Run`."""
+        """Return the main metric, signed such that higher is better; see :class:`Run`."""
         metric = self.main_metric
         return metric.sign * float(evaluation["metrics"][metric.name]["mean"])
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain values, for JSON."""
+        """Return plain values, for JSON."""
         groups = {self.name: self.settings, **{name: getattr(self, name) for name in _GROUPS}}
         return {
             "task": self.name,
@@ -101,7 +102,7 @@ class EpisodeRun(Run):
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> EpisodeRun:
-        """The inverse of :meth:`as_dict`; see :class:`Run`."""
+        """Restore a run from :meth:`as_dict`; see :class:`Run`."""
         task, network, descent = _SETTINGS[data["task"]]
         return cls(
             core=value_of(
@@ -116,13 +117,13 @@ class EpisodeRun(Run):
         )
 
     def trainer(self, device: str) -> EpisodeTrainer:
-        """The task and the learner, ready to train; see :class:`Run`."""
+        """Build the task and the learner; see :class:`Run`."""
         from plasticrl.scripts.episode_training import EpisodeTrainer
 
         return EpisodeTrainer(self, device)
 
     def evaluate(self, checkpoint: Path, episodes: int, seed: int, choices: EvaluationChoices) -> Evaluated:
-        """Draw held-out episodes; see :class:`Run`."""
+        """Evaluate a checkpoint on held-out episodes; see :class:`Run`."""
         from plasticrl.scripts.checkpoint_files import load_learner
         from plasticrl.scripts.episode_data import data_sizes
         from plasticrl.scripts.episode_scores import evaluate
@@ -137,7 +138,7 @@ class EpisodeRun(Run):
         return Evaluated(scores, trained, {**given, "data": data_sizes(tasks)})
 
     def compare(self, runs: Sequence[EpisodeRun], root: Path) -> EpisodeComparison:
-        """Sum up finished runs of this task; see :class:`Run`."""
+        """Compare finished runs of this task; see :class:`Run`."""
         from plasticrl.scripts.episode_comparison import compare_episodes
 
         return compare_episodes(self.name, runs, root)

@@ -1,4 +1,4 @@
-"""How good a network is on a supervised task: held-out episodes, summed up."""
+"""Evaluation of a network on held-out episodes of a supervised task."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Estimated:
-    """A mean over episodes and its 95 % interval.
+    """A mean over episodes and its 95 % confidence interval.
 
-    The limits are None where there is no saying, for a single episode; so is the mean where it is infinite,
-    as the PSNR of a picture without any error.
+    The limits are None if they are undefined, as for a single episode. The mean is None if it is infinite,
+    like the PSNR of a picture without error.
     """
 
     mean: float | None
@@ -32,13 +32,13 @@ class Estimated:
 
 @dataclass(frozen=True)
 class EpisodeScores(Scores):
-    """A network beside the references of its task.
+    """The metrics of a network and of the references of its task.
 
     Attributes:
         task: name of the task.
-        episodes: how many were drawn.
-        metrics: each one's mean and interval.
-        references: each one's metrics, on the same episodes.
+        episodes: number of episodes.
+        metrics: mean and interval of each metric.
+        references: metrics of each reference, on the same episodes.
     """
 
     task: EpisodeTaskName
@@ -47,11 +47,11 @@ class EpisodeScores(Scores):
     references: dict[str, Metrics]
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain values, for JSON."""
+        """Return plain values, for JSON."""
         return asdict(self)
 
     def summary(self) -> str:
-        """The main metric, and that of the references."""
+        """Describe the main metric of the network and of the references in one line."""
         main = SHOWN_METRICS[self.task][0]
         others = ", ".join(
             f"{other}: {main.text(values[main.name])}" for other, values in self.references.items()
@@ -59,11 +59,11 @@ class EpisodeScores(Scores):
         return f"{main.label} {main.text(self.metrics[main.name].mean)} ({others})"
 
     def scalars(self) -> dict[str, float]:
-        """The means."""
+        """Return the means that are finite."""
         return {name: one.mean for name, one in self.metrics.items() if one.mean is not None}
 
     def rows(self) -> list[tuple[str, str]]:
-        """Everything, for a table."""
+        """Return all metrics as rows of a table."""
         rows = []
         for metric in SHOWN_METRICS[self.task]:
             mean, low, high = astuple(self.metrics[metric.name])
@@ -78,14 +78,14 @@ class EpisodeScores(Scores):
 def evaluate(
     learner: EpisodeLearner, task: EpisodeTaskName, tasks: Tasks, *, episodes: int, seed: int
 ) -> EpisodeScores:
-    """Draw held-out episodes and sum them up; the same seed gives the same numbers.
+    """Evaluate a learner on held-out episodes; the same seed gives the same numbers.
 
     Args:
-        learner: predicts; its training is not disturbed.
-        task: its name.
-        tasks: what it is trained and evaluated on.
-        episodes: how many.
-        seed: of the episodes.
+        learner: makes the predictions; its training state is not changed.
+        task: name of the task.
+        tasks: the tasks for training and evaluation.
+        episodes: number of episodes.
+        seed: seed of the episodes.
     """
     found = learner.evaluate(episodes, tasks.test, seed=seed).metrics
     metrics = {

@@ -1,7 +1,7 @@
-"""What a training on a supervised task can be asked to be: typed settings.
+"""Typed settings of a training on a supervised task.
 
-The defaults are the presets of :mod:`plasticrl.scripts.episode_presets`. The choices are spelled out here
-so that ``--help`` need not load torch; a test compares them with the code.
+The defaults are the presets of :mod:`plasticrl.scripts.episode_presets`. The choices are repeated here so
+that ``--help`` need not load torch; a test compares them with the code.
 """
 
 from __future__ import annotations
@@ -22,107 +22,107 @@ LossChoice: TypeAlias = Literal["cross_entropy", "binary_cross_entropy"]
 
 @dataclass(frozen=True)
 class PatternsSettings:
-    """The patterns to be memorized."""
+    """The patterns to memorise."""
 
     n_bits: int
-    """Bits of a pattern."""
+    """Bits per pattern."""
     n_patterns: int
-    """Patterns of an episode."""
+    """Patterns per episode."""
     n_cycles: int
-    """Times that each is shown."""
+    """Number of times that each pattern is shown."""
     steps_on: int
-    """Steps of one showing."""
+    """Steps per presentation."""
     steps_off: int
-    """Steps of zeros after it."""
+    """Steps of zeros after each presentation."""
     test_steps: int
     """Steps of the query."""
     degraded: float
-    """Share of the query's bits that are set to zero."""
+    """Fraction of the query's bits that are set to zero."""
     input_gain: float | None
-    """The input is multiplied by this and added; None holds neurons at it instead."""
+    """Multiply the input by this and add it to the neurons' drive; None clamps neurons to it instead."""
 
 
 @dataclass(frozen=True)
 class ImagesSettings:
-    """The images to be completed."""
+    """The images to complete."""
 
     dataset: DatasetChoice
-    """Where the images are from."""
+    """Source of the images."""
     n_images: int
-    """Images of an episode."""
+    """Images per episode."""
     n_cycles: int
-    """Times that each is shown."""
+    """Number of times that each image is shown."""
     steps_on: int
-    """Steps of one showing."""
+    """Steps per presentation."""
     steps_off: int
-    """Steps of zeros after it."""
+    """Steps of zeros after each presentation."""
     test_steps: int
     """Steps of the query."""
     occlusion: OcclusionChoice
-    """What the query hides: the top or bottom half, a quarter, random pixels, or a square."""
+    """Part hidden in the query: the top or bottom half, a quarter, random pixels, or a square."""
     share: float | None
-    """Share that random pixels or the square hide; None: half."""
+    """Fraction of the image that random pixels or the square hide; None means 0.5."""
 
 
 @dataclass(frozen=True)
 class OmniglotSettings:
-    """The drawings to be told apart."""
+    """The drawings to classify."""
 
     n_way: int
-    """Classes of an episode."""
+    """Classes per episode."""
     k_shot: int
-    """Labelled drawings of each class."""
+    """Labelled drawings per class."""
     split_by: SplitChoice
-    """Whether the held-out classes are single characters or whole alphabets."""
+    """Hold out single characters or whole alphabets as test classes."""
     rotations: bool
-    """Turn each class of an episode by a random multiple of 90 degrees."""
+    """Rotate each class of an episode by a random multiple of 90 degrees."""
     size: int
     """Height and width of the drawings in pixels."""
     pool: int | None
-    """Classes, drawn anew for each update, whose few drawings all of its episodes share: much faster, \
-since each drawing is embedded once; None: every episode draws from all classes. In training only."""
+    """Draw the episodes of each update from this many classes, with few drawings each. This is much faster, \
+since each drawing is embedded only once. None draws every episode from all classes. Training only."""
 
 
 @dataclass(frozen=True)
 class CompletionSettings:
-    """The network that completes patterns or images: a neuron for each element, and a bias neuron."""
+    """The network that completes patterns or images: one neuron per element, and a bias neuron."""
 
     rule: RuleChoice
-    """How the trace changes: Hebb with decay, Oja, or additive and clipped (plastic, homogeneous)."""
+    """Update rule of the trace: Hebb with decay, Oja, or additive and clipped (plastic, homogeneous)."""
     eta: float
     """Initial learning rate of the trace (plastic, homogeneous)."""
     bound_eta: bool
-    """Keep eta between 0 and 1, instead of letting training move it freely (plastic, homogeneous)."""
+    """Keep eta between 0 and 1 instead of training it without bounds (plastic, homogeneous)."""
     init: InitChoice
     """Distribution of the initial weights w and plasticity coefficients alpha (plastic, homogeneous, rnn)."""
     init_scale: float
     """Scale of that distribution."""
     extra_neurons: int
-    """Neurons beside those (rnn)."""
+    """Additional neurons without input (rnn)."""
     hidden_size: int
-    """Cells of the LSTM (lstm)."""
+    """Number of LSTM cells (lstm)."""
 
 
 @dataclass(frozen=True)
 class OneShotSettings:
-    """The network that tells drawings apart: convolutions, and a plastic layer on them."""
+    """The network that classifies drawings: convolutions, and a plastic layer on top of them."""
 
     rule: RuleChoice
-    """How the trace changes: Hebb with decay, Oja, or additive and clipped (plastic, homogeneous)."""
+    """Update rule of the trace: Hebb with decay, Oja, or additive and clipped (plastic, homogeneous)."""
     eta: float
     """Initial learning rate of the trace (plastic, homogeneous)."""
     bound_eta: bool
-    """Keep eta between 0 and 1, instead of letting training move it freely (plastic, homogeneous)."""
+    """Keep eta between 0 and 1 instead of training it without bounds (plastic, homogeneous)."""
     init_scale: float
-    """Scale of the layer's initial weights w."""
+    """Scale of the initial weights w of the plastic layer."""
     alpha_scale: float | None
-    """Scale of its initial plasticity coefficients alpha; None: that of w (plastic, homogeneous)."""
+    """Scale of its initial plasticity coefficients alpha; None uses that of w (plastic, homogeneous)."""
     input_mean: float
-    """Is subtracted from the pixels, which are between 0 and 1."""
+    """Mean to subtract from the pixels, which are between 0 and 1."""
     input_std: float
-    """The pixels are divided by it then."""
+    """Standard deviation to divide the pixels by, after subtracting the mean."""
     n_filters: int
-    """Filters of each convolution."""
+    """Filters per convolution."""
 
 
 @dataclass(frozen=True)
@@ -130,17 +130,17 @@ class DescentSettings:
     """Gradient descent through whole episodes, with Adam."""
 
     batch_size: int
-    """Episodes of one update."""
+    """Episodes per update."""
     learning_rate: float
-    """Learning rate at the start."""
+    """Initial learning rate."""
     final_learning_rate: float
-    """Learning rate at the end, reached in a straight line."""
+    """Final learning rate, approached linearly."""
     decay_every: int | None
-    """The learning rate is also multiplied by --decay-factor after every so many episodes; None: never."""
+    """Number of episodes after which --decay-factor is applied, again and again; None for never."""
     decay_factor: float
-    """See --decay-every."""
+    """Additional factor of the learning rate, applied after every --decay-every episodes."""
     max_grad_norm: float | None
-    """The gradient is clipped to this norm; None for no clipping."""
+    """Clip the gradient to this norm; None for no clipping."""
 
 
 @dataclass(frozen=True)
@@ -153,11 +153,11 @@ class ClassDescentSettings(DescentSettings):
 
 @dataclass(frozen=True)
 class EpisodeTrainingSettings:
-    """How long to train, and what is measured and kept."""
+    """Length of the training, evaluation and checkpoints."""
 
     total_episodes: int
-    """Episodes of the whole training; rounded up to whole updates."""
+    """Number of training episodes; rounded up to whole updates."""
     eval_episodes: int
-    """Held-out episodes of the evaluation at the end."""
+    """Number of held-out episodes in the final evaluation."""
     checkpoints: int
-    """Checkpoints to save, evenly spread, the last at the end. TensorBoard gets pictures with each."""
+    """Number of checkpoints, evenly spaced, the last one at the end. TensorBoard gets pictures with each."""

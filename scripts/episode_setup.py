@@ -1,4 +1,4 @@
-"""From settings to objects: the tasks, and the learner, of a training on a supervised task."""
+"""Building the tasks and the learner of a training on a supervised task from its settings."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ if TYPE_CHECKING:
 
 
 class Tasks(NamedTuple):
-    """What is trained on, and what is evaluated on: never the same images or classes.
+    """The tasks of a run; training and evaluation never share an image or a class.
 
     Attributes:
-        train: what the network is trained on.
-        test: what it is evaluated on.
-        known: what references may know of: ``train``, or where another dataset is evaluated on, the training
-            part of that.
+        train: the task for training.
+        test: the task for evaluation.
+        known: the data that references may use: ``train`` or, if another dataset is used for evaluation, the
+            training part of that one.
     """
 
     train: EpisodeTask
@@ -39,7 +39,7 @@ class Tasks(NamedTuple):
 
 
 def check_run(run: EpisodeRun) -> None:
-    """Check what neither the task nor the learner checks.
+    """Check the settings that neither the task nor the learner checks.
 
     Raises:
         UserError: a setting is out of its range.
@@ -61,32 +61,32 @@ def check_run(run: EpisodeRun) -> None:
 
 
 def make_tasks(run: EpisodeRun, elsewhere: Mapping[str, Any] = MappingProxyType({})) -> Tasks:
-    """Read the data, where there are any, and make the tasks.
+    """Read the data, if the task has any, and build the tasks.
 
     Args:
-        run: what is trained.
-        elsewhere: settings of the task that it is evaluated with instead of the run's own.
+        run: the run.
+        elsewhere: settings of the task that replace the run's own in the evaluation.
 
     Raises:
-        UserError: a setting is not allowed, the run's network cannot take such episodes, or the data are
-            missing or damaged.
+        UserError: a setting is invalid, the episodes do not fit the run's network, or the data are missing or
+            damaged.
     """
     from plasticrl.envs.tasks import make_task
 
     most = run.settings.n_way if isinstance(run.settings, OmniglotSettings) else 0
     if elsewhere.get("n_way", 0) > most:
         raise UserError(
-            f"the network was trained to tell {most} classes apart and has no output for more: "
+            f"the network was trained to distinguish {most} classes and has no output for more: "
             f"n_way must be from 2 to {most}, not {elsewhere['n_way']}"
         )
     with blame_user(ValueError, TypeError, OSError):
         if run.name == "patterns":
-            task = make_task(run.name, **asdict(run.settings))  # every pattern is a new one
+            task = make_task(run.name, **asdict(run.settings))  # all patterns are newly drawn
             return Tasks(task, task, task)
         train = make_task(run.name, split="train", data_dir=run.data_dir, **asdict(run.settings))
         options = {**asdict(run.settings), **elsewhere}
-        options.pop("pool", None)  # what is evaluated are independent episodes
-        if "occlusion" in elsewhere:  # the share belongs to the kind of occlusion
+        options.pop("pool", None)  # the evaluation needs independent episodes
+        if "occlusion" in elsewhere:  # the share depends on the kind of occlusion
             options["share"] = elsewhere.get("share")
         test = make_task(run.name, split="test", data_dir=run.data_dir, **options)
         known = train
@@ -96,10 +96,10 @@ def make_tasks(run: EpisodeRun, elsewhere: Mapping[str, Any] = MappingProxyType(
 
 
 def make_learner(run: EpisodeRun, tasks: Tasks, device: str) -> EpisodeLearner:
-    """An untrained learner.
+    """Build an untrained learner.
 
     Raises:
-        UserError: a setting is not allowed, or the task has no such core.
+        UserError: a setting is invalid, or the task has no such core.
     """
     from plasticrl.agents.episode_learner import EpisodeLearner
 
@@ -133,12 +133,12 @@ def _options(run: EpisodeRun) -> CoreOptions:
 
 
 def log_interval(run: EpisodeRun) -> int:
-    """Updates from one row of ``progress.csv`` to the next."""
+    """Return the number of updates between two rows of ``progress.csv``."""
     return max(1, run.total // run.descent.batch_size // MOST_ROWS)
 
 
 def learning_rate(run: EpisodeRun) -> float | Schedule:
-    """Adam's, or how it falls with the progress that remains, from 1 to 0."""
+    """Return Adam's learning rate, or its schedule as a function of the remaining progress, from 1 to 0."""
     from stable_baselines3.common.utils import LinearSchedule
 
     descent = run.descent

@@ -1,4 +1,4 @@
-"""A training on a supervised task: the learner, and what watches it."""
+"""Training on a supervised task: the learner and its callbacks."""
 
 from __future__ import annotations
 
@@ -26,18 +26,18 @@ if TYPE_CHECKING:
 
     from plasticrl.scripts.episode_run import EpisodeRun
 
-_RECENT = 100  # episodes whose mean is shown as the score so far
+_RECENT = 100  # episodes averaged for the displayed score
 
 
 class EpisodeTrainer(Trainer):
-    """Trains a network on a supervised task.
+    """Training of a network on a supervised task.
 
     Args:
-        run: what to train.
-        device: what computes the network.
+        run: the run to train.
+        device: device of the network.
 
     Raises:
-        UserError: a setting is not allowed, or data are missing.
+        UserError: a setting is invalid, or data are missing.
     """
 
     def __init__(self, run: EpisodeRun, device: str) -> None:
@@ -51,7 +51,7 @@ class EpisodeTrainer(Trainer):
         self.learner = load_learner(checkpoint, self.run, self.device, self.tasks.train, self.tasks.test)
 
     def learn(self, checkpoints: CheckpointFolder, report: Callable[[Report], None]) -> None:
-        """Train with everything that watches."""
+        """Train with all callbacks."""
         run, total = self.run, self.run.total
         every = max(1, total // run.training.checkpoints)
         name = SHOWN_METRICS[run.name][0].name
@@ -63,7 +63,7 @@ class EpisodeTrainer(Trainer):
         )
 
     def assist(self) -> None:
-        """Train with nothing that watches."""
+        """Train without callbacks."""
         self._learn()
 
     def _learn(self, *callbacks: BaseCallback) -> None:
@@ -76,7 +76,7 @@ class EpisodeTrainer(Trainer):
         )
 
     def evaluate(self) -> EpisodeScores:
-        """Held-out episodes."""
+        """Evaluate on held-out episodes."""
         run = self.run
         return evaluate(
             self.learner,
@@ -87,15 +87,15 @@ class EpisodeTrainer(Trainer):
         )
 
     def data_sizes(self) -> dict[str, int]:
-        """Images or classes; none of patterns."""
+        """Return the number of images or classes; empty for patterns."""
         return data_sizes(self.tasks)
 
     def remark(self) -> str | None:
-        """Whether data are missing."""
+        """Return a remark if data are missing."""
         return remark_on_data(self.run, self.tasks)
 
     def divergence(self, error: Exception) -> str | None:
-        """The learner stops before numbers that are not finite reach the parameters."""
+        """Return a message if the learner stopped because of a non-finite number, else None."""
         if not isinstance(error, NonFiniteError):
             return None
         what = str(error).partition(":")[0]
@@ -106,7 +106,7 @@ class EpisodeTrainer(Trainer):
 
 
 class _Checkpoints(SaveCheckpoints):
-    """Saves after an update."""
+    """Callback that saves checkpoints after updates."""
 
     def _on_step(self) -> bool:
         self.save_when_due()
@@ -114,22 +114,22 @@ class _Checkpoints(SaveCheckpoints):
 
 
 class _Progress(ReportProgress):
-    """Reports the main metric, a few times per second at most."""
+    """Callback that reports the main metric, a few times per second at most."""
 
     def __init__(self, trainer: EpisodeTrainer, report: Callable[[Report], None]) -> None:
         run = trainer.run
         super().__init__(run.label, run.total, "episodes", report)
         self.trainer = trainer
-        self._every = log_interval(run)  # updates that the learner's statistics sum up
+        self._every = log_interval(run)  # updates covered by the learner's statistics
         self._recent = deque[float](maxlen=max(1, _RECENT // (self._every * run.descent.batch_size)))
 
     def score(self) -> str:
-        """The main metric over the last episodes."""
+        """Format the main metric over the last episodes."""
         metric, value = self.trainer.run.main_metric, self.value()
         return "" if value is None else f"{metric.label} {metric.form(metric.sign * value):>7}"
 
     def value(self) -> float | None:
-        """The same with its sign."""
+        """Return the main metric over the last episodes, signed such that higher is better."""
         return sum(self._recent) / len(self._recent) if self._recent else None
 
     def _on_step(self) -> bool:

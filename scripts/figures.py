@@ -1,4 +1,4 @@
-"""What all pictures have in common."""
+"""Helpers shared by all figures."""
 
 from __future__ import annotations
 
@@ -16,24 +16,24 @@ if TYPE_CHECKING:
 
 
 def make_plain(axes: Axes) -> None:
-    """A light grid behind what is drawn, and no frame above and to the right."""
+    """Draw a light grid behind the data, and remove the frame above and to the right."""
     axes.grid(color="0.9")
     axes.set_axisbelow(True)
     axes.spines[["top", "right"]].set_visible(False)
 
 
 def write_figure(figure: Figure, path: Path) -> None:
-    """Write a picture whole, as PNG or SVG by its ending; the same figure gives the same file.
+    """Write a figure completely or not at all, as PNG or SVG by its suffix; equal figures give equal files.
 
     Raises:
-        KeyboardInterrupt: after Ctrl-C, when the picture is there.
+        KeyboardInterrupt: Ctrl-C was pressed; raised after the file is written.
     """
     import matplotlib as mpl
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 
     from plasticrl.agents.postponed_interrupt import PostponedInterrupt
 
-    # Matplotlib's C++ takes an interrupt in the middle of drawing for an invalid array.
+    # Matplotlib's C++ code mistakes an interrupt during drawing for an invalid array.
     with (
         PostponedInterrupt(),
         written_whole(path) as stream,
@@ -45,7 +45,7 @@ def write_figure(figure: Figure, path: Path) -> None:
 
 
 def add_share_axis(axes: Axes, zero: float, whole: float, label: str) -> None:
-    """A scale to the right on which ``zero`` is 0 and ``whole`` is 100 %."""
+    """Add a scale on the right, on which ``zero`` is 0 and ``whole`` is 100 %."""
 
     def to_share(points: ArrayLike) -> NDArray[np.float64]:
         return (np.asarray(points, dtype=np.float64) - zero) / (whole - zero) * 100

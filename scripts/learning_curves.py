@@ -1,4 +1,4 @@
-"""The picture of a comparison: how the cores' scores rise with training."""
+"""The figure of a comparison: the learning curves of the cores."""
 
 from __future__ import annotations
 
@@ -27,18 +27,18 @@ COLORS = {
 }
 _GREYS = ("0.15", "0.45", "0.6")
 _STEPS, _REWARD = "time/total_timesteps", "rollout/ep_rew_mean"
-_POINTS = 400  # to which the curves are interpolated, so that runs can be summed up
+_POINTS = 400  # common points that the curves of all runs are interpolated to
 
 
 def read_curve(
     path: Path, steps_column: str = _STEPS, score_column: str = _REWARD
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Steps and scores of a ``progress.csv``.
+    """Read steps and scores from a ``progress.csv``.
 
     Args:
         path: the file.
-        steps_column: default: the environment steps of a training on the maze.
-        score_column: default: its mean reward.
+        steps_column: column of the steps. Default: the environment steps of a training on the maze.
+        score_column: column of the score. Default: the mean reward of a training on the maze.
 
     Raises:
         UserError: the file cannot be read or holds no curve.
@@ -57,13 +57,13 @@ def read_curve(
 
 
 def quartiles(curves: list[tuple[NDArray[np.float64], NDArray[np.float64]]]) -> NDArray[np.float64]:
-    """Lower quartile, median and upper quartile over runs at common steps.
+    """Compute lower quartile, median and upper quartile over runs at common steps.
 
     Args:
         curves: steps and rewards of each run.
 
     Returns:
-        ``(4, points)``: steps, then the three.
+        ``(4, points)``: the steps, then the three quartiles.
     """
     first, last = max(steps[0] for steps, _ in curves), min(steps[-1] for steps, _ in curves)
     common = np.linspace(first, last, _POINTS)
@@ -76,14 +76,14 @@ def draw_learning_curves(runs: Sequence[Run], root: Path, comparison: Comparison
 
     Raises:
         UserError: a run's curve cannot be read.
-        KeyboardInterrupt: after Ctrl-C, when the picture is there.
+        KeyboardInterrupt: Ctrl-C was pressed; raised after the file is written.
     """
-    from matplotlib.figure import Figure  # a second to load
+    from matplotlib.figure import Figure  # takes a second to load
 
     shown, unit = comparison.axes(), comparison.axes().x_unit
     figure = Figure(figsize=(8, 4.5), dpi=160, layout="constrained")
     axes = figure.add_subplot()
-    for core in comparison.ranking:  # best first, as the lines lie
+    for core in comparison.ranking:  # best first, in the order of the lines
         folders = [run.folder(root) for run in runs if run.core == core]
         curves = [read_curve(folder / "progress.csv", shown.steps, shown.score) for folder in folders]
         steps, low, middle, high = quartiles(curves)

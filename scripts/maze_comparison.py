@@ -1,4 +1,4 @@
-"""How cores compare on the maze: points, between acting at random and the oracle."""
+"""Comparison of cores on the maze: points per episode, between random actions and the oracle."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ from plasticrl.scripts.tables import percent
 
 @dataclass(frozen=True)
 class CoreScore:
-    """One core's final scores.
+    """Final scores of one core.
 
     Attributes:
-        core: which.
+        core: the core.
         scores: points per episode of each run, by seed.
         reward: their interquartile mean.
         low, high: its 95 % bootstrap interval; None for a single run.
-        share, share_low, share_high: the same as the oracle's share.
-        rewards_found: rewards per episode, mean over the runs.
+        share, share_low, share_high: the same as a share of the oracle.
+        rewards_found: rewards per episode, averaged over the runs.
     """
 
     core: str
@@ -45,12 +45,12 @@ class CoreScore:
 
 @dataclass(frozen=True)
 class MazeComparison(Comparison):
-    """All cores between their bracket.
+    """All cores, between the random agent and the oracle.
 
     Attributes:
-        random: what acting at random is expected to score.
-        oracle: what knowing the reward's place is expected to score.
-        cores: by falling score.
+        random: expected score of random actions.
+        oracle: expected score of an agent that knows the reward's location.
+        cores: the cores by descending score.
     """
 
     random: float
@@ -63,11 +63,11 @@ class MazeComparison(Comparison):
         return [one.core for one in self.cores]
 
     def title(self, runs: Sequence[Run]) -> str:
-        """What the table says."""
+        """Return the title of the table."""
         return f"Maze after {runs[0].total:,} steps: interquartile mean over runs, 95 % interval"
 
     def table(self) -> list[Sequence[str]]:
-        """The printed table, best first, between oracle and random."""
+        """Return the printed table: best first, between oracle and random."""
         rows: list[Sequence[str]] = [
             ("agent", "runs", "points per episode", "share of the oracle", "rewards found"),
             ("oracle", "", f"{self.oracle:.1f}", "100%", ""),
@@ -80,7 +80,7 @@ class MazeComparison(Comparison):
         return rows
 
     def csv_rows(self) -> list[Cells]:
-        """The table as numbers."""
+        """Return the table as numbers."""
         rows: list[Cells] = [
             ("agent", "runs", "reward", "low", "high", "share", "share_low", "share_high"),
             ("oracle", None, self.oracle, None, None, 1.0, None, None),
@@ -92,7 +92,7 @@ class MazeComparison(Comparison):
         return rows
 
     def axes(self) -> CurveAxes:
-        """Points against environment steps."""
+        """Return axes with points against environment steps."""
         return CurveAxes(
             title="Maze",
             steps="time/total_timesteps",
@@ -106,7 +106,7 @@ class MazeComparison(Comparison):
 
 
 def compare_mazes(runs: Sequence[Run], root: Path) -> MazeComparison:
-    """Sum up the ``result.json`` of finished runs on the same maze.
+    """Summarise the ``result.json`` of finished runs on the same maze.
 
     Raises:
         UserError: a result cannot be read.

@@ -1,4 +1,4 @@
-"""A training of RecurrentA2C on the maze, as the commands see it."""
+"""A run of RecurrentA2C on the maze, as used by the commands."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class MazeRun(RunOnMaze):
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> MazeRun:
-        """The inverse of :meth:`as_dict`; see :class:`Run`."""
+        """Restore a run from :meth:`as_dict`; see :class:`Run`."""
         return cls(
             core=value_of(CoreChoice, "core", data["core"]),
             **cls._shared_arguments(data),
@@ -33,19 +33,19 @@ class MazeRun(RunOnMaze):
         )
 
     def trainer(self, device: str) -> A2CTrainer:
-        """The mazes and the agent, ready to train; see :class:`Run`."""
+        """Build the mazes and the agent; see :class:`Run`."""
         from plasticrl.scripts.maze_training import A2CTrainer
 
         return A2CTrainer(self, device)
 
     def check_agent(self) -> None:
-        """Learning rates and clipping; see :class:`RunOnMaze`."""
+        """Check learning rates and clipping; see :class:`RunOnMaze`."""
         from plasticrl.scripts.maze_setup import check_agent
 
         check_agent(self.agent)
 
     def untrained(self, env: VecEnv, device: str) -> RecurrentA2C:
-        """A new agent; see :class:`RunOnMaze`."""
+        """Build an untrained agent; see :class:`RunOnMaze`."""
         from plasticrl.scripts.maze_setup import make_agent
 
         return make_agent(self, env, device)

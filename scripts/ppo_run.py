@@ -1,4 +1,4 @@
-"""A training of sb3-contrib's RecurrentPPO on the maze, as the commands see it."""
+"""A run of sb3-contrib's RecurrentPPO on the maze, as used by the commands."""
 
 from __future__ import annotations
 
@@ -23,30 +23,30 @@ RECURRENT_PPO = "recurrent_ppo"
 
 @dataclass(frozen=True)
 class PPOSettings:
-    """The network and the learning rule of RecurrentPPO; what is not here is sb3-contrib's default."""
+    """Network and learning algorithm of RecurrentPPO; settings not listed here are sb3-contrib's defaults."""
 
     hidden_size: int
-    """Cells of the LSTM."""
+    """Number of LSTM cells."""
     learning_rate: float
-    """Learning rate of Adam at the start."""
+    """Initial learning rate of Adam."""
     final_learning_rate: float
-    """Learning rate at the end, reached in a straight line."""
+    """Final learning rate, approached linearly."""
     n_steps: int
-    """Steps of each environment between two updates."""
+    """Steps of each environment per rollout."""
     batch_size: int
-    """Steps of one gradient."""
+    """Minibatch size, in steps."""
     n_epochs: int
-    """How often each step is used in an update."""
+    """Number of passes over the rollout per update."""
     gamma: float
     """Discount factor."""
     gae_lambda: float
-    """Bias-variance trade-off of the advantages."""
+    """Lambda of generalised advantage estimation: trade-off between bias and variance."""
     ent_coef: float
     """Weight of the entropy bonus."""
     vf_coef: float
     """Weight of the value loss."""
     max_grad_norm: float
-    """The gradient is clipped to this norm."""
+    """Clip the gradient to this norm."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ class PPORun(RunOnMaze):
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> PPORun:
-        """The inverse of :meth:`as_dict`; see :class:`Run`."""
+        """Restore a run from :meth:`as_dict`; see :class:`Run`."""
         return cls(
             core=value_of(Literal["recurrent_ppo"], "core", data["core"]),
             **cls._shared_arguments(data),
@@ -65,13 +65,13 @@ class PPORun(RunOnMaze):
         )
 
     def trainer(self, device: str) -> MazeTrainer:
-        """The mazes and the agent, ready to train; see :class:`Run`."""
+        """Build the mazes and the agent; see :class:`Run`."""
         from plasticrl.scripts.maze_training import MazeTrainer
 
         return MazeTrainer(self, device)
 
     def check_agent(self) -> None:
-        """Everything, since sb3-contrib checks little; see :class:`RunOnMaze`."""
+        """Check all settings, since sb3-contrib checks few of them; see :class:`RunOnMaze`."""
         from plasticrl.agents.argument_checks import check_number
 
         ppo = self.ppo
@@ -84,20 +84,22 @@ class PPORun(RunOnMaze):
             check_number("ent_coef", ppo.ent_coef)
             check_number("vf_coef", ppo.vf_coef)
         steps = ppo.n_steps * self.training.n_envs
-        if steps % ppo.batch_size == 1:  # its advantages have no standard deviation
-            raise UserError(f"batch_size {ppo.batch_size} leaves a batch of one of {steps} steps: change it")
+        if steps % ppo.batch_size == 1:  # the advantages of a single step have no standard deviation
+            raise UserError(
+                f"batch_size {ppo.batch_size} with {steps} steps leaves a batch of one: change it"
+            )
         if process_count() > 1:
-            raise UserError(f"{RECURRENT_PPO} trains in one process: start it without torchrun")
+            raise UserError(f"{RECURRENT_PPO} trains in a single process: start it without torchrun")
 
     def untrained(self, env: VecEnv, device: str) -> PlainRecurrentPPO:
-        """A new agent; see :class:`RunOnMaze`."""
+        """Build an untrained agent; see :class:`RunOnMaze`."""
         from plasticrl.agents.recurrent_ppo import PlainRecurrentPPO
 
         with blame_user(ValueError, TypeError, AssertionError):
             return PlainRecurrentPPO(env=env, device=device, **self.arguments())
 
     def load(self, checkpoint: Path, env: VecEnv, device: str) -> PlainRecurrentPPO:
-        """A saved agent; see :class:`RunOnMaze`."""
+        """Load an agent from a checkpoint; see :class:`RunOnMaze`."""
         from plasticrl.agents.recurrent_ppo import PlainRecurrentPPO
         from plasticrl.scripts.checkpoint_files import blame_checkpoint
 
@@ -105,7 +107,7 @@ class PPORun(RunOnMaze):
             return PlainRecurrentPPO.load(checkpoint, env, device, **self.arguments())
 
     def arguments(self) -> dict[str, Any]:
-        """Of the learner's constructor, without the environment and the device."""
+        """Return the arguments of the learner's constructor, except the environment and the device."""
         from plasticrl.scripts.maze_setup import learning_rate
 
         same = ("n_steps", "batch_size", "n_epochs", "gamma", "gae_lambda", "ent_coef", "vf_coef")

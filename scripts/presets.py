@@ -1,4 +1,4 @@
-"""The values that the commands use unless told otherwise: the one place where they are kept."""
+"""The defaults of the commands on the maze; they are defined only here."""
 
 from dataclasses import dataclass, replace
 from types import MappingProxyType
@@ -12,7 +12,7 @@ PresetName: TypeAlias = Literal["tuned", "paper", "demo"]
 
 @dataclass(frozen=True)
 class MazePreset:
-    """A named choice of all settings of a training on the maze."""
+    """A named set of all settings of a training on the maze."""
 
     maze: MazeSettings
     agent: AgentSettings
@@ -51,7 +51,7 @@ _TUNED = MazePreset(
         hidden_size=64,
         rule="oja",
         eta=0.03,
-        bound_eta=True,  # a free one turns negative in time, and traces that grow then without bound
+        bound_eta=True,  # an unbounded one eventually turns negative, and the trace diverges
         init="uniform",
         init_scale=0.01,
         learning_rate=3e-3,
@@ -70,7 +70,7 @@ _TUNED = MazePreset(
 )
 
 # Miconi, Clune & Stanley 2018, section 4.4: one episode per update, 200,000 episodes; the agent sees
-# the walls and the reward only.
+# only the walls and the reward.
 _PAPER = MazePreset(
     maze=replace(_MAZE, observe_action=False),
     agent=replace(
@@ -93,7 +93,7 @@ _PAPER = MazePreset(
 # Short enough that nine runs take a few minutes on two cores.
 _DEMO = replace(
     _TUNED,
-    agent=replace(_TUNED.agent, max_grad_ratio=None),  # none of its runs has fallen for good without
+    agent=replace(_TUNED.agent, max_grad_ratio=None),  # none of its runs has collapsed permanently without it
     training=replace(_TUNED.training, total_timesteps=2_500_000, checkpoints=3),
 )
 

@@ -29,11 +29,11 @@ REPORT = "report"
 
 
 def run(command: Reproduce) -> None:
-    """Train what is missing of an experiment, then print and write what its runs say.
+    """Train the missing runs of an experiment, then print and write the report on all of them.
 
     Raises:
-        UserError: an option is wrong, a folder is taken, data are missing, or a training failed.
-        KeyboardInterrupt: after Ctrl-C, when what is finished has been summed up.
+        UserError: an option is wrong, a folder is in use, data are missing, or a training failed.
+        KeyboardInterrupt: Ctrl-C was pressed; raised after the report on the finished runs.
     """
     experiment, root = EXPERIMENTS[command.experiment, command.budget], command.output.root
     folder = root / experiment.name / REPORT
@@ -64,15 +64,15 @@ def _asked(command: Reproduce, experiment: Experiment) -> list[PlacedRun]:
         raise UserError(f"{experiment.name} has no condition {unknown[0]}: choose from {', '.join(names)}")
     check_named_once(conditions=command.conditions)
     if command.data_dir is not None and command.experiment not in ("images", "omniglot"):
-        raise UserError(f"--data-dir: {command.experiment} has no data, leave it out")
+        raise UserError(f"--data-dir: {command.experiment} uses no data files, leave it out")
     return _with_data(experiment.runs(command.output.root, seeds, command.conditions), command.data_dir)
 
 
 def _there(command: Reproduce, experiment: Experiment, asked: Sequence[PlacedRun]) -> list[PlacedRun]:
-    """Those of conditions that were begun.
+    """Return the requested runs of conditions that have been started.
 
     Raises:
-        UserError: there are none, or not of a condition that was named.
+        UserError: there are none, or none of a condition that was named.
     """
     root = command.output.root
     begun = {one.group for one in experiment.with_others(asked, root) if one.folder.exists()}
@@ -83,13 +83,12 @@ def _there(command: Reproduce, experiment: Experiment, asked: Sequence[PlacedRun
     else:
         return [one for one in asked if one.group in begun]
     raise UserError(
-        f"{root} has no runs of {what}: leave out --no-train to train them, or "
-        "give the --root that they are in"
+        f"{root} has no runs of {what}: leave out --no-train to train them, or give the --root where they are"
     )
 
 
 def _with_data(runs: Sequence[PlacedRun], data_dir: Path | None) -> list[PlacedRun]:
-    """The same; those of supervised tasks find their data there."""
+    """Return the runs with the data folder set in those of supervised tasks."""
     return [
         one._replace(run=replace(one.run, data_dir=data_dir)) if isinstance(one.run, EpisodeRun) else one
         for one in runs

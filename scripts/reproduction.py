@@ -1,4 +1,4 @@
-"""An experiment of the paper as it is reproduced: its conditions, and the runs of each."""
+"""Reproduction of one experiment of the paper: its conditions, and the runs of each."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from plasticrl.scripts.run import Run
 
 @dataclass(frozen=True)
 class Condition:
-    """One of the networks that are compared, with all its settings.
+    """One of the compared networks, with all its settings.
 
     Attributes:
-        name: of its folder, and in tables.
+        name: name of its folder, and in tables.
         run: the settings; its seed is not used.
-        about: what it is, in half a line.
-        series: which of the experiment's it belongs to; "" is the main one.
+        about: description in half a line.
+        series: the series of the experiment that it belongs to; "" is the main one.
     """
 
     name: str
@@ -29,14 +29,15 @@ class Condition:
 
 @dataclass(frozen=True)
 class Experiment:
-    """What is trained, and what is asked.
+    """The conditions of an experiment, and the presentation of its results.
 
     Attributes:
-        name: of the experiment's folder.
-        title: of its pictures and tables.
-        conditions: the first of each series is what the others of it are compared with, and drawn with.
-        seeds: runs of each condition, unless told otherwise.
-        more: further series, as they are called in files, and the titles of each.
+        name: name of the experiment's folder.
+        title: title of its figures and tables.
+        conditions: the conditions; the first of each series is the reference that the others are compared and
+            drawn with.
+        seeds: default number of runs per condition.
+        more: further series, as file name suffix and title.
     """
 
     name: str
@@ -46,7 +47,7 @@ class Experiment:
     more: Mapping[str, str] = field(default_factory=dict)
 
     def condition(self, name: str) -> Condition:
-        """The one of this name.
+        """Return the condition with a name.
 
         Raises:
             KeyError: there is none.
@@ -54,20 +55,20 @@ class Experiment:
         return {one.name: one for one in self.conditions}[name]
 
     def titles(self) -> dict[str, str]:
-        """What is said above each series, in their order."""
+        """Return the title of each series, in order."""
         return {"": self.title, **self.more}
 
     def names(self, series: str) -> list[str]:
-        """The conditions of a series, in their order."""
+        """Return the names of a series' conditions, in order."""
         return [one.name for one in self.conditions if one.series == series]
 
     def runs(self, root: Path, seeds: int, names: Sequence[str] = ()) -> list[PlacedRun]:
-        """Seed by seed, so that an experiment that is stopped has as many runs of each condition.
+        """Return the runs seed by seed, so that an interrupted experiment has equally many of each condition.
 
         Args:
-            root: of all experiments.
-            seeds: how many.
-            names: of the conditions; none: all of them.
+            root: root folder of all experiments.
+            seeds: number of seeds.
+            names: names of the conditions; empty for all of them.
         """
         return [
             self._placed(one, root, seed)
@@ -77,13 +78,14 @@ class Experiment:
         ]
 
     def with_others(self, asked: Sequence[PlacedRun], root: Path) -> list[PlacedRun]:
-        """These runs and the others that were begun below ``root``, so that a report of all loses none.
+        """Add all other runs started below ``root``, so that a report of all runs loses none.
 
-        Of a condition that was begun, the seeds that are asked for of others are counted as missing.
+        A condition with any started run also gets the seeds requested of other conditions, which count as
+        missing.
 
         Returns:
-            condition by condition, in the experiment's order, seed by seed. A run that has other settings is
-            none of the others.
+            The runs, ordered by condition as in the experiment, then by seed. Started runs with other
+            settings are not included.
         """
         runs = {(one.group, one.run.seed): one for one in asked}
         seeds = {one.run.seed for one in asked}

@@ -1,4 +1,4 @@
-"""The learning curves of an experiment: as numbers, and as a picture."""
+"""The learning curves of an experiment, as numbers and as a figure."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 _POINTS = 200
 _SIGNIFICANT = 0.05
-_ROW = 0.018  # of a panel's height, for the dots of one condition
+_ROW = 0.018  # fraction of a panel's height for the dots of one condition
 COLORS = (
     "#c2410c",
     "#0f766e",
@@ -34,14 +34,14 @@ COLORS = (
 )
 
 Curves = Mapping[str, NDArray[np.float64]]
-"""For each condition: steps, then a row for each run; ``(1 + runs, points)``.
+"""For each condition: the steps, then one row per run; ``(1 + runs, points)``.
 
-The steps are the same for all, but for those beyond the end of a shorter training.
+The steps are the same for all conditions, except that a shorter training ends earlier.
 """
 
 
 def common_curves(runs: Sequence[PlacedRun], axes: CurveAxes) -> Curves:
-    """The curves of finished runs, interpolated to common steps.
+    """Interpolate the curves of finished runs to common steps.
 
     Raises:
         UserError: a curve cannot be read.
@@ -63,7 +63,7 @@ def common_curves(runs: Sequence[PlacedRun], axes: CurveAxes) -> Curves:
 def smoothed(
     common: NDArray[np.float64], steps: NDArray[np.float64], scores: NDArray[np.float64]
 ) -> NDArray[np.float64]:
-    """The mean of the scores since the point before; beyond the last one there is nothing."""
+    """Average the scores since the previous common step; interpolate gaps; NaN beyond the last score."""
     ends = np.searchsorted(steps, common, side="right")
     sums = np.concatenate([[0.0], np.cumsum(scores)])
     starts = np.concatenate([[0], ends[:-1]])
@@ -93,14 +93,14 @@ def write_curves(curves: Curves, reference: str, path: Path) -> None:
 def draw_curves(
     curves: Curves, reference: str, colors: Mapping[str, str], axes: CurveAxes, paths: Sequence[Path]
 ) -> None:
-    """Median and band between the quartiles; below, where the reference differs from each other condition.
+    """Draw medians with a band between the quartiles; dots below mark significant differences.
 
     Args:
-        curves: of the conditions.
+        curves: curves of the conditions.
         reference: the condition that the others are compared with.
-        colors: of the conditions.
-        axes: what is shown.
-        paths: files to write, PNG or SVG by their ending.
+        colors: colours of the conditions.
+        axes: axes and contents of the figure.
+        paths: files to write, PNG or SVG by their suffix.
     """
     from matplotlib.figure import Figure
 
@@ -129,7 +129,7 @@ def draw_curves(
 
 
 def _differences(curves: Curves, name: str, reference: str) -> NDArray[np.float64] | None:
-    """The rank-sum test at each point that both have; None where there is nothing to compare."""
+    """Return the p-values of the rank-sum test at each common point; None if there is nothing to compare."""
     if name == reference or reference not in curves:
         return None
     both = min(curves[reference].shape[1], curves[name].shape[1])
@@ -140,13 +140,13 @@ def _differences(curves: Curves, name: str, reference: str) -> NDArray[np.float6
 def _mark_differences(
     panel: Axes, curves: Curves, reference: str, colors: Mapping[str, str], unit: float
 ) -> None:
-    """A dot below the curves wherever the test tells a condition from the reference, a row for each."""
+    """Draw a dot below the curves wherever a condition differs from the reference, one row per condition."""
     from matplotlib.transforms import blended_transform_factory
 
     at = blended_transform_factory(panel.transData, panel.transAxes)
     tests = {name: _differences(curves, name, reference) for name in curves}
-    told = {name: np.flatnonzero(p < _SIGNIFICANT) for name, p in tests.items() if p is not None}
-    rows = [(name, points) for name, points in told.items() if len(points)]
+    significant = {name: np.flatnonzero(p < _SIGNIFICANT) for name, p in tests.items() if p is not None}
+    rows = [(name, points) for name, points in significant.items() if len(points)]
     low, high = panel.get_ylim()
     room = _ROW * len(rows)
     panel.set_ylim(low - (high - low) * room / (1 - room), high)

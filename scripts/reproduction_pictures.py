@@ -1,4 +1,4 @@
-"""Pictures of a supervised experiment's networks: what they answer, and what they are made of."""
+"""Pictures of the networks of a supervised experiment: their outputs, and their weights and trace."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ _EPISODES = 4
 
 
 def draw_networks(finished: Sequence[PlacedRun], folder: Path) -> None:
-    """Draw a run of each condition: ``episodes_CONDITION.png``, ``matrices_CONDITION.png``.
+    """Draw one run of each condition: ``episodes_CONDITION.png``, ``matrices_CONDITION.png``.
 
-    It is the first that keeps a checkpoint; other people's may keep none, and where none does, pictures that
-    are there stay. Where a checkpoint cannot be loaded or its data are not at hand, that is told.
+    The first run with a checkpoint is used. Runs from elsewhere may come without checkpoints; if a condition
+    has none, existing pictures stay. If a checkpoint or its data cannot be loaded, a message says so.
 
     Args:
-        finished: runs, those of a condition by seed; those of the maze have no such pictures.
-        folder: to write to.
+        finished: the runs, ordered by seed within a condition; runs on the maze have no such pictures.
+        folder: the output folder.
     """
     first: dict[str, PlacedRun] = {}
     for one in finished:
@@ -68,7 +68,7 @@ def _loaded(run: EpisodeRun, folder: Path) -> EpisodeLearner:
 
 
 def _draw_matrices(matrices: Mapping[str, Tensor], title: str, path: Path) -> None:
-    """Blue below zero, white at zero, red above; each matrix has its own scale."""
+    """Draw matrices, blue below zero, white at zero, red above; each matrix has its own scale."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(4 * len(matrices), 3.6), dpi=120, layout="constrained")

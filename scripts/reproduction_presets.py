@@ -1,4 +1,4 @@
-"""The paper's experiments, with the settings that they are reproduced with: two budgets of each."""
+"""The paper's experiments with the settings of their reproduction, in two budgets each."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _ABOUT = {
 }
 _PAPER_SETTINGS, _FEW_BITS = "paper_settings", "50_bits"  # series
 _RATE = "; Adam from 1e-3 to 1e-4, ten times the paper's at first"
-# What differs from the tuned preset, which is for shorter trainings; docs/results.md says how it was found.
+# Differences from the tuned preset, which is for shorter trainings; docs/results.md explains the search.
 _FOUND: dict[str, dict[str, Any]] = {
     "plastic": {"learning_rate": 0.002},
     "homogeneous": {"learning_rate": 0.002},
@@ -46,7 +46,7 @@ _FOUND: dict[str, dict[str, Any]] = {
 
 
 def _recurrent_ppo(name: str, about: str, hidden_size: int, total: int) -> Condition:
-    """The same mazes, four times as many side by side: each step that it plays costs it more."""
+    """Return a RecurrentPPO condition with four times as many parallel mazes, since its steps cost more."""
     tuned = MAZE_PRESETS["tuned"]
     training = replace(tuned.training, total_timesteps=total, n_envs=128, eval_episodes=500)
     ppo = PPOSettings(
@@ -81,14 +81,14 @@ def _maze_as_in_the_paper(core: str, total: int) -> Condition:
 
 
 def _without_action(condition: Condition) -> Condition:
-    """The observation to the letter of the paper's text: walls and reward."""
+    """Return the condition with the observation exactly as in the paper's text: walls and reward."""
     assert isinstance(condition.run, MazeRun)
     run = replace(condition.run, maze=replace(condition.run.maze, observe_action=False))
     return Condition(f"{condition.name}_letter", run, f"{condition.about}; sees no previous action")
 
 
 def _of_equal_size(lstm: Condition, cells: int) -> Condition:
-    """With as many parameters as the plastic network; of as many cells it has twice as many."""
+    """Return an LSTM with as many parameters as the plastic network; with equal size it has twice as many."""
     assert isinstance(lstm.run, MazeRun)
     run = replace(lstm.run, agent=replace(lstm.run.agent, hidden_size=cells))
     about = f"{lstm.about}, {cells} cells: as many parameters as the plastic network"
@@ -153,7 +153,7 @@ def _patterns(name: str, seeds: int, total: int, total_small: int) -> Experiment
 
 
 def _small_patterns(total: int) -> list[Condition]:
-    """50 bits, as the paper compares with networks that are not plastic, which cannot learn 1,000."""
+    """Return the 50-bit comparison with the paper's non-plastic networks, which cannot learn 1,000 bits."""
     settings: dict[str, Any] = {
         "plastic": {"rule": "clipped", "learning_rate": 0.003, "final_learning_rate": 0.0},
         "rnn": {},

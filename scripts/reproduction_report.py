@@ -1,4 +1,4 @@
-"""What is said of an experiment's runs: tables on standard output, JSON, CSV and pictures."""
+"""The report on an experiment's runs: tables on standard output, JSON, CSV and figures."""
 
 from __future__ import annotations
 
@@ -25,16 +25,16 @@ from plasticrl.scripts.within_episode import (
 
 
 def report(experiment: Experiment, runs: Sequence[PlacedRun], folder: Path) -> None:
-    """Print and write what is finished by now.
+    """Print and write the results of the runs finished so far.
 
     Args:
-        experiment: what was to be trained.
-        runs: of it, finished or not.
-        folder: for the files: ``summary.json`` and the curves; on the maze ``steadiness.json`` and
-            ``within_episode.json``, too. Curves and pictures are of each series by itself.
+        experiment: the experiment.
+        runs: its runs, finished or not.
+        folder: output folder for ``summary.json`` and the curves and, on the maze, also for
+            ``steadiness.json`` and ``within_episode.json``. Each series has its own curves and figures.
 
     Raises:
-        UserError: a run cannot be read, or the folder cannot be written.
+        UserError: a run cannot be read, or the folder is not writable.
     """
     summary = summarize_experiment(experiment, runs)
     print_summary(summary, experiment)
@@ -73,7 +73,7 @@ def _pictures(path: Path) -> list[Path]:
 
 
 def _report_on_maze(finished: Sequence[PlacedRun], within: Mapping[str, WithinEpisode], folder: Path) -> None:
-    """Print and write how steadily agents learned, and how they learn within the episode."""
+    """Print and write how steadily agents learned, and how much they learn within an episode."""
     run = finished[0].run
     assert isinstance(run, RunOnMaze)
     steady = steadiness(finished, least=maze_config(run.maze).reward)

@@ -1,4 +1,4 @@
-"""What the finished runs of an experiment say, with statistics: as numbers, and as a table."""
+"""Statistical summary of the finished runs of an experiment, as numbers and as a table."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ from plasticrl.scripts.tables import percent, print_table
 
 @dataclass(frozen=True)
 class ConditionSummary:
-    """One condition.
+    """Summary of one condition.
 
     Attributes:
-        name, about, series: which.
-        asked: runs that were asked for, and those that are there besides.
-        trained: the share of their training that is done, unfinished runs included.
-        scores: of the finished runs, by seed, in the unit of the metric.
+        name, about, series: those of the condition.
+        asked: number of requested runs and of further ones that exist.
+        trained: fraction of their training that is done, including unfinished runs.
+        scores: scores of the finished runs by seed, in the unit of the metric.
         middle, low, high: their interquartile mean and its 95 % bootstrap interval.
-        quartiles: lower quartile, median, upper quartile; None below two runs.
-        first: how probably a run of the first condition of its series is better than one of this; None for
-            the first itself, and below two runs.
-        seconds: in training, of the finished runs, added up, as far as their ``result.json`` tells.
-        settings: that made them, but for the seed.
+        quartiles: lower quartile, median, upper quartile; None for fewer than two runs.
+        first: probability that a run of the first condition of the series is better than one of this
+            condition; None for the first condition itself, and for fewer than two runs.
+        seconds: training time of all finished runs, as far as their ``result.json`` has it.
+        settings: settings of the runs, except the seed.
     """
 
     name: str
@@ -53,14 +53,14 @@ class ConditionSummary:
 
 @dataclass(frozen=True)
 class ExperimentSummary:
-    """All conditions, in the experiment's order, and the metric of their scores."""
+    """Summaries of all conditions, in the experiment's order, and the metric of their scores."""
 
     name: str
     metric: str
     conditions: tuple[ConditionSummary, ...]
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain values, for JSON."""
+        """Return plain values, for JSON."""
         data = asdict(self)
         for one, condition in zip(data["conditions"], self.conditions, strict=True):
             one["scores"] = {str(seed): score for seed, score in condition.scores.items()}
@@ -69,7 +69,7 @@ class ExperimentSummary:
 
 
 def summarize_experiment(experiment: Experiment, runs: Sequence[PlacedRun]) -> ExperimentSummary:
-    """Sum up what is finished of these runs.
+    """Summarise the finished ones of the runs.
 
     Raises:
         UserError: a result cannot be read.
@@ -110,7 +110,7 @@ def summarize_experiment(experiment: Experiment, runs: Sequence[PlacedRun]) -> E
 
 
 def print_summary(summary: ExperimentSummary, experiment: Experiment) -> None:
-    """Print a table for each series: a row for each condition."""
+    """Print a table for each series, with one row per condition."""
     for series, title in experiment.titles().items():
         conditions = [one for one in summary.conditions if one.series == series]
         if conditions:

@@ -10,9 +10,9 @@ _SAMPLES = 10_000
 
 
 def interquartile_mean(scores: ArrayLike, axis: int = -1) -> NDArray[np.float64]:
-    """Mean of the middle half: a quarter of the scores, rounded down, is cut off at each end.
+    """Return the mean of the middle half: a quarter of the scores, rounded down, is cut off at each end.
 
-    Below four scores nothing is cut off, and it is the plain mean.
+    For fewer than four scores this is the plain mean.
     """
     ordered = np.sort(np.asarray(scores, dtype=np.float64), axis=axis)
     count = ordered.shape[axis]
@@ -24,16 +24,16 @@ def interquartile_mean(scores: ArrayLike, axis: int = -1) -> NDArray[np.float64]
 def bootstrap_interval(
     scores: ArrayLike, *, confidence: float = 0.95, seed: int = 0
 ) -> tuple[float, float] | None:
-    """Percentile bootstrap interval of the interquartile mean over runs and tasks, stratified by task.
+    """Return the percentile bootstrap interval of the interquartile mean over runs, stratified by task.
 
     Args:
-        scores: ``(tasks, runs)`` or, of one task, ``(runs,)``. Each resample draws the runs of every
-            task anew, with replacement; the mean is over all that were drawn.
-        confidence: of the interval.
-        seed: of the resamples.
+        scores: ``(tasks, runs)``, or ``(runs,)`` for a single task. Each resample draws the runs of every
+            task with replacement; the mean is over all runs drawn.
+        confidence: confidence level of the interval.
+        seed: seed of the resampling.
 
     Returns:
-        low and high; None for a single run, which says nothing about the others.
+        Lower and upper limit; None for a single run, which says nothing about the variation.
     """
     table = np.atleast_2d(np.asarray(scores, dtype=np.float64))
     tasks, runs = table.shape

@@ -1,4 +1,4 @@
-"""Which kind of run a ``config.json`` describes."""
+"""Selection of the run class for a ``config.json``."""
 
 from typing import Any
 
@@ -9,10 +9,10 @@ from plasticrl.scripts.run import Run
 
 
 def run_from_dict(data: dict[str, Any]) -> Run:
-    """The inverse of every run's ``as_dict``.
+    """Restore a run of any kind from its ``as_dict``.
 
     Raises:
-        KeyError, TypeError: ``data`` is not from there.
+        KeyError, TypeError: ``data`` is not the dict of a run.
     """
     if data["task"] != "maze":
         return EpisodeRun.from_dict(data)

@@ -1,4 +1,4 @@
-"""A training on the maze, whatever learns: what it is to the commands."""
+"""A run on the maze with any learner, as used by the commands."""
 
 from __future__ import annotations
 
@@ -25,21 +25,21 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class RunOnMaze(Run):
-    """A seed, the maze, and how long something is trained there."""
+    """A core, a seed, the maze, and the length of the training."""
 
     maze: MazeSettings
     training: TrainingSettings
 
     @staticmethod
     def _shared_arguments(data: dict[str, Any]) -> dict[str, Any]:
-        """The arguments that all runs on the maze have, out of what :meth:`as_dict` gave.
+        """Return the arguments shared by all runs on the maze from the result of :meth:`as_dict`.
 
         Returns:
             ``seed``, ``maze`` and ``training``.
 
         Raises:
-            KeyError: one is missing.
-            TypeError: a value is of another type.
+            KeyError: one of them is missing.
+            TypeError: a value has the wrong type.
         """
         return {
             "seed": value_of(int, "seed", data["seed"]),
@@ -54,46 +54,46 @@ class RunOnMaze(Run):
 
     @property
     def total(self) -> int:
-        """Environment steps of the training."""
+        """Number of environment steps of the training."""
         return self.training.total_timesteps
 
     @property
     def eval_episodes(self) -> int:
-        """Episodes of the evaluation at the end."""
+        """Number of episodes of the final evaluation."""
         return self.training.eval_episodes
 
     @property
     def counter(self) -> str:
-        """Environment steps."""
+        """Column of ``progress.csv`` that counts the environment steps."""
         return "time/total_timesteps"
 
     @property
     def main_metric(self) -> ShownMetric:
-        """Points per episode."""
+        """The metric points per episode."""
         return ShownMetric("mean_reward", "points per episode", "{:.1f}".format, 1)
 
     def score(self, evaluation: dict[str, Any]) -> float:
-        """Points per episode; see :class:`Run`."""
+        """Return the points per episode; see :class:`Run`."""
         return float(evaluation["mean_reward"])
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain values, for JSON."""
+        """Return plain values, for JSON."""
         return {"task": self.task, **asdict(self)}
 
     @abstractmethod
     def untrained(self, env: VecEnv, device: str) -> OnPolicyAlgorithm:
-        """The agent as it begins, in the shape of Stable-Baselines3, with ``n_steps``.
+        """Build an untrained agent with the interface of Stable-Baselines3 and ``n_steps``.
 
         Raises:
-            UserError: a setting is not allowed.
+            UserError: a setting is invalid.
         """
 
     @abstractmethod
     def load(self, checkpoint: Path, env: VecEnv, device: str) -> OnPolicyAlgorithm:
-        """The agent as it was saved, to act or to go on in ``env``.
+        """Load an agent from a checkpoint, for playing or further training in ``env``.
 
         Raises:
-            UserError: the file is not a checkpoint of this run's kind, or is one for other spaces.
+            UserError: the file is not a checkpoint of this kind of run, or has other spaces.
         """
 
     def load_to_act(self, checkpoint: Path, device: str) -> OnPolicyAlgorithm:
@@ -109,14 +109,14 @@ class RunOnMaze(Run):
 
     @abstractmethod
     def check_agent(self) -> None:
-        """Check of the agent's settings what the agent itself does not.
+        """Check the settings that the agent itself does not check.
 
         Raises:
             UserError: a setting is out of its range.
         """
 
     def evaluate(self, checkpoint: Path, episodes: int, seed: int, choices: EvaluationChoices) -> Evaluated:
-        """Play episodes, perhaps in another maze; see :class:`Run`."""
+        """Play episodes, possibly in another maze; see :class:`Run`."""
         from plasticrl.scripts.evaluated import Evaluated
         from plasticrl.scripts.evaluation import evaluate
         from plasticrl.scripts.lesion import LesionedAgent
@@ -147,17 +147,17 @@ class RunOnMaze(Run):
         return Evaluated(scores, trained, about)
 
     def compare(self, runs: Sequence[RunOnMaze], root: Path) -> MazeComparison:
-        """Sum up finished runs on this maze; see :class:`Run`."""
+        """Compare finished runs on this maze; see :class:`Run`."""
         from plasticrl.scripts.maze_comparison import compare_mazes
 
         return compare_mazes(runs, root)
 
 
 def _check_sight(agent: OnPolicyAlgorithm, env: VecEnv) -> None:
-    """Another maze may pay otherwise, but the agent must see as many numbers as it was trained with."""
+    """Check that the maze has observations of the size that the agent was trained with."""
     seen, shown = agent.observation_space.shape, env.observation_space.shape
     if seen != shown:
         raise UserError(
-            f"the agent was trained to see {seen} numbers, but that maze shows {shown}: give one that shows "
-            "as many"
+            f"the agent was trained on observations of shape {seen}, but that maze has {shown}: "
+            "choose a maze with the same shape"
         )

@@ -1,4 +1,4 @@
-"""``sweep --search``: better settings for each core."""
+"""``sweep --search``: searching for better settings of each core."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ from plasticrl.scripts.user_error import UserError, blame_user
 if TYPE_CHECKING:
     from plasticrl.scripts.search_study import SearchStudy
 
-FOLDER = "search"  # below the root: the runs of a search are not those of a comparison
+FOLDER = "search"  # below the root, so that the runs of a search stay apart from those of a comparison
 
 
 def search(command: SweepOptions, on_ray: bool) -> None:
-    """Try settings for each core; print and write how good they are, and the command that uses the best.
+    """Try settings for each core; print and write their scores, and the command that uses the best ones.
 
     Args:
-        command: whose settings are tried first.
-        on_ray: whether Ray is there.
+        command: the options; their settings are tried first.
+        on_ray: True if Ray is available.
 
     Raises:
-        UserError: the settings are wrong, a folder holds another search or one that is under way, it cannot
-            be written, or there is no such cluster.
+        UserError: the settings are wrong, a folder holds another search or is in use or not writable, or the
+            cluster cannot be reached.
     """
     if not on_ray or find_spec("optuna") is None:
         raise UserError(
@@ -59,7 +59,7 @@ def search(command: SweepOptions, on_ray: bool) -> None:
         for study in studies:
             try:
                 failed |= try_settings(study, command, display.show)
-            finally:  # what is known by then
+            finally:  # write the results so far
                 results = _write(studies, command, folder)
     print_results(results, command)
     for label in (one.run.label for tried in results.tried.values() for one in tried if one.score is None):
@@ -67,7 +67,7 @@ def search(command: SweepOptions, on_ray: bool) -> None:
 
 
 def _placed(command: SweepOptions) -> SweepOptions:
-    """With places that mean the same wherever Optuna is asked: through ray://, that is another machine."""
+    """Return the options with absolute paths: with ray://, Optuna runs on another machine."""
     output = replace(command.output, root=(command.output.root / FOLDER).absolute())
     command = replace(command, output=output)
     if isinstance(command, DataOptions):

@@ -1,4 +1,4 @@
-"""The picture of a search: the score against each setting that was tried."""
+"""The figure of a search: the score against each setting tried."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ def draw_search(
 
     Args:
         rows: the trials, as in ``search.json``.
-        space: of all cores.
+        space: search space of all cores.
         metric: the score.
-        path: of the picture.
+        path: file to write.
 
     Raises:
-        KeyboardInterrupt: after Ctrl-C, when the picture is there.
+        KeyboardInterrupt: Ctrl-C was pressed; raised after the file is written.
     """
     from matplotlib.figure import Figure
 

@@ -1,4 +1,4 @@
-"""What a search found: printed, written, and drawn."""
+"""Results of a search: printed, written, and drawn."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ _SHOWN = 5  # rows of a printed table
 
 @dataclass(frozen=True)
 class SearchResults:
-    """By core: all that was tried and ended, best first."""
+    """All settings tried for each core whose trial has ended, best first."""
 
     tried: Mapping[str, Sequence[Tried]]
 
     def best(self, core: str) -> Tried | None:
-        """The best that came to its end; None before one has."""
+        """Return the best finished trial; None if none has finished."""
         return next((one for one in self.tried[core] if one.state == "finished"), None)
 
 
@@ -36,10 +36,10 @@ def print_results(results: SearchResults, command: SweepOptions) -> None:
     """Print the best settings of each core, and the command that trains with them."""
     for core, tried in results.tried.items():
         counts = [(state, sum(one.state == state for one in tried)) for state in _states(tried)]
-        told = ", ".join(f"{count} {state}" for state, count in counts)
+        counted = ", ".join(f"{count} {state}" for state, count in counts)
         names = list(command.searched(core))
         print_table(
-            f"{core}: {len(tried)} settings tried ({told})",
+            f"{core}: {len(tried)} settings tried ({counted})",
             [_metric(tried).label if tried else "score", *names],
             [[_text(one), *(_short(one.values.get(name)) for name in names)] for one in tried[:_SHOWN]],
         )
@@ -63,7 +63,7 @@ def write_results(results: SearchResults, command: SweepOptions, folder: Path) -
 
 
 def train_command(command: SweepOptions, core: str, one: Tried) -> str:
-    """The command line that trains with these settings."""
+    """Return the command line that trains with these settings."""
     options: Any = command.with_values(one.values)
     defaults = preset_options(one.run.task, options.preset)
     of_others = options_of_others(options.core_options(), core)

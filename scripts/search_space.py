@@ -1,4 +1,4 @@
-"""Which settings a search may change, and how far: part of every preset."""
+"""Search spaces: the settings that a search may change, and their ranges. They are part of every preset."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from typing import TypeAlias
 
 @dataclass(frozen=True)
 class Between:
-    """Any number from ``low`` to ``high``.
+    """A range of numbers from ``low`` to ``high``.
 
     Attributes:
         low, high: the bounds.
-        log: whether each decade is as probable as another, instead of each number.
+        log: draw uniformly on a logarithmic scale instead of a linear one.
     """
 
     low: float
@@ -26,7 +26,7 @@ class Between:
 
 @dataclass(frozen=True)
 class OneOf:
-    """One of a few choices."""
+    """A choice from a few values."""
 
     choices: tuple[str, ...]
 
@@ -35,6 +35,6 @@ class OneOf:
 
 
 SearchSpace: TypeAlias = Mapping[str, Between | OneOf]
-"""By the name of the setting."""
+"""Ranges and choices by the name of the setting."""
 
 RULES = OneOf(("hebb", "oja", "clipped"))

@@ -1,4 +1,4 @@
-"""From what Optuna draws to the run that a trial of a search trains."""
+"""Conversion of Optuna's suggestions into the runs of a search."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from plasticrl.scripts.ray_trial import trial_config
 from plasticrl.scripts.run import Run
 from plasticrl.scripts.search_space import Between
 
-FIRST_SEED = 100_000  # of a search's runs: no run that is compared has such a seed
-NUMBER = "number"  # of the trial that this one goes on with, where the search was stopped
+FIRST_SEED = 100_000  # first seed of a search's runs, far from those of other runs
+NUMBER = "number"  # attribute with the number of the interrupted trial that this one resumes
 
 
 @dataclass(frozen=True)
@@ -21,15 +21,15 @@ class Trials:
     """The trials of one core.
 
     Args:
-        command: the settings that are not drawn, and where to write.
-        core: which network.
+        command: the settings that are not searched, and the output folder.
+        core: the kind of network.
     """
 
     command: SweepOptions
     core: str
 
     def __call__(self, trial: Any) -> dict[str, Any]:
-        """What Optuna calls for each trial: a configuration for ``ray_trial.train_trial``."""
+        """Return the configuration of a trial for ``ray_trial.train_trial``; called by Optuna."""
         values = {}
         for name, allowed in self.command.searched(self.core).items():
             if isinstance(allowed, Between):
@@ -40,15 +40,15 @@ class Trials:
         return {"trial": trial_config(run, self.command.output)}
 
     def given(self) -> dict[str, Any]:
-        """The command's own values of what is drawn."""
+        """Return the command's own values of the searched settings."""
         return {name: self.command.value(name) for name in self.command.searched(self.core)}
 
     def values(self, drawn: dict[str, Any]) -> dict[str, Any]:
-        """Drawn settings as they are trained: to four digits, so that they can be typed again."""
+        """Return suggested settings as trained with: rounded to four digits, so that they can be typed."""
         return {name: self._rounded(name, value) for name, value in drawn.items()}
 
     def run(self, drawn: dict[str, Any], number: int) -> Run:
-        """The run of a trial: its own settings, its own seed, and so its own folder."""
+        """Return the run of a trial, with its own settings and seed, and thus its own folder."""
         return self.command.with_values(self.values(drawn)).make_run(self.core, FIRST_SEED + number)
 
     def _rounded(self, name: str, value: Any) -> Any:
@@ -57,5 +57,5 @@ class Trials:
 
 
 def number_of(trial: BaseTrial) -> int:
-    """The number of the first trial with these settings."""
+    """Return the number of the first trial with these settings."""
     return int(trial.user_attrs.get(NUMBER, trial.number))

@@ -1,4 +1,4 @@
-"""A metric as it is shown: its name, how it is written, and which way is better."""
+"""A metric for display: its name, its format, and the direction that is better."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ class ShownMetric(NamedTuple):
     """One metric.
 
     Attributes:
-        name: as the learner calls it.
-        label: in tables.
-        form: writes a value.
-        sign: 1 where more is better, -1 where less is.
+        name: the learner's name for it.
+        label: the name in tables.
+        form: formats a value.
+        sign: 1 if higher is better, -1 if lower is better.
     """
 
     name: str
@@ -22,5 +22,5 @@ class ShownMetric(NamedTuple):
     sign: int
 
     def text(self, value: float | None) -> str:
-        """A value; None is infinite."""
+        """Format a value; None means infinite."""
         return "∞" if value is None else self.form(value)

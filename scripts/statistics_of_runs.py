@@ -1,4 +1,4 @@
-"""Comparisons of two groups of runs: how probably one is better, and whether chance would do."""
+"""Comparison of two groups of runs: probability of improvement, and a significance test."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.stats import mannwhitneyu, permutation_test, rankdata
 
 _SAMPLES = 10_000
-_MOST_ENUMERATED = 20_000  # ways to share out ranks between two groups: up to 8 and 8 runs
-_BATCH = 500  # of them, at once in memory
+_MOST_ENUMERATED = 20_000  # assignments of ranks to two groups; enough for 8 runs each
+_BATCH = 500  # assignments in memory at once
 
 
 class Improvement(NamedTuple):
-    """How probably a run of one group is better than one of another.
+    """Probability that a run of one group is better than one of another.
 
     Attributes:
-        probability: over all pairs of runs, ties counting half.
+        probability: fraction of all pairs of runs, with ties counting half.
         low, high: its 95 % bootstrap interval over the runs.
-        p_value: of the Wilcoxon rank-sum test, two-sided.
+        p_value: p-value of the two-sided Wilcoxon rank-sum test.
     """
 
     probability: float
@@ -30,15 +30,15 @@ class Improvement(NamedTuple):
 
 
 def improvement(better: ArrayLike, worse: ArrayLike, *, seed: int = 0) -> Improvement:
-    """Compare two groups of scores, more is better.
+    """Compare two groups of scores; higher is better.
 
-    Agarwal et al. 2021, "Deep reinforcement learning at the edge of the statistical precipice"; the test is
-    that of Miconi et al. 2018.
+    The probability of improvement is that of Agarwal et al. 2021, "Deep reinforcement learning at the edge of
+    the statistical precipice"; the test is that of Miconi et al. 2018.
 
     Args:
-        better: ``(n,)`` scores of the group that is asked about.
-        worse: ``(m,)`` scores of the other.
-        seed: of the bootstrap.
+        better: ``(n,)`` scores of the group whose improvement is estimated.
+        worse: ``(m,)`` scores of the other group.
+        seed: seed of the bootstrap.
     """
     ours, theirs = np.asarray(better, dtype=np.float64), np.asarray(worse, dtype=np.float64)
     wins = _wins(ours, theirs)
@@ -50,31 +50,31 @@ def improvement(better: ArrayLike, worse: ArrayLike, *, seed: int = 0) -> Improv
 
 
 def rank_sum(ours: ArrayLike, theirs: ArrayLike) -> float:
-    """The two-sided p-value of the Wilcoxon rank-sum (Mann-Whitney) test; exact for few runs, ties or not."""
+    """Return the two-sided p-value of the Wilcoxon rank-sum (Mann-Whitney) test, exact for few runs."""
     return float(rank_sums(np.asarray(ours)[:, None], np.asarray(theirs)[:, None])[0])
 
 
 def rank_sums(ours: NDArray[np.float64], theirs: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The same at each point of curves.
+    """Apply :func:`rank_sum` at each point of curves.
 
     Args:
         ours: ``(runs, points)``.
-        theirs: the other group's, at the same points.
+        theirs: those of the other group, at the same points.
 
     Returns:
-        ``(points,)``; NaN where a score is.
+        ``(points,)``; NaN if a score is NaN.
     """
     if comb(len(ours) + len(theirs), len(ours)) > _MOST_ENUMERATED:
-        # Point by point: scipy decides whether it can be exact for all that it is given at once.
+        # Point by point: scipy chooses between exact and approximate once for all points in a call.
         points = zip(ours.T, theirs.T, strict=True)
         return np.array([mannwhitneyu(one, other, method="auto").pvalue for one, other in points])
-    # Not scipy's exact test, which takes ties for none; its approximation with ties is too sure of few runs.
+    # scipy's exact test ignores ties, and its approximation with ties gives too small p-values for few runs.
     ranks = rankdata(np.concatenate([ours, theirs]), axis=0)
     found = permutation_test(
         (ranks[: len(ours)], ranks[len(ours) :]),
         lambda one, _, axis: np.sum(one, axis=axis),
         vectorized=True,
-        n_resamples=_MOST_ENUMERATED,  # all ways to share out the ranks
+        n_resamples=_MOST_ENUMERATED,  # covers all assignments of the ranks
         batch=_BATCH,
     )
     return np.where(np.isnan(ranks).any(axis=0), np.nan, found.pvalue)

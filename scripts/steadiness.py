@@ -1,4 +1,4 @@
-"""How steadily runs on the maze learned: dips of their curves, and updates that were left out."""
+"""Steadiness of learning on the maze: dips of the learning curves, and skipped updates."""
 
 from __future__ import annotations
 
@@ -14,19 +14,20 @@ from plasticrl.scripts.reproduction_curves import smoothed
 from plasticrl.scripts.run_logs import CSV, most_logged
 from plasticrl.scripts.tables import print_table
 
-BLOCK = 125_000  # steps; the same for all, so that what a run shows depends on no other
-_LOW, _BACK = 0.5, 0.8  # of the best so far
+BLOCK = 125_000  # steps; fixed, so that the result of a run does not depend on the others
+_LOW, _BACK = 0.5, 0.8  # fractions of the best so far
 _LEFT_OUT = "train/skipped_updates"
 
 
 @dataclass(frozen=True)
 class Steadiness:
-    """Of the finished runs of one condition, in the order of their seeds.
+    """Steadiness of the finished runs of one condition, in the order of their seeds.
 
     Attributes:
-        dips: how often the points fell below half of the best so far, until they were back at four fifths.
-        ended_in_dip: whether they were not back at the end.
-        left_out: updates that were left out for their gradients; None where a run does not tell.
+        dips: number of times that the points fell below half of the best so far; a dip lasts until they are
+            back at four fifths.
+        ended_in_dip: true if they were not back at the end.
+        left_out: number of updates skipped because of their gradients; None if a run did not log it.
     """
 
     dips: list[int]
@@ -35,11 +36,11 @@ class Steadiness:
 
 
 def count_dips(points: NDArray[np.float64], least: float) -> tuple[int, bool]:
-    """How many dips a curve has, and whether it ends in one.
+    """Count the dips of a curve, and return True as second value if it ends in one.
 
     Args:
         points: the curve.
-        least: the best so far must exceed it for anything to be a dip.
+        least: a dip counts only if the best so far exceeds this.
     """
     best, dips, inside = least, 0, False
     for point in points:
@@ -52,20 +53,20 @@ def count_dips(points: NDArray[np.float64], least: float) -> tuple[int, bool]:
 
 
 def block_means(steps: NDArray[np.float64], points: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The mean of a run's points over each :data:`BLOCK` of its steps, counted from step 0.
+    """Return the mean of a run's points over each :data:`BLOCK` of steps, counted from step 0.
 
     Args:
-        steps: of the curve's rows, rising; ``(rows,)``.
-        points: there; ``(rows,)``.
+        steps: ascending steps of the curve's rows; ``(rows,)``.
+        points: points at these steps; ``(rows,)``.
 
     Returns:
-        ``(blocks,)``, the last one perhaps cut short; a block without a row lies between its neighbours.
+        ``(blocks,)``. The last block may be shorter; one without a row is interpolated from its neighbours.
     """
     return smoothed(np.arange(BLOCK, steps[-1] + BLOCK, BLOCK), steps, points)
 
 
 def steadiness(finished: Sequence[PlacedRun], least: float) -> dict[str, Steadiness]:
-    """Of each condition that has finished runs; each run is counted by itself.
+    """Return the steadiness of each condition with finished runs; each run is counted separately.
 
     Args:
         finished: runs on the maze.
@@ -89,7 +90,7 @@ def steadiness(finished: Sequence[PlacedRun], least: float) -> dict[str, Steadin
 
 
 def print_steadiness(found: Mapping[str, Steadiness]) -> None:
-    """Print a table: a row for each condition."""
+    """Print a table with one row per condition."""
     print_table(
         "Steadiness: dips below half of the best so far, over the runs",
         ("condition", "updates left out", "dips", "ended in one"),
@@ -98,7 +99,7 @@ def print_steadiness(found: Mapping[str, Steadiness]) -> None:
 
 
 def texts(one: Steadiness) -> tuple[str, str, str]:
-    """Updates left out, dips, and runs that ended in one, as they are shown."""
+    """Format updates left out, dips, and the number of runs that ended in one."""
     left_out = "-" if one.left_out is None else _span(one.left_out)
     return left_out, _span(one.dips), f"{sum(one.ended_in_dip)} of {len(one.dips)}"
 

@@ -10,14 +10,14 @@ _WIDTH_OF_FILES = 200
 
 
 def percent(share: float) -> str:
-    """A share as whole percent, never "-0%"."""
+    """Format a share as whole percent, never "-0%"."""
     return f"{round(100 * share)}%"
 
 
 def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    """Print rows of text: the first column to the left, the others to the right.
+    """Print rows of text, the first column left-aligned, the others right-aligned.
 
-    On a terminal the table takes its width; elsewhere no line is cut or wrapped.
+    On a terminal, the table has its width; elsewhere, lines are neither cut nor wrapped.
     """
     table = Table(box=box.SIMPLE_HEAD)
     for number, column in enumerate(columns):

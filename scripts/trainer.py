@@ -1,4 +1,4 @@
-"""One training of any task, made and checked, ready to start."""
+"""The interface of a training on any task, built and checked, ready to start."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from plasticrl.scripts.checkpoint_folder import CheckpointFolder
 from plasticrl.scripts.evaluated import Scores
 from plasticrl.scripts.progress_display import Report
 
-MOST_ROWS = 2000  # of progress.csv; longer trainings log every so many updates
+MOST_ROWS = 2000  # maximum rows of progress.csv; longer trainings log less often
 
 
 class Trainer(ABC):
-    """Trains one learner in the shape of Stable-Baselines3.
+    """Training of one learner with the interface of Stable-Baselines3.
 
     Attributes:
         learner: has ``logger``, ``set_logger``, ``num_timesteps`` and ``save``.
@@ -25,7 +25,7 @@ class Trainer(ABC):
 
     @abstractmethod
     def go_on(self, checkpoint: Path) -> None:
-        """Take up the training where the checkpoint was saved.
+        """Resume from a checkpoint.
 
         Raises:
             UserError: it cannot be loaded.
@@ -33,30 +33,30 @@ class Trainer(ABC):
 
     @abstractmethod
     def learn(self, checkpoints: CheckpointFolder, report: Callable[[Report], None]) -> None:
-        """Train to the end, from wherever it is, saving checkpoints on the way but not the last one."""
+        """Train from the current state to the end, and save checkpoints except the last one."""
 
     @abstractmethod
     def assist(self) -> None:
-        """Train to the end along with the first process: nothing is written, reported or logged."""
+        """Train to the end along with the first process, without writing, reporting or logging anything."""
 
     @abstractmethod
     def evaluate(self) -> Scores:
-        """The evaluation at the end; training is over."""
+        """Return the final evaluation, after the training."""
 
     @abstractmethod
     def divergence(self, error: Exception) -> str | None:
-        """Say in one line that ``error`` came from a training that diverged; None where it did not."""
+        """Return a one-line message if ``error`` came from a diverged training, else None."""
 
     def data_sizes(self) -> dict[str, int]:
-        """How much data it is trained and evaluated on; nothing where none are read."""
+        """Return the amount of training and evaluation data; empty if no files are read."""
         return {}
 
     def remark(self) -> str | None:
-        """What to know before it is trained, in one line; None where there is nothing."""
+        """Return a one-line remark to show before the training, or None."""
         return None
 
     def show(self) -> None:  # noqa: B027  (not every task has more)
-        """Put what is to be seen of the finished network into TensorBoard."""
+        """Log pictures of the finished network to TensorBoard."""
 
     def close(self) -> None:  # noqa: B027  (most hold nothing)
-        """Give back what was opened."""
+        """Release resources."""

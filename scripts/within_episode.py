@@ -1,4 +1,4 @@
-"""How agents on the maze learn within the episode: steps to a reward, and points in each part of it."""
+"""Learning of agents within an episode of the maze: steps to a reward, and points in each fifth."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ class WithinEpisode:
     """Means over the finished runs of a condition, in their test episodes.
 
     Attributes:
-        first: steps to the first reward, over the episodes that have one; None where none has.
-        later: steps from one reward to the next, over the episodes that have two; None where none has.
+        first: steps to the first reward, over the episodes with a reward; None if there are none.
+        later: steps from one reward to the next, over the episodes with two; None if there are none.
         fifths: points in each fifth of the episode.
     """
 
@@ -30,7 +30,7 @@ class WithinEpisode:
 
 
 def within_episode(finished: Sequence[PlacedRun]) -> dict[str, WithinEpisode]:
-    """Of each condition that has finished runs.
+    """Return the means of each condition with finished runs.
 
     Args:
         finished: runs on the maze.
@@ -40,17 +40,17 @@ def within_episode(finished: Sequence[PlacedRun]) -> dict[str, WithinEpisode]:
     """
     found = {}
     for name, group in grouped(finished).items():
-        told = [read_evaluation(one.folder, _told) for one in group]
+        episodes = [read_evaluation(one.folder, _learning_of) for one in group]
         found[name] = WithinEpisode(
-            first=_mean([first for first, _, _ in told]),
-            later=_mean([later for _, later, _ in told]),
-            fifths=tuple(fmean(parts) for parts in zip(*(fifths for _, _, fifths in told), strict=True)),
+            first=_mean([first for first, _, _ in episodes]),
+            later=_mean([later for _, later, _ in episodes]),
+            fifths=tuple(fmean(parts) for parts in zip(*(fifths for _, _, fifths in episodes), strict=True)),
         )
     return found
 
 
 def print_within_episode(found: Mapping[str, WithinEpisode]) -> None:
-    """Print a table: a row for each condition."""
+    """Print a table with one row per condition."""
     print_table(
         "Within the episode, means over the runs",
         ("condition", "steps to the first reward", "to a later one", "points in each fifth"),
@@ -59,7 +59,7 @@ def print_within_episode(found: Mapping[str, WithinEpisode]) -> None:
 
 
 def texts(one: WithinEpisode) -> tuple[str, str, str]:
-    """Steps to the first reward, steps to a later one, and points, as they are shown."""
+    """Format steps to the first reward, steps to a later one, and points."""
     first, later = ("-" if steps is None else f"{steps:.0f}" for steps in (one.first, one.later))
     return first, later, "  ".join(f"{points:.1f}" for points in one.fifths)
 
@@ -67,13 +67,13 @@ def texts(one: WithinEpisode) -> tuple[str, str, str]:
 def draw_within_episode(
     found: Mapping[str, WithinEpisode], colors: Mapping[str, str], title: str, paths: Sequence[Path]
 ) -> None:
-    """Draw the points in each fifth of the episode: who learns within it earns more later.
+    """Draw the points in each fifth of the episode: agents that learn within it earn more later.
 
     Args:
-        found: of the conditions.
-        colors: of the conditions.
-        title: of the picture.
-        paths: files to write, PNG or SVG by their ending.
+        found: means of the conditions.
+        colors: colours of the conditions.
+        title: title of the figure.
+        paths: files to write, PNG or SVG by their suffix.
     """
     from matplotlib.figure import Figure
 
@@ -93,7 +93,7 @@ def draw_within_episode(
         write_figure(figure, path)
 
 
-def _told(evaluation: Mapping[str, Any]) -> tuple[float | None, float | None, tuple[float, ...]]:
+def _learning_of(evaluation: Mapping[str, Any]) -> tuple[float | None, float | None, tuple[float, ...]]:
     fifths = tuple(float(points) for points in evaluation["points_by_fifth"])
     return evaluation["first_reward_step"], evaluation["mean_steps_later"], fifths
 

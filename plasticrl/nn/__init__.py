@@ -1,4 +1,4 @@
-"""Networks: the plastic ones and those they are compared with, behind one interface."""
+"""The plastic networks and their baselines, behind one interface."""
 
 from plasticrl.nn.core import Core, State
 from plasticrl.nn.feedforward import FeedForward, NoState

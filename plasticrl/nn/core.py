@@ -1,4 +1,4 @@
-"""The interface of everything that carries memory between steps."""
+"""The interface of all cores: networks that carry memory between steps."""
 
 from abc import ABC, abstractmethod
 from numbers import Integral
@@ -39,10 +39,10 @@ class Core(nn.Module, ABC):
 
     @abstractmethod
     def initial_state(self, batch_size: int) -> Any:
-        """The state at the start of an episode: zeros, on the module's device and of its dtype.
+        """Return the state at the start of an episode: zeros, on the module's device and in its dtype.
 
         Args:
-            batch_size: number of episodes side by side.
+            batch_size: number of parallel episodes.
 
         Returns:
             A NamedTuple of tensors, batch first.
@@ -55,53 +55,54 @@ class Core(nn.Module, ABC):
         Args:
             inputs: ``(T, B, input_size)``.
             state: state before the first step; None for the start of an episode.
-            reset: bool ``(T, B)``, true where a step is the first of an episode: the state of that
+            reset: bool ``(T, B)``, true at the first step of an episode: the state of that
                 row is cleared before the step. Default: no resets.
 
         Returns:
-            outputs ``(T, B, output_size)`` and the state after the last step.
+            Outputs ``(T, B, output_size)`` and the state after the last step.
 
         Raises:
-            ValueError: a shape or a dtype does not fit.
-            TypeError: an argument is no tensor, or no state.
+            ValueError: a shape or a dtype is wrong.
+            TypeError: an argument is not a tensor, or not a state.
         """
 
     def replay(
         self, inputs: Tensor, state: Any, reset: Tensor, known: tuple[Tensor, Any]
     ) -> tuple[Tensor, Any]:
-        """Unroll again over a rollout whose results are known, to train on it.
+        """Unroll over a rollout whose outputs are known, to train on it.
 
-        What :meth:`forward` returns, gradients included; a core that can spares the forward pass.
+        Returns the same as :meth:`forward`, with gradients. A core may use the known outputs to skip the
+        forward pass.
 
         Args:
             inputs: ``(T, B, input_size)``.
             state: state before the first step.
             reset: bool ``(T, B)``.
-            known: what :meth:`step_` returned at each step, with the same parameters,
+            known: the results of :meth:`step_` with the same parameters: outputs of all steps,
                 ``(T, B, output_size)``, and the state after the last one.
         """
         result: tuple[Tensor, Any] = self(inputs, state, reset)
         return result
 
     def step_(self, inputs: Tensor, state: Any, reset: Tensor | None = None) -> Tensor:
-        """One step without gradient that overwrites ``state``: what a rollout runs.
+        """Run one step without gradient and overwrite ``state``; used in rollouts.
 
         Args:
             inputs: ``(B, input_size)``.
-            state: changed in place; one must be given.
+            state: modified in place; required.
             reset: bool ``(B,)``. Default: no resets.
 
         Returns:
-            outputs ``(B, output_size)``.
+            Outputs ``(B, output_size)``.
 
         Raises:
-            ValueError: a shape or a dtype does not fit.
-            TypeError: an argument is no tensor, or no state.
+            ValueError: a shape or a dtype is wrong.
+            TypeError: an argument is not a tensor, or not a state.
         """
         check_tensor("inputs", inputs)
         check_tensors(reset=reset)
         if state is None:
-            raise TypeError("state must be given, since step_ overwrites it: initial_state makes one")
+            raise TypeError("state must be given, since step_ overwrites it: call initial_state first")
         with torch.no_grad():
             outputs, after = self(inputs[None], state, None if reset is None else reset[None])
             for old, new in zip(state, after, strict=True):
@@ -140,10 +141,10 @@ def hooks_for_all() -> bool:
 
 
 def parts_of(state: object, kind: type[NamedTuple]) -> tuple[Tensor, ...]:
-    """The tensors of a state; a plain tuple of as many is as good as one of its kind.
+    """Return the tensors of a state; a plain tuple of the same length is accepted, too.
 
     Raises:
-        TypeError: it is something else, or one of its parts is no tensor.
+        TypeError: ``state`` is something else, or one of its parts is not a tensor.
     """
     parts = kind._fields
     if not isinstance(state, tuple) or len(state) != len(parts):
@@ -157,35 +158,35 @@ def parts_of(state: object, kind: type[NamedTuple]) -> tuple[Tensor, ...]:
 
 
 def check_dtype(inputs: Tensor, dtype: torch.dtype) -> None:
-    """Nothing, where inputs have the dtype of the parameters; ``torch.autocast`` casts what is of another.
+    """Raise ValueError unless inputs have the dtype of the parameters or ``torch.autocast`` casts them.
 
     Raises:
-        ValueError: they have another; the text names both.
+        ValueError: the dtypes differ; the message names both.
     """
     if inputs.dtype != dtype and not (inputs.is_floating_point() and autocast.is_on(inputs.device)):
         raise ValueError(f"inputs must be {dtype} like the parameters, not {inputs.dtype}: cast one of them")
 
 
 def check_shape(name: str, tensor: Tensor, shape: tuple[int, ...]) -> None:
-    """Nothing, where it is a tensor of that shape.
+    """Raise unless ``tensor`` is a tensor of that shape.
 
     Raises:
-        ValueError: it has another; the text names both.
-        TypeError: it is no tensor.
+        ValueError: it has another shape; the message names both.
+        TypeError: it is not a tensor.
     """
     check_tensor(name, tensor)
     if tuple(tensor.shape) != shape:
         raise ValueError(f"{name} must have shape {shape}, not {tuple(tensor.shape)}")
 
 
-_LARGEST_SIZE = 2**31 - 1  # far beyond any memory; torch's own complaint is hard to read
+_LARGEST_SIZE = 2**31 - 1  # far beyond any memory; torch's own error is hard to read
 
 
 def positive(name: str, value: int) -> int:
-    """``value`` as an int if it is a size (an integer from 1, numpy's too), else an error that names it.
+    """Return a size as an int, if it is a positive integer (of Python or numpy).
 
     Raises:
-        ValueError: it is not.
+        ValueError: it is not; the message names the argument.
     """
     if not isinstance(value, Integral) or isinstance(value, bool) or value < 1:
         raise ValueError(f"{name} must be an integer above 0, not {value!r}")

@@ -1,4 +1,4 @@
-"""A core without memory: the control that shows what memory is worth."""
+"""A core without memory: the control that shows the benefit of memory."""
 
 from typing import NamedTuple
 
@@ -9,11 +9,11 @@ from plasticrl.nn.core import Core, parts_of, positive
 
 
 class NoState(NamedTuple):
-    """The state of a core that remembers nothing."""
+    """The empty state of a core without memory."""
 
 
 class FeedForward(Core):
-    """``y = tanh(W x + b)``, each step for itself.
+    """``y = tanh(W x + b)``, independently at each step.
 
     Args:
         input_size: features per step.
@@ -30,17 +30,17 @@ class FeedForward(Core):
         self.linear = nn.Linear(input_size, hidden_size)
 
     def reset_parameters(self) -> None:
-        """Draw all parameters anew, as ``torch.nn.Linear`` does."""
+        """Initialise all parameters, as ``torch.nn.Linear`` does."""
         self.linear.reset_parameters()
 
     def initial_state(self, batch_size: int) -> NoState:
-        """Nothing."""
+        """Return the empty state."""
         return NoState()
 
     def forward(
         self, inputs: Tensor, state: NoState | None = None, reset: Tensor | None = None
     ) -> tuple[Tensor, NoState]:
-        """Apply to every step; see :class:`plasticrl.nn.Core`."""
+        """Apply the layer to every step; see :class:`plasticrl.nn.Core`."""
         self._check_inputs(inputs, reset)
         if state is not None:
             parts_of(state, NoState)

@@ -1,4 +1,4 @@
-"""LSTM and GRU behind the interface of the plastic network: the paper's comparison cores."""
+"""LSTM and GRU, the baseline cores of the paper, behind the interface of the plastic network."""
 
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -41,11 +41,11 @@ class LSTM(Core):
         self.lstm = nn.LSTM(input_size, hidden_size)
 
     def reset_parameters(self) -> None:
-        """Draw all parameters anew, as ``torch.nn.LSTM`` does."""
+        """Initialise all parameters, as ``torch.nn.LSTM`` does."""
         self.lstm.reset_parameters()
 
     def initial_state(self, batch_size: int) -> LSTMState:
-        """Zeros, hidden and cell ``(B, n)``."""
+        """Return zeros, hidden and cell state ``(B, n)``."""
         zeros = next(self.parameters()).new_zeros(2, batch_size, self.hidden_size)
         return LSTMState(*zeros)
 
@@ -85,11 +85,11 @@ class GRU(Core):
         self.gru = nn.GRU(input_size, hidden_size)
 
     def reset_parameters(self) -> None:
-        """Draw all parameters anew, as ``torch.nn.GRU`` does."""
+        """Initialise all parameters, as ``torch.nn.GRU`` does."""
         self.gru.reset_parameters()
 
     def initial_state(self, batch_size: int) -> GRUState:
-        """Zeros ``(B, n)``."""
+        """Return zeros ``(B, n)``."""
         return GRUState(next(self.parameters()).new_zeros(batch_size, self.hidden_size))
 
     def forward(
@@ -110,13 +110,13 @@ class GRU(Core):
 
 
 def _between_resets(inputs: Tensor, reset: Tensor | None) -> Iterator[tuple[Tensor, Tensor | None]]:
-    """Cut a sequence where any row resets, so that torch's fused loop runs over each piece.
+    """Cut a sequence at the resets of any row, so that torch's fused loop runs over each piece.
 
     Where that would put the resets of one example into a graph, and where they cannot be read, each step is
     a piece.
 
     Yields:
-        a piece ``(t, B, input_size)`` and the rows ``(B,)`` whose state is cleared before it.
+        A piece ``(t, B, input_size)``, and a mask ``(B,)`` of the rows whose state is cleared before it.
     """
     if reset is None:
         yield inputs, None

@@ -1,4 +1,4 @@
-"""What every plastic layer has beside its fixed weights: alpha, eta, a rule, and how they start."""
+"""The plastic part of a layer: alpha, eta, the rule, and their initialisation."""
 
 from math import inf, isfinite, nan
 from numbers import Real
@@ -19,18 +19,18 @@ class Plasticity(nn.Module):
     Args:
         n_post: number of postsynaptic neurons.
         n_pre: number of presynaptic neurons.
-        alpha: ``"full"``: one coefficient per connection; ``"shared"``: one for all (the paper's
-            homogeneous plasticity); ``"none"``: not plastic, and then there is no eta either.
-        rule: how the trace changes, by name or as an object.
+        alpha: ``"full"`` for one coefficient per connection, ``"shared"`` for a single one (the paper's
+            homogeneous plasticity), ``"none"`` for no plasticity, and then no eta either.
+        rule: update rule of the trace, by name or as an object.
         eta: initial learning rate of the trace. Default 0.01, as in the paper.
-        bound_eta: False, as in the paper, learns eta itself, which may drift below zero (Hebb's
-            trace then grows without limit). True learns its logit and so keeps it in (0, 1).
+        bound_eta: False, as in the paper, trains eta itself, which may drift below zero (Hebb's trace
+            then grows without bound). True trains its logit, which keeps eta in (0, 1).
 
     Attributes:
         alpha: the coefficients, ``(n_post, n_pre)`` or ``()``; None for "none".
 
     Raises:
-        ValueError: an argument outside what is named above, or rounded to there.
+        ValueError: an argument is outside the range above, or is after rounding to the dtype.
     """
 
     alpha: nn.Parameter | None
@@ -71,13 +71,13 @@ class Plasticity(nn.Module):
 
     @property
     def eta(self) -> Tensor:
-        """The learning rate in force, a scalar tensor.
+        """The current learning rate, a scalar tensor.
 
         Raises:
             RuntimeError: the layer is not plastic.
         """
         if self.eta_raw is None:
-            # Not an AttributeError: torch would replace its text by "no attribute 'eta'".
+            # Not an AttributeError: torch would replace its message by "no attribute 'eta'".
             raise RuntimeError("a layer with alpha='none' has no eta")
         return torch.sigmoid(self.eta_raw) if self.bound_eta else self.eta_raw
 
@@ -87,7 +87,7 @@ class Plasticity(nn.Module):
         return [name for name in names if name != "eta" or self.eta_raw is not None]
 
     def reset_parameters(self, init: Init, scale: float) -> None:
-        """Draw alpha as :func:`draw_` does and set eta to its initial value."""
+        """Initialise alpha with :func:`draw_` and set eta to its initial value."""
         if self.alpha is None or self.eta_raw is None:
             return
         draw_(self.alpha, init, scale)
@@ -97,21 +97,21 @@ class Plasticity(nn.Module):
                 self.eta_raw.logit_()
 
     def trace_shape(self, n_post: int, n_pre: int) -> tuple[int, int]:
-        """Shape of one row's trace: nothing is kept where nothing is plastic."""
+        """Return the shape of one episode's trace: empty if the layer is not plastic."""
         return (0, 0) if self.mode == "none" else (n_post, n_pre)
 
     def extra_repr(self) -> str:
-        """Mode, rule and eta, as shown by ``print(module)``."""
+        """Return mode, rule and eta, for ``print(module)``."""
         if self.mode == "none":
             return "alpha='none'"
         return f"alpha={self.mode!r}, rule={self.rule}, eta={self.initial_eta}, bound_eta={self.bound_eta}"
 
 
 def draw_(parameter: Tensor, init: Init, scale: float) -> None:
-    """Fill with ``scale * U(0, 1)`` ("uniform", the maze's) or ``scale * N(0, 1)`` ("normal", the patterns').
+    """Fill with ``scale * U(0, 1)`` ("uniform", as on the maze) or ``scale * N(0, 1)`` ("normal", patterns).
 
     Raises:
-        ValueError: the name is neither, or the scale is not finite and at least 0.
+        ValueError: ``init`` is neither, or the scale is not finite and at least 0.
     """
     if not 0 <= _rounded(scale, parameter.dtype) < inf:
         raise ValueError(f"init_scale must be a finite number, at least 0, not {scale!r}")
@@ -124,11 +124,11 @@ def draw_(parameter: Tensor, init: Init, scale: float) -> None:
 
 
 def _rounded(value: object, dtype: torch.dtype) -> float:
-    """What is left of it in a parameter; NaN of what is no number."""
+    """Return the value as rounded by a parameter of this dtype; NaN unless it is a number."""
     if not isinstance(value, Real):
         return nan
     try:
-        # On the CPU, since checkpoints are loaded where tensors have no values: on "meta".
+        # On the CPU, since checkpoints are loaded on the "meta" device, where tensors have no values.
         return float(torch.tensor(float(value), dtype=dtype, device="cpu"))
     except OverflowError:
         return inf

@@ -1,4 +1,4 @@
-"""A feed-forward plastic layer: the trace lies between its input and its output."""
+"""A feed-forward plastic layer, with the trace between its input and its output."""
 
 from collections.abc import Callable
 from functools import partial
@@ -23,12 +23,12 @@ _ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
 class PlasticLinear(Core):
     r"""Plastic layer ``y = f((w + alpha * H) x + drive)``, ``H <- rule(H, pre=x, post=y, eta)``.
 
-    The head of the paper's one-shot classifier (experiment 3): features in, softmax out, and during
-    presentation ``drive`` carries the label as 1000 × one-hot, which clamps the output.
+    The output layer of the paper's one-shot classifier (experiment 3): features in, softmax out. During the
+    presentation, ``drive`` carries the label as 1000 × one-hot, which clamps the output.
 
-    Under ``torch.autocast`` the products with w and with ``alpha * H`` are in half precision, as those of
-    ``torch.nn.Linear`` are, and so are sums and outputs where its rules for f and ``drive`` do not widen
-    them; the trace goes on in the dtype of the weights.
+    Under ``torch.autocast`` the products with w and with ``alpha * H`` are computed in half precision, like
+    those of ``torch.nn.Linear``, and so are sums and outputs, unless autocast's rules for f and ``drive``
+    widen them. The trace stays in the dtype of the weights.
 
     Args:
         in_features: presynaptic neurons.
@@ -43,7 +43,7 @@ class PlasticLinear(Core):
         alpha_scale: alpha starts as ``alpha_scale * U(0, 1)``. Default: ``init_scale``.
 
     Raises:
-        ValueError: an argument outside what is named above.
+        ValueError: an argument is outside the range above.
     """
 
     def __init__(
@@ -83,12 +83,12 @@ class PlasticLinear(Core):
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
-        """Draw all parameters anew, as the class describes."""
+        """Initialise all parameters as described for the class."""
         draw_(self.weight, "normal", self.init_scale)
         self.plasticity.reset_parameters("uniform", self.alpha_scale)
 
     def initial_state(self, batch_size: int) -> TraceState:
-        """A trace of zeros, ``(B, out, in)``, or ``(B, 0, 0)`` where alpha is "none"."""
+        """Return a trace of zeros, ``(B, out, in)``, or ``(B, 0, 0)`` if alpha is "none"."""
         shape = self.plasticity.trace_shape(self.out_features, self.in_features)
         return TraceState(self.weight.new_zeros(batch_size, *shape))
 
@@ -103,12 +103,12 @@ class PlasticLinear(Core):
 
         Args:
             inputs: ``(T, B, in_features)``.
-            state: default the start of an episode.
+            state: state before the first step. Default: the start of an episode.
             reset: bool ``(T, B)``.
-            drive: what is added before the activation, ``(T, B, out_features)``. Default: nothing.
+            drive: added before the activation, ``(T, B, out_features)``. Default: zero.
 
         Returns:
-            outputs ``(T, B, out_features)`` and the state after the last step.
+            Outputs ``(T, B, out_features)`` and the state after the last step.
         """
         _, outputs, after = self._run(inputs, state, reset, drive)
         return outputs, after
@@ -120,9 +120,9 @@ class PlasticLinear(Core):
         reset: Tensor | None = None,
         drive: Tensor | None = None,
     ) -> tuple[Tensor, TraceState]:
-        """What :meth:`forward` applies the activation to, and the same state.
+        """Return the sums before the activation, and the same state as :meth:`forward`.
 
-        For a softmax these are the logits: their log-softmax is finite where the outputs round to 0.
+        For a softmax these are the logits: their log-softmax is finite even if the outputs round to 0.
         """
         sums, _, after = self._run(inputs, state, reset, drive)
         return sums, after
@@ -130,7 +130,7 @@ class PlasticLinear(Core):
     def _run(
         self, inputs: Tensor, state: TraceState | None, reset: Tensor | None, drive: Tensor | None
     ) -> tuple[Tensor, Tensor, TraceState]:
-        """Sums and outputs, each ``(T, B, out_features)``, and the last state."""
+        """Return sums and outputs, each ``(T, B, out_features)``, and the last state."""
         self._check_inputs(inputs, reset)
         (trace,) = self.initial_state(inputs.shape[1]) if state is None else parts_of(state, TraceState)
         shape = self.plasticity.trace_shape(self.out_features, self.in_features)
@@ -153,5 +153,5 @@ class PlasticLinear(Core):
         return torch.stack(sums), torch.stack(outputs), TraceState(trace)
 
     def extra_repr(self) -> str:
-        """Sizes and initialisation, as shown by ``print(module)``."""
+        """Return sizes and initialisation, for ``print(module)``."""
         return f"{self.in_features}, {self.out_features}, init_scale={self.init_scale}"

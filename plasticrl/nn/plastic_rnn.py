@@ -1,4 +1,4 @@
-"""The plastic recurrent network: one step (the cell) and the loop over time."""
+"""The plastic recurrent network: a single step (the cell), and the loop over time."""
 
 from typing import NoReturn
 
@@ -15,7 +15,7 @@ from plasticrl.state import PlasticState
 
 
 class PlasticRecurrence(nn.Module):
-    """The parameters that one step and the loop over time share; arguments as in :class:`PlasticRNN`."""
+    """Parameters shared by the single step and the loop over time; arguments as in :class:`PlasticRNN`."""
 
     def __init__(
         self,
@@ -52,14 +52,14 @@ class PlasticRecurrence(nn.Module):
         refuse_scripting(self)
 
     def reset_parameters(self) -> None:
-        """Draw all parameters anew, as the class describes."""
+        """Initialise all parameters as described for the class."""
         if self.in_proj is not None:
             self.in_proj.reset_parameters()
         draw_(self.weight_hh, self.init, self.init_scale)
         self.plasticity.reset_parameters(self.init, self.init_scale)
 
     def initial_state(self, batch_size: int) -> PlasticState:
-        """Zeros: hidden ``(B, n)`` and trace ``(B, n, n)``, or ``(B, 0, 0)`` where alpha is "none"."""
+        """Return zeros: hidden ``(B, n)`` and trace ``(B, n, n)``, or ``(B, 0, 0)`` if alpha is "none"."""
         n = self.hidden_size
         return PlasticState(
             self.weight_hh.new_zeros(batch_size, n),
@@ -93,20 +93,20 @@ class PlasticRecurrence(nn.Module):
         )
 
     def coefficients(self) -> tuple[Tensor | None, Tensor]:
-        """Alpha and eta as :func:`plasticrl.plastic_scan` takes them; eta is 0 where alpha is None."""
+        """Return alpha and eta as expected by :func:`plasticrl.plastic_scan`; eta is 0 if alpha is None."""
         alpha = self.plasticity.alpha
         return alpha, self.weight_hh.new_zeros(()) if alpha is None else self.plasticity.eta
 
     def extra_repr(self) -> str:
-        """Sizes and initialisation, as shown by ``print(module)``."""
+        """Return sizes and initialisation, for ``print(module)``."""
         return f"{self.input_size}, {self.hidden_size}, init={self.init!r}, init_scale={self.init_scale}"
 
 
 class PlasticRNN(PlasticRecurrence, Core):
-    r"""Recurrent network whose every connection has a fixed and a plastic part.
+    r"""Recurrent network in which every connection has a fixed and a plastic part.
 
-    ``y(t) = tanh(in_proj(x(t)) + (w + alpha * H) y(t-1))``, and the trace H changes by a Hebbian
-    rule at every step (Miconi, Clune & Stanley 2018, eqs. 1-3).
+    ``y(t) = tanh(in_proj(x(t)) + (w + alpha * H) y(t-1))``. The trace H is updated by a Hebbian rule
+    at every step (Miconi, Clune & Stanley 2018, eqs. 1-3).
 
     Args:
         input_size: features per step; None feeds ``hidden_size`` inputs to the neurons directly,
@@ -115,16 +115,16 @@ class PlasticRNN(PlasticRecurrence, Core):
         alpha: ``"full"`` (default), ``"shared"`` or ``"none"`` (a plain tanh RNN).
         rule: ``"hebb"`` (default), ``"oja"``, ``"clipped"``, or a rule object.
         eta: initial learning rate of the trace. Default 0.01.
-        bound_eta: keep eta in (0, 1) through a sigmoid. Default False: free, as in the paper.
-        init: ``"uniform"`` (default): w and alpha start as ``init_scale * U(0, 1)``, the paper's
-            maze; ``"normal"``: as ``init_scale * N(0, 1)``, its patterns. The projection starts
-            like ``torch.nn.Linear``.
+        bound_eta: keep eta in (0, 1) through a sigmoid. Default False: unbounded, as in the paper.
+        init: ``"uniform"`` (default) draws w and alpha from ``init_scale * U(0, 1)``, as in the paper's
+            maze; ``"normal"`` from ``init_scale * N(0, 1)``, as for its patterns. The projection is
+            initialised like ``torch.nn.Linear``.
         init_scale: default 0.01, as in the paper.
-        backend: what computes the recurrence, see :func:`plasticrl.plastic_scan`. Whether it can serve
-            is known when it is called.
+        backend: implementation of the recurrence, see :func:`plasticrl.plastic_scan`. Each call raises an
+            error if the backend does not support its arguments.
 
     Raises:
-        ValueError: an argument outside what is named above.
+        ValueError: an argument is outside the range above.
     """
 
     def forward(
@@ -138,13 +138,13 @@ class PlasticRNN(PlasticRecurrence, Core):
 
         Args:
             inputs: ``(T, B, input_size)``.
-            state: default the start of an episode.
+            state: state before the first step. Default: the start of an episode.
             reset: bool ``(T, B)``.
-            clamp: bool ``(T, B, n)``, true where a neuron's output is its input rather than what
-                it computes (the input after the projection, where there is one).
+            clamp: bool ``(T, B, n)``, true if a neuron's output is set to its input (after the
+                projection, if there is one) instead of being computed.
 
         Returns:
-            outputs ``(T, B, n)`` and the state after the last step.
+            Outputs ``(T, B, n)`` and the state after the last step.
         """
         self._check_inputs(inputs)
         return self._scan(inputs, state, reset, clamp)
@@ -202,16 +202,16 @@ class PlasticRNNCell(PlasticRecurrence):
         reset: Tensor | None = None,
         clamp: Tensor | None = None,
     ) -> tuple[Tensor, PlasticState]:
-        """One step.
+        """Run one step.
 
         Args:
             inputs: ``(B, input_size)``.
-            state: default the start of an episode.
+            state: state before the step. Default: the start of an episode.
             reset: bool ``(B,)``.
             clamp: bool ``(B, n)``.
 
         Returns:
-            output ``(B, n)`` and the new state.
+            Output ``(B, n)`` and the new state.
         """
         check_tensor("inputs", inputs)
         check_tensors(reset=reset, clamp=clamp)

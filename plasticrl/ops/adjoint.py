@@ -12,7 +12,7 @@ from plasticrl.state import PlasticState
 
 
 def run(problem: Problem) -> tuple[Tensor, Tensor]:
-    """See :class:`plasticrl.ops.problem.Engine`."""
+    """Compute outputs and last trace; see :class:`plasticrl.ops.problem.Engine`."""
     p = problem
     state = PlasticState(p.hidden, p.trace)
     outputs, (_, trace) = reference_scan(p.drive, p.w, p.alpha, p.eta, state, p.reset, p.clamp, rule=p.rule)
@@ -20,7 +20,7 @@ def run(problem: Problem) -> tuple[Tensor, Tensor]:
 
 
 def gradients(problem: Problem, outputs: Tensor, cotangents: Cotangents, *, with_trace: bool) -> Gradients:
-    """See :class:`plasticrl.ops.problem.Engine`."""
+    """Compute the adjoints; see :class:`plasticrl.ops.problem.Engine`."""
     p = problem
     w, alpha, eta = p.w, p.alpha, p.eta
     x = presynaptic(p, outputs)
@@ -59,7 +59,7 @@ def gradients(problem: Problem, outputs: Tensor, cotangents: Cotangents, *, with
 
 
 def _traces_backwards(p: Problem, x: Tensor, outputs: Tensor) -> Iterator[tuple[int, Tensor]]:
-    """Each t, descending, with the trace of step t, recomputed from checkpoints sqrt(T) steps apart."""
+    """Yield each t, descending, with the trace of step t, recomputed from checkpoints sqrt(T) steps apart."""
     steps = len(outputs)
     if p.alpha is None:
         yield from ((t, p.trace) for t in reversed(range(steps)))
@@ -100,7 +100,7 @@ def _apply(matrices: Tensor, vectors: Tensor) -> Tensor:
 
 
 def _hebbian_sum(trace: Tensor, delta: Tensor, x: Tensor, *, shared: bool) -> Tensor:
-    """Sum over the batch of ``trace * delta x^T``, and over all elements where alpha is one number."""
+    """Sum ``trace * delta x^T`` over the batch and, for a shared alpha, over all elements."""
     if shared:
         return (delta * _apply(trace, x)).sum()
     return torch.einsum("bij,bi,bj->ij", trace, delta, x)

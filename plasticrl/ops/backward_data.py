@@ -1,6 +1,6 @@
-"""What the backward kernel reads, writes and works in: sizes and addresses.
+"""Inputs, outputs and scratch memory of the backward kernel: sizes and addresses.
 
-Addresses cost nothing to pass on; arrays would be reference-counted at every call.
+Passing addresses costs nothing; arrays would be reference-counted at every call.
 """
 
 from typing import NamedTuple
@@ -9,7 +9,7 @@ import numpy as np
 
 
 class Problem(NamedTuple):
-    """What is differentiated. ``m`` is n padded to the vector width."""
+    """Inputs of the backward pass; ``m`` is n padded to the vector width."""
 
     steps: int  # T
     batch: int  # B
@@ -31,7 +31,7 @@ class Problem(NamedTuple):
 
 
 class Gradients(NamedTuple):
-    """What is written."""
+    """Outputs of the backward pass."""
 
     drive: int  # T B n
     alpha: int  # m m, added to
@@ -43,19 +43,19 @@ class Gradients(NamedTuple):
 class Scratch(NamedTuple):
     """Working memory of one sample.
 
-    The rows of ``pre``, ``gain`` and ``keep`` are the steps -1 .. T, of which the two outer ones stand for
-    the time before and after: no input, and the trace stays as it is.
+    The rows of ``pre``, ``gain`` and ``keep`` are the steps -1 .. T. The two outer ones stand for the time
+    before and after: no input, and an unchanged trace.
     """
 
     block: int
     parts: int
     pre: int  # (T + 2) m: x, 0 before and after
     gain: int  # (T + 2) m: eta y, 0 before and after
-    keep: int  # (T + 2) m: what the rule leaves of the trace, 1 before and after
-    checkpoints: int  # ceil(T / block) m m, of 0: traces before steps 0, block, 2 block ..
-    history: int  # block m m, of 0: traces before each step of one block
-    adjoint: int  # m m, of 0: of the trace
-    d_pre: int  # 2 parts m: of x, by even and odd steps, so that one barrier per step is enough
-    delta: int  # m, of 0: of tanh's argument
-    adjoint_pre: int  # m, of 0: adjoint times x, of the step to come
-    adjoint_trace: int  # m, of 0: row sums of adjoint * trace, of the step to come
+    keep: int  # (T + 2) m: factor of the old trace, 1 before and after
+    checkpoints: int  # ceil(T / block) m m, zeroed: traces before steps 0, block, 2 block ..
+    history: int  # block m m, zeroed: traces before each step of one block
+    adjoint: int  # m m, zeroed: adjoint of the trace
+    d_pre: int  # 2 parts m: adjoint of x, for even and odd steps, so that one barrier per step suffices
+    delta: int  # m, zeroed: adjoint of tanh's argument
+    adjoint_pre: int  # m, zeroed: adjoint times x, for the next step
+    adjoint_trace: int  # m, zeroed: row sums of adjoint * trace, for the next step

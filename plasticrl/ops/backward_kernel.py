@@ -1,8 +1,8 @@
 """The adjoint of the recurrence (docs/adjoint.md): backwards in time, one sweep over the matrices per step.
 
-Matrices and vectors are padded with zeros to a multiple of the vector width, so no loop has a tail. No
-trace is kept from the forward pass: the outputs determine all traces, so a few checkpoints per sample,
-and from them the traces of one block of steps at a time, are built here.
+Matrices and vectors are padded with zeros to a multiple of the vector width, so that no loop has a tail.
+The forward pass keeps no trace, since the outputs determine all traces. This module recomputes a few
+checkpoints per sample and, from them, the traces of one block of steps at a time.
 """
 
 import numpy as np
@@ -47,9 +47,9 @@ def backward(
 ) -> None:
     """Run stages ``steps[0]`` down to ``steps[1]``, inclusive, for these samples and rows.
 
-    Stage T+1 collects activities, stage T builds checkpoints and takes up the last state's adjoint,
-    stages T-1 .. 0 are the steps, and stage -1 writes the first state's adjoint. Threads that share a
-    sample meet between stages.
+    Stage T+1 collects activities. Stage T builds checkpoints and adds the last state's adjoint. Stages
+    T-1 .. 0 are the steps. Stage -1 writes the first state's adjoint. Threads that share a sample meet
+    between stages.
     """
     before = flush_denormals()
     for b in range(samples[0], samples[1]):
@@ -65,7 +65,7 @@ def backward(
                 if t > 0 and t % s.block == 0:
                     unroll(p, s, limit, b, t // s.block - 1, rows)
                 fill(floats(s.d_pre), ((t % 2) * s.parts + part) * p.m, p.m)
-                if is_reset(p, t, b):  # nothing before this step had an effect on what follows
+                if is_reset(p, t, b):  # earlier steps have no effect on later ones
                     _forget(p, s, rows)
                 else:
                     _sweep(p, s, d, limit, t, rows, part)
@@ -84,11 +84,11 @@ def _forget(p: Problem, s: Scratch, rows: Range) -> None:
 
 @kernel
 def _begin(p: Problem, s: Scratch, limit: np.float32 | None, b: int, rows: Range) -> None:
-    """Checkpoints and the last block's traces, and the adjoint that arrives at the last trace."""
+    """Build the checkpoints and the traces of the last block, and load the adjoint of the last trace."""
     fresh = is_reset(p, 0, b)
     _forget(p, s, rows)
     for i in range(rows[0], rows[1]):
-        floats(s.delta)[i] = 0  # rows past the last too: NaN times the zeros there is NaN
+        floats(s.delta)[i] = 0  # padded rows, too, since NaN times 0 is NaN
     for i in range(rows[0], min(rows[1], p.n)):
         for j in range(0, p.n, WIDTH):
             at, to, count = (b * p.n + i) * p.n + j, i * p.m + j, min(WIDTH, p.n - j)
@@ -106,7 +106,7 @@ def _begin(p: Problem, s: Scratch, limit: np.float32 | None, b: int, rows: Range
 
 @kernel
 def _output_adjoint(p: Problem, s: Scratch, d: Gradients, b: int, t: int, rows: Range) -> None:
-    """From what arrives at y(t): adjoint of the drive and, in ``delta``, of tanh's argument."""
+    """Compute from the adjoint of y(t) those of the drive and, in ``delta``, of tanh's argument."""
     at = (t * p.batch + b) * p.n
     eta, one, twice_eta = splat(p.eta), splat(1.0), splat(-2 * p.eta if p.oja else 0.0)
     delta, d_drive, d_pre = floats(s.delta), floats(d.drive), floats(s.d_pre)
@@ -142,9 +142,9 @@ def _output_adjoint(p: Problem, s: Scratch, d: Gradients, b: int, t: int, rows: 
 def _sweep(
     p: Problem, s: Scratch, d: Gradients, limit: np.float32 | None, t: int, rows: Range, part: int
 ) -> None:
-    """Carry the trace's adjoint over step t; add up alpha's and x's; prepare the products of step t-1."""
+    """Carry the trace's adjoint over step t; add up those of alpha and x; prepare products of step t-1."""
     m = p.m
-    edge = np.float32(np.inf)  # before the first step nothing clips
+    edge = np.float32(np.inf)  # the first trace is not clipped
     if limit is not None:  # noqa: SIM102 (numba drops this branch at compile time only if written so)
         if t > 0:
             edge = limit
@@ -200,7 +200,7 @@ def _cell(
     gain: Vector,
     keep: Vector,
 ) -> tuple[Vector, Vector]:
-    """Elements k of the matrices, given the trace before clipping; returns the adjoints of x and trace."""
+    """Process elements k of the matrices, given the unclipped trace; return the adjoints of x and trace."""
     trace = raw
     if limit is not None:
         trace = clip(raw, splat(edge))

@@ -1,4 +1,4 @@
-"""Memory that kernels read and write: float32 on the CPU, and bare addresses of it."""
+"""Memory for kernels: float32 tensors on the CPU, and their addresses."""
 
 from collections.abc import Sequence
 
@@ -7,17 +7,17 @@ from torch import Tensor
 
 
 def empty(*shape: int) -> Tensor:
-    """Room for what a kernel writes, whatever torch's default dtype and device are."""
+    """Return uninitialised memory for a kernel's output, independent of torch's default dtype and device."""
     return torch.empty(*shape, dtype=torch.float32, device="cpu")
 
 
 def zeros(*shape: int) -> Tensor:
-    """Zeros that a kernel adds to or reads."""
+    """Return zeros for a kernel to add to or to read."""
     return torch.zeros(*shape, dtype=torch.float32, device="cpu")
 
 
 def ones(*shape: int) -> Tensor:
-    """Ones that a kernel reads."""
+    """Return ones for a kernel to read."""
     return torch.ones(*shape, dtype=torch.float32, device="cpu")
 
 

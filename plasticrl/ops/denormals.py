@@ -1,4 +1,4 @@
-"""Numbers too small for float32's usual form, taken as zero while a kernel runs."""
+"""Flushing of denormal float32 numbers to zero while a kernel runs."""
 
 from typing import Any
 
@@ -9,10 +9,10 @@ from plasticrl.ops.simd import call_llvm, cgutils, operation, types
 
 @operation
 def flush_denormals(typing: Any) -> Any:
-    """Let this thread treat denormals as zero; returns what :func:`restore_denormals` takes.
+    """Make this thread treat denormals as zero; return the argument for :func:`restore_denormals`.
 
-    Traces and adjoints decay into the denormal range, where x86 is many times slower. Other
-    processors keep their setting: they handle denormals at full speed.
+    Traces and adjoints decay into the denormal range, where x86 is many times slower. Other processors
+    handle denormals at full speed and keep their setting.
     """
 
     def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:

@@ -1,4 +1,4 @@
-"""The recurrence forwards: in one sweep per step, rows of the trace are read, used and updated in cache."""
+"""The forward recurrence: each step reads, uses and updates the rows of the trace in one sweep, in cache."""
 
 from typing import NamedTuple
 
@@ -29,7 +29,7 @@ from plasticrl.ops.tanh import tanh
 
 
 class Addresses(NamedTuple):
-    """Where the tensors are (contiguous); 0 for none."""
+    """Addresses of the contiguous tensors; 0 for None."""
 
     drive: int  # T B n
     w: int  # n n
@@ -52,7 +52,7 @@ def forward(
     steps: Range,
     rows: Range,
 ) -> None:
-    """Run these steps of these samples for these rows. Where rows are split, threads meet after each step."""
+    """Run these steps of these samples and rows; if rows are split, threads meet after each step."""
     drive, w, alpha, hidden = (
         floats(addresses.drive), floats(addresses.w), floats(addresses.alpha), floats(addresses.hidden),
     )  # fmt: skip
@@ -118,9 +118,9 @@ def _fan_in(
     h: int,
     n: int,
 ) -> None:
-    """Write ``(w + alpha * trace) x`` of four rows, ``stride`` apart (0 for the same one again).
+    """Write ``(w + alpha * trace) x`` of four rows, ``stride`` apart (0 repeats the same row).
 
-    Four at a time share the loads of x and keep enough sums in flight to hide their latency.
+    Four rows at a time share the loads of x and keep enough sums in flight to hide their latency.
     """
     a, b, c, d = splat(0.0), splat(0.0), splat(0.0), splat(0.0)
     whole = n - n % WIDTH
@@ -148,7 +148,7 @@ def _fan_in(
 
 @kernel
 def _copy(source: Pointer, at: int, target: Pointer, count: int) -> None:
-    # Loops: an assignment of slices takes seconds to compile.
+    # A loop, since a slice assignment takes seconds to compile.
     for i in range(count):
         target[i] = source[at + i]
 
@@ -178,7 +178,7 @@ def _update(
     gain_j: np.float32,
     limit: np.float32 | None,
 ) -> None:
-    """Two rows of the trace, or one given twice: ``keep * trace + gain * x[at:]``, clipped at the limit."""
+    """Set two rows of the trace (may be equal) to ``keep * trace + gain * x[at:]``, clipped at the limit."""
     ki, gi, kj, gj = splat(keep_i), splat(gain_i), splat(keep_j), splat(gain_j)
     whole = n - n % WIDTH
     for p in range(0, whole, WIDTH):

@@ -1,4 +1,4 @@
-"""Autograd's side of the fused paths, whichever engine computes: what runs forward, and what runs back."""
+"""The fused paths as autograd Functions, forward and backward, for any engine."""
 
 from typing import Any
 
@@ -20,7 +20,7 @@ _ONCE = (
 def fused_scan(
     engine: Engine, problem: Problem, known: tuple[Tensor, PlasticState] | None = None
 ) -> tuple[Tensor, PlasticState]:
-    """The recurrence by ``engine``, differentiable once, also by ``torch.func``."""
+    """Compute the recurrence with ``engine``; differentiable once, also by ``torch.func``."""
     p = problem
     outputs, last = (None, None) if known is None else (known[0].detach(), known[1].trace.detach())
     outputs, hidden, trace = _FusedScan.run(
@@ -30,12 +30,12 @@ def fused_scan(
 
 
 class _Once(Function):
-    """What both have in common under ``torch.func``."""
+    """Common behaviour of both Functions under ``torch.func``."""
 
     @classmethod
     def run(cls, *args: Any) -> Any:
-        """As ``apply``; forward mode is refused here, since a ``jvp`` would keep ``torch.compile`` out."""
-        if torch.compiler.is_compiling():  # it cannot trace what follows
+        """Call ``apply``, and refuse forward mode here, since a ``jvp`` would prevent ``torch.compile``."""
+        if torch.compiler.is_compiling():  # it cannot trace the code below
             return cls.apply(*args)  # type: ignore[no-untyped-call]
         try:
             return cls.apply(*args)  # type: ignore[no-untyped-call]
@@ -48,7 +48,7 @@ class _Once(Function):
     def vmap(
         cls, info: Any, in_dims: tuple[int | None, ...], *args: Any
     ) -> tuple[tuple[Tensor | None, ...], tuple[int | None, ...]]:
-        """A loop: each of its samples may have parameters and gradients of its own."""
+        """Loop over the samples, each of which may have its own parameters and gradients."""
         dims = [in_dims[k] if isinstance(arg, Tensor) else None for k, arg in enumerate(args)]
         results = [
             cls.run(
@@ -70,7 +70,7 @@ class _FusedScan(_Once):
         if outputs is None or last is None:
             outputs, last = engine.run(Problem(drive, w, alpha, eta, hidden, trace, reset, clamp, rule))
         else:
-            outputs, last = outputs.detach(), last.detach()  # an output may not be an input
+            outputs, last = outputs.detach(), last.detach()  # a Function must not return its input
         return outputs, outputs[-1].clone(), last
 
     @staticmethod
@@ -89,9 +89,10 @@ class _FusedScan(_Once):
 
 
 class _Gradients(_Once):
-    """Under ``torch.func`` a backward pass gets wrapped tensors, which have no address for a kernel to read.
+    """The backward pass as a Function, so that it gets plain tensors.
 
-    A Function's forward gets the plain ones.
+    Under ``torch.func`` a backward pass gets wrapped tensors, whose addresses a kernel cannot read. The
+    forward of a Function gets plain ones.
     """
 
     @staticmethod

@@ -1,4 +1,4 @@
-"""The numba path's gradients where there is no trace (alpha None)."""
+"""Gradients of the numba path without a trace (alpha None)."""
 
 from collections.abc import Callable
 
@@ -13,7 +13,7 @@ from plasticrl.ops.threads import run_parallel, run_together
 
 
 def gradients(problem: Problem, outputs: Tensor, cotangents: Cotangents, *, with_trace: bool) -> Gradients:
-    """See :class:`plasticrl.ops.problem.Engine`."""
+    """Compute the adjoints; see :class:`plasticrl.ops.problem.Engine`."""
     p = problem
     steps, batch, n = p.drive.shape
     d_drive, d_hidden = empty(steps, batch, n), empty(batch, n)

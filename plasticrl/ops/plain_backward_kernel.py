@@ -23,7 +23,7 @@ from plasticrl.ops.simd import (
 
 
 class PlainAdjoint(NamedTuple):
-    """Where the tensors are (contiguous); 0 for none."""
+    """Addresses of the contiguous tensors; 0 for None."""
 
     w_transposed: int  # n n
     reset: int  # T B
@@ -41,14 +41,14 @@ def plain_backward(
 ) -> None:
     """Run steps ``steps[0]`` down to ``steps[1]``, inclusive, for these samples and rows.
 
-    Step -1 writes the first hidden state's adjoint. Where rows are split, threads meet after each step.
+    Step -1 writes the first hidden state's adjoint. If rows are split, threads meet after each step.
     """
     w, outputs, d_drive = floats(addresses.w_transposed), floats(addresses.outputs), floats(addresses.d_drive)
     d_outputs, d_last_hidden = floats(addresses.d_outputs), floats(addresses.d_last_hidden)
     d_hidden, reset, clamp = floats(addresses.d_hidden), flags(addresses.reset), flags(addresses.clamp)
     n_steps, batch, n = shape
     before = flush_denormals()
-    delta = np.empty((samples[1] - samples[0]) * n, np.float32)  # of tanh's argument, one step later
+    delta = np.empty((samples[1] - samples[0]) * n, np.float32)  # adjoint of tanh's argument, next step
     total = np.empty(WIDTH, np.float32)
     for t in range(steps[0], steps[1] - 1, -1):
         for b in range(samples[0], samples[1]):

@@ -1,4 +1,4 @@
-"""The recurrence without a trace (alpha None), forwards: all samples share the loads of one matrix."""
+"""The forward recurrence without a trace (alpha None): all samples share the loads of one matrix."""
 
 import numpy as np
 
@@ -20,7 +20,7 @@ def plain_forward(
     steps: Range,
     rows: Range,
 ) -> None:
-    """Called as ``forward_kernel.forward`` is; what only concerns the trace is ignored."""
+    """Run steps like ``forward_kernel.forward``; arguments that concern only the trace are ignored."""
     drive, w, hidden = floats(addresses.drive), floats(addresses.w), floats(addresses.hidden)
     outputs, reset, clamp = floats(addresses.outputs), flags(addresses.reset), flags(addresses.clamp)
     _, batch, n = shape

@@ -1,13 +1,13 @@
-"""Rows of a matrix times a vector: what is left of a step where there is no trace."""
+"""Products of matrix rows and a vector: the main part of a step without a trace."""
 
 from plasticrl.ops.simd import WIDTH, Pointer, Vector, fma, kernel, load, load_first, splat, totals
 
 
 @kernel
 def products(w: Pointer, x: Pointer, first: int, count: int, at: int, n: int) -> Vector:
-    """Rows ``first .. first + count`` of w, at most eight, times ``x[at : at + n]``.
+    """Multiply rows ``first .. first + count`` of w, at most eight, by ``x[at : at + n]``.
 
-    Eight sums in flight share the loads of x and hide their latency; past the last row it is taken again.
+    Eight sums in flight share the loads of x and hide their latency; missing rows repeat the last one.
     """
     last = first + count - 1
     r0, r1, r2, r3 = first * n, min(first + 1, last) * n, min(first + 2, last) * n, min(first + 3, last) * n

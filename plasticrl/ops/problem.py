@@ -1,4 +1,4 @@
-"""What every hand-derived path takes and gives back."""
+"""Arguments and results of the hand-derived paths."""
 
 from typing import NamedTuple, Protocol
 
@@ -24,7 +24,7 @@ class Problem(NamedTuple):
 
 
 class Cotangents(NamedTuple):
-    """Adjoints of the results; ``trace`` is None where nothing depends on the last trace."""
+    """Adjoints of the results; ``trace`` is None if nothing depends on the last trace."""
 
     outputs: Tensor
     hidden: Tensor
@@ -32,7 +32,7 @@ class Cotangents(NamedTuple):
 
 
 class Gradients(NamedTuple):
-    """Adjoints of the arguments. That of w follows from that of the drive."""
+    """Adjoints of the arguments; that of w follows from that of the drive."""
 
     drive: Tensor
     alpha: Tensor | None
@@ -42,33 +42,33 @@ class Gradients(NamedTuple):
 
 
 class Engine(Protocol):
-    """A path that computes the recurrence and its adjoint without autograd."""
+    """An implementation of the recurrence and its adjoint without autograd."""
 
     def run(self, problem: Problem) -> tuple[Tensor, Tensor]:
-        """Outputs ``(T, B, n)`` and the last trace."""
+        """Return the outputs ``(T, B, n)`` and the last trace."""
         ...
 
     def gradients(
         self, problem: Problem, outputs: Tensor, cotangents: Cotangents, *, with_trace: bool
     ) -> Gradients:
-        """Adjoints of the arguments; that of the first trace, ``B n^2`` numbers, only if it is wanted."""
+        """Return the adjoints of the arguments; with that of the first trace (``B n^2``) only on request."""
         ...
 
 
 def presynaptic(problem: Problem, outputs: Tensor) -> Tensor:
-    """``x(t)``, ``(T, B, n)``: the outputs one step late, zero at resets."""
+    """Return ``x(t)``, ``(T, B, n)``: the outputs of the previous step, zero at resets."""
     x = outputs.roll(1, 0)
     x[0] = problem.hidden
     return x if problem.reset is None else x.masked_fill_(problem.reset.unsqueeze(-1), 0)
 
 
 def decay_rate(rule: Rule, post: Tensor) -> Tensor:
-    """``r`` in the rule's decay ``1 - eta r``: 1 for Hebb, ``y^2`` for Oja, 0 for the clipped rule."""
+    """Return ``r`` in the rule's decay ``1 - eta r``: 1 for Hebb, ``y^2`` for Oja, 0 for the clipped rule."""
     if isinstance(rule, Oja):
         return post.square()
     return post.new_full((), 0.0 if isinstance(rule, ClippedHebb) else 1.0).expand_as(post)
 
 
 def clip_limit(rule: Rule) -> float | None:
-    """Where the rule clips the trace, if it does."""
+    """Return the value at which the rule clips the trace, or None."""
     return rule.limit if isinstance(rule, ClippedHebb) else None

@@ -1,7 +1,7 @@
-"""Vectors of eight float32 as a type for numba's kernels: what a loop does is written, not hoped for.
+"""Vectors of eight float32 as a numba type, for explicit vectorisation.
 
 numba leaves vectorisation to LLVM, which gives up on loops over this many arrays that may alias. Here the
-vector operations are emitted directly; LLVM maps them to whatever vector unit the host has.
+vector operations are emitted directly; LLVM maps them to the vector unit of the host.
 """
 
 from collections.abc import Callable
@@ -22,12 +22,12 @@ _INTS = ir.VectorType(ir.IntType(32), WIDTH)
 _FLOAT_ALIGN = 4
 
 Vector: TypeAlias = Any  # eight float32
-Pointer: TypeAlias = Any  # to numbers, or an array of them
+Pointer: TypeAlias = Any  # a pointer to numbers, or an array
 Range: TypeAlias = tuple[int, int]
 
 
 def operation(function: Callable[..., Any]) -> Callable[..., Any]:
-    """An operation for kernels, given by the function that emits its LLVM code."""
+    """Define an operation for kernels by the function that emits its LLVM code."""
     return cast(Callable[..., Any], intrinsic(function))
 
 
@@ -46,7 +46,7 @@ class _Float32VectorModel(models.PrimitiveModel):
 
 
 def constant(kind: Any, value: float) -> Any:
-    """``value`` in every lane, as a constant of this vector type."""
+    """Return ``value`` in every lane, as a constant of this vector type."""
     return ir.Constant(kind, [value] * WIDTH)
 
 
@@ -57,7 +57,7 @@ def call_llvm(builder: Any, name: str, result: Any, *args: Any) -> Any:
 
 
 def emit_fma(builder: Any, a: Any, b: Any, c: Any) -> Any:
-    """``a * b + c``, fused where the processor can."""
+    """Emit ``a * b + c``, fused if the processor supports it."""
     suffix = "f32" if a.type == LANES else "f64"
     return call_llvm(builder, f"llvm.fmuladd.v{WIDTH}{suffix}", a.type, a, b, c)
 
@@ -71,7 +71,7 @@ def _address(context: Any, builder: Any, sig: Any, args: Any) -> Any:
 
 
 def _first(context: Any, builder: Any, kind: Any, count: Any) -> Any:
-    """Mask of the first ``count`` lanes."""
+    """Return a mask of the first ``count`` lanes."""
     narrow = context.cast(builder, count, kind, types.int32)
     lanes = ir.Constant(_INTS, list(range(WIDTH)))
     return builder.icmp_signed("<", lanes, _broadcast(builder, narrow, _INTS))
@@ -92,25 +92,25 @@ def _pointer(kind: Any) -> Any:
 
 @operation
 def floats(typing: Any, address: Any) -> Any:
-    """The float32 at an address, to index, load and store."""
+    """Return a pointer to the float32 at an address, for indexing, loading and storing."""
     return _pointer(types.float32)
 
 
 @operation
 def doubles(typing: Any, address: Any) -> Any:
-    """The float64 at an address."""
+    """Return a pointer to the float64 at an address."""
     return _pointer(types.float64)
 
 
 @operation
 def flags(typing: Any, address: Any) -> Any:
-    """The bool at an address, as integers."""
+    """Return a pointer to the bool at an address, read as integers."""
     return _pointer(types.uint8)
 
 
 @operation
 def load(typing: Any, array: Any, i: Any) -> Any:
-    """The vector at ``array[i : i + WIDTH]``, of a contiguous array or a pointer; nothing checks bounds."""
+    """Load the vector ``array[i : i + WIDTH]`` of a contiguous array or a pointer, without bounds checks."""
 
     def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
         return builder.load(_address(context, builder, sig, args), align=_FLOAT_ALIGN)
@@ -131,7 +131,7 @@ def store(typing: Any, array: Any, i: Any, value: Any) -> Any:
 
 @operation
 def load_first(typing: Any, array: Any, i: Any, count: Any) -> Any:
-    """``array[i : i + count]`` followed by zeros; nothing beyond ``count`` is touched."""
+    """Load ``array[i : i + count]`` followed by zeros; memory beyond ``count`` is not touched."""
 
     def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
         mask = _first(context, builder, sig.args[2], args[2])
@@ -160,7 +160,7 @@ def store_first(typing: Any, array: Any, i: Any, value: Any, count: Any) -> Any:
 
 @operation
 def splat(typing: Any, x: Any) -> Any:
-    """``x`` in every lane."""
+    """Return ``x`` in every lane."""
 
     def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
         return _broadcast(builder, context.cast(builder, args[0], sig.args[0], types.float32), LANES)
@@ -170,31 +170,31 @@ def splat(typing: Any, x: Any) -> Any:
 
 @operation
 def fma(typing: Any, a: Any, b: Any, c: Any) -> Any:
-    """``a * b + c``."""
+    """Return ``a * b + c``."""
     return vector(vector, vector, vector), lambda context, builder, sig, args: emit_fma(builder, *args)
 
 
 @operation
 def add(typing: Any, a: Any, b: Any) -> Any:
-    """``a + b``."""
+    """Return ``a + b``."""
     return vector(vector, vector), lambda context, builder, sig, args: builder.fadd(*args)
 
 
 @operation
 def sub(typing: Any, a: Any, b: Any) -> Any:
-    """``a - b``."""
+    """Return ``a - b``."""
     return vector(vector, vector), lambda context, builder, sig, args: builder.fsub(*args)
 
 
 @operation
 def mul(typing: Any, a: Any, b: Any) -> Any:
-    """``a * b``."""
+    """Return ``a * b``."""
     return vector(vector, vector), lambda context, builder, sig, args: builder.fmul(*args)
 
 
 @operation
 def clip(typing: Any, a: Any, limit: Any) -> Any:
-    """``a`` between ``-limit`` and ``limit``; NaN stays NaN."""
+    """Clip ``a`` to ``-limit .. limit``; NaN stays NaN."""
 
     def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
         return emit_clip(builder, *args)
@@ -203,7 +203,7 @@ def clip(typing: Any, a: Any, limit: Any) -> Any:
 
 
 def emit_clip(builder: Any, a: Any, limit: Any) -> Any:
-    """``a`` between ``-limit`` and ``limit``; comparisons with NaN are false, so NaN stays."""
+    """Emit the clipping of ``a`` to ``-limit .. limit``; comparisons with NaN are false, so NaN stays."""
     negative = builder.fneg(limit)
     above = builder.fcmp_ordered(">", a, limit)
     below = builder.fcmp_ordered("<", a, negative)
@@ -212,7 +212,7 @@ def emit_clip(builder: Any, a: Any, limit: Any) -> Any:
 
 @operation
 def keep_inside(typing: Any, value: Any, a: Any, limit: Any) -> Any:
-    """``value`` where ``-limit <= a <= limit``, else 0: it times the derivative of :func:`clip` at ``a``."""
+    """Return ``value`` where ``-limit <= a <= limit``, else 0, the gradient of :func:`clip` at ``a``."""
 
     def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
         value, a, limit = args
@@ -226,7 +226,7 @@ def keep_inside(typing: Any, value: Any, a: Any, limit: Any) -> Any:
 
 @operation
 def total(typing: Any, a: Any) -> Any:
-    """Sum of the lanes."""
+    """Return the sum of the lanes."""
 
     def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
         kind = ir.FunctionType(ir.FloatType(), [ir.FloatType(), LANES])
@@ -238,11 +238,11 @@ def total(typing: Any, a: Any) -> Any:
 
 @operation
 def totals(typing: Any, a: Any, b: Any, c: Any, d: Any, e: Any, f: Any, g: Any, h: Any) -> Any:
-    """The sums of the lanes of eight vectors, as one."""
+    """Return the lane sums of eight vectors as one vector."""
 
     def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
         def folded(a: Any, b: Any, even: list[int]) -> Any:
-            """Sum of the lanes ``even`` of a and b, and of their neighbours ``step`` further."""
+            """Add the lanes ``even`` of a and b to the lanes ``step`` further."""
             step = 4 if even[1] == 1 else 1
             masks = (ir.Constant(_INTS, even), ir.Constant(_INTS, [lane + step for lane in even]))
             return builder.fadd(*(builder.shuffle_vector(a, b, mask) for mask in masks))

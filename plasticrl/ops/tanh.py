@@ -1,4 +1,4 @@
-"""The hyperbolic tangent of a vector: numba's own is a call per number."""
+"""The hyperbolic tangent of a vector, since numba's own makes one call per number."""
 
 from typing import Any
 
@@ -8,8 +8,8 @@ from plasticrl.ops.simd import LANES, WIDTH, constant, emit_clip, emit_fma, oper
 
 _DOUBLES = ir.VectorType(ir.DoubleType(), WIDTH)
 
-# tanh(x) = x P(x^2) / Q(x^2) on |x| <= 9, beyond which float32 tanh is 1: a rational least-squares fit,
-# reweighted towards the largest error (4e-11). It is evaluated in float64, so the result is tanh rounded.
+# tanh(x) = x P(x^2) / Q(x^2) for |x| <= 9, beyond which float32 tanh is 1. A rational least-squares fit,
+# reweighted towards the largest error (4e-11), and evaluated in float64, so that the result is tanh rounded.
 _TANH_LIMIT = 9.02
 _TANH_P = (1.0, 0.1409922004, 0.004425962828, 4.22740845e-05, 1.111779717e-07, 3.674548532e-11)
 _TANH_Q = (1.0, 0.4743255333, 0.02920114134, 0.0005008368014, 2.603886168e-06, 2.951245172e-09)
@@ -17,7 +17,7 @@ _TANH_Q = (1.0, 0.4743255333, 0.02920114134, 0.0005008368014, 2.603886168e-06, 2
 
 @operation
 def tanh(typing: Any, a: Any) -> Any:
-    """``tanh(a)``, correct to the last place but for rounding ties."""
+    """Return ``tanh(a)``, correctly rounded except near rounding ties."""
 
     def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
         x = emit_clip(builder, builder.fpext(args[0], _DOUBLES), constant(_DOUBLES, _TANH_LIMIT))

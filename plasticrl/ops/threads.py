@@ -19,24 +19,24 @@ _lock = threading.Lock()
 
 
 def thread_count(limit: int) -> int:
-    """Threads for ``limit`` independent pieces of work: what torch may use, but not more than pieces."""
+    """Return the number of threads for ``limit`` independent pieces of work: at most torch's setting."""
     return max(1, min(torch.get_num_threads(), limit))
 
 
 def split(count: int, parts: int, multiple: int = 1) -> list[tuple[int, int]]:
     """Cut ``range(count)`` into at most ``parts`` even ranges whose borders are multiples of ``multiple``."""
     units = -(-count // multiple)
-    parts = max(1, min(parts, units))  # one empty range for nothing
+    parts = max(1, min(parts, units))  # one empty range if count is 0
     borders = [min(count, units * k // parts * multiple) for k in range(parts + 1)]
     return list(pairwise(borders))
 
 
 def run_parallel(work: Callable[[int], None], count: int, memory: object) -> None:
-    """Run ``work(0) .. work(count - 1)``, each free of the others.
+    """Run ``work(0) .. work(count - 1)``, which must be independent.
 
-    Threads take the next piece when they are done with one: a worker wakes late, or shares its
-    processor with another program. They hold ``memory``, what the work has the bare addresses of: it must
-    outlive them even where Ctrl-C ends the wait for them.
+    Each thread takes the next piece when it has finished one, since a worker may wake late or share its
+    processor with another program. The threads hold ``memory``, the owner of the addresses used by the
+    work: it must outlive them even if Ctrl-C ends the wait for them.
     """
     pieces = deque(range(count))
 
@@ -59,10 +59,10 @@ def run_parallel(work: Callable[[int], None], count: int, memory: object) -> Non
 
 
 def run_together(work: Callable[[int, Callable[[], object]], None], count: int, memory: object) -> None:
-    """Run ``work(k, meet)`` at once in ``count`` threads, which wait for each other at every ``meet()``.
+    """Run ``work(k, meet)`` in ``count`` threads at once, which wait for each other at every ``meet()``.
 
-    The threads are started for this call: in a shared pool two calls could each hold half of the workers.
-    They hold ``memory`` as those of :func:`run_parallel` do.
+    The threads are started for this call: with a shared pool, two calls could each hold half of the workers
+    and deadlock. They hold ``memory`` as in :func:`run_parallel`.
     """
     barrier = threading.Barrier(count)
     errors: list[BaseException] = []
@@ -95,10 +95,10 @@ def _workers(count: int) -> ThreadPoolExecutor:
 
 
 def _forget_workers() -> None:
-    """In a forked child, where none of the parent's threads exist.
+    """Reset the pool in a forked child, where the parent's threads do not exist.
 
-    That goes for those of OpenMP too, for which a product of matrices in torch would wait for ever;
-    DataLoader's workers use one thread for the same reason.
+    The same holds for OpenMP's threads: a matrix product in torch would wait for them for ever. The worker
+    processes of DataLoader use one thread for the same reason.
     """
     global _pool, _pool_size, _lock
     _pool, _pool_size, _lock = None, 0, threading.Lock()

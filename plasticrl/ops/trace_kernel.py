@@ -1,4 +1,4 @@
-"""All traces of a sample again, from its first one and its activities."""
+"""Recomputation of all traces of a sample from its first trace and its activities."""
 
 import numpy as np
 
@@ -24,20 +24,20 @@ from plasticrl.ops.simd import (
 
 @kernel
 def is_reset(p: Problem, t: int, b: int) -> bool:
-    """Whether an episode starts with step t."""
+    """Return True if an episode starts at step t."""
     return p.reset != 0 and flags(p.reset)[t * p.batch + b] != 0
 
 
 @kernel
 def fill(target: Pointer, at: int, count: int) -> None:
-    """Zeros; ``count`` is a multiple of the vector width."""
+    """Fill with zeros; ``count`` is a multiple of the vector width."""
     for i in range(at, at + count, WIDTH):
         store(target, i, splat(0.0))
 
 
 @kernel
 def collect(p: Problem, s: Scratch, b: int, rows: Range) -> None:
-    """Bring this sample's activities together, and what follows from them."""
+    """Collect this sample's activities, and compute the factors of its trace updates."""
     outputs, eta, one = floats(p.outputs), splat(p.eta), splat(1.0)
     for t in range(p.steps):
         at = (t * p.batch + b) * p.n
@@ -56,7 +56,7 @@ def collect(p: Problem, s: Scratch, b: int, rows: Range) -> None:
 
 @kernel
 def unroll(p: Problem, s: Scratch, limit: np.float32 | None, b: int, block: int, rows: Range) -> None:
-    """Fill the history of one block of steps."""
+    """Compute the history of one block of steps."""
     square, start = p.m * p.m, block * s.block
     for i in range(rows[0] * p.m, rows[1] * p.m, WIDTH):
         store(floats(s.history), i, load(floats(s.checkpoints), block * square + i))
@@ -79,7 +79,7 @@ def advance(
     new: int,
     stride: int,
 ) -> None:
-    """Carry traces over ``count`` steps and write the k-th to ``target``, ``stride`` after the one before.
+    """Carry traces over ``count`` steps, and write each to ``target``, ``stride`` after the previous one.
 
     Four vectors of a row stay in registers for all steps.
     """

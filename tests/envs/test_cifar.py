@@ -84,11 +84,11 @@ def test_the_batch_that_the_paper_held_out_is_in_no_split(miniature_cifar: Any) 
 @pytest.mark.parametrize(
     ("fault", "text"),
     [
-        ("cut", "expected|bytes in place of"),
+        ("cut", "expected|bytes instead of"),
         ("too long", "at most"),
         ("label", "labels beyond"),
         ("missing", "holds none of"),
-        ("empty", "bytes in place of"),
+        ("empty", "bytes instead of"),
     ],
 )
 @pytest.mark.parametrize("form", ["archives", "trees"])

@@ -207,7 +207,7 @@ def test_reset_is_needed():
 @pytest.mark.parametrize(
     ("action", "words"),
     [
-        (np.zeros(3), "actions must be numbers of shape (1, 2), episodes x one prediction, got float64 of"),
+        (np.zeros(3), "actions must be numbers of shape (1, 2), one prediction per episode, got float64 of"),
         (np.zeros((2, 1)), "of shape (1, 2, 1)"),
         (0.0, "actions must be numbers"),
         (None, "got object"),
@@ -301,5 +301,5 @@ def test_a_task_that_judges_nothing_is_named():
             return episode._replace(target_mask=episode.target_mask & (rng.random() < 0.5))
 
     env = EpisodeVectorEnv(Unjudged(), 20)
-    with pytest.raises(ValueError, match="Unjudged: target_mask judges no step of an episode"):
+    with pytest.raises(ValueError, match="Unjudged: target_mask is false at all steps of an episode"):
         env.reset(seed=0)

@@ -112,7 +112,7 @@ def test_training_and_held_out_images_never_mix(miniature_cifar: Any) -> None:
 @pytest.mark.parametrize(
     ("options", "text"),
     [
-        ({"n_images": 13}, "at most the 12 images there are, got 13"),
+        ({"n_images": 13}, "at most 12, the number of images, got 13"),
         ({"n_images": 0}, "n_images"),
         ({"n_cycles": 0}, "n_cycles"),
         ({"steps_on": 0}, "steps_on"),

@@ -171,5 +171,5 @@ def test_a_folder_that_cannot_be_read_is_not_passed_over(miniature_omniglot, cac
 
 def test_a_cache_that_cannot_be_written_tells_the_way_out(miniature_omniglot, cache):
     cache.write_text("a file where the folder should be")
-    with pytest.raises(OSError, match=r"PLASTICRL_CACHE names another folder.*omniglot-31-"):
+    with pytest.raises(OSError, match=r"set PLASTICRL_CACHE to another folder.*omniglot-31-"):
         load_omniglot(31, miniature_omniglot.archives, expected=SMALL)

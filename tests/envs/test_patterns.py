@@ -157,7 +157,7 @@ def test_the_generator_is_the_only_source_of_randomness():
         ("steps_on", True, "steps_on must be a whole number, at least 1, got True"),
         ("steps_off", -1, "steps_off must be a whole number, at least 0, got -1"),
         ("test_steps", 0, "test_steps must be"),
-        ("degraded", 0.0, r"degraded must be a share between 0 and 1 .* 12 bits .*, got 0\.0"),
+        ("degraded", 0.0, r"degraded must be a fraction between 0 and 1 .* 12 bits .*, got 0\.0"),
         ("degraded", 1.0, "degraded must be"),
         ("degraded", 0.01, "hides at least one"),
         ("degraded", 0.99, "leaves one"),

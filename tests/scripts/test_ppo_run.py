@@ -95,7 +95,7 @@ def test_it_can_be_watched(finished: Path, tmp_path: Path) -> None:
     [
         ({"n_steps": 0}, "n_steps must be at least 1"),
         ({"batch_size": 1}, "batch_size must be at least 2"),
-        ({"batch_size": 79}, "leaves a batch of one of 80 steps"),
+        ({"batch_size": 79}, "with 80 steps leaves a batch of one"),
         ({"n_epochs": 0}, "n_epochs must be at least 1"),
         ({"hidden_size": 0}, "hidden_size must be at least 1"),
         ({"gamma": 1.5}, "gamma must be between 0 and 1"),

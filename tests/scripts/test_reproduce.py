@@ -326,7 +326,7 @@ def test_stopped_midway_it_says_how_far_it_is(
         (["--conditions", "rnn", "plastic", "rnn"], "each be named once, not rnn plastic rnn"),
         (["--seeds", "0"], "seeds must be from 1"),
         (["--jobs", "0"], "jobs must be from 1"),
-        (["--data-dir", "."], "maze has no data"),
+        (["--data-dir", "."], "maze uses no data files"),
         (["--no-train"], "has no runs of maze_quick"),
         (["--no-train", "--conditions", "rnn"], "has no runs of condition rnn"),
     ],

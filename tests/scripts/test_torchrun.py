@@ -151,7 +151,7 @@ def test_processes_with_other_settings_refuse_each_other(tmp_path: Path) -> None
     for process in processes:
         said = process.communicate(timeout=60)[1]
         assert process.returncode == 2
-        assert "do not begin with the same" in said
+        assert "do not start with the same" in said
 
 
 def test_a_signal_to_torchrun_saves_a_checkpoint_to_go_on_from(whole: Path, tmp_path: Path) -> None:
