@@ -157,7 +157,7 @@ class ResumableAgent(ParameterExchange, RolloutCollection):
         Raises:
             ValueError: the spaces differ.
         """
-        env = self._wrap_env(env, self.verbose)  # type: ignore[arg-type]  # it takes an id, too
+        env = self._wrap_env(env, self.verbose)  # it takes an id, too
         check_for_correct_spaces(env, self.observation_space, self.action_space)
         self.n_envs = env.num_envs  # SB3 would refuse another number: its buffer has a fixed size
         super().set_env(env, force_reset=False)
