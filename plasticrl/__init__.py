@@ -4,7 +4,10 @@ Importing this package registers its environments with Gymnasium and stays light
 only when a name that needs it is first used.
 """
 
+import sys
 from importlib import import_module
+from importlib.machinery import ModuleSpec
+from importlib.util import spec_from_file_location
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -38,15 +41,26 @@ _HOME = {
 }
 
 
-def _find_subpackages_in_a_checkout(root: Path) -> None:
-    """Let this folder find its sub-packages where it stands in a checkout, which has them beside it.
+class _SubpackagesBeside:
+    """An import hook that finds the sub-packages of a checkout, which lie beside this folder.
 
-    There it hides an installed package from what is started in the checkout's root.
+    In the checkout's root, ``./plasticrl`` hides an installed package and would be without them.
     """
+
+    def __init__(self, root: Path) -> None:
+        self._folders = {f"{__name__}.{name}": root / name for name in ("envs", "agents", "scripts")}
+
+    def find_spec(self, name: str, path: Any = None, target: Any = None) -> ModuleSpec | None:
+        if name not in self._folders:
+            return None
+        folder = self._folders[name]
+        return spec_from_file_location(name, folder / "__init__.py", submodule_search_locations=[str(folder)])
+
+
+def _is_checkout(root: Path) -> bool:
     project = root / "pyproject.toml"
-    is_ours = project.is_file() and b'\nname = "plasticrl"' in project.read_bytes()
-    if is_ours and (root / "envs" / "registration.py").is_file():
-        __path__.append(str(root))
+    ours = project.is_file() and b'\nname = "plasticrl"' in project.read_bytes()
+    return ours and (root / "envs" / "registration.py").is_file()
 
 
 def __getattr__(name: str) -> Any:
@@ -59,5 +73,7 @@ def __dir__() -> list[str]:
     return sorted([*globals(), *__all__])
 
 
-_find_subpackages_in_a_checkout(Path(__file__).resolve().parent.parent)
+_ROOT = Path(__file__).resolve().parent.parent
+if _is_checkout(_ROOT):
+    sys.meta_path.insert(0, _SubpackagesBeside(_ROOT))
 import_module("plasticrl.envs.registration").register_envs()

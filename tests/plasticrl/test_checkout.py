@@ -80,3 +80,15 @@ def test_folders_of_a_stranger_are_left_alone(
         assert parents(done, tmp_path / "plasticrl") == {True}
     else:
         assert "ModuleNotFoundError: No module named 'plasticrl.envs'" in done.stderr
+
+
+def test_tools_that_walk_the_package_find_each_module_once(places: SimpleNamespace) -> None:
+    code = (
+        "import pkgutil, plasticrl\n"
+        "names = [found.name for found in pkgutil.walk_packages(plasticrl.__path__, 'plasticrl.')]\n"
+        "assert 'plasticrl.rules' in names and len(names) == len(set(names)), names\n"
+        "assert not [name for name in names if name.startswith('plasticrl.plasticrl')], names"
+    )
+    for cwd in (places.checkout, places.site):
+        done = run(code, cwd, cwd)
+        assert done.returncode == 0, done.stderr
