@@ -1,15 +1,15 @@
 """Learners in the shape of Stable-Baselines3."""
 
-from plasticrl.agents.cores import CORE_NAMES, CoreName, make_core
-from plasticrl.agents.episode_evaluation import EpisodeEvaluation, evaluate_predictor
-from plasticrl.agents.episode_learner import EpisodeLearner
-from plasticrl.agents.episode_network import EpisodeNetwork
-from plasticrl.agents.episode_pictures import EpisodePictures
-from plasticrl.agents.finite_checks import NonFiniteError
-from plasticrl.agents.networks import NETWORK_NAMES, NetworkName, make_network
-from plasticrl.agents.policy import PlasticPolicy
-from plasticrl.agents.recurrent_a2c import RecurrentA2C
-from plasticrl.agents.tensor_file import TensorFileError
+from plasticrl.agents.a2c.recurrent_a2c import RecurrentA2C
+from plasticrl.agents.checkpoint.tensor_file import TensorFileError
+from plasticrl.agents.common.finite_checks import NonFiniteError
+from plasticrl.agents.recurrent.policies import PlasticPolicy
+from plasticrl.agents.supervised.evaluation import EpisodeEvaluation, evaluate_predictor
+from plasticrl.agents.supervised.learner import EpisodeLearner
+from plasticrl.agents.supervised.network import EpisodeNetwork
+from plasticrl.agents.supervised.networks import NETWORK_NAMES, NetworkName, make_network
+from plasticrl.agents.supervised.pictures import EpisodePictures
+from plasticrl.nn.factory import CORE_NAMES, CoreName, make_core
 
 __all__ = [
     "CORE_NAMES",

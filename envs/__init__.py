@@ -7,26 +7,29 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from plasticrl.envs.cifar import load_cifar
-    from plasticrl.envs.data_error import DataError
-    from plasticrl.envs.episode import Episode, EpisodeTask
-    from plasticrl.envs.episode_env import EpisodeEnv
-    from plasticrl.envs.episode_vector_env import EpisodeVectorEnv
-    from plasticrl.envs.image_references import (
+    from plasticrl.envs.common.vec_env import VectorEnvAdapter, make_vec_env
+    from plasticrl.envs.data.cifar import load_cifar
+    from plasticrl.envs.data.download import DataError
+    from plasticrl.envs.maze.config import MazeConfig
+    from plasticrl.envs.maze.env import PlasticMazeEnv, PlasticMazeVectorEnv
+    from plasticrl.envs.maze.oracle import (
+        MazeBracket,
+        maze_bracket,
+        oracle_policy,
+        oracle_share,
+        random_policy,
+    )
+    from plasticrl.envs.supervised.env import EpisodeEnv, EpisodeVectorEnv
+    from plasticrl.envs.supervised.images import ImagesTask
+    from plasticrl.envs.supervised.make_task import make_task
+    from plasticrl.envs.supervised.one_shot import OmniglotTask, OneShotTask
+    from plasticrl.envs.supervised.patterns import PATTERNS_PRESETS, PatternsTask
+    from plasticrl.envs.supervised.references import (
         mean_image_reference,
         nearest_shown_reference,
         zero_reference,
     )
-    from plasticrl.envs.images import ImagesTask
-    from plasticrl.envs.maze import PlasticMazeEnv
-    from plasticrl.envs.maze_config import MazeConfig
-    from plasticrl.envs.maze_vector import PlasticMazeVectorEnv
-    from plasticrl.envs.omniglot import OmniglotTask
-    from plasticrl.envs.one_shot import OneShotTask
-    from plasticrl.envs.oracle import MazeBracket, maze_bracket, oracle_policy, oracle_share, random_policy
-    from plasticrl.envs.patterns import PATTERNS_PRESETS, PatternsTask
-    from plasticrl.envs.sb3_vec_env import VectorEnvAdapter, make_vec_env
-    from plasticrl.envs.tasks import make_task
+    from plasticrl.envs.supervised.task import Episode, EpisodeTask
 
 __all__ = [
     "PATTERNS_PRESETS",
@@ -57,31 +60,31 @@ __all__ = [
 ]
 
 _HOME = {
-    "DataError": "plasticrl.envs.data_error",
-    "Episode": "plasticrl.envs.episode",
-    "EpisodeEnv": "plasticrl.envs.episode_env",
-    "EpisodeTask": "plasticrl.envs.episode",
-    "EpisodeVectorEnv": "plasticrl.envs.episode_vector_env",
-    "ImagesTask": "plasticrl.envs.images",
-    "MazeBracket": "plasticrl.envs.oracle",
-    "MazeConfig": "plasticrl.envs.maze_config",
-    "OmniglotTask": "plasticrl.envs.omniglot",
-    "OneShotTask": "plasticrl.envs.one_shot",
-    "PATTERNS_PRESETS": "plasticrl.envs.patterns",
-    "PatternsTask": "plasticrl.envs.patterns",
-    "PlasticMazeEnv": "plasticrl.envs.maze",
-    "PlasticMazeVectorEnv": "plasticrl.envs.maze_vector",
-    "VectorEnvAdapter": "plasticrl.envs.sb3_vec_env",
-    "load_cifar": "plasticrl.envs.cifar",
-    "make_task": "plasticrl.envs.tasks",
-    "make_vec_env": "plasticrl.envs.sb3_vec_env",
-    "maze_bracket": "plasticrl.envs.oracle",
-    "mean_image_reference": "plasticrl.envs.image_references",
-    "nearest_shown_reference": "plasticrl.envs.image_references",
-    "oracle_policy": "plasticrl.envs.oracle",
-    "oracle_share": "plasticrl.envs.oracle",
-    "random_policy": "plasticrl.envs.oracle",
-    "zero_reference": "plasticrl.envs.image_references",
+    "DataError": "plasticrl.envs.data.download",
+    "Episode": "plasticrl.envs.supervised.task",
+    "EpisodeEnv": "plasticrl.envs.supervised.env",
+    "EpisodeTask": "plasticrl.envs.supervised.task",
+    "EpisodeVectorEnv": "plasticrl.envs.supervised.env",
+    "ImagesTask": "plasticrl.envs.supervised.images",
+    "MazeBracket": "plasticrl.envs.maze.oracle",
+    "MazeConfig": "plasticrl.envs.maze.config",
+    "OmniglotTask": "plasticrl.envs.supervised.one_shot",
+    "OneShotTask": "plasticrl.envs.supervised.one_shot",
+    "PATTERNS_PRESETS": "plasticrl.envs.supervised.patterns",
+    "PatternsTask": "plasticrl.envs.supervised.patterns",
+    "PlasticMazeEnv": "plasticrl.envs.maze.env",
+    "PlasticMazeVectorEnv": "plasticrl.envs.maze.env",
+    "VectorEnvAdapter": "plasticrl.envs.common.vec_env",
+    "load_cifar": "plasticrl.envs.data.cifar",
+    "make_task": "plasticrl.envs.supervised.make_task",
+    "make_vec_env": "plasticrl.envs.common.vec_env",
+    "maze_bracket": "plasticrl.envs.maze.oracle",
+    "mean_image_reference": "plasticrl.envs.supervised.references",
+    "nearest_shown_reference": "plasticrl.envs.supervised.references",
+    "oracle_policy": "plasticrl.envs.maze.oracle",
+    "oracle_share": "plasticrl.envs.maze.oracle",
+    "random_policy": "plasticrl.envs.maze.oracle",
+    "zero_reference": "plasticrl.envs.supervised.references",
 }
 
 

@@ -26,14 +26,14 @@ def register_envs() -> None:
     Registering twice does nothing. No time limit is set: the environments themselves end their episodes
     with ``terminated``. One can be given as ``max_episode_steps``, to batches, too.
     """
-    maze, episode = "plasticrl.envs.maze", "plasticrl.envs.episode"
+    maze, supervised = "plasticrl.envs.maze.env", "plasticrl.envs.supervised.env"
     for env_id, settings in _MAZES.items():
-        _register(env_id, f"{maze}:PlasticMazeEnv", f"{maze}_vector:make_maze_vector_env", settings)
+        _register(env_id, f"{maze}:PlasticMazeEnv", f"{maze}:make_maze_vector_env", settings)
     for env_id, settings in _TASKS.items():
         _register(
             env_id,
-            f"{episode}_env:make_episode_env",
-            f"{episode}_vector_env:make_episode_vector_env",
+            f"{supervised}:make_episode_env",
+            f"{supervised}:make_episode_vector_env",
             settings,
         )
 

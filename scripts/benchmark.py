@@ -16,13 +16,12 @@ import tyro
 from torch import Tensor
 
 from plasticrl import PlasticState, plastic_scan
-from plasticrl.scripts.bench_iterations import a2c_iterations, ppo_iterations
-from plasticrl.scripts.bench_plain import plain_scan
-from plasticrl.scripts.bench_timing import interleaved, machine, peak_memory
-from plasticrl.scripts.ppo_run import RECURRENT_PPO, PPORun
-from plasticrl.scripts.reproduction_presets import EXPERIMENTS
-from plasticrl.scripts.run_folder import write_json
-from plasticrl.scripts.typed_settings import with_home
+from plasticrl.scripts.bench.cases import a2c_iterations, plain_scan, ppo_iterations
+from plasticrl.scripts.bench.timing import interleaved, machine, peak_memory
+from plasticrl.scripts.experiments.paper import EXPERIMENTS
+from plasticrl.scripts.runs.folder import write_json
+from plasticrl.scripts.settings.reading import with_home
+from plasticrl.scripts.tasks.maze.run import RECURRENT_PPO, PPORun
 
 SEQUENCES = {"A2C": (250, 30, 200), "ICLR": (200, 30, 100)}  # T, B, n
 ONE_EPISODE = {"patterns": (196, 1, 1001), "images": (210, 1, 1025)}

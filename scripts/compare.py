@@ -2,13 +2,13 @@
 
 import sys
 
-from plasticrl.scripts.commands import Compare
-from plasticrl.scripts.comparison import Comparison
+from plasticrl.scripts.commands.commands import Compare
+from plasticrl.scripts.experiments.local import train_all
+from plasticrl.scripts.experiments.many_runs import check_runs, missing_runs, placed, sum_up
 from plasticrl.scripts.main import main
-from plasticrl.scripts.many_runs import check_runs, missing_runs, placed, sum_up
-from plasticrl.scripts.parallel_runs import train_all
-from plasticrl.scripts.progress_display import ProgressDisplay
-from plasticrl.scripts.set_up import processors
+from plasticrl.scripts.reports.comparison import Comparison
+from plasticrl.scripts.runs.setup import processors
+from plasticrl.scripts.runs.terminal import ProgressDisplay
 
 
 def run(command: Compare) -> None:

@@ -5,12 +5,12 @@ import sys
 from pathlib import Path
 from statistics import median_low
 
-from plasticrl.scripts.animation import gif, play
-from plasticrl.scripts.checkpoint_files import find_checkpoint
-from plasticrl.scripts.commands import Demo
+from plasticrl.scripts.commands.commands import Demo
 from plasticrl.scripts.compare import make_comparison
 from plasticrl.scripts.main import main
-from plasticrl.scripts.maze_comparison import MazeComparison
+from plasticrl.scripts.reports.comparison import MazeComparison
+from plasticrl.scripts.runs.checkpoints import find_checkpoint
+from plasticrl.scripts.tasks.maze.animation import gif, play
 from plasticrl.scripts.watch import write_gif
 
 _GIF, _FPS = "plastic.gif", 12

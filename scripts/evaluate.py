@@ -3,13 +3,13 @@
 import json
 import sys
 
-from plasticrl.scripts.checkpoint_files import find_checkpoint
-from plasticrl.scripts.evaluate_command import Evaluate
-from plasticrl.scripts.evaluated import EVALUATION_SEEDS
+from plasticrl.scripts.commands.commands import Evaluate
 from plasticrl.scripts.main import main
-from plasticrl.scripts.run_folder import read_run
-from plasticrl.scripts.set_up import check_at_least, check_seed, set_up_torch
-from plasticrl.scripts.tables import print_table
+from plasticrl.scripts.runs.checkpoints import find_checkpoint
+from plasticrl.scripts.runs.folder import read_run
+from plasticrl.scripts.runs.setup import check_at_least, check_seed, set_up_torch
+from plasticrl.scripts.runs.terminal import print_table
+from plasticrl.scripts.tasks.task import EVALUATION_SEEDS
 
 
 def run(command: Evaluate) -> None:

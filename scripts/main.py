@@ -10,15 +10,12 @@ from dataclasses import fields, is_dataclass
 from importlib import import_module
 from pathlib import Path
 
-from plasticrl.scripts.command_line import parse
-from plasticrl.scripts.command_options import CompareOptions, SweepOptions, TrainOptions
-from plasticrl.scripts.commands import Demo, Resume, Watch
-from plasticrl.scripts.evaluate_command import Evaluate
-from plasticrl.scripts.reproduce_command import Reproduce
-from plasticrl.scripts.standard_streams import lasting_streams
-from plasticrl.scripts.system_errors import in_one_line, os_error_in_one_line
-from plasticrl.scripts.user_error import UserError
-from plasticrl.sigterm import INTERRUPTED, sigterm_interrupts
+from plasticrl.scripts.commands.commands import Demo, Evaluate, Reproduce, Resume, Watch
+from plasticrl.scripts.commands.options import CompareOptions, SweepOptions, TrainOptions
+from plasticrl.scripts.commands.parse import parse
+from plasticrl.scripts.errors import UserError, in_one_line, os_error_in_one_line
+from plasticrl.scripts.runs.terminal import lasting_streams
+from plasticrl.signals import INTERRUPTED, sigterm_interrupts
 
 _MODULES = {
     TrainOptions: "plasticrl.scripts.train",

@@ -5,25 +5,25 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from plasticrl.scripts.episode_run import EpisodeRun
-from plasticrl.scripts.main import main
-from plasticrl.scripts.many_runs import (
+from plasticrl.scripts.commands.commands import Reproduce
+from plasticrl.scripts.errors import UserError, blame_user
+from plasticrl.scripts.experiments.experiment import Experiment
+from plasticrl.scripts.experiments.local import train_all
+from plasticrl.scripts.experiments.many_runs import (
     check_claims,
     check_named_once,
     check_number_of_runs,
     check_settings,
     missing_runs,
 )
-from plasticrl.scripts.parallel_runs import train_all
-from plasticrl.scripts.placed_run import PlacedRun
-from plasticrl.scripts.progress_display import ProgressDisplay
-from plasticrl.scripts.reproduce_command import Reproduce
-from plasticrl.scripts.reproduction import Experiment
-from plasticrl.scripts.reproduction_pictures import draw_networks
-from plasticrl.scripts.reproduction_presets import EXPERIMENTS
-from plasticrl.scripts.reproduction_report import report
-from plasticrl.scripts.set_up import processors
-from plasticrl.scripts.user_error import UserError, blame_user
+from plasticrl.scripts.experiments.paper import EXPERIMENTS
+from plasticrl.scripts.main import main
+from plasticrl.scripts.reports.experiment_report import report
+from plasticrl.scripts.reports.networks import draw_networks
+from plasticrl.scripts.runs.folder import PlacedRun
+from plasticrl.scripts.runs.setup import processors
+from plasticrl.scripts.runs.terminal import ProgressDisplay
+from plasticrl.scripts.tasks.supervised.run import EpisodeRun
 
 REPORT = "report"
 

@@ -2,14 +2,13 @@
 
 from dataclasses import replace
 
-from plasticrl.scripts.commands import Resume
-from plasticrl.scripts.episode_run import EpisodeRun
-from plasticrl.scripts.resuming import is_unfinished
-from plasticrl.scripts.run import Run
-from plasticrl.scripts.run_folder import is_finished, read_run
-from plasticrl.scripts.settings import OutputSettings
+from plasticrl.scripts.commands.commands import Resume
+from plasticrl.scripts.errors import UserError
+from plasticrl.scripts.runs.folder import is_finished, is_unfinished, read_run
+from plasticrl.scripts.runs.run import Run
+from plasticrl.scripts.settings.maze import OutputSettings
+from plasticrl.scripts.tasks.supervised.run import EpisodeRun
 from plasticrl.scripts.train import train_and_tell
-from plasticrl.scripts.user_error import UserError
 
 
 def run(command: Resume) -> None:

@@ -1,16 +1,112 @@
-"""The command ``sweep``."""
+"""The command ``sweep``, and ``sweep --search``."""
+
+from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from dataclasses import replace
 from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from plasticrl.scripts.command_options import SweepOptions
+from plasticrl.scripts.commands.options import DataOptions, SweepOptions
+from plasticrl.scripts.errors import UserError, blame_user
+from plasticrl.scripts.experiments.local import train_all
+from plasticrl.scripts.experiments.many_runs import (
+    check_counts,
+    check_runs,
+    check_settings,
+    missing_runs,
+    placed,
+    sum_up,
+)
+from plasticrl.scripts.experiments.ray_trial import data_place
 from plasticrl.scripts.main import main
-from plasticrl.scripts.many_runs import check_runs, missing_runs, placed, sum_up
-from plasticrl.scripts.parallel_runs import train_all
-from plasticrl.scripts.progress_display import ProgressDisplay
-from plasticrl.scripts.search import search
-from plasticrl.scripts.user_error import UserError
+from plasticrl.scripts.reports.search_report import SearchResults, print_results, write_results
+from plasticrl.scripts.runs.folder import has_file, remove_run, seeds_in
+from plasticrl.scripts.runs.terminal import ProgressDisplay
+
+if TYPE_CHECKING:
+    from plasticrl.scripts.experiments.search import SearchStudy
+
+
+FOLDER = "search"  # below the root, so that the runs of a search stay apart from those of a comparison
+
+
+def search(command: SweepOptions, on_ray: bool) -> None:
+    """Try settings for each core; print and write their scores, and the command that uses the best ones.
+
+    Args:
+        command: the options; their settings are tried first.
+        on_ray: True if Ray is available.
+
+    Raises:
+        UserError: the settings are wrong, a folder holds another search or is in use or not writable, or the
+            cluster cannot be reached.
+    """
+    if not on_ray or find_spec("optuna") is None:
+        raise UserError(
+            "--search needs Ray and Optuna: pip install 'plasticrl[sweep]', and leave out --local"
+        )
+    command = _placed(command)
+    check_counts(command, trials=command.trials, cpus_per_run=command.cpus_per_run)
+    check_settings(command.output, [command.make_run(core, 0) for core in command.cores])
+    from plasticrl.scripts.experiments.ray_cluster import connected
+    from plasticrl.scripts.experiments.ray_trials import DIED
+    from plasticrl.scripts.experiments.search import only_search, try_settings
+
+    folder = command.output.root / command.make_run(command.cores[0], 0).task
+    failed: dict[str, str] = {}
+    with (
+        ProgressDisplay(command.output.quiet) as display,
+        connected(command),
+        blame_user(OSError, about=f"cannot write to {folder}"),
+        only_search(folder),
+    ):
+        studies = _studies(command, folder)
+        for study in studies:
+            try:
+                failed |= try_settings(study, command, display.show)
+            finally:  # write the results so far
+                results = _write(studies, command, folder)
+    print_results(results, command)
+    for label in (one.run.label for tried in results.tried.values() for one in tried if one.score is None):
+        print(f"failed: {label}: {failed.get(label, f'in an earlier call, or {DIED}')}")
+
+
+def _placed(command: SweepOptions) -> SweepOptions:
+    """Return the options with absolute paths: with ray://, Optuna runs on another machine."""
+    output = replace(command.output, root=(command.output.root / FOLDER).absolute())
+    command = replace(command, output=output)
+    if isinstance(command, DataOptions):
+        place: dict[str, Any] = {"data_dir": data_place(command.data_dir)}
+        command = replace(command, **place)
+    return command
+
+
+def _studies(command: SweepOptions, folder: Path) -> list[SearchStudy]:
+    from plasticrl.scripts.experiments.search import SearchStudy, study_file
+
+    for core in command.cores if command.output.overwrite else ():
+        there = study_file(command.output.root, folder.name, core)
+        if has_file(there):
+            _remove_runs(command, core)
+            there.unlink()
+            there.with_name(there.name + ".lock").unlink(missing_ok=True)
+    return [SearchStudy(command, core) for core in command.cores]
+
+
+def _remove_runs(command: SweepOptions, core: str) -> None:
+    """Remove the runs of a search, none of which may be under way; what else is there stays."""
+    for seed in seeds_in(command.make_run(core, 0).folder(command.output.root).parent):
+        run = command.make_run(core, seed)
+        remove_run(run.folder(command.output.root), run)
+
+
+def _write(studies: Sequence[SearchStudy], command: SweepOptions, folder: Path) -> SearchResults:
+    results = SearchResults({study.core: study.tried() for study in studies})
+    write_results(results, command, folder)
+    return results
 
 
 def run(command: SweepOptions) -> None:
@@ -35,7 +131,7 @@ def run(command: SweepOptions) -> None:
                 display.note("no Ray here (pip install 'plasticrl[sweep]'): one run after another")
             train_all(missing, command.output, 1, display.show)
         elif missing:
-            from plasticrl.scripts.ray_trials import train_on_ray
+            from plasticrl.scripts.experiments.ray_trials import train_on_ray
 
             train_on_ray([one.run for one in missing], command, display.show)
     sum_up(command.runs(), command.output.root)

@@ -2,14 +2,14 @@
 
 import sys
 
-from plasticrl.scripts.commands import Train
+from plasticrl.scripts.commands.commands import Train
+from plasticrl.scripts.experiments.training import assist, train
 from plasticrl.scripts.main import main
-from plasticrl.scripts.processes import process_rank
-from plasticrl.scripts.progress_display import ProgressDisplay
-from plasticrl.scripts.run import Run
-from plasticrl.scripts.settings import OutputSettings
-from plasticrl.scripts.training import assist, train
-from plasticrl.sigterm import INTERRUPTED
+from plasticrl.scripts.runs.processes import process_rank
+from plasticrl.scripts.runs.run import Run
+from plasticrl.scripts.runs.terminal import ProgressDisplay
+from plasticrl.scripts.settings.maze import OutputSettings
+from plasticrl.signals import INTERRUPTED
 
 
 def run(command: Train) -> None:

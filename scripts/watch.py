@@ -10,15 +10,15 @@ from itertools import chain
 from pathlib import Path
 from typing import Any, Literal
 
-from plasticrl.scripts.animation import captioned, gif, play, side_by_side
-from plasticrl.scripts.checkpoint_files import find_checkpoint
-from plasticrl.scripts.commands import Watch
+from plasticrl.scripts.commands.commands import Watch
+from plasticrl.scripts.errors import UserError, blame_user
 from plasticrl.scripts.main import main
-from plasticrl.scripts.maze_setup import make_mazes
-from plasticrl.scripts.run_folder import read_run
-from plasticrl.scripts.run_on_maze import RunOnMaze
-from plasticrl.scripts.set_up import check_seed, set_up_torch
-from plasticrl.scripts.user_error import UserError, blame_user
+from plasticrl.scripts.runs.checkpoints import find_checkpoint
+from plasticrl.scripts.runs.folder import read_run
+from plasticrl.scripts.runs.setup import check_seed, set_up_torch
+from plasticrl.scripts.tasks.maze.animation import captioned, gif, play, side_by_side
+from plasticrl.scripts.tasks.maze.run import RunOnMaze
+from plasticrl.scripts.tasks.maze.setup import make_mazes
 from plasticrl.whole_files import write_whole
 
 FASTEST_GIF = 50.0  # pictures per second; viewers slow faster ones down

@@ -95,7 +95,7 @@ def plastic_scan(
         return reference_scan(drive, w, alpha, eta, state, reset, clamp, rule=resolved)
     if chosen == "adjoint":
         return fused_scan(adjoint, problem, known)
-    from plasticrl.ops import native  # numba is imported when first needed
+    from plasticrl.ops.numba import engine as native  # numba is imported when first needed
 
     return fused_scan(native, problem, known)
 

@@ -65,7 +65,8 @@ def plastic_step_(
         and not tracing.are_wrapped(problem[:-1])
         and (alpha is None or (trace.is_contiguous() and not trace.is_neg()))
     ):
-        from plasticrl.ops import buffers, native  # numba is imported when first needed
+        from plasticrl.ops.numba import buffers  # numba is imported when first needed
+        from plasticrl.ops.numba import engine as native
 
         y = buffers.empty(*drives.shape)
         native.run_in_place(problem, trace, y)

@@ -1,7 +1,9 @@
-"""Detection of what records or transforms torch's operations, and so cannot see what a kernel writes."""
+"""Detection of tracers and of ``torch.compile``, which must stay out of the kernels."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from functools import wraps
 from types import NoneType
+from typing import ParamSpec, TypeVar
 
 import torch
 from torch import Tensor
@@ -56,3 +58,20 @@ def are_wrapped(tensors: Iterable[Tensor | None]) -> bool:
 
 def _functionalizes() -> bool:
     return any(transform.key() == TransformType.Functionalize for transform in get_interpreter_stack() or ())
+
+
+_P = ParamSpec("_P")
+_R = TypeVar("_R")
+
+
+def untraced(function: Callable[_P, _R]) -> Callable[_P, _R]:
+    """The function, run as it is where ``torch.compile`` meets it."""
+
+    @wraps(function)
+    def call(*args: _P.args, **kwargs: _P.kwargs) -> _R:
+        if torch.compiler.is_compiling():  # only then: disable imports the whole compiler
+            result: _R = torch.compiler.disable(function)(*args, **kwargs)  # type: ignore[no-untyped-call]
+            return result
+        return function(*args, **kwargs)
+
+    return call

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import spearmanr
 
-from plasticrl.scripts.steadiness import block_means, count_dips
+from plasticrl.scripts.reports.maze_details import block_means, count_dips
 
 _MILLION, _BEGINNING, _COMMON = 1_000_000, 2_000_000, 10_000_000  # steps
 _LONG, _REWARD = 100.0, 10.0

@@ -9,11 +9,11 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from plasticrl.scripts.comparison import Summary, summarize
-from plasticrl.scripts.episode_metrics_shown import SHOWN_METRICS
-from plasticrl.scripts.figures import make_plain, write_figure
-from plasticrl.scripts.reproduction_curves import COLORS
-from plasticrl.scripts.robust_scores import interquartile_mean
+from plasticrl.scripts.reports.comparison import Summary, summarize
+from plasticrl.scripts.reports.curves import COLORS
+from plasticrl.scripts.reports.figures import make_plain, write_figure
+from plasticrl.scripts.reports.statistics import interquartile_mean
+from plasticrl.scripts.tasks.supervised.run import SHOWN_METRICS
 
 HERE = Path(__file__).parent
 CONDITIONS = ("plastic", "homogeneous", "rnn", "lstm", "lstm_small", "recurrent_ppo", "recurrent_ppo_fifth")

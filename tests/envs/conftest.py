@@ -11,7 +11,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from plasticrl.envs import cifar
+from plasticrl.envs.data import cifar
 
 
 class Miniature(NamedTuple):

@@ -9,9 +9,10 @@ from gymnasium.utils.env_checker import check_env as gymnasium_check_env
 from stable_baselines3.common.env_checker import check_env as sb3_check_env
 
 import plasticrl.envs
-from plasticrl.envs import EpisodeVectorEnv, VectorEnvAdapter, make_task, make_vec_env, omniglot
-from plasticrl.envs.omniglot_images import OmniglotImages
+from plasticrl.envs import EpisodeVectorEnv, VectorEnvAdapter, make_task, make_vec_env
+from plasticrl.envs.data.omniglot import OmniglotImages
 from plasticrl.envs.registration import register_envs
+from plasticrl.envs.supervised import one_shot as omniglot
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,11 @@ from typing import Any
 PROGRAMS = Path(__file__).parents[1] / "reliability" / "programs"
 _CONTEXT = multiprocessing.get_context("forkserver")
 _CONTEXT.set_forkserver_preload(
-    ["plasticrl.scripts.maze_training", "plasticrl.scripts.episode_training", "plasticrl.scripts.main"]
+    [
+        "plasticrl.scripts.tasks.maze.training",
+        "plasticrl.scripts.tasks.supervised.training",
+        "plasticrl.scripts.main",
+    ]
 )
 
 

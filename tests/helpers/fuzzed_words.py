@@ -7,7 +7,9 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
-from plasticrl.scripts import commands, evaluate_command, sweep_commands
+from plasticrl.scripts.commands import commands
+from plasticrl.scripts.commands import commands as evaluate_command
+from plasticrl.scripts.commands import commands as sweep_commands
 
 JUNK = (
     "",

@@ -12,16 +12,16 @@ import torch
 import torch.distributed as dist
 
 from plasticrl.agents import EpisodeLearner, RecurrentA2C
-from plasticrl.agents.data_parallel import Ranks
-from plasticrl.agents.finite_checks import NonFiniteError
-from plasticrl.agents.postponed_interrupt import StoppedBetweenUpdates
+from plasticrl.agents.common.distributed import Ranks
+from plasticrl.agents.common.finite_checks import NonFiniteError
 from plasticrl.envs import make_task, make_vec_env
-from plasticrl.envs.one_shot import OneShotTask
+from plasticrl.envs.supervised.one_shot import OneShotTask
+from plasticrl.signals import StoppedBetweenUpdates
 
 SEED, LENGTH = 3, 10
 UPDATES = 5
 _CONTEXT = multiprocessing.get_context("forkserver")
-_CONTEXT.set_forkserver_preload(["plasticrl.agents", "plasticrl.ops.native"])
+_CONTEXT.set_forkserver_preload(["plasticrl.agents", "plasticrl.ops.numba.engine"])
 
 
 def mazes(n_envs: int = 4) -> Any:

@@ -12,7 +12,7 @@ import pytest
 import torch
 from small_learners import LEARNERS, Load
 
-from plasticrl.agents.tensor_file import TensorFileError, read_tensors, write_tensors
+from plasticrl.agents.checkpoint.tensor_file import TensorFileError, read_tensors, write_tensors
 
 Rng = np.random.Generator
 HUGE = 10**11  # bytes that a header claims

@@ -17,7 +17,7 @@ from children import finished
 from safetensors.torch import save as tensors_to_bytes
 from small_learners import LEARNERS
 
-from plasticrl.agents.tensor_file import read_tensors, write_tensors
+from plasticrl.agents.checkpoint.tensor_file import read_tensors, write_tensors
 from plasticrl.scripts.main import main
 
 HELPERS = Path(__file__).parents[1] / "helpers"

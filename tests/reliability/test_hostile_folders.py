@@ -15,12 +15,11 @@ import torch
 from equal_runs import check_same, checkpoints
 from small_learners import LEARNERS, Load
 
-from plasticrl.agents.tensor_file import read_tensors, write_tensors
+from plasticrl.agents.checkpoint.tensor_file import read_tensors, write_tensors
+from plasticrl.scripts.errors import UserError
+from plasticrl.scripts.experiments.many_runs import sum_up
 from plasticrl.scripts.main import main
-from plasticrl.scripts.many_runs import sum_up
-from plasticrl.scripts.run_folder import claim, read_run, remove_run
-from plasticrl.scripts.run_lock import locked
-from plasticrl.scripts.user_error import UserError
+from plasticrl.scripts.runs.folder import claim, locked, read_run, remove_run
 
 OPTIONS = [
     *["--size", "5", "--episode-length", "20", "--hidden-size", "8", "--n-envs", "4"],
@@ -465,8 +464,8 @@ def test_overwriting_that_is_stopped_anywhere_can_be_done_again(
             unlink(*args, **kwargs)
 
         with monkeypatch.context() as patch:
-            patch.setattr("plasticrl.scripts.run_folder.os.unlink", killed)
-            patch.setattr("plasticrl.scripts.run_folder._CAN_HOLD", True)
+            patch.setattr("plasticrl.scripts.runs.folder.os.unlink", killed)
+            patch.setattr("plasticrl.scripts.runs.folder._CAN_HOLD", True)
             try:
                 claim(run, settings, overwrite=True)
                 break

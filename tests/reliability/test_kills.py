@@ -11,7 +11,7 @@ import pytest
 from children import start
 from equal_runs import check_same, checkpoints
 
-from plasticrl.agents.tensor_file import read_tensors
+from plasticrl.agents.checkpoint.tensor_file import read_tensors
 from plasticrl.scripts.main import main
 
 TASKS = {

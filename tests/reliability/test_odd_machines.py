@@ -14,12 +14,10 @@ from children import start
 from equal_runs import check_same, checkpoints
 
 from plasticrl.scripts import main as main_module
-from plasticrl.scripts.failures import reason_of_failure
+from plasticrl.scripts.errors import in_one_line, reason_of_failure
 from plasticrl.scripts.main import main
-from plasticrl.scripts.run_folder import claim
-from plasticrl.scripts.run_lock import BusyError, locked
-from plasticrl.scripts.standard_streams import lasting_streams
-from plasticrl.scripts.system_errors import in_one_line
+from plasticrl.scripts.runs.folder import BusyError, claim, locked
+from plasticrl.scripts.runs.terminal import lasting_streams
 
 MAZE = ["maze", "--size", "5", "--episode-length", "20", "--hidden-size", "8", "--n-envs", "4"]
 TASKS = {
@@ -231,7 +229,7 @@ def test_a_reader_that_leaves_is_no_error(monkeypatch: pytest.MonkeyPatch) -> No
 def test_a_stream_that_would_not_wait_gets_everything() -> None:
     from threading import Thread
 
-    from plasticrl.scripts.standard_streams import Stream
+    from plasticrl.scripts.runs.terminal import Stream
 
     reading, writing = os.pipe()
     os.set_blocking(writing, False)
@@ -319,7 +317,7 @@ def test_help_on_a_narrow_terminal(
 def test_of_two_that_start_at_once_the_slower_is_told(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from plasticrl.scripts import training as module
+    from plasticrl.scripts.experiments import training as module
 
     def slower(path: Path, run: Any, *, overwrite: bool) -> None:
         claim(path, run, overwrite=overwrite)  # the other process
@@ -399,7 +397,7 @@ def kernels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[], Any
     from numba import njit
     from numba.core import config
 
-    from plasticrl import kernel_cache
+    from plasticrl.ops.numba import compilation as kernel_cache
 
     assert njit is not None
     source = tmp_path / "source.py"

@@ -17,9 +17,9 @@ from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv, VecNormalize
 
 from plasticrl.agents import CORE_NAMES, EpisodeLearner, RecurrentA2C
-from plasticrl.agents.a2c_checkpoint import own_settings
-from plasticrl.agents.optimizer_state import frozen
-from plasticrl.agents.recurrent_ppo import PlainRecurrentPPO
+from plasticrl.agents.checkpoint.agent import own_settings
+from plasticrl.agents.checkpoint.optimizer import frozen
+from plasticrl.agents.ppo.contrib import PlainRecurrentPPO
 from plasticrl.envs import make_task, make_vec_env
 
 Rng = np.random.Generator

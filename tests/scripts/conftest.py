@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 import torch
 
-from plasticrl.envs import cifar, omniglot, omniglot_images
+from plasticrl.envs.data import cifar
+from plasticrl.envs.data import omniglot as omniglot_images
+from plasticrl.envs.supervised import one_shot as omniglot
 from plasticrl.scripts.main import main
 
 TINY = [

@@ -8,11 +8,10 @@ import torch
 
 from plasticrl import PlasticState, plastic_scan
 from plasticrl.envs import PlasticMazeVectorEnv
-from plasticrl.scripts.bench_iterations import a2c_iterations, ppo_iterations
-from plasticrl.scripts.bench_plain import PlainA2C, plain_scan
-from plasticrl.scripts.bench_timing import interleaved, machine
-from plasticrl.scripts.ppo_run import RECURRENT_PPO, PPORun
-from plasticrl.scripts.reproduction_presets import EXPERIMENTS
+from plasticrl.scripts.bench.cases import PlainA2C, a2c_iterations, plain_scan, ppo_iterations
+from plasticrl.scripts.bench.timing import interleaved, machine
+from plasticrl.scripts.experiments.paper import EXPERIMENTS
+from plasticrl.scripts.tasks.maze.run import RECURRENT_PPO, PPORun
 
 
 def test_plain_and_fused_recurrence_compute_the_same() -> None:

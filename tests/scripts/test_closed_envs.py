@@ -8,13 +8,12 @@ from typing import Any
 import pytest
 
 from plasticrl.envs import PlasticMazeVectorEnv
-from plasticrl.scripts.animation import play
+from plasticrl.scripts.experiments.local import train_all
 from plasticrl.scripts.main import main
-from plasticrl.scripts.parallel_runs import train_all
-from plasticrl.scripts.placed_run import PlacedRun
-from plasticrl.scripts.run_folder import read_run
-from plasticrl.scripts.run_on_maze import RunOnMaze
-from plasticrl.scripts.settings import OutputSettings
+from plasticrl.scripts.runs.folder import PlacedRun, read_run
+from plasticrl.scripts.settings.maze import OutputSettings
+from plasticrl.scripts.tasks.maze.animation import play
+from plasticrl.scripts.tasks.maze.run import RunOnMaze
 
 
 class Envs:

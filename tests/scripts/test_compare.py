@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from plasticrl.scripts.main import main
-from plasticrl.scripts.robust_scores import bootstrap_interval, interquartile_mean
+from plasticrl.scripts.reports.statistics import bootstrap_interval, interquartile_mean
 
 
 def compare(root: Path, *more: str) -> int:

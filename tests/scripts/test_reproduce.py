@@ -13,22 +13,19 @@ import pytest
 from PIL import Image
 
 from plasticrl.scripts import reproduce
-from plasticrl.scripts.comparison import CurveAxes
-from plasticrl.scripts.episode_run import EpisodeRun
-from plasticrl.scripts.episode_settings import PatternsSettings
+from plasticrl.scripts.experiments.experiment import Condition, Experiment
+from plasticrl.scripts.experiments.local import train_all
+from plasticrl.scripts.experiments.paper import EXPERIMENTS
+from plasticrl.scripts.experiments.training import check_run
 from plasticrl.scripts.main import main
-from plasticrl.scripts.maze_run import MazeRun
-from plasticrl.scripts.parallel_runs import train_all
-from plasticrl.scripts.placed_run import PlacedRun
-from plasticrl.scripts.ppo_run import PPORun
-from plasticrl.scripts.reproduction import Condition, Experiment
-from plasticrl.scripts.reproduction_curves import common_curves, draw_curves, smoothed, write_curves
-from plasticrl.scripts.reproduction_presets import EXPERIMENTS
-from plasticrl.scripts.reproduction_summary import summarize_experiment
-from plasticrl.scripts.robust_scores import bootstrap_interval, interquartile_mean
-from plasticrl.scripts.run_on_maze import RunOnMaze
-from plasticrl.scripts.statistics_of_runs import improvement
-from plasticrl.scripts.training import check_run
+from plasticrl.scripts.reports.comparison import CurveAxes
+from plasticrl.scripts.reports.curves import common_curves, draw_curves, smoothed, write_curves
+from plasticrl.scripts.reports.statistics import bootstrap_interval, improvement, interquartile_mean
+from plasticrl.scripts.reports.summary import summarize_experiment
+from plasticrl.scripts.runs.folder import PlacedRun
+from plasticrl.scripts.settings.supervised import PatternsSettings
+from plasticrl.scripts.tasks.maze.run import MazeRun, PPORun, RunOnMaze
+from plasticrl.scripts.tasks.supervised.run import EpisodeRun
 
 NAMES = ("plastic", "rnn", "recurrent_ppo", "plastic_letter")
 WORDS = ["reproduce", "maze", "--jobs", "1", "--quiet", "--threads", "1"]

@@ -15,11 +15,11 @@ from typing import Any
 import pytest
 from equal_runs import check_same, checkpoints, last_event, rows
 
-from plasticrl.scripts.episode_training import EpisodeTrainer
 from plasticrl.scripts.main import main
-from plasticrl.scripts.maze_training import A2CTrainer
-from plasticrl.scripts.run_lock import locked
-from plasticrl.scripts.trainer import Trainer
+from plasticrl.scripts.runs.folder import locked
+from plasticrl.scripts.tasks.maze.training import A2CTrainer
+from plasticrl.scripts.tasks.supervised.training import EpisodeTrainer
+from plasticrl.scripts.tasks.task import Trainer
 
 TASKS = {
     "maze": [
@@ -233,6 +233,6 @@ def test_a_run_that_ended_meanwhile_is_not_evaluated_again(
         with locked(place):
             yield
 
-    monkeypatch.setattr("plasticrl.scripts.training.locked", locked_later)
+    monkeypatch.setattr("plasticrl.scripts.experiments.training.locked", locked_later)
     assert "taken by another process meanwhile" in refused(command(task, tmp_path), capsys)
     assert (run / "result.json").read_bytes() == (reference / "result.json").read_bytes()

@@ -17,12 +17,12 @@ import pytest
 from equal_runs import check_same, checkpoints, last_event
 
 from plasticrl.scripts import sweep
+from plasticrl.scripts.commands.commands import SweepOmniglot
+from plasticrl.scripts.experiments.ray_trial import trial_config
+from plasticrl.scripts.experiments.training import train
 from plasticrl.scripts.main import main
-from plasticrl.scripts.ray_trial import trial_config
-from plasticrl.scripts.run import Run
-from plasticrl.scripts.settings import OutputSettings
-from plasticrl.scripts.sweep_commands import SweepOmniglot
-from plasticrl.scripts.training import train
+from plasticrl.scripts.runs.run import Run
+from plasticrl.scripts.settings.maze import OutputSettings
 
 CORES, SEEDS = ("plastic", "rnn"), 2
 TASKS = {
@@ -351,7 +351,7 @@ def test_what_nobody_expected_of_one_run_stops_no_other(
             raise ZeroDivisionError("of a test")
         return train(run, *rest)
 
-    monkeypatch.setattr("plasticrl.scripts.parallel_runs.train", train_or_break)
+    monkeypatch.setattr("plasticrl.scripts.experiments.local.train", train_or_break)
     assert main(["sweep", *words("patterns", tmp_path), "--local"]) == 2
     said = capsys.readouterr().err
     assert "1 of 4 trainings failed: plastic seed 0: ZeroDivisionError: of a test" in said

@@ -8,9 +8,10 @@ import torch
 
 from plasticrl.agents import RecurrentA2C
 from plasticrl.envs import MazeConfig, oracle_share
-from plasticrl.scripts import episode_training, maze_training
 from plasticrl.scripts.main import main
-from plasticrl.scripts.run_folder import read_run
+from plasticrl.scripts.runs.folder import read_run
+from plasticrl.scripts.tasks.maze import training as maze_training
+from plasticrl.scripts.tasks.supervised import training as episode_training
 
 
 def contents(folder: Path) -> dict[str, bytes]:

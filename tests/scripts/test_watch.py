@@ -9,11 +9,11 @@ import torch
 from PIL import Image, ImageSequence
 
 from plasticrl.envs import PlasticMazeVectorEnv
-from plasticrl.scripts.animation import play
 from plasticrl.scripts.main import main
-from plasticrl.scripts.maze_training import MazeTrainer
-from plasticrl.scripts.run_folder import read_run
-from plasticrl.scripts.run_on_maze import RunOnMaze
+from plasticrl.scripts.runs.folder import read_run
+from plasticrl.scripts.tasks.maze.animation import play
+from plasticrl.scripts.tasks.maze.run import RunOnMaze
+from plasticrl.scripts.tasks.maze.training import MazeTrainer
 
 
 def test_gif(trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -8,7 +8,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from plasticrl.ops import pieces, plastic_scan
+from plasticrl.ops import plastic_scan
+from plasticrl.ops.numba import threads as pieces
 from plasticrl.rules import ClippedHebb, Hebb, Oja, Rule
 from plasticrl.state import PlasticState
 

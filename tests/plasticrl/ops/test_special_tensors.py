@@ -10,7 +10,8 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.testing._internal.two_tensor import TwoTensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from plasticrl.ops import buffers, plastic_scan, plastic_step_
+from plasticrl.ops import plastic_scan, plastic_step_
+from plasticrl.ops.numba import buffers
 from plasticrl.state import PlasticState
 
 STEPS, BATCH, N = 4, 2, 5

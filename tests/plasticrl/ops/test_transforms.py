@@ -9,7 +9,9 @@ from torch import Tensor
 from torch.func import functional_call, grad, hessian, jacfwd, jacrev, vmap
 
 from plasticrl.nn import PlasticRNN
-from plasticrl.ops import native, native_plain, plastic_scan, plastic_step_
+from plasticrl.ops import plastic_scan, plastic_step_
+from plasticrl.ops.numba import engine as native
+from plasticrl.ops.numba import plain_engine as native_plain
 from plasticrl.rules import ClippedHebb, Hebb, Oja, Rule
 from plasticrl.state import PlasticState
 

@@ -1,0 +1,1 @@
+"""Advantage actor-critic on whole sequences."""

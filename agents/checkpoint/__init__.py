@@ -1,0 +1,1 @@
+"""Checkpoints: their files, and all that goes into them."""

@@ -1,0 +1,325 @@
+"""The content of an episode learner's checkpoint, and making a learner from it again."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from math import inf, isfinite
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.optim import Adam
+
+from plasticrl.agents.checkpoint.optimizer import (
+    changed_groups,
+    check_as_made,
+    check_frozen,
+    check_optimizer,
+    check_optimizer_kind,
+    freeze,
+    load_optimizer,
+    load_parameters,
+    parameters_of,
+    plain_name,
+    trained,
+)
+from plasticrl.agents.checkpoint.tensor_file import TensorFileError, as_read, check_format
+from plasticrl.agents.checkpoint.tree import decode, encode, plain_rate, rate_from_plain
+from plasticrl.agents.supervised.metrics import updates_within
+from plasticrl.agents.supervised.networks import make_network
+from plasticrl.agents.supervised.update import loss_for
+from plasticrl.arguments import (
+    MOST_STEPS,
+    check_count,
+    check_learning_rate,
+    check_max_grad_norm,
+    check_whole,
+    plain_number,
+)
+from plasticrl.envs.supervised.task import EpisodeTask
+from plasticrl.nn.core import positive
+
+if TYPE_CHECKING:
+    from plasticrl.agents.supervised.learner import EpisodeLearner
+
+_FORMAT, _VERSION = "plasticrl.EpisodeLearner", 1
+_NETWORK, _OPTIMIZER, _STATISTICS = "network/", "optimizer/", "statistics"
+_ADAM = ("step", "exp_avg", "exp_avg_sq", "max_exp_avg_sq")
+_COUNTERS = ("num_episodes", "n_updates")
+_CHECKED = ("learning_rate", "max_grad_norm", "batch_size", "stats_window_size", "verbose", "seed")
+_PLAIN = ("batch_size", "loss", "network_kwargs", "optimizer_kwargs", "seed", "stats_window_size")
+
+
+def plain(name: str, options: dict[str, Any] | None) -> dict[str, Any]:
+    """The options as a checkpoint gives them back: numpy's numbers as Python's own, tuples as lists.
+
+    Raises:
+        ValueError: they are not plain values.
+    """
+    found = {}
+    for option, value in dict(options or {}).items():
+        try:
+            found[option] = json.loads(json.dumps(value, allow_nan=False, default=plain_number))
+        except (TypeError, ValueError) as error:
+            raise ValueError(
+                f"{name}: {option} must be a plain, finite value, which a checkpoint can hold, "
+                f"not {value!r}: give a rule by its name, such as rule='oja'"
+            ) from error
+    return found
+
+
+def checked_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """The learner's numbers, as Python's own.
+
+    Raises:
+        ValueError: one is not allowed; the text names it.
+    """
+    seed = settings["seed"]
+    return {
+        "learning_rate": check_learning_rate(settings["learning_rate"]),
+        "max_grad_norm": check_max_grad_norm(settings["max_grad_norm"]),
+        **{name: positive(name, settings[name]) for name in ("batch_size", "stats_window_size")},
+        "verbose": check_whole("verbose", settings["verbose"]),
+        "seed": None if seed is None else check_count("seed", seed, least=0),
+    }
+
+
+def pack(learner: EpisodeLearner) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """All that training needs to go on, as tensors and plain data.
+
+    Raises:
+        ValueError: a setting, the optimiser or the generator was changed to what no file holds; the text
+            names it.
+    """
+    check_optimizer_kind(learner.optimizer, Adam)
+    if type(learner.rng.bit_generator) is not np.random.PCG64:
+        raise ValueError(f"rng must be a generator of np.random.default_rng(), not {learner.rng}")
+    tensors = {_NETWORK + name: tensor for name, tensor in parameters_of(learner.network).items()}
+    for name, parameter in trained(learner.network).items():
+        for key, value in learner.optimizer.state.get(parameter, {}).items():
+            tensors[f"{_OPTIMIZER}{name}/{key}"] = value
+    tensors[_STATISTICS] = learner.statistics.values
+    settings = checked_settings({name: plain_number(getattr(learner, name)) for name in _CHECKED})
+    data = {
+        "format": _FORMAT,
+        "version": _VERSION,
+        "task": _task(learner.task),
+        "settings": {
+            **settings,
+            "network": learner.network_name,
+            "learning_rate": plain_rate(settings["learning_rate"]),
+            "max_grad_norm": settings["max_grad_norm"] if isfinite(settings["max_grad_norm"]) else None,
+            "loss": loss_for(learner.loss, learner.task.n_classes),
+            **{name: plain(name, getattr(learner, name)) for name in ("network_kwargs", "optimizer_kwargs")},
+        },
+        "num_episodes": check_whole("num_timesteps", learner.num_timesteps, least=0),
+        "n_updates": check_whole("n_updates", learner.n_updates, least=0),
+        "statistics": learner.statistics.names,
+        "generator": learner.rng.bit_generator.state,
+        **{
+            name: encode(part, {}, name)
+            for name, part in changed_groups(learner.network, learner.optimizer).items()
+        },
+    }
+    return tensors, data
+
+
+def check_loads(learner: EpisodeLearner, tensors: dict[str, Tensor], data: dict[str, Any]) -> None:
+    """Check that ``load`` will take this content, given the settings that no file can hold.
+
+    Raises:
+        ValueError: it will not; the text names what it would refuse.
+    """
+    read = as_read(data)
+    given: dict[str, Any] = {} if learner.network_name else {"network": learner.network}
+    if read["settings"]["learning_rate"] is None:
+        given["learning_rate"] = learner.learning_rate
+    found = settings(read, learner.task, given)
+    checked_settings(found)
+    network: nn.Module = learner.network
+    if learner.network_name:
+        network = _made_without_memory(found, learner.task)
+        check_as_made("network", learner.network, network)
+    _checked(network, learner.optimizer, tensors, read)
+
+
+def settings(data: dict[str, Any], task: EpisodeTask, given: dict[str, Any]) -> dict[str, Any]:
+    """Arguments of the learner's constructor: what the file says, and instead of it what is given.
+
+    Raises:
+        TensorFileError: the file is no learner's, or of a later version.
+        ValueError: it does not fit the task, or lacks what must be given.
+    """
+    check_format(data, _FORMAT, _VERSION, "EpisodeLearner.save")
+    try:
+        saved, trained_on = dict(data["settings"]), data["task"]
+        found = {name: saved[name] for name in (*_PLAIN, "network")}
+        found["max_grad_norm"] = inf if saved["max_grad_norm"] is None else saved["max_grad_norm"]
+        if "learning_rate" not in given:
+            found["learning_rate"] = rate_from_plain(saved["learning_rate"])
+        found["verbose"] = saved.get("verbose", 0)  # the first files did not have it
+        if "verbose" not in given and not isinstance(found["verbose"], int):
+            raise TypeError(f"verbose is a whole number, not {found['verbose']!r}")
+    except (KeyError, TypeError, ValueError) as error:
+        raise TensorFileError(f"the file's settings are not whole ({error!r}): give another file") from error
+    if trained_on != _task(task):
+        raise ValueError(f"the learner was trained for {trained_on}, but the task has {_task(task)}")
+    if isinstance(given.get("network"), torch.nn.Module):
+        found["network_kwargs"] = None
+    found |= given
+    for name, why in (
+        ("network", "was made with a network of its own"),
+        ("learning_rate", "had a function as learning rate"),
+    ):
+        if found[name] is None:
+            raise ValueError(f"the saved learner {why}, which no file holds: load(..., {name}=...)")
+    return found
+
+
+def check_sizes(settings: dict[str, Any], task: EpisodeTask, tensors: dict[str, Tensor]) -> None:
+    """Before any memory is taken, see that the settings ask for what is in the file.
+
+    Raises:
+        TensorFileError: they do not.
+        TypeError, ValueError: they are not settings.
+    """
+    if isinstance(settings["network"], torch.nn.Module):
+        return
+    network = _made_without_memory(settings, task)
+    expected = {_NETWORK + name: _size(tensor) for name, tensor in network.state_dict().items()}
+    found = {plain_name(name): tensor for name, tensor in tensors.items()}
+    _check_alike({name: tensor for name, tensor in found.items() if name.startswith(_NETWORK)}, expected)
+
+
+def _made_without_memory(settings: dict[str, Any], task: EpisodeTask) -> nn.Module:
+    with torch.device("meta"):
+        return make_network(task, settings["network"], **(settings["network_kwargs"] or {}))
+
+
+class _Saved(NamedTuple):
+    """The content of a file beside the settings, known to fit a learner."""
+
+    parameters: dict[str, Tensor]
+    groups: list[dict[str, Any]]
+    states: dict[str, Any]
+    frozen: list[str] | None
+    statistics: tuple[tuple[str, ...], Tensor]
+    num_episodes: int
+    n_updates: int
+    generator: Any
+
+
+def unpack(
+    learner: EpisodeLearner, tensors: dict[str, Tensor], data: dict[str, Any], *, keep_options: bool = False
+) -> None:
+    """Put a file's parameters, optimiser state, counters and generator into a learner.
+
+    Args:
+        learner: made with the file's settings.
+        tensors: of the file.
+        data: of the file.
+        keep_options: the optimiser's options are those of the settings, not of the file.
+
+    Raises:
+        TensorFileError: something is missing, is unknown, or has the wrong shape.
+    """
+    saved = _checked(learner.network, learner.optimizer, tensors, data, keep_options=keep_options)
+    load_parameters(learner.network, saved.parameters)
+    load_optimizer(learner.network, learner.optimizer, saved.groups, saved.states)
+    if saved.frozen is not None:
+        freeze(learner.network, saved.frozen)
+    names, values = saved.statistics
+    learner.statistics.restore(names, values.to(learner.device))
+    learner.num_timesteps, learner.n_updates = saved.num_episodes, saved.n_updates
+    learner.rng.bit_generator.state = saved.generator
+
+
+def _checked(
+    network: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    tensors: dict[str, Tensor],
+    data: dict[str, Any],
+    *,
+    keep_options: bool = False,
+) -> _Saved:
+    """Check a file against a network and its optimiser, and change nothing.
+
+    Raises:
+        TensorFileError: something is missing, is unknown, or has the wrong shape.
+    """
+    tensors = {plain_name(name): tensor for name, tensor in tensors.items()}
+    expected = {_NETWORK + name: _size(tensor) for name, tensor in parameters_of(network).items()}
+    states: dict[str, dict[str, Tensor]] = {}
+    for name, parameter in trained(network).items():
+        start = f"{_OPTIMIZER}{name}/"
+        for key in ("exp_avg", "exp_avg_sq", "max_exp_avg_sq"):
+            if start + key in tensors:
+                expected[start + key] = _size(parameter)
+                expected[f"{start}step"] = _size(torch.tensor(0.0))
+        state = {key: tensors[start + key] for key in _ADAM if start + key in tensors}
+        if state:
+            states[name] = state
+    names, values = _statistics(tensors.pop(_STATISTICS, None), data)
+    _check_alike(tensors, expected)
+    try:
+        groups = decode(data["groups"], {}) if "groups" in data else None
+        frozen = data.get("frozen")
+        if frozen is not None:
+            check_frozen(network, frozen)
+        counters = [check_whole(name, data[name], least=0, most=MOST_STEPS) for name in _COUNTERS]
+        np.random.default_rng(0).bit_generator.state = data["generator"]
+    except TensorFileError:
+        raise
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
+        raise TensorFileError(f"the file's counters are not whole ({error!r}): give another file") from error
+    saved = {"state": states, "groups": groups}
+    groups, states = check_optimizer(network, optimizer, saved, keep_options=keep_options)
+    return _Saved(
+        {name: tensors[_NETWORK + name] for name in parameters_of(network)},
+        *(groups, states, frozen, (names, values), *counters, data["generator"]),
+    )
+
+
+def _statistics(values: Tensor | None, data: dict[str, Any]) -> tuple[tuple[str, ...], Tensor]:
+    """Names and values, where a learner with the file's settings can have them."""
+    names, settings = data.get("statistics"), data["settings"]
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise TensorFileError(f"the statistics' names are {names!r}, not a list of texts: give another file")
+    try:
+        most = updates_within(settings["stats_window_size"], settings["batch_size"])
+    except (TypeError, ZeroDivisionError) as error:
+        raise TensorFileError(f"the file's settings are not whole ({error!r}): give another file") from error
+    found = "missing" if values is None else _size(values)
+    if (
+        values is None
+        or not values.is_floating_point()
+        or values.ndim != 2
+        or len(values) > most
+        or values.shape[1] != len(names)
+    ):
+        raise TensorFileError(
+            f"{_STATISTICS} is {found} in the file, and must be floating-point of at most {most} updates x "
+            f"{len(names)} names: give another file"
+        )
+    return tuple(names), values
+
+
+def _check_alike(tensors: dict[str, Tensor], expected: dict[str, str]) -> None:
+    found = {name: _size(tensor) for name, tensor in tensors.items()}
+    for name in sorted(found.keys() | expected.keys()):
+        if found.get(name) != expected.get(name):
+            raise TensorFileError(
+                f"{name} is {found.get(name, 'missing')} in the file and {expected.get(name, 'missing')} in "
+                "the learner: give the network and the task that the file was made with"
+            )
+
+
+def _task(task: EpisodeTask) -> dict[str, Any]:
+    shape, n_classes = [int(size) for size in task.input_shape], task.n_classes
+    return {"input_shape": shape, "n_classes": None if n_classes is None else int(n_classes)}
+
+
+def _size(tensor: Tensor) -> str:
+    return f"{tensor.dtype} {tuple(tensor.shape)}"

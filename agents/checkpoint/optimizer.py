@@ -1,0 +1,367 @@
+"""The state of a network and its optimiser by the parameters' names, and back with every tensor checked."""
+
+from __future__ import annotations
+
+import warnings
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping
+from copy import copy
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from plasticrl.agents.checkpoint.tensor_file import TensorFileError
+from plasticrl.agents.checkpoint.tree import OPTIMIZERS
+from plasticrl.arguments import plain_number
+
+T = TypeVar("T")
+M = TypeVar("M", bound=nn.Module)
+_COMPILED = "_orig_mod."  # what torch.compile puts before the names of a module's parameters
+# How a step is computed, not what it is: a trial on other tensors has no such choice.
+_HOW = {"fused": None, "foreach": None, "capturable": False}
+
+
+def plain_name(name: str) -> str:
+    """The name of a parameter as it was before ``torch.compile``."""
+    return name.replace(_COMPILED, "")
+
+
+def plain_names(by_name: Mapping[str, T]) -> dict[str, T]:
+    """Values by :func:`plain_name`."""
+    return {plain_name(name): value for name, value in by_name.items()}
+
+
+def parameters_of(module: nn.Module) -> dict[str, Any]:
+    """Parameters and buffers, by their plain names."""
+    return plain_names(module.state_dict())
+
+
+def trained(module: nn.Module) -> dict[str, nn.Parameter]:
+    """Parameters only, by their plain names."""
+    return plain_names(dict(module.named_parameters()))
+
+
+def frozen(module: nn.Module) -> list[str]:
+    """Parameters that get no gradient."""
+    return sorted(name for name, parameter in trained(module).items() if not parameter.requires_grad)
+
+
+def freeze(module: nn.Module, names: Any) -> None:
+    """Let these parameters have no gradient, and all others one.
+
+    Raises:
+        TensorFileError: ``names`` are not of its parameters.
+    """
+    check_frozen(module, names)
+    for name, parameter in trained(module).items():
+        if parameter.is_floating_point():
+            parameter.requires_grad_(name not in names)
+
+
+def check_frozen(module: nn.Module, names: Any) -> None:
+    """Check that ``names`` are those of a network's parameters.
+
+    Raises:
+        TensorFileError: they are not.
+    """
+    known = trained(module)
+    if not isinstance(names, list) or not all(isinstance(name, str) and name in known for name in names):
+        raise TensorFileError("the frozen parameters in the file are not among the network's")
+
+
+def optimizer_state(module: nn.Module, optimizer: Optimizer) -> dict[str, Any]:
+    """The optimiser's memory of each parameter, and its options, as nested plain values and tensors.
+
+    A warning names what it holds that is no parameter of the module, which is left out.
+    """
+    names = _names(module)
+    held = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+    if lost := [tuple(parameter.shape) for parameter in held if parameter not in names]:
+        warnings.warn(
+            f"the optimizer holds parameters of shapes {lost} that the network no longer has; a file leaves "
+            "them out",
+            stacklevel=4,
+        )
+    states = {names[p]: dict(state) for p, state in optimizer.state.items() if state and p in names}
+    return {"state": states, "groups": optimizer_groups(module, optimizer)}
+
+
+def changed_groups(module: nn.Module, optimizer: Optimizer, made: nn.Module | None = None) -> dict[str, Any]:
+    """``groups`` and ``frozen``, each only where it is not as the constructor left it.
+
+    Args:
+        module: whose state it is.
+        optimizer: its own.
+        made: a fresh one; by default all parameters of a fresh one are trained.
+    """
+    usual = _usual_options(optimizer)
+    groups, still = optimizer_groups(module, optimizer), frozen(module)
+    as_made = [{**usual, "lr": None, "params": list(trained(module))}]
+    changed = {} if [{**group, "lr": None} for group in groups] == as_made else {"groups": groups}
+    return changed if still == (frozen(made) if made else []) else {**changed, "frozen": still}
+
+
+def optimizer_groups(module: nn.Module, optimizer: Optimizer) -> list[dict[str, Any]]:
+    """The optimiser's options, and the names of the parameters that each of them is for."""
+    names = _names(module)
+    return [
+        {
+            **{name: _plain_option(group[name], usual) for name, usual in optimizer.defaults.items()},
+            "params": [names[parameter] for parameter in group["params"] if parameter in names],
+        }
+        for group in optimizer.param_groups
+    ]
+
+
+def _names(module: nn.Module) -> dict[Tensor, str]:
+    return {parameter: name for name, parameter in trained(module).items()}
+
+
+def _usual_options(optimizer: Optimizer) -> dict[str, Any]:
+    return {name: _plain_option(value, value) for name, value in optimizer.defaults.items()}
+
+
+def _plain_option(value: Any, usual: Any) -> Any:
+    if isinstance(value, (list, tuple)):
+        return (tuple if isinstance(usual, tuple) else type(value))(plain_number(one) for one in value)
+    return plain_number(value)
+
+
+def restore(
+    module: nn.Module, optimizer: Optimizer, parameters: Any, saved: Any, *, keep_options: bool = False
+) -> None:
+    """Put parameters and the optimiser's state into a network; all of it, or none.
+
+    Args:
+        module: to change.
+        optimizer: its own.
+        parameters: tensors by name, as :func:`parameters_of` has them.
+        saved: what :func:`optimizer_state` told.
+        keep_options: leave the optimiser's options as they are.
+
+    Raises:
+        TensorFileError: something is missing, is unknown, or has another shape or type.
+    """
+    groups, states = check_fits(module, optimizer, parameters, saved, keep_options=keep_options)
+    load_parameters(module, plain_names(parameters))
+    load_optimizer(module, optimizer, groups, states)
+
+
+def load_parameters(module: nn.Module, parameters: dict[str, Any], *, strict: bool = True) -> None:
+    """``module.load_state_dict`` by plain names.
+
+    Raises:
+        RuntimeError: a shape differs, or, if strict, a name.
+    """
+    own = {plain_name(name): name for name in module.state_dict()}
+    module.load_state_dict({own.get(name, name): value for name, value in parameters.items()}, strict=strict)
+
+
+def load_optimizer(
+    module: nn.Module, optimizer: Optimizer, groups: list[dict[str, Any]], states: dict[str, Any]
+) -> None:
+    """Put groups and states, by the parameters' plain names, into an optimiser."""
+    parameters = trained(module)
+    optimizer.param_groups.clear()
+    for group in groups:
+        optimizer.add_param_group({**group, "params": [parameters[name] for name in group["params"]]})
+    numbers = {name: i for i, name in enumerate(name for group in groups for name in group["params"])}
+    numbered = [{**group, "params": [numbers[name] for name in group["params"]]} for group in groups]
+    optimizer.load_state_dict(
+        {"state": {numbers[name]: state for name, state in states.items()}, "param_groups": numbered}
+    )
+
+
+def check_fits(
+    module: nn.Module, optimizer: Optimizer, parameters: Any, saved: Any, *, keep_options: bool = False
+) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+    """Groups and states for :func:`load_optimizer`; arguments as for :func:`restore`, nothing is changed.
+
+    Raises:
+        TensorFileError: something is missing, is unknown, or has another shape or type.
+    """
+    if not isinstance(parameters, dict):
+        raise TensorFileError(f"policy is {type(parameters).__name__} where a JSON object belongs")
+    check_alike("policy", plain_names(parameters), parameters_of(module))
+    return check_optimizer(module, optimizer, saved, keep_options=keep_options)
+
+
+def check_optimizer(
+    module: nn.Module, optimizer: Optimizer, saved: Any, *, keep_options: bool = False
+) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+    """As :func:`check_fits`, of the optimiser alone.
+
+    Raises:
+        TensorFileError: something is missing, is unknown, or has another shape or type.
+    """
+    usual = _usual_options(optimizer)
+    try:
+        states, groups = plain_names(saved["state"]), saved.get("groups")
+        if groups is None:  # as the constructor makes them
+            groups = [{"params": list(trained(module))}]
+        named = [[plain_name(name) for name in group["params"]] for group in groups]
+        groups = [
+            _checked_options({} if keep_options else group, usual) | {"params": names}
+            for group, names in zip(groups, named, strict=True)
+        ]
+    except (KeyError, TypeError, AttributeError) as error:
+        raise TensorFileError(f"the optimizer's state is not whole ({error!r})") from error
+    held = [name for names in named for name in names]
+    parameters = trained(module)
+    if len(set(held)) < len(held) or not set(held) <= parameters.keys():
+        raise TensorFileError(
+            "the optimizer's groups in the file are not of the agent's parameters, each once"
+        )
+    if unknown := sorted(states.keys() - set(held)):
+        raise TensorFileError(f"the optimizer's state is of {unknown[0]!r}, which the agent has not")
+    after_one_step = _after_one_step(optimizer, groups, parameters)
+    for name, state in states.items():
+        check_alike(f"optimizer/{name}", state, after_one_step[name])
+    return groups, states
+
+
+def _checked_options(group: dict[str, Any], usual: dict[str, Any]) -> dict[str, Any]:
+    options = {name: _plain_option(value, usual[name]) for name, value in group.items() if name in usual}
+    for name, value in options.items():
+        check_alike("optimizer's options", {name: value}, {name: usual[name]}, kind=_kind_of_option)
+    return {**usual, **options}
+
+
+def _after_one_step(
+    optimizer: Optimizer, groups: list[dict[str, Any]], parameters: dict[str, nn.Parameter]
+) -> dict[str, dict[str, Any]]:
+    """The optimiser's memory after one step, tried out on copies, in little memory if possible.
+
+    Raises:
+        TensorFileError: it cannot step with these options.
+    """
+    held = [{**group, "params": {name: parameters[name] for name in group["params"]}} for group in groups]
+    try:
+        if type(optimizer) in OPTIMIZERS:
+            return _tried_on_few(optimizer, held)
+        try:
+            return _tried(optimizer, held, torch.device("meta"), _HOW)
+        except (RuntimeError, AssertionError):  # one of the user's own may look at values
+            return _tried(optimizer, held, None, {})
+    except (ArithmeticError, RuntimeError, TypeError, ValueError, AssertionError) as error:
+        raise TensorFileError(f"the optimizer's options in the file are not allowed ({error!r})") from error
+
+
+def _tried_on_few(optimizer: Optimizer, groups: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """As :func:`_tried`, but on one small tensor of each group and type.
+
+    What torch's usual optimisers remember of a parameter has its shape, or is a single number.
+    """
+    small = [
+        {**group, "params": {f"{i} {p.dtype}": p.new_zeros(2, 3) for p in group["params"].values()}}
+        for i, group in enumerate(groups)
+    ]
+    found = _tried(optimizer, small, torch.device("cpu"), _HOW)
+    return {
+        name: {
+            key: value.new_empty(()).expand(p.shape) if isinstance(value, Tensor) and value.ndim else value
+            for key, value in found[f"{i} {p.dtype}"].items()
+        }
+        for i, group in enumerate(groups)
+        for name, p in group["params"].items()
+    }
+
+
+def _tried(
+    optimizer: Optimizer, groups: list[dict[str, Any]], device: torch.device | None, how: dict[str, Any]
+) -> dict[str, dict[str, Any]]:
+    trial = copy(optimizer)
+    trial.state, trial.param_groups = defaultdict(dict), []
+    copies = {}
+    for group in groups:
+        for name, parameter in group["params"].items():
+            copies[name] = nn.Parameter(torch.zeros_like(parameter, device=device))
+            copies[name].grad = torch.zeros_like(copies[name])
+        options = {**group, **{option: value for option, value in how.items() if option in group}}
+        trial.param_groups.append({**options, "params": [copies[name] for name in group["params"]]})
+    trial.step()
+    return {name: dict(trial.state[parameter]) for name, parameter in copies.items()}
+
+
+def check_alike(
+    name: str, found: Any, expected: dict[str, Any], kind: Callable[[Any], str] | None = None
+) -> None:
+    """Check that ``found`` has the same keys as ``expected``, with values of the same shapes and types.
+
+    Raises:
+        TensorFileError: they differ; the text names the first difference.
+    """
+    if not isinstance(found, dict):
+        raise TensorFileError(f"{name} is {type(found).__name__} where a JSON object belongs")
+    for key, here, there in differences(found, expected, kind or _kind):
+        raise TensorFileError(
+            f"{name}/{key} is {here} in the file and {there} in the agent: "
+            "give the settings that the file was made with"
+        )
+
+
+def check_as_made(name: str, module: nn.Module, made: nn.Module) -> None:
+    """Check that a network has the parameters that its settings make.
+
+    Raises:
+        ValueError: it has not, so that what is saved could not be loaded.
+    """
+    for key, here, there in differences(parameters_of(module), parameters_of(made), _kind):
+        raise ValueError(
+            f"{name}/{key} is {here}, but {there} in one that the settings make, so a file of it could not "
+            "be loaded: undo the change (as by remove_parametrizations or prune.remove), or give a class "
+            "of your own that makes it so"
+        )
+
+
+def check_optimizer_kind(optimizer: Optimizer, usual: type[Optimizer]) -> None:
+    """Check that the optimiser is of the kind that is made again when a file is loaded.
+
+    Raises:
+        ValueError: it was replaced by another.
+    """
+    if type(optimizer) is not usual:
+        raise ValueError(
+            f"the optimizer is {type(optimizer).__name__}, but the settings make {usual.__name__}, so a file "
+            "of it could not be loaded: give the optimizer as a setting, not after the constructor"
+        )
+
+
+def made_without_memory(make: Callable[[], M], *, trusted: bool) -> M:
+    """The network that ``make`` makes, its tensors without content.
+
+    Args:
+        make: makes it.
+        trusted: whether one that cannot be made so, since it looks at values, may take memory instead.
+    """
+    try:
+        with torch.device("meta"):
+            return make()
+    except (RuntimeError, TypeError):
+        if not trusted:
+            raise
+        return make()
+
+
+def differences(
+    found: dict[str, Any], expected: dict[str, Any], kind: Callable[[Any], str]
+) -> Iterator[tuple[str, str, str]]:
+    """Each key of which the two do not have the same kind of value, with both kinds."""
+    for key in sorted(found.keys() | expected.keys()):
+        here, there = (kind(side[key]) if key in side else "missing" for side in (found, expected))
+        if here != there:
+            yield key, here, there
+
+
+def _kind(value: Any) -> str:
+    if isinstance(value, Tensor):
+        return f"{value.dtype} {tuple(value.shape)}"
+    if isinstance(value, tuple):
+        return f"({', '.join(_kind(item) for item in value)})"
+    return "a number" if type(value) in (int, float) else type(value).__name__
+
+
+def _kind_of_option(value: Any) -> str:
+    return "a switch" if value is None or isinstance(value, bool) else _kind(value)

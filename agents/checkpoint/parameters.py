@@ -1,0 +1,119 @@
+"""Parameters that one agent takes over from another, or from its file."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Container, Mapping
+from operator import attrgetter
+from typing import Any
+
+import torch
+from stable_baselines3.common.base_class import BaseAlgorithm
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from plasticrl.agents.checkpoint.optimizer import (
+    differences,
+    load_parameters,
+    optimizer_state,
+    parameters_of,
+    plain_names,
+    restore,
+)
+from plasticrl.agents.checkpoint.tensor_file import PathOrFile, TensorFileError, place_to_read, read_tensors
+
+_OBJECTS = frozenset({"policy", "policy.optimizer"})
+
+
+class ParameterExchange(BaseAlgorithm):
+    """The part of an SB3 algorithm that gives and takes parameters; SB3's own would unpickle a file."""
+
+    def get_parameters(self) -> dict[str, dict[str, Any]]:
+        """State dicts of ``policy`` and ``policy.optimizer``, as in SB3, also of a compiled policy."""
+        return {"policy": parameters_of(self.policy), "policy.optimizer": self.policy.optimizer.state_dict()}
+
+    def set_parameters(
+        self,
+        load_path_or_dict: PathOrFile | Mapping[str, Any],
+        exact_match: bool = True,
+        device: torch.device | str = "auto",
+    ) -> None:
+        """Take over parameters and the optimiser's state; all of it, or none.
+
+        Args:
+            load_path_or_dict: what ``save`` wrote, as a path or a binary file object, or state dicts by
+                name, as :meth:`get_parameters` gives them. No file is unpickled.
+            exact_match: there must be each parameter, and nothing else. False takes what both have.
+            device: SB3's; parameters stay where they are.
+
+        Raises:
+            OSError: the file cannot be read.
+            TensorFileError: it is damaged, is none that this class wrote, or does not fit.
+            ValueError: the dict's names are not those of the agent's objects.
+            RuntimeError: as in SB3, a state dict does not fit.
+        """
+        if isinstance(load_path_or_dict, Mapping):
+            self._set_from_dicts(load_path_or_dict, exact_match)
+            return
+        parts = self._parts_in_file(*read_tensors(place_to_read(load_path_or_dict)))
+        try:
+            parameters, optimizer = parts["policy"], parts["optimizer"]
+            if not exact_match:
+                own, held = parameters_of(self.policy), optimizer_state(self.policy, self.policy.optimizer)
+                known = {name for group in held["groups"] for name in group["params"]}
+                parameters = own | _among(own, parameters)
+                optimizer = {**held, "state": held["state"] | _among(known, optimizer["state"])}
+        except (KeyError, TypeError, AttributeError) as error:
+            raise TensorFileError(f"the file is not whole ({error!r}): give another file") from error
+        restore(self.policy, self.policy.optimizer, parameters, optimizer)
+
+    @classmethod
+    @abstractmethod
+    def _parts_in_file(cls, tensors: dict[str, Tensor], data: dict[str, Any]) -> dict[str, Any]:
+        """``policy`` and ``optimizer`` of a file of this class, among other parts.
+
+        Raises:
+            TensorFileError: it is none.
+        """
+
+    def _set_from_dicts(self, given: Mapping[str, dict[str, Any]], exact_match: bool) -> None:
+        if exact_match and given.keys() != _OBJECTS:
+            raise ValueError(
+                f"names of parameters do not match the agent's: expected {', '.join(sorted(_OBJECTS))}, "
+                f"got {', '.join(map(repr, given)) or 'none'}"
+            )
+        modules: list[tuple[nn.Module, dict[str, Any]]] = []
+        optimizers: list[tuple[Optimizer, dict[str, Any]]] = []
+        for name, state in given.items():
+            try:
+                target = attrgetter(name)(self)
+            except (AttributeError, TypeError) as error:
+                raise ValueError(f"the agent has no object {name!r}") from error
+            if isinstance(target, Optimizer):
+                optimizers.append((target, state))
+            elif isinstance(target, nn.Module):
+                modules.append((target, _fitting(name, target, plain_names(state), exact_match)))
+            else:
+                raise ValueError(f"{name!r} is neither a network nor an optimizer of the agent")
+        for optimizer, state in optimizers:  # they refuse what does not fit before they change
+            optimizer.load_state_dict(state)
+        for module, state in modules:
+            load_parameters(module, state, strict=exact_match)
+
+
+def _fitting(name: str, module: nn.Module, state: dict[str, Any], exact_match: bool) -> dict[str, Any]:
+    own = parameters_of(module)
+    if not exact_match:
+        state = _among(own, state)
+        own = _among(state, own)
+    for key, found, expected in differences(state, own, _shape):
+        raise RuntimeError(f"{name}'s {key} is {found} in what is given and {expected} in the agent")
+    return state
+
+
+def _among(names: Container[str], by_name: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in plain_names(by_name).items() if name in names}
+
+
+def _shape(value: Any) -> str:
+    return f"of shape {tuple(value.shape)}" if isinstance(value, Tensor) else type(value).__name__

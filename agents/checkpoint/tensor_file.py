@@ -1,0 +1,274 @@
+"""One file for tensors and the plain data that belongs to them: safetensors with JSON, no pickle."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from io import BufferedIOBase, RawIOBase, TextIOBase, UnsupportedOperation
+from pathlib import Path
+from typing import IO, Any, TypeAlias
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load as tensors_from_bytes
+from safetensors.torch import save as tensors_to_bytes
+from torch import Tensor
+
+from plasticrl.whole_files import UnfitFileError, check_size, open_regular, write_whole
+
+FileObject: TypeAlias = IO[bytes] | BufferedIOBase | RawIOBase
+PathOrFile: TypeAlias = str | bytes | os.PathLike[str] | os.PathLike[bytes] | FileObject
+SUFFIX, _OTHER_SUFFIX = ".safetensors", ".zip"  # SB3's CheckpointCallback calls its files .zip
+_ENTRY = "plasticrl"  # the only one of the metadata: safetensors writes several in no fixed order
+_LENGTH_BYTES = 8  # a safetensors file starts with the length of its header
+_MOST_HEADER = 100_000_000  # safetensors refuses a longer one, too
+_ENDS = re.compile(rb'"data_offsets":\[\d{1,18},(\d{1,18})\]')  # of the tensors, after the header
+_OTHERS = {b"PK\x03\x04": "a zip archive, such as Stable-Baselines3 writes", b"\x80": "a pickle"}
+
+
+class TensorFileError(ValueError):
+    """A file that is not what :func:`write_tensors` wrote; the text names the file and the cause."""
+
+
+def with_suffix(path: Path) -> Path:
+    """The path, with ``.safetensors`` where it has no suffix."""
+    return path if path.suffix else path.with_suffix(SUFFIX)
+
+
+def place_to_write(file: PathOrFile) -> Path | FileObject:
+    """A path :func:`with_suffix`, in a folder that is made where there is none; a file object as it is.
+
+    Raises:
+        OSError: the folder cannot be made.
+        TypeError: it is neither a path nor a binary file object.
+    """
+    place = _place(file, "write")
+    if not isinstance(place, Path):
+        return place
+    path = with_suffix(place)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return path
+
+
+def place_to_read(file: PathOrFile) -> Path | FileObject:
+    """The file that a path means; a file object as it is.
+
+    ``PATH``, ``PATH.safetensors`` and ``PATH.zip`` stand for one another, in this order, where only one of
+    them exists: SB3's callbacks write names with and without suffix.
+
+    Raises:
+        TypeError: it is neither a path nor a binary file object.
+    """
+    place = _place(file, "read")
+    if not isinstance(place, Path):
+        return place
+    bare = place.with_suffix("") if place.suffix in (SUFFIX, _OTHER_SUFFIX) else place
+    for path in (place, *(bare.with_name(bare.name + suffix) for suffix in (SUFFIX, _OTHER_SUFFIX)), bare):
+        if path.is_file():
+            return path
+    return place if place.exists() else with_suffix(place)
+
+
+def _place(file: PathOrFile, method: str) -> Path | FileObject:
+    """A path with the home folder in place of ``~``, or the file object, which must have that method."""
+    if isinstance(file, (str, bytes, os.PathLike)):
+        return Path(os.path.expanduser(os.fsdecode(file)))
+    if isinstance(file, TextIOBase) or not callable(getattr(file, method, None)):
+        raise TypeError(
+            f"{file!r} is neither a path nor a binary file object, such as io.BytesIO() or open(path, 'rb')"
+        )
+    return file
+
+
+def as_read(data: Mapping[str, Any]) -> dict[str, Any]:
+    """Plain data as :func:`read_tensors` will give it back.
+
+    Raises:
+        TypeError: it holds what JSON cannot.
+        ValueError: it holds a number that is not finite.
+    """
+    read: dict[str, Any] = json.loads(_canonical(data))
+    return read
+
+
+def write_tensors(
+    file: str | os.PathLike[str] | FileObject, tensors: Mapping[str, Tensor], data: Mapping[str, Any]
+) -> None:
+    """Write tensors and plain data: equal content gives equal bytes.
+
+    A path gets the whole file or keeps what it had: the bytes go to a temporary file beside it, which is
+    flushed to the disk and then takes its place.
+
+    Args:
+        file: a path, or a binary file object, which then holds this and nothing else.
+        tensors: by name; any device.
+        data: what JSON can hold; no NaN, no infinity.
+
+    Raises:
+        OSError: the file cannot be written.
+        TypeError: ``data`` holds what JSON cannot.
+        ValueError: it holds a number that is not finite.
+    """
+    on_cpu = _apart(tensors)
+    text = _canonical({"data": data, "sha256": _digest(on_cpu, data)})
+    content = tensors_to_bytes(on_cpu, {_ENTRY: text})
+    if isinstance(file, (str, os.PathLike)):
+        write_whole(Path(file), content)
+    else:
+        _write_all(file, content)
+
+
+def _apart(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """On the CPU, each with memory of its own: layers may share a tensor, and safetensors refuses that."""
+    apart: dict[str, Tensor] = {}
+    taken = set()
+    for name, tensor in tensors.items():
+        own = tensor.detach().cpu().contiguous()
+        if own.untyped_storage().data_ptr() in taken:
+            own = own.clone()
+        taken.add(own.untyped_storage().data_ptr())
+        apart[name] = own
+    return apart
+
+
+def _write_all(file: FileObject, content: bytes) -> None:
+    """Make it the only content of a file object; where it cannot go back to its start, add it."""
+    if _seekable(file):
+        if file.tell():
+            file.seek(0)
+        with suppress(UnsupportedOperation):
+            file.truncate()
+    left = memoryview(content)
+    while left:
+        written = file.write(left)  # unbuffered files may take less than they are given
+        left = left[len(left) if written is None else written :]
+    file.flush()
+
+
+def _seekable(file: FileObject) -> bool:
+    seekable = getattr(file, "seekable", None)  # Python 3.10's SpooledTemporaryFile has none, and can
+    return seekable is None or bool(seekable())
+
+
+def read_tensors(file: str | os.PathLike[str] | FileObject) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Read what :func:`write_tensors` wrote, tensors on the CPU; run no code that the file could bring.
+
+    Args:
+        file: a path, or a binary file object, which is read from its start.
+
+    Raises:
+        OSError: the file cannot be read.
+        TensorFileError: it was not written here, or is damaged.
+        TypeError: the file object gives text.
+    """
+    if isinstance(file, (str, os.PathLike)):
+        name, content = os.fspath(file), _content(Path(file))
+    else:
+        if _seekable(file):
+            file.seek(0)
+        name, content = str(getattr(file, "name", "the file object")), file.read()
+    if not isinstance(content, bytes):
+        raise TypeError(f"the file object {name} must be binary, but its content is {type(content).__name__}")
+    try:
+        tensors = tensors_from_bytes(content)  # checks the header's lengths against those of the content
+        header = content[_LENGTH_BYTES : _LENGTH_BYTES + int.from_bytes(content[:_LENGTH_BYTES], "little")]
+        text = json.loads(header)["__metadata__"][_ENTRY]
+        entry = json.loads(text)
+        data, digest = entry["data"], entry["sha256"]
+        # JSON has several ways to write one thing: only the one that is written here is whole.
+        fits = digest == _digest(tensors, data) and text == _canonical(entry)
+    except (SafetensorError, ValueError, KeyError, TypeError, RecursionError) as error:
+        raise TensorFileError(
+            f"{name} is not a file that plasticrl wrote, or is damaged ({_guess(content)}"
+            f"{type(error).__name__}: {error}): give another file"
+        ) from error
+    if not fits:
+        raise TensorFileError(f"{name} is damaged (its content does not fit its sha256): give another file")
+    if not isinstance(data, dict):
+        raise TensorFileError(f"{name} holds {type(data).__name__} where a JSON object belongs")
+    return tensors, data
+
+
+def check_format(data: Mapping[str, Any], form: str, version: int, writer: str) -> None:
+    """Check that a file's data say that they are in this form.
+
+    Raises:
+        TensorFileError: they are in another, or of another version; the text names who writes it.
+    """
+    if data.get("format") != form or data.get("version") != version:
+        raise TensorFileError(
+            f"the file holds {data.get('format')!r}, version {data.get('version')!r}; this plasticrl reads "
+            f"{form!r}, version {version}: give a file that {writer} wrote"
+        )
+
+
+def _content(path: Path) -> bytes:
+    """A file's bytes, no more than its header and this machine's memory allow.
+
+    Raises:
+        OSError: the file cannot be read.
+        TensorFileError: it is too large.
+    """
+    with open_regular(path, links=True) as stream:
+        start = stream.read(_LENGTH_BYTES)
+        header = stream.read(min(int.from_bytes(start, "little"), _MOST_HEADER))
+        told = len(start) + len(header) + max(map(int, _ENDS.findall(header)), default=0)
+        try:
+            check_size(path, stream, min(told, _memory()))
+            stream.seek(0)
+            return stream.read(told)
+        except (UnfitFileError, MemoryError) as error:
+            cause = getattr(error, "strerror", None) or "it does not fit into the memory that is free"
+            raise TensorFileError(
+                f"{path} is not a file that plasticrl wrote, or is damaged ({_guess(start + header)}"
+                f"{cause}): give another file"
+            ) from error
+
+
+def _memory() -> int:
+    """Bytes of this machine's memory: what is larger can only be a file with holes."""
+    if not hasattr(os, "sysconf"):
+        return sys.maxsize
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+
+
+def _guess(content: bytes) -> str:
+    """Guess what a file that cannot be read is instead."""
+    for start, kind in _OTHERS.items():
+        # The length of a safetensors header can begin with 0x80, too; JSON follows it.
+        if content.startswith(start) and content[_LENGTH_BYTES : _LENGTH_BYTES + 1] != b"{":
+            return f"it starts like {kind}, which is never unpickled here: that can run code; "
+    return ""
+
+
+def _canonical(data: Any) -> str:
+    return json.dumps(data, sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+
+def _digest(tensors: Mapping[str, Tensor], data: Any) -> str:
+    """Over all that the file says: the data, and each tensor's name, type, shape and bytes."""
+    digest = hashlib.sha256(_canonical(data).encode())
+    for name, tensor in sorted(tensors.items()):
+        digest.update(f"\n{name!r} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+        digest.update(tensor.reshape(-1).view(torch.uint8).numpy())  # type: ignore[arg-type]
+    return digest.hexdigest()
+
+
+@contextmanager
+def settings_of_a_file() -> Iterator[None]:
+    """Around a constructor that is given what a file holds, which may be of any type.
+
+    Raises:
+        TensorFileError: instead of what constructors raise for a wrong type.
+    """
+    try:
+        yield
+    except (TypeError, AttributeError, KeyError, IndexError, OverflowError, RuntimeError) as error:
+        raise TensorFileError(
+            f"the settings in the file, with those given, are not allowed ({error!r}): give another file"
+        ) from error

@@ -1,0 +1,292 @@
+"""sb3-contrib's RecurrentPPO, faster, and with files that are no pickles."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from functools import partial
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from sb3_contrib import RecurrentPPO
+from sb3_contrib.common.recurrent.policies import RecurrentActorCriticPolicy
+from sb3_contrib.ppo_recurrent.policies import CnnLstmPolicy, MlpLstmPolicy, MultiInputLstmPolicy
+from stable_baselines3.common.buffers import RolloutBuffer
+from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.policies import BasePolicy
+from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback
+from stable_baselines3.common.vec_env import VecEnv
+from torch import Tensor, nn
+from typing_extensions import Self
+
+from plasticrl.agents.checkpoint.optimizer import (
+    changed_groups,
+    check_as_made,
+    check_fits,
+    check_optimizer_kind,
+    freeze,
+    made_without_memory,
+    optimizer_state,
+    parameters_of,
+    restore,
+)
+from plasticrl.agents.checkpoint.parameters import ParameterExchange
+from plasticrl.agents.checkpoint.random_state import undisturbed
+from plasticrl.agents.checkpoint.tensor_file import (
+    PathOrFile,
+    TensorFileError,
+    as_read,
+    check_format,
+    place_to_read,
+    place_to_write,
+    read_tensors,
+    write_tensors,
+)
+from plasticrl.agents.checkpoint.tree import decode, encode
+from plasticrl.agents.common.finite_checks import NonFiniteError, first_non_finite
+from plasticrl.arguments import check_whole, whole_steps
+from plasticrl.envs.common.vec_env import as_vec_env
+from plasticrl.signals import PostponedInterrupt
+
+_NO_PICKLE = (
+    "the file of this policy alone would be a pickle, which can run code: save and load the agent, "
+    "with PlainRecurrentPPO.save and PlainRecurrentPPO.load"
+)
+
+
+class WholeSequences:
+    """Mixin, to be listed before an sb3-contrib LSTM policy: one LSTM call for all steps of a batch.
+
+    sb3-contrib loops over the steps in Python if any sequence of the batch begins with an episode. Its
+    buffer cuts the sequences at episode starts, so that only the first step of a sequence can be one: the
+    states are reset before it, and one call computes the rest. The results are equal up to rounding.
+    """
+
+    @staticmethod
+    def _process_sequence(
+        features: Tensor, lstm_states: tuple[Tensor, Tensor], episode_starts: Tensor, lstm: nn.LSTM
+    ) -> tuple[Tensor, Any]:  # sb3-contrib's annotation is wrong: it returns two states
+        """Return the LSTM's outputs ``(B * T, H)`` and last states, with the state reset at episode starts.
+
+        Args:
+            features: ``(B * T, D)``, one sequence after another.
+            lstm_states: hidden and cell states before the first step, each ``(layers, B, H)``.
+            episode_starts: ``(B * T,)``, 1 at the first step of an episode, else 0. If an episode starts
+                after the first step of a sequence, sb3-contrib's loop is used.
+            lstm: an LSTM with inputs of size D.
+        """
+        rows = lstm_states[0].shape[1]
+        starts = episode_starts.reshape(rows, -1)
+        if starts[:, 1:].any():
+            return MlpLstmPolicy._process_sequence(features, lstm_states, episode_starts, lstm)
+        continues = (starts[:, 0] == 0).view(1, rows, 1)
+        first_states = (continues * lstm_states[0], continues * lstm_states[1])
+        sequence = features.reshape(rows, -1, lstm.input_size).swapaxes(0, 1)
+        outputs, last_states = lstm(sequence, first_states)
+        return torch.flatten(outputs.transpose(0, 1), 0, 1), last_states
+
+    def save(self, path: str) -> None:
+        """Refuse: sb3-contrib would write a pickle.
+
+        Raises:
+            NotImplementedError: always.
+        """
+        raise NotImplementedError(_NO_PICKLE)
+
+    @classmethod
+    def load(cls, path: str, device: torch.device | str = "auto") -> Any:
+        """Refuse: sb3-contrib would unpickle, and a pickle can run code.
+
+        Raises:
+            NotImplementedError: always.
+        """
+        raise NotImplementedError(_NO_PICKLE)
+
+
+class WholeSequenceMlpLstmPolicy(WholeSequences, MlpLstmPolicy):
+    """Policy for vector observations."""
+
+
+class WholeSequenceCnnLstmPolicy(WholeSequences, CnnLstmPolicy):
+    """Policy for image observations."""
+
+
+class WholeSequenceMultiInputLstmPolicy(WholeSequences, MultiInputLstmPolicy):
+    """Policy for dict observations."""
+
+
+WHOLE_SEQUENCE_POLICIES: dict[str, type[BasePolicy]] = {
+    "MlpLstmPolicy": WholeSequenceMlpLstmPolicy,
+    "CnnLstmPolicy": WholeSequenceCnnLstmPolicy,
+    "MultiInputLstmPolicy": WholeSequenceMultiInputLstmPolicy,
+}
+
+
+FORMAT, VERSION = "plasticrl.PlainRecurrentPPO", 1
+_COUNTERS = ("num_timesteps", "_n_updates", "_episode_num")
+
+
+class PlainRecurrentPPO(ParameterExchange, RecurrentPPO):
+    """``RecurrentPPO`` with files, interrupts and errors as the package's own learners have them.
+
+    A file is safetensors with JSON. It holds the parameters and which of them are frozen, what the optimiser
+    remembers of them, and the counters; no settings, and not the episodes under way: a training that goes
+    on begins new ones, with new random numbers, so not to the same bits.
+
+    A policy given by its name, such as "MlpLstmPolicy", is the one of that name in ``lstm_policies.py``.
+    """
+
+    policy_aliases: ClassVar[dict[str, type[BasePolicy]]] = WHOLE_SEQUENCE_POLICIES
+    _interrupt = PostponedInterrupt()  # replaced by one that listens while learning
+
+    @staticmethod
+    def _wrap_env(env: Any, verbose: int = 0, monitor_wrapper: bool = True) -> VecEnv:
+        """As in SB3, and Gymnasium's batches are taken, too."""
+        return RecurrentPPO._wrap_env(as_vec_env(env), verbose, monitor_wrapper)
+
+    def collect_rollouts(
+        self, env: VecEnv, callback: BaseCallback, rollout_buffer: RolloutBuffer, n_rollout_steps: int
+    ) -> bool:
+        """As in sb3-contrib, but for an interrupt: here everything is whole, the update before is done."""
+        if self._interrupt.pending:
+            return False
+        going_on: bool = super().collect_rollouts(env, callback, rollout_buffer, n_rollout_steps)
+        return going_on
+
+    def train(self) -> None:
+        """As in sb3-contrib.
+
+        Raises:
+            NonFiniteError: a parameter is NaN or infinite after the update.
+        """
+        super().train()
+        if name := first_non_finite(dict(self.policy.named_parameters())):
+            raise NonFiniteError(
+                f"{name} is not finite after {self.num_timesteps} steps: try a lower learning_rate"
+            )
+
+    def learn(
+        self,
+        total_timesteps: int,
+        callback: MaybeCallback = None,
+        log_interval: int = 1,
+        tb_log_name: str = "RecurrentPPO",
+        reset_num_timesteps: bool = True,
+        progress_bar: bool = False,
+    ) -> Self:
+        """As in sb3-contrib; Ctrl-C and SIGTERM let the update that is under way end.
+
+        Raises:
+            StoppedBetweenUpdates: a KeyboardInterrupt, after that and the callbacks' ``on_training_end``.
+            NonFiniteError: a parameter is no longer finite.
+            ValueError: ``total_timesteps`` is not a number.
+        """
+        total_timesteps = whole_steps("total_timesteps", total_timesteps)
+        with PostponedInterrupt() as self._interrupt:
+            return super().learn(
+                total_timesteps, callback, log_interval, tb_log_name, reset_num_timesteps, progress_bar
+            )
+
+    def save(
+        self,
+        path: PathOrFile,
+        exclude: Iterable[str] | None = None,
+        include: Iterable[str] | None = None,
+    ) -> None:
+        """Write parameters, optimiser and counters, whole or not at all.
+
+        Args:
+            path: of the file, or a binary file object, which then holds this and nothing else.
+                ``.safetensors`` is added to a path without suffix, and ``~`` is the home folder.
+            exclude: SB3's; nothing can be left out.
+            include: likewise.
+
+        Raises:
+            OSError: the file cannot be written.
+            TypeError: no file can hold something in the policy, or ``path`` is neither a path nor a binary
+                file object.
+            ValueError: ``exclude`` or ``include`` name something, or :meth:`load` would refuse the file; the
+                text names why.
+        """
+        if exclude or include:
+            raise ValueError("exclude and include: nothing can be left out or put in, give none")
+        tensors: dict[str, Tensor] = {}
+        optimizer, made = self.policy.optimizer, self._made_anew()
+        parts = {
+            "policy": parameters_of(self.policy),
+            "optimizer": optimizer_state(self.policy, optimizer)["state"],  # its options are settings
+            "counters": {name: check_whole(name, getattr(self, name), least=0) for name in _COUNTERS},
+            **changed_groups(self.policy, optimizer, made),
+        }
+        data = {
+            "format": FORMAT,
+            "version": VERSION,
+            **{name: encode(part, tensors, name) for name, part in parts.items()},
+        }
+        check_as_made("policy", self.policy, made)
+        check_optimizer_kind(optimizer, type(made.optimizer))
+        read = self._parts_in_file(tensors, as_read(data))
+        check_fits(made, made.optimizer, read["policy"], read["optimizer"])
+        write_tensors(place_to_write(path), tensors, data)
+
+    def _made_anew(self) -> BasePolicy:
+        """A policy as the constructor would make it, if it can in no memory."""
+        kwargs = {"use_sde": self.use_sde, **self.policy_kwargs}
+        make = partial(
+            self.policy_class, self.observation_space, self.action_space, self.lr_schedule, **kwargs
+        )
+        with undisturbed(self.device):
+            return made_without_memory(make, trusted=True)
+
+    @classmethod
+    def load(  # type: ignore[override]  # no custom_objects: the file holds no settings
+        cls,
+        path: PathOrFile,
+        env: GymEnv,
+        device: torch.device | str = "auto",
+        policy: str | type[RecurrentActorCriticPolicy] = "MlpLstmPolicy",
+        **kwargs: Any,
+    ) -> Self:
+        """An agent with a file's parameters and counters; runs no code that the file could bring.
+
+        Args:
+            path: as in :meth:`save`; ``PATH``, ``PATH.safetensors`` and ``PATH.zip`` stand for one another
+                where only one of them is there. A file object is read from its start.
+            env: to train in or to act in.
+            device: as in the constructor.
+            policy: as it was.
+            **kwargs: the other arguments of the constructor, as they were. A ``seed`` is mixed with the steps
+                done, so that a training that goes on does not see the same episodes again.
+
+        Raises:
+            OSError: the file cannot be read.
+            TensorFileError: it is damaged, was not written here, or does not fit the arguments.
+        """
+        parts = cls._parts_in_file(*read_tensors(place_to_read(path)))
+        agent = cls(policy, env, device=device, **kwargs)
+        restore(agent.policy, agent.policy.optimizer, parts["policy"], parts["optimizer"])
+        if parts["frozen"] is not None:
+            freeze(agent.policy, parts["frozen"])
+        for name, value in parts["counters"].items():
+            setattr(agent, name, value)
+        if agent.seed is not None:
+            mixed = np.random.SeedSequence([agent.seed, agent.num_timesteps]).generate_state(1)[0]
+            agent.set_random_seed(int(mixed >> 1))
+        return agent
+
+    @classmethod
+    def _parts_in_file(cls, tensors: dict[str, Tensor], data: dict[str, Any]) -> dict[str, Any]:
+        check_format(data, FORMAT, VERSION, "PlainRecurrentPPO.save")
+        left = dict(tensors)
+        try:
+            parts = {name: decode(data[name], left) for name in ("policy", "optimizer", "counters")}
+            counters = {name: parts["counters"][name] for name in _COUNTERS}
+            if any(type(value) is not int or not 0 <= value < 2**63 for value in counters.values()):
+                raise ValueError(f"counters are whole numbers, not {counters}")
+            optimizer = {"state": parts["optimizer"]}
+            if "groups" in data:
+                optimizer["groups"] = decode(data["groups"], left)
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
+            raise TensorFileError(f"the file is not whole ({error!r}): give another file") from error
+        own = {"optimizer": optimizer, "counters": counters, "frozen": data.get("frozen")}
+        return {**parts, **own}

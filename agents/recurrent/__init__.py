@@ -1,0 +1,1 @@
+"""Parts that recurrent learners share: policies, rollouts, resuming, several processes."""

@@ -1,0 +1,107 @@
+"""A whole rollout on the maze in one compiled loop, one episode after the other.
+
+Stepping all mazes side by side streams every trace through the memory at every step; here the trace of
+one episode stays in the processor's cache for all of its steps.
+"""
+
+from math import exp
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from plasticrl.envs.maze.kernel import MazePosition, MazeTables, maze_step
+from plasticrl.ops.numba.forward import Addresses, forward
+from plasticrl.ops.numba.plain import plain_forward
+from plasticrl.ops.numba.vectors import Range, kernel
+
+
+class Actor(NamedTuple):
+    """The layers around a core of n neurons: D observed numbers in, A actions out."""
+
+    in_weight: NDArray[np.float32]  # (D, n)
+    in_bias: NDArray[np.float32]  # (n,)
+    action_weight: NDArray[np.float32]  # (n, A)
+    action_bias: NDArray[np.float32]  # (A,)
+
+
+class Record(NamedTuple):
+    """What happens, T steps of B episodes; all but the first observations and starts is written."""
+
+    observations: NDArray[np.float32]  # (T + 1, B, D)
+    starts: NDArray[np.bool_]  # (T + 1, B)
+    drive: NDArray[np.float32]  # (T, B, n)
+    outputs: NDArray[np.float32]  # (T, B, n)
+    actions: NDArray[np.int64]  # (T, B)
+
+
+@kernel
+def play(
+    addresses: Addresses,
+    eta: np.float32,
+    decay: tuple[bool, np.float32],
+    limit: np.float32 | None,
+    shape: tuple[int, int, int],
+    samples: Range,
+    actor: Actor,
+    tables: MazeTables,
+    positions: NDArray[np.intp],
+    uniform: NDArray[np.float64],
+    noise: NDArray[np.float32],
+    record: Record,
+) -> None:
+    """Play these samples' episodes.
+
+    The first six arguments are those of the core's kernel, with the addresses of the record's drive,
+    starts and outputs. ``positions`` (B, 3) are square, goal and step of each episode, ``uniform`` (B, U)
+    the numbers in [0, 1) that each maze draws next, enough for T steps, ``noise`` (T, B, A) what decides
+    the actions.
+    """
+    steps, _, n = shape
+    whole = (0, n)
+    logits = np.empty(len(actor.action_bias), np.float32)
+    for b in range(samples[0], samples[1]):
+        at = MazePosition(positions[b, 0], positions[b, 1], positions[b, 2], 0)
+        for t in range(steps):
+            _drive(actor, record.observations[t, b], record.drive[t, b])
+            if addresses.alpha:
+                forward(addresses, eta, decay, limit, shape, (b, b + 1), (t, t + 1), whole)
+            else:
+                plain_forward(addresses, eta, decay, limit, shape, (b, b + 1), (t, t + 1), whole)
+            _logits(actor, record.outputs[t, b], logits)
+            action = _choose(logits, noise[t, b])
+            record.actions[t, b] = action
+            at, _, ended = maze_step(tables, at, action, uniform[b], record.observations[t + 1, b])
+            record.starts[t + 1, b] = ended
+
+
+@kernel
+def _drive(actor: Actor, observation: NDArray[np.float32], drive: NDArray[np.float32]) -> None:
+    for i in range(len(drive)):
+        drive[i] = actor.in_bias[i]
+    for d in range(len(observation)):
+        value = observation[d]
+        if value != 0:
+            for i in range(len(drive)):
+                drive[i] += value * actor.in_weight[d, i]
+
+
+@kernel
+def _logits(actor: Actor, outputs: NDArray[np.float32], logits: NDArray[np.float32]) -> None:
+    for a in range(len(logits)):
+        logits[a] = actor.action_bias[a]
+    for i in range(len(outputs)):
+        for a in range(len(logits)):
+            logits[a] += outputs[i] * actor.action_weight[i, a]
+
+
+@kernel
+def _choose(logits: NDArray[np.float32], noise: NDArray[np.float32]) -> int:
+    """The draw of ``torch.multinomial``: the action with the highest probability over its noise."""
+    highest = logits.max()
+    action, most = 0, -1.0
+    for a in range(len(logits)):
+        share = exp(logits[a] - highest) / noise[a]
+        if share > most:
+            action, most = a, share
+    return action

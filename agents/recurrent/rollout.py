@@ -1,0 +1,130 @@
+"""Storage of one rollout, its returns and its advantages."""
+
+from typing import Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from gymnasium import spaces
+from stable_baselines3.common.preprocessing import get_action_dim
+from torch import Tensor
+
+from plasticrl.agents.recurrent.spaces import chosen_space
+
+Observation: TypeAlias = npt.NDArray[Any] | dict[str, npt.NDArray[Any]]
+ObservationTensor: TypeAlias = Tensor | dict[str, Tensor]
+
+
+class Rollout:
+    """Storage for ``n_steps`` steps of ``n_envs`` environments.
+
+    The recurrent state is kept for the first step only: training unrolls from there again.
+
+    Args:
+        n_steps: T.
+        n_envs: B.
+        observation_space: what an observation is.
+        action_space: what an action is.
+
+    Attributes:
+        observations: ``(T, B, ...)``, or a dict of such.
+        actions: ``(T, B, action_dim)``, as they were drawn; Discrete and MultiDiscrete as int64, from 0.
+        rewards: ``(T, B)``.
+        episode_starts: bool ``(T, B)``.
+        state: the core's state before the first step.
+        outputs: the core's outputs, ``(T, B, hidden_size)``.
+        values: value estimates of the observations, ``(T, B)``.
+        returns: targets of the value function, ``(T, B)``.
+        advantages: ``(T, B)``.
+    """
+
+    state: Any
+    outputs: Tensor
+    values: npt.NDArray[np.float32]
+    returns: npt.NDArray[np.float32]
+    advantages: npt.NDArray[np.float32]
+
+    def __init__(
+        self, n_steps: int, n_envs: int, observation_space: spaces.Space[Any], action_space: spaces.Space[Any]
+    ) -> None:
+        shape = (n_steps, n_envs)
+
+        def room(space: spaces.Space[Any]) -> npt.NDArray[Any]:
+            return np.empty((*shape, *(space.shape or ())), dtype=space.dtype)
+
+        self.n_steps, self.n_envs = shape
+        self.observations: Observation = (
+            {key: room(space) for key, space in observation_space.spaces.items()}
+            if isinstance(observation_space, spaces.Dict)
+            else room(observation_space)
+        )
+        whole = isinstance(action_space, (spaces.Discrete, spaces.MultiDiscrete))
+        self.actions = np.empty(
+            (*shape, get_action_dim(chosen_space(action_space))), dtype=np.int64 if whole else np.float32
+        )
+        self.rewards = np.empty(shape, dtype=np.float32)
+        self.episode_starts = np.empty(shape, dtype=np.bool_)
+
+    def put_observation(self, t: int, observation: Observation) -> None:
+        """Store the observation ``(B, ...)`` acted on at step t."""
+        if isinstance(self.observations, dict):
+            assert isinstance(observation, dict)
+            for key, array in self.observations.items():
+                array[t] = observation[key]
+        else:
+            self.observations[t] = observation
+
+    def flat_observations(self, device: torch.device) -> ObservationTensor:
+        """All observations as tensors ``(T * B, ...)``."""
+        if isinstance(self.observations, dict):
+            return {key: _flat(array, device) for key, array in self.observations.items()}
+        return _flat(self.observations, device)
+
+    def flat_actions(self, device: torch.device) -> Tensor:
+        """All actions, ``(T * B, action_dim)``."""
+        return _flat(self.actions, device)
+
+
+def _flat(array: npt.NDArray[Any], device: torch.device) -> Tensor:
+    return torch.from_numpy(array.reshape(-1, *array.shape[2:])).to(device)
+
+
+Float = npt.NDArray[np.float32]
+
+
+def returns_and_advantages(
+    rewards: Float,
+    values: Float,
+    episode_starts: npt.NDArray[np.bool_],
+    last_values: Float,
+    last_dones: npt.NDArray[np.bool_],
+    *,
+    gamma: float,
+    gae_lambda: float,
+) -> tuple[Float, Float]:
+    """Compute generalised advantage estimates (Schulman et al. 2016); ``gae_lambda=1``: discounted returns.
+
+    Args:
+        rewards: ``(T, B)``, including the bootstrapped value at steps where an episode was truncated.
+        values: value estimates of the observations acted on, ``(T, B)``.
+        episode_starts: true at the first step of an episode, ``(T, B)``.
+        last_values: value estimates of the observations after the last step, ``(B,)``.
+        last_dones: true if the last step ended an episode, ``(B,)``.
+        gamma: discount factor per step.
+        gae_lambda: 1 uses full returns, 0 one-step differences.
+
+    Returns:
+        Returns ``(T, B)`` and advantages ``(T, B)``; returns are advantages plus values.
+    """
+    next_values = np.concatenate([values[1:], last_values[None]])
+    continues = ~np.concatenate([episode_starts[1:], last_dones[None]])
+    deltas = rewards + gamma * next_values * continues - values
+    decays = (
+        gamma * gae_lambda * continues
+    )  # float64, so that rounding errors do not accumulate over the steps
+    advantages = np.empty_like(rewards)
+    running = np.zeros_like(last_values)
+    for t in reversed(range(len(rewards))):
+        running = deltas[t] + decays[t] * running
+        advantages[t] = running
+    return advantages + values, advantages

@@ -1,0 +1,230 @@
+"""The spaces that a recurrent agent can take, and how its network sees them.
+
+A network counts categories from 0, and has the parts of an action along one axis. Environments may count from
+elsewhere, and have any shape; what passes between the two is converted here.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Mapping
+from math import prod
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from gymnasium import spaces
+from stable_baselines3.common.preprocessing import maybe_transpose
+from torch import Tensor
+
+from plasticrl.agents.checkpoint.spaces import plain_space, space_from_plain
+from plasticrl.agents.checkpoint.tree import NotPlainError, decode, encode
+
+_KINDS = (spaces.Box, spaces.Discrete, spaces.MultiDiscrete, spaces.MultiBinary)
+_NAMES = "Box, Discrete, MultiDiscrete or MultiBinary"
+_LARGEST_WHOLE = 2**53  # floating point holds every whole number up to it
+
+
+def check_spaces(observations: spaces.Space[Any], actions: spaces.Space[Any]) -> None:
+    """Refuse spaces that an agent cannot see or act in, or that no file of it can hold.
+
+    Raises:
+        ValueError: there is such a space; the text names it and what to do.
+    """
+    if not isinstance(observations, spaces.Dict):
+        _check_observation(f"the observation space {type(observations).__name__}", observations)
+    else:
+        _check_dict(observations)
+        for key, inner in observations.spaces.items():
+            _check_observation(f"the observation space Dict's {key!r}, {type(inner).__name__},", inner)
+    _check_actions(actions)
+
+
+def _check_dict(space: spaces.Dict) -> None:
+    if not space.spaces:
+        raise ValueError("the observation space Dict is empty: there must be something to see")
+    for key in space.spaces:
+        if not isinstance(key, str) or key.startswith("$"):
+            raise ValueError(
+                f"the observation space Dict has the key {key!r}: keys must be text that does not begin with "
+                "'$', change it with gymnasium.wrappers.TransformObservation"
+            )
+    if any(isinstance(inner, (spaces.Dict, spaces.Tuple)) for inner in space.values()):
+        advice = (
+            "gymnasium.wrappers.FlattenObservation makes one vector of it"
+            if space.is_np_flattenable
+            else f"write a gymnasium.ObservationWrapper that makes a Dict of {_NAMES}"
+        )
+        raise ValueError(f"the observation space Dict is nested, {space}: {advice}")
+    others = {key: type(inner).__name__ for key, inner in space.items() if not isinstance(inner, _KINDS)}
+    if others:
+        known = [key for key in space if key not in others]
+        named = ", ".join(f"{key!r}: {kind}" for key, kind in others.items())
+        leave_out = f"leave that out with gymnasium.wrappers.FilterObservation(env, {known}), or "
+        raise ValueError(
+            f"the observation space Dict holds {named}, which is not {_NAMES}: "
+            f"{leave_out if known else ''}write a gymnasium.ObservationWrapper that makes numbers of it"
+        )
+
+
+def _check_observation(where: str, space: spaces.Space[Any]) -> None:
+    if not isinstance(space, _KINDS):
+        flat = isinstance(space, (spaces.Tuple, spaces.OneOf)) and space.is_np_flattenable
+        advice = (
+            "gymnasium.wrappers.FlattenObservation makes one vector of it"
+            if flat
+            else "write a gymnasium.ObservationWrapper that makes numbers of it"
+        )
+        raise ValueError(f"{where} is not {_NAMES}, or a Dict of these: {advice}")
+    _check_part(where, space)
+
+
+def _check_actions(space: spaces.Space[Any]) -> None:
+    where = f"the action space {type(space).__name__}"
+    if not isinstance(space, _KINDS):
+        raise ValueError(
+            f"{where} is not {_NAMES}: write a gymnasium.ActionWrapper that makes its actions of one of these"
+        )
+    _check_part(where, space)
+    if not isinstance(space, spaces.Box):
+        return
+    bounds = np.stack([space.low, space.high]).astype(np.float64)
+    if not np.isfinite(bounds).all() or (space.dtype.kind != "f" and np.abs(bounds).max() > _LARGEST_WHOLE):
+        raise ValueError(
+            f"{where} must have finite bounds (of integers: up to 2**53), not {space}: give it some with "
+            f"gymnasium.wrappers.TransformAction(env, lambda action: action, Box(-1, 1, {space.shape}))"
+        )
+
+
+def _check_part(where: str, space: spaces.Space[Any]) -> None:
+    if not prod(space.shape or ()):
+        raise ValueError(f"{where} of shape {space.shape} holds no number at all: leave it out")
+    tensors: dict[str, Tensor] = {}
+    try:
+        plain = encode(plain_space(space), tensors, "space")
+        held = space_from_plain(decode(plain, tensors)) == space
+    except (NotPlainError, ValueError):
+        held = False
+    if not held:
+        raise ValueError(f"{where} is {space!r}, which no file of an agent holds: make it a plain {_NAMES}")
+
+
+def seen_space(space: spaces.Space[Any]) -> spaces.Space[Any]:
+    """What a network sees of observations in this space; the space itself wherever that is the same."""
+    if isinstance(space, spaces.Dict):
+        inner = OrderedDict((key, seen_space(part)) for key, part in space.spaces.items())
+        same = all(part is inner[key] for key, part in space.spaces.items())
+        return space if same else spaces.Dict(inner)
+    if isinstance(space, spaces.Discrete) and space.start != 0:
+        return spaces.Discrete(space.n)
+    if isinstance(space, spaces.MultiDiscrete):  # the sum of its counts can be too large for a small dtype
+        same = space.nvec.ndim == 1 and not space.start.any() and space.dtype == np.int64
+        return space if same else spaces.MultiDiscrete(space.nvec.ravel().astype(np.int64))
+    if isinstance(space, spaces.Box) and space.shape == ():
+        return spaces.Box(space.low[None], space.high[None], dtype=space.dtype.type)
+    return space
+
+
+def seen(obs: Any, space: spaces.Space[Any]) -> Any:
+    """Tensors of observations ``(N, ...)`` as elements of :func:`seen_space`."""
+    if isinstance(space, spaces.Dict):
+        return {key: seen(obs[key], inner) for key, inner in space.spaces.items()}
+    if isinstance(space, spaces.Discrete) and space.start != 0:
+        return obs.long() - int(space.start)
+    if isinstance(space, spaces.MultiDiscrete) and (space.nvec.ndim != 1 or space.start.any()):
+        return (obs.long() - _start(space, obs.device)).flatten(1)
+    if isinstance(space, spaces.Box) and space.shape == ():
+        return obs[:, None]
+    return obs
+
+
+def chosen_space(space: spaces.Space[Any]) -> spaces.Space[Any]:
+    """What a network chooses from, where the environment takes actions of this space."""
+    if isinstance(space, spaces.MultiBinary):
+        return spaces.MultiBinary(prod(space.shape))
+    return seen_space(space)
+
+
+def actions_to_env(actions: npt.NDArray[Any], space: spaces.Space[Any]) -> npt.NDArray[Any]:
+    """Actions ``(N, ...)`` of :func:`chosen_space` as the environment takes them, each in its space.
+
+    Those of a Box are clipped, as in SB3; in a Box of integers they are rounded, too.
+    """
+    shaped = actions.reshape(-1, *(space.shape or ()))
+    if isinstance(space, spaces.Box):
+        shaped = np.clip(shaped, space.low, space.high)
+        if space.dtype.kind != "f":
+            shaped = np.rint(shaped)
+    elif isinstance(space, (spaces.Discrete, spaces.MultiDiscrete)):
+        shaped = shaped + space.start
+    return shaped.astype(space.dtype, copy=False)
+
+
+def actions_from_env(actions: Tensor, space: spaces.Space[Any]) -> Tensor:
+    """Actions ``(N, ...)`` as the environment takes them, turned into those of :func:`chosen_space`."""
+    flat = actions.reshape(len(actions), -1)
+    if isinstance(space, spaces.Discrete):
+        return flat.long().squeeze(1) - int(space.start)
+    if isinstance(space, spaces.MultiDiscrete):
+        return flat.long() - _start(space, actions.device).flatten()
+    return flat.float()
+
+
+def _start(space: spaces.MultiDiscrete, device: torch.device) -> Tensor:
+    return torch.as_tensor(space.start.astype(np.int64), device=device)
+
+
+def batched(observation: Any, space: spaces.Space[Any], name: str = "observation") -> tuple[Any, bool]:
+    """Observations of one or of several environments as arrays ``(N, ...)``, and True where it was several.
+
+    Args:
+        observation: an array, or a dict of arrays; images with their channels first or last.
+        space: of one observation.
+        name: what errors call it.
+
+    Raises:
+        ValueError: it is no observation of that space; the text says why.
+    """
+    if isinstance(space, spaces.Dict):
+        return _batched_dict(observation, space, name)
+    if isinstance(observation, Mapping):
+        raise ValueError(f"{name} is a dict, but the space is {space}: give an array")
+    if isinstance(observation, Tensor):
+        observation = observation.detach().cpu().numpy()
+    try:
+        array = np.array(observation)
+    except ValueError as error:
+        raise ValueError(f"{name} must be an array of numbers, not of unequal parts ({error})") from error
+    if array.dtype.kind not in "biuf":
+        raise ValueError(f"{name} must be an array of numbers, not of {array.dtype}")
+    if array.ndim in (3, 4):
+        array = maybe_transpose(array, space)
+    shape: tuple[int, ...] = space.shape or ()
+    if array.shape != shape and array.shape[1:] != shape:
+        raise ValueError(
+            f"Unexpected observation shape {array.shape} of the {name}: the space is {space}, so give "
+            f"{shape}, or of n environments (n, {', '.join(map(str, shape))})"
+        )
+    if isinstance(space, (spaces.Discrete, spaces.MultiDiscrete)):
+        counts = space.n if isinstance(space, spaces.Discrete) else space.nvec
+        start = np.asarray(space.start, dtype=np.int64)
+        if (array < start).any() or (array >= start + counts).any():
+            raise ValueError(f"{name} holds a number that is not in {space}")
+    return array.reshape(-1, *shape), array.shape != shape
+
+
+def _batched_dict(observation: Any, space: spaces.Dict, name: str) -> tuple[dict[str, Any], bool]:
+    if not isinstance(observation, Mapping):
+        raise ValueError(f"{name} must be a dict with {', '.join(map(repr, space))}, not {type(observation)}")
+    if observation.keys() != space.spaces.keys():
+        wrong = sorted(observation.keys() ^ space.spaces.keys(), key=str)
+        raise ValueError(
+            f"{name} must have exactly {', '.join(map(repr, space))}; {', '.join(map(repr, wrong))} "
+            "is missing or too many"
+        )
+    found = {key: batched(observation[key], inner, f"{name}[{key!r}]") for key, inner in space.items()}
+    if len({(len(array), several) for array, several in found.values()}) > 1:
+        lengths = {key: len(array) if several else None for key, (array, several) in found.items()}
+        raise ValueError(f"{name} must be of equally many environments in all its parts, not {lengths}")
+    return {key: array for key, (array, _) in found.items()}, any(several for _, several in found.values())

@@ -1,0 +1,1 @@
+"""Gradient descent through supervised episodes."""

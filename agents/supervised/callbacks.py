@@ -1,0 +1,134 @@
+"""SB3's callbacks and loggers on a learner that counts episodes."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, NoReturn
+
+from stable_baselines3.common.callbacks import (
+    BaseCallback,
+    CallbackList,
+    ConvertCallback,
+    ProgressBarCallback,
+)
+from stable_baselines3.common.logger import Logger
+from stable_baselines3.common.type_aliases import MaybeCallback
+
+from plasticrl.agents.common.tensorboard import plastic_metrics
+from plasticrl.agents.supervised.update import EpisodeUpdate
+
+if TYPE_CHECKING:
+    from plasticrl.agents.supervised.learner import EpisodeLearner
+
+
+class CallbackSide:
+    """The part of SB3's algorithms that its callbacks see, as far as a learner of episodes can have it."""
+
+    _logger: Logger | None = None
+    _custom_logger: bool = False
+    _log: EpisodeLog | None = None  # while learn() runs
+
+    @property
+    def logger(self) -> Logger:
+        """Where is logged; there is one once ``learn`` or :meth:`set_logger` was called."""
+        if self._logger is None:
+            raise RuntimeError("there is no logger yet: call learn() or set_logger() first")
+        return self._logger
+
+    def set_logger(self, logger: Logger) -> None:
+        """Log there from now on, instead of where ``verbose`` and ``tensorboard_log`` say."""
+        self._logger = logger
+        self._custom_logger = True
+
+    def dump_logs(self) -> None:
+        """Write a log entry about the last update, beside those of ``log_interval``.
+
+        For callbacks. Where several processes train, all of them must call it after the same update.
+
+        Raises:
+            RuntimeError: no update was made since ``learn`` began, or it has ended.
+        """
+        if self._log is None or self._log.episodes == 0:
+            raise RuntimeError("there is no update to log: call dump_logs() in a callback's on_step")
+        self._log.write()
+
+    @contextmanager
+    def _logged_by(self, log: EpisodeLog) -> Iterator[None]:
+        self._log = log
+        try:
+            yield
+        finally:
+            self._log = None
+
+    def get_env(self) -> NoReturn:
+        """There is none; SB3's callbacks that play in an environment ask for it.
+
+        Raises:
+            TypeError: always; the text names what there is instead.
+        """
+        raise TypeError(
+            "EpisodeLearner draws episodes from a task and has no environment, which this callback asks for. "
+            "Instead of EvalCallback, call EpisodeLearner.evaluate() in a callback of your own (eval_task is "
+            "what it draws from); instead of StopTrainingOnMaxEpisodes, give learn() total_episodes; instead "
+            "of ProgressBarCallback, progress_bar=True"
+        )
+
+    def get_vec_normalize_env(self) -> None:
+        """None, as in SB3 where nothing is normalized."""
+
+
+class EpisodeProgressBar(ProgressBarCallback):
+    """SB3's progress bar, advanced by the batch size instead of the number of environments."""
+
+    def _on_step(self) -> bool:
+        self.pbar.update(self.model.batch_size)  # type: ignore[attr-defined]
+        return True
+
+
+def ready_callback(callback: MaybeCallback, learner: EpisodeLearner, progress_bar: bool) -> BaseCallback:
+    """Combine the callbacks given to ``learn`` (None, one, several or a function) and initialise them."""
+    if isinstance(callback, list):
+        callback = CallbackList(callback)
+    if not isinstance(callback, BaseCallback):
+        callback = ConvertCallback(callback)
+    if progress_bar:
+        callback = CallbackList([callback, EpisodeProgressBar()])
+    callback.init_callback(learner)  # type: ignore[arg-type]
+    return callback
+
+
+class EpisodeLog:
+    """Writer of a learner's log entries; time and speed are measured from its creation.
+
+    Args:
+        learner: a learner with a logger.
+        update: the update whose results are logged.
+    """
+
+    def __init__(self, learner: EpisodeLearner, update: EpisodeUpdate) -> None:
+        self._learner, self._update = learner, update
+        self._began, self._first = time.monotonic(), learner.num_timesteps
+
+    @property
+    def episodes(self) -> int:
+        """Number of episodes trained on since the log was created."""
+        return self._learner.num_timesteps - self._first
+
+    def write(self) -> None:
+        """Write an entry about the last update; with several processes, all of them must call it."""
+        learner, seconds = self._learner, time.monotonic() - self._began
+        record = learner.logger.record
+        record("time/episodes", learner.num_timesteps, exclude="tensorboard")
+        record("time/episodes_per_second", self.episodes / max(seconds, 1e-9))
+        record("time/time_elapsed", int(seconds), exclude="tensorboard")
+        record("train/n_updates", learner.n_updates, exclude="tensorboard")
+        record("train/learning_rate", learner.optimizer.param_groups[0]["lr"])
+        record("train/grad_norm", self._update.grad_norm.item())
+        for name, value in learner.statistics.means().items():
+            record(f"train/{name}", value)
+        plastic = plastic_metrics(learner.network.core, self._update.state)
+        for name, value in learner.ranks.means(plastic).items():
+            record(f"plastic/{name}", value)
+        learner.logger.dump(learner.num_timesteps)

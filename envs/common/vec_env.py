@@ -1,0 +1,396 @@
+"""Batched Gymnasium environments as Stable-Baselines3 ``VecEnv``; the one module here that needs SB3."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Sequence
+from importlib import import_module
+from operator import index
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+from gymnasium.envs.registration import load_env_creator
+from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv, VectorEnv
+from numpy.typing import NDArray
+from stable_baselines3.common.env_util import make_vec_env as sb3_make_vec_env
+from stable_baselines3.common.monitor import Monitor
+from stable_baselines3.common.vec_env import DummyVecEnv, SubprocVecEnv, VecEnv
+from stable_baselines3.common.vec_env.base_vec_env import VecEnvIndices, VecEnvObs, VecEnvStepReturn
+
+from plasticrl.arguments import check_count
+from plasticrl.envs.common.state_dict import entry, finite_array, whole_numbers
+
+_ONE_FOR_EACH = ("render", "call", "get_attr")  # methods of a Gymnasium VectorEnv
+
+
+def make_vec_env(
+    env_id: str | Callable[..., gym.Env[Any, Any]],
+    n_envs: int = 1,
+    seed: int | None = None,
+    start_index: int = 0,
+    monitor_dir: str | os.PathLike[str] | None = None,
+    wrapper_class: Callable[..., gym.Env[Any, Any]] | None = None,
+    env_kwargs: dict[str, Any] | None = None,
+    vec_env_cls: type[DummyVecEnv | SubprocVecEnv] | None = None,
+    vec_env_kwargs: dict[str, Any] | None = None,
+    monitor_kwargs: dict[str, Any] | None = None,
+    wrapper_kwargs: dict[str, Any] | None = None,
+    **more_env_kwargs: Any,
+) -> VecEnv:
+    """An environment as an SB3 ``VecEnv``, batched natively where it can be; arguments as in SB3.
+
+    An environment that is registered with a vector implementation of its own that resets in the same
+    step (those of this package) is stepped as one batch. Any other is given to SB3's ``make_vec_env``, which
+    steps one environment after another. Both kinds report finished episodes as SB3's ``Monitor`` does.
+
+    Args:
+        env_id: registered id, such as "PlasticMaze-v0"; "module:id" imports the module first. Or a class or
+            function that makes an environment: always stepped by SB3.
+        n_envs: number of environments, at least 1.
+        seed: environment i gets ``seed + i`` at its first reset; None seeds at random.
+        start_index: as in SB3, it numbers the monitor files and is added to the action space's seed.
+        monitor_dir: folder of the monitor files.
+        wrapper_class: wraps each environment.
+        env_kwargs: arguments of the environment.
+        vec_env_cls: ``DummyVecEnv`` or ``SubprocVecEnv``.
+        vec_env_kwargs: arguments of ``vec_env_cls``.
+        monitor_kwargs: arguments of ``Monitor``.
+        wrapper_kwargs: arguments of ``wrapper_class``.
+        **more_env_kwargs: further arguments of the environment: ``size=5`` is ``env_kwargs={"size": 5}``.
+
+    ``monitor_dir``, ``wrapper_class``, ``vec_env_cls``, ``vec_env_kwargs`` and ``monitor_kwargs`` are about
+    single environments: where one is given, SB3 steps the package's environments, too, several times slower.
+    ``SubprocVecEnv`` alone is refused for what can be batched: processes would only slow it down.
+
+    Raises:
+        ValueError: ``n_envs`` is no whole number from 1, or ``seed`` is negative.
+        TypeError: an argument of the environment is given twice, or processes are asked for in vain.
+        gymnasium.error.Error: no environment is registered with this id.
+    """
+    n_envs, start_index = check_count("n_envs", n_envs), index(start_index)
+    if seed is not None:
+        seed = index(seed)  # Gymnasium takes no numpy integers
+        if seed < 0:
+            raise ValueError(f"seed must be 0 or more, or None, got {seed}")
+    options = {**(env_kwargs or {}), **more_env_kwargs}
+    if twice := sorted((env_kwargs or {}).keys() & more_env_kwargs.keys()):
+        raise TypeError(
+            f"make_vec_env got {', '.join(twice)} twice, in env_kwargs and beside it: give it once"
+        )
+    of_single_envs: dict[str, Any] = {
+        "monitor_dir": None if monitor_dir is None else os.fspath(monitor_dir),
+        "wrapper_class": wrapper_class,
+        "vec_env_kwargs": vec_env_kwargs or None,
+        "monitor_kwargs": monitor_kwargs or None,
+    }
+    in_processes = isinstance(vec_env_cls, type) and issubclass(vec_env_cls, SubprocVecEnv)
+    if isinstance(env_id, str):
+        module, colon, env_id = env_id.rpartition(":")
+        if colon:
+            import_module(module)
+        of_a_batch = all(value is None for value in of_single_envs.values())
+        if of_a_batch and (vec_env_cls is None or in_processes):
+            batch = _native_batch(env_id, n_envs, options)
+            if batch is not None and in_processes:
+                batch.close()
+                raise TypeError(
+                    f"{env_id} is stepped as one batch, faster than in processes: leave out vec_env_cls, or "
+                    "call stable_baselines3.common.env_util.make_vec_env"
+                )
+            if batch is not None:
+                batch.seed(seed)
+                if seed is not None:
+                    batch.action_space.seed(seed + start_index)
+                return batch
+    return sb3_make_vec_env(
+        env_id,
+        n_envs=n_envs,
+        seed=seed,
+        start_index=start_index,
+        env_kwargs=options,
+        wrapper_kwargs=wrapper_kwargs,
+        vec_env_cls=vec_env_cls,
+        **of_single_envs,
+    )
+
+
+def _native_batch(env_id: str, n_envs: int, options: dict[str, Any]) -> VectorEnvAdapter | None:
+    """None where the environment has no vector implementation that resets in the same step."""
+    spec = gym.registry.get(env_id)
+    if spec is None or not _may_reset_in_the_same_step(spec.vector_entry_point):
+        return None
+    env = gym.make_vec(env_id, num_envs=n_envs, vectorization_mode="vector_entry_point", **options)
+    if env.metadata.get("autoreset_mode") == AutoresetMode.SAME_STEP:
+        return VectorEnvAdapter(env)
+    env.close()
+    return None
+
+
+def _may_reset_in_the_same_step(vector_entry_point: str | Callable[..., Any] | None) -> bool:
+    """False where that can be told without building a batch, whose arguments may be others: of a class."""
+    if vector_entry_point is None:
+        return False
+    creator: Any = vector_entry_point
+    if isinstance(creator, str):
+        creator = load_env_creator(creator)
+    mode = getattr(creator, "metadata", {}).get("autoreset_mode")
+    return mode is None or mode == AutoresetMode.SAME_STEP
+
+
+def as_vec_env(env: Any) -> Any:
+    """A Gymnasium ``VectorEnv`` in a :class:`VectorEnvAdapter`; anything else as it is.
+
+    Raises:
+        ValueError: the ``VectorEnv`` does not reset in the same step.
+    """
+    return VectorEnvAdapter(env) if isinstance(env, VectorEnv) else env
+
+
+class VectorEnvAdapter(VecEnv):
+    """Any Gymnasium ``VectorEnv`` with ``AutoresetMode.SAME_STEP`` as an SB3 ``VecEnv``.
+
+    At the end of an episode its info holds the environment's own final info, ``terminal_observation``,
+    ``TimeLimit.truncated`` and ``episode`` (return "r", length "l", seconds "t", as from ``Monitor``).
+
+    ``RecurrentA2C`` puts a ``VectorEnv`` in one of these itself; SB3's ``evaluate_policy`` and callbacks need
+    it done.
+
+    The environments are one object: an attribute is the same for all, and can only be set for all. Where
+    ``env`` is Gymnasium's own batch of single environments, attributes and methods that it lacks are theirs.
+
+    Args:
+        env: the batched environment, in wrappers or not. ``gym.make_vec`` makes one of any registered
+            environment: ``gym.make_vec("CartPole-v1", 4, vectorization_mode="sync",
+            vector_kwargs={"autoreset_mode": "SameStep"})``.
+
+    Raises:
+        ValueError: ``env`` does not reset in the same step.
+    """
+
+    def __init__(self, env: VectorEnv[Any, Any, Any]) -> None:
+        mode = env.metadata.get("autoreset_mode")
+        if mode != AutoresetMode.SAME_STEP:
+            raise ValueError(
+                f"VectorEnvAdapter: {env} must declare AutoresetMode.SAME_STEP in its metadata, it declares "
+                f"{mode}: use plasticrl.envs.make_vec_env, or gym.make_vec(..., vectorization_mode='sync', "
+                "vector_kwargs={'autoreset_mode': 'SameStep'})"
+            )
+        self.env = env
+        super().__init__(env.num_envs, env.single_observation_space, env.single_action_space)
+        self.metadata = env.metadata
+        self._began = time.time()
+        self._actions: NDArray[Any] = np.empty(0)
+        self._returns = np.zeros(env.num_envs)
+        self._lengths = np.zeros(env.num_envs, dtype=np.int64)
+
+    def reset(self) -> VecEnvObs:
+        """Start new episodes, with the seeds and options set before; returns the observations."""
+        if any(options != self._options[0] for options in self._options):
+            raise ValueError("the environments are one batch: set_options needs the same options for all")
+        observation: VecEnvObs
+        first = self._seeds[0]
+        seed = None if first is None else int(first)  # Gymnasium's batches take no numpy integers
+        observation, infos = self.env.reset(seed=seed, options=self._options[0] or None)
+        self.reset_infos = self._rows_of(infos)
+        self._reset_seeds()
+        self._reset_options()
+        self._returns[:] = 0
+        self._lengths[:] = 0
+        return observation
+
+    def step_async(self, actions: NDArray[Any]) -> None:
+        """Keep the actions (n_envs, ...) for ``step_wait``."""
+        self._actions = actions
+
+    def step_wait(self) -> VecEnvStepReturn:
+        """Step the batch: observations, rewards (n_envs,) float32, dones (n_envs,), one info for each."""
+        observation, reward, terminated, truncated, batch_info = self.env.step(self._actions)
+        done = np.logical_or(terminated, truncated)
+        self._returns += reward
+        self._lengths += 1
+        if batch_info or np.count_nonzero(done):
+            final = {name: batch_info.pop(name, None) for name in ("final_info", "final_obs")}
+            infos = self._rows_of(batch_info)
+            for row in np.flatnonzero(done).tolist():
+                self.reset_infos[row] = infos[row]
+                infos[row] = self._final_info(row, final, bool(truncated[row] and not terminated[row]))
+        else:
+            infos = [{} for _ in range(self.num_envs)]
+        return observation, np.array(reward, dtype=np.float32), done, infos
+
+    def _final_info(self, row: int, final: dict[str, Any], truncated: bool) -> dict[str, Any]:
+        info = _row(final["final_info"] or {}, row, self.num_envs)
+        if final["final_obs"] is not None:
+            info["terminal_observation"] = _observation(final["final_obs"], row)
+        info["TimeLimit.truncated"] = truncated
+        if "episode" not in info:  # of a Monitor inside
+            info["episode"] = {
+                "r": round(float(self._returns[row]), 6),
+                "l": int(self._lengths[row]),
+                "t": round(time.time() - self._began, 6),
+            }
+        self._returns[row] = 0
+        self._lengths[row] = 0
+        return info
+
+    def _rows_of(self, infos: dict[str, Any]) -> list[dict[str, Any]]:
+        return [_row(infos, row, self.num_envs) for row in range(self.num_envs)]
+
+    def state_dict(self) -> dict[str, Any]:
+        """All that is needed to go on from here: the batch's own ``state_dict()``, and what is counted.
+
+        Raises:
+            TypeError: the batch has no ``state_dict()``.
+            gymnasium.error.ResetNeeded: before the first ``reset``.
+        """
+        env: Any = self.env
+        if not hasattr(env, "state_dict"):
+            raise TypeError(f"{type(env).__name__} does not tell its state: it has no state_dict()")
+        counts = {"returns": self._returns.copy(), "lengths": self._lengths.copy()}
+        return {"env": env.state_dict(), **counts}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from where :meth:`state_dict` was asked; no ``reset`` is needed.
+
+        Raises:
+            TypeError: the batch has no ``load_state_dict()``.
+            ValueError: it is not the state of such a batch.
+        """
+        env: Any = self.env
+        if not hasattr(env, "load_state_dict"):
+            raise TypeError(f"{type(env).__name__} does not take a state: it has no load_state_dict()")
+        returns = finite_array("returns", entry(state, "returns"), self._returns.shape)
+        lengths = whole_numbers(
+            "lengths", entry(state, "lengths"), self._lengths.shape, 0, np.iinfo(np.intp).max
+        )
+        env.load_state_dict(entry(state, "env"))
+        self._returns[:], self._lengths[:] = returns, lengths
+        self.reset_infos = [{} for _ in range(self.num_envs)]
+        self._reset_seeds()
+        self._reset_options()
+
+    def close(self) -> None:
+        """Close the batched environment."""
+        self.env.close()
+
+    def get_images(self) -> Sequence[NDArray[np.uint8] | None]:
+        """One RGB picture for each environment; needs ``render_mode="rgb_array"``."""
+        frames: Any = self.env.render()
+        return [None] * self.num_envs if frames is None else list(frames)
+
+    def get_attr(self, attr_name: str, indices: VecEnvIndices = None) -> list[Any]:
+        """The batch's attribute, once for each index; wrappers are asked before the environment itself.
+
+        Raises:
+            AttributeError: neither the batch nor single environments in it have one of that name.
+            IndexError: there is no environment of that index.
+        """
+        rows = self._rows(indices)
+        if self._is_of_singles(attr_name):
+            each = self._singles.get_attr(attr_name)
+            return [each[row] for row in rows]
+        holder = self.env if hasattr(self.env, attr_name) else self.env.unwrapped
+        return [getattr(holder, attr_name) for _ in rows]
+
+    def set_attr(self, attr_name: str, value: Any, indices: VecEnvIndices = None) -> None:
+        """Set an attribute of the batch, or of each single environment in it.
+
+        Raises:
+            ValueError: ``indices`` leaves environments out.
+        """
+        self._need_all(indices, "set an attribute")
+        if self._singles is None:
+            setattr(self.env.unwrapped, attr_name, value)
+        else:
+            self._singles.set_attr(attr_name, [value] * self.num_envs)
+
+    def env_method(
+        self, method_name: str, *method_args: Any, indices: VecEnvIndices = None, **method_kwargs: Any
+    ) -> list[Any]:
+        """Call a method of the batch once, and repeat its result for each environment.
+
+        A method that only single environments in it have is called for each of them. What ``render`` gives,
+        and Gymnasium's ``call`` and ``get_attr`` of batches of single environments, is one result for each
+        already.
+
+        Raises:
+            ValueError: ``indices`` leaves environments out, or the method is ``reset`` or ``step``: the
+                episodes counted here would then be others than those under way.
+            AttributeError: the batch has no such method.
+            IndexError: there is no environment of an index.
+        """
+        if method_name in ("reset", "step"):
+            raise ValueError(
+                f"{method_name} is for all environments, and their episodes are counted here: call "
+                f"{method_name}() itself, not env_method({method_name!r})"
+            )
+        self._need_all(indices, "call a method")
+        if self._is_of_singles(method_name):
+            return list(self._singles.call(method_name, *method_args, **method_kwargs))
+        result = self.get_attr(method_name, 0)[0](*method_args, **method_kwargs)
+        if method_name in _ONE_FOR_EACH and isinstance(result, tuple) and len(result) == self.num_envs:
+            return list(result)
+        return [result] * self.num_envs
+
+    def env_is_wrapped(
+        self, wrapper_class: type[gym.Wrapper[Any, Any, Any, Any]], indices: VecEnvIndices = None
+    ) -> list[bool]:
+        """True for ``Monitor``, whose work this class does, and False for every other wrapper."""
+        return [wrapper_class is Monitor for _ in self._rows(indices)]
+
+    @property
+    def _singles(self) -> Any:
+        """The batch itself where it is Gymnasium's own of single environments, else None."""
+        batch = self.env.unwrapped
+        return batch if isinstance(batch, (SyncVectorEnv, AsyncVectorEnv)) else None
+
+    def _is_of_singles(self, name: str) -> bool:
+        """Whether only single environments have it; a worker that is asked for what it lacks would end."""
+        if self._singles is None or hasattr(self.env, name) or hasattr(self.env.unwrapped, name):
+            return False
+        return all(self._singles.call("has_wrapper_attr", name))
+
+    def _need_all(self, indices: VecEnvIndices, what: str) -> None:
+        if sorted(self._rows(indices)) != list(range(self.num_envs)):
+            raise ValueError(f"the {self.num_envs} environments are one batch: {what} for all or none")
+
+    def _rows(self, indices: VecEnvIndices) -> list[int]:
+        """The environments meant; negative ones count from the end."""
+        asked, rows = list(self._get_indices(indices)), range(self.num_envs)
+        if wrong := [index for index in asked if not -len(rows) <= index < len(rows)]:
+            raise IndexError(f"there are {len(rows)} environments, 0 to {len(rows) - 1}: none is {wrong[0]}")
+        return [rows[index] for index in asked]
+
+
+def _row(infos: dict[str, Any], row: int, num_envs: int) -> dict[str, Any]:
+    """One environment's info out of a batch's.
+
+    ``_name`` tells which rows have ``name``; what has no such mask is there for all.
+    """
+    info = {}
+    for name, value in infos.items():
+        mask = infos.get(f"_{name}")
+        if mask is None and (name.startswith("_") or not _is_for_each(value, num_envs)):
+            continue
+        if mask is None or mask[row]:
+            info[name] = _row(value, row, num_envs) if isinstance(value, dict) else _plain(value[row])
+    return info
+
+
+def _is_for_each(value: Any, num_envs: int) -> bool:
+    if isinstance(value, (np.ndarray, list, tuple)):
+        return np.ndim(value) > 0 and len(value) == num_envs
+    return isinstance(value, dict)
+
+
+def _observation(batch: Any, row: int) -> Any:
+    """One environment's observation, out of one for each or out of one with stacked parts."""
+    if isinstance(batch, dict):
+        return {name: part[row] for name, part in batch.items()}
+    return tuple(part[row] for part in batch) if isinstance(batch, tuple) else batch[row]
+
+
+def _plain(value: Any) -> Any:
+    return value.item() if isinstance(value, np.generic) else value

@@ -1,0 +1,1 @@
+"""Data files: found or downloaded, verified, and read."""

@@ -1,0 +1,347 @@
+"""All Omniglot drawings as one small array, made once and then kept in the cache."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+import re
+import struct
+import zipfile
+import zlib
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from plasticrl.arguments import check_count
+from plasticrl.envs.data.archives import read_members
+from plasticrl.envs.data.download import DataError, cache_dir, find_dataset, write_atomically
+
+
+class OmniglotPart(NamedTuple):
+    """One of the two official archives, or its extracted folder.
+
+    Attributes:
+        name: name of the folder, and of the archive without ``.zip``.
+        alphabets: number of alphabets.
+        first: number of its first character; numbers are unique across the parts.
+        last: number of its last character.
+    """
+
+    name: str
+    alphabets: int
+    first: int
+    last: int
+
+
+class OmniglotLayout(NamedTuple):
+    """All parts, in the order of their character numbers, and the properties of every character.
+
+    Attributes:
+        parts: the archives.
+        drawings: drawings per character, numbered from 1.
+        side: height and width of a drawing in pixels.
+    """
+
+    parts: tuple[OmniglotPart, ...]
+    drawings: int
+    side: int
+
+
+OFFICIAL = OmniglotLayout(
+    parts=(OmniglotPart("images_background", 30, 1, 964), OmniglotPart("images_evaluation", 20, 965, 1623)),
+    drawings=20,
+    side=105,
+)
+"""Lake, Salakhutdinov and Tenenbaum (2015): 50 alphabets, 1,623 characters, 32,460 drawings."""
+
+_DRAWING = re.compile(
+    r"(?:[^/]+/)*?(?P<alphabet>[^/]+)/(?P<character>character[0-9]{2})/(?P<number>[0-9]{4})_(?P<drawing>[0-9]{2})\.png"
+)
+
+
+def is_drawing(name: str) -> bool:
+    """Return True for the name of a drawing: ``<alphabet>/characterNN/MMMM_DD.png``, in any folder."""
+    return _DRAWING.fullmatch(name) is not None and not name.startswith("__MACOSX/")
+
+
+class PartDrawings(NamedTuple):
+    """The drawings of one part, complete and in order.
+
+    Attributes:
+        names: the names of each character's drawings, both ordered by number.
+        alphabets: the alphabet of each character.
+    """
+
+    names: list[list[str]]
+    alphabets: list[str]
+
+
+def arrange(members: Mapping[str, bytes], part: OmniglotPart, drawings: int, source: str) -> PartDrawings:
+    """Sort the drawings of a part; check that each exists exactly once and that there are no others.
+
+    Args:
+        members: the files read, by name; all of the names are those of drawings (``is_drawing``).
+        part: the expected part.
+        drawings: drawings per character.
+        source: the file or folder read, for error messages.
+
+    Raises:
+        DataError: drawings are missing, superfluous or in two places, or the number of alphabets is wrong;
+            the message names the first such drawings.
+    """
+    found: dict[tuple[int, int], str] = {}
+    home: dict[int, tuple[str, str]] = {}
+    for name in members:
+        match = _DRAWING.fullmatch(name)
+        if match is None:
+            raise DataError(f"{source}: {name!r} is not the name of an Omniglot drawing")
+        number = int(match["number"])
+        key, place = (number, int(match["drawing"])), (match["alphabet"], match["character"])
+        if key in found or home.setdefault(number, place) != place:
+            raise DataError(
+                f"{source}: character {number:04d} is in two places, one of them {name!r}; {_WAY_OUT}"
+            )
+        found[key] = name
+    characters, order = range(part.first, part.last + 1), range(1, drawings + 1)
+    wanted = [(number, drawing) for number in characters for drawing in order]
+    missing, extra = sorted(set(wanted) - set(found)), sorted(set(found) - set(wanted))
+    if missing or extra:
+        what = f"lacks {_some(missing)}" if missing else f"has {_some(extra)}, which should not be there"
+        raise DataError(
+            f"{source} {what}; {part.name} has {len(wanted)} drawings, {drawings} of each of the characters "
+            f"{part.first:04d} to {part.last:04d}. {_WAY_OUT}"
+        )
+    alphabets = [home[number][0] for number in characters]
+    if len(set(alphabets)) != part.alphabets:
+        raise DataError(
+            f"{source} has {len(set(alphabets))} alphabets instead of the {part.alphabets} of {part.name}; "
+            f"{_WAY_OUT}"
+        )
+    names = [[found[number, drawing] for drawing in order] for number in characters]
+    return PartDrawings(names, alphabets)
+
+
+_WAY_OUT = "use the official archive, or the folder it extracts to, unchanged"
+
+
+def _some(drawings: list[tuple[int, int]]) -> str:
+    """Return the file names of the first few drawings, and the number of all."""
+    shown = ", ".join(f"{number:04d}_{drawing:02d}.png" for number, drawing in drawings[:5])
+    return f"{len(drawings)} drawings ({shown}{', ...' if len(drawings) > 5 else ''})"
+
+
+# Part of every key: increase it when the same drawings would give different arrays.
+_VERSION = 1
+
+# Errors that zipfile and numpy raise for files that are missing, damaged or of another format.
+_DAMAGE = (
+    zipfile.BadZipFile,
+    zlib.error,
+    struct.error,
+    EOFError,
+    KeyError,
+    OSError,
+    RuntimeError,
+    ValueError,
+)
+
+
+def source_key(sources: Iterable[Path], settings: str) -> str:
+    """Return a hex digest that changes with the source files and the settings.
+
+    The digest of an archive covers its bytes. That of a folder covers the names, sizes and modification
+    times of the drawings, since reading every file would take as long as the cache saves.
+
+    Raises:
+        DataError: a source cannot be read; the message names the file.
+    """
+    digest = hashlib.sha256(f"{_VERSION} {settings}".encode())
+    for source in sources:
+        try:
+            digest.update(_tree_digest(source) if source.is_dir() else _file_digest(source))
+        except OSError as problem:
+            raise DataError(
+                f"{problem.filename or source} cannot be read ({problem.strerror or problem}): "
+                "make it readable, or put the official file in its place"
+            ) from problem
+    return digest.hexdigest()
+
+
+def cache_file(key: str, size: int) -> Path:
+    """Return the path of the cached array for a key."""
+    return cache_dir() / f"omniglot-{size}-{key[:16]}.npz"
+
+
+def read_cache(
+    file: Path, key: str, shape: tuple[int, ...]
+) -> tuple[NDArray[np.uint8], NDArray[np.str_]] | None:
+    """Return images and alphabets from a cached file; None if it is missing, damaged or has another key."""
+    try:
+        with file.open("rb") as stream:
+            # Verify the checksums first: numpy would trust the shape in a damaged header.
+            with zipfile.ZipFile(stream) as archive:
+                if archive.testzip() is not None:
+                    return None
+            stream.seek(0)
+            with np.load(stream, allow_pickle=False) as stored:
+                images, alphabets, its_key = stored["images"], stored["alphabets"], stored["key"]
+    except _DAMAGE:
+        return None
+    if str(its_key) != key or images.dtype != np.uint8 or images.shape != shape:
+        return None
+    if alphabets.dtype.kind != "U" or alphabets.shape != shape[:1]:
+        return None
+    return images, alphabets
+
+
+def write_cache(file: Path, key: str, images: NDArray[np.uint8], alphabets: NDArray[np.str_]) -> None:
+    """Store the arrays compressed (8 MB at size 31); the file exists complete or not at all.
+
+    Raises:
+        OSError: the folder is not writable; the message names the way out.
+    """
+    packed = io.BytesIO()
+    np.savez_compressed(packed, images=images, alphabets=alphabets, key=np.array(key))
+    try:
+        write_atomically(file, packed.getvalue())
+    except OSError as problem:
+        hint = "the cache is not writable, set PLASTICRL_CACHE to another folder"
+        raise OSError(problem.errno, f"{problem.strerror or problem}: {hint}", str(file)) from problem
+
+
+def _file_digest(file: Path) -> bytes:
+    with file.open("rb") as stream:
+        digest = hashlib.sha256()
+        while block := stream.read(2**20):
+            digest.update(block)
+    return digest.digest()
+
+
+def _tree_digest(folder: Path) -> bytes:
+    def refuse(problem: OSError) -> None:
+        raise problem  # os.walk would skip the folder
+
+    entries = []
+    for below, _, names in os.walk(folder, onerror=refuse):
+        for name in names:
+            path = Path(below, name).relative_to(folder).as_posix()
+            if is_drawing(path):
+                status = os.stat(os.path.join(below, name))
+                entries.append(f"{path} {status.st_size} {status.st_mtime_ns}")
+    return hashlib.sha256("\n".join(sorted(entries)).encode()).digest()
+
+
+_PNG = b"\x89PNG\r\n\x1a\n\x00\x00\x00\x0dIHDR"
+
+
+def read_drawing(content: bytes, side: int, size: int, source: str) -> NDArray[np.uint8]:
+    """Decode a drawing and resize it; ink is 255 and paper 0, the inverse of the file.
+
+    It is resized with Pillow's Lanczos filter, which is antialiased: the filter is widened by
+    ``side / size``, so that every pixel of the file contributes.
+
+    Args:
+        content: a PNG of ``side`` x ``side`` pixels of one bit, 0 for ink.
+        side: required height and width of the drawing.
+        size: height and width of the result.
+        source: file and member name, for error messages.
+
+    Returns:
+        (size, size).
+
+    Raises:
+        DataError: ``content`` is not such a PNG; the message names ``source``.
+    """
+    # Check before Pillow reads it: a header can declare a picture larger than memory.
+    if content[:16] != _PNG or len(content) < 24:
+        raise _error(source, "is not a PNG")
+    width, height = struct.unpack(">II", content[16:24])
+    if (width, height) != (side, side):
+        raise _error(source, f"has {width} x {height} pixels instead of {side} x {side}")
+    try:
+        with Image.open(io.BytesIO(content), formats=["PNG"]) as image:
+            if image.mode != "1":
+                raise _error(source, f"is of mode {image.mode!r} instead of one bit per pixel")
+            paper = image.convert("L").resize((size, size), Image.Resampling.LANCZOS)
+    except DataError:
+        raise
+    # Errors that Pillow raises for damaged files.
+    except (OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error) as problem:
+        raise _error(source, f"is damaged ({problem})") from problem
+    return 255 - np.asarray(paper)
+
+
+def _error(source: str, problem: str) -> DataError:
+    return DataError(f"{source} {problem}; use the official archive, or the folder it extracts to, unchanged")
+
+
+# A drawing has about 200 bytes; an official archive has 9 MB and 20,275 members, including folders.
+_LARGEST, _TOTAL, _MOST = 2**16, 2**26, 100_000
+
+
+class OmniglotImages(NamedTuple):
+    """The resized drawings; row ``i`` of both arrays is the character with number ``i + 1``.
+
+    Attributes:
+        images: (1623, 20, size, size) uint8; 255 is ink, 0 is paper, edges are in between.
+        alphabets: (1623,) the alphabet of each character, by folder name.
+    """
+
+    images: NDArray[np.uint8]
+    alphabets: NDArray[np.str_]
+
+
+def load_omniglot(
+    size: int = 31,
+    data_dir: str | os.PathLike[str] | None = None,
+    *,
+    download: bool = True,
+    expected: OmniglotLayout = OFFICIAL,
+) -> OmniglotImages:
+    """Load all drawings, resized, from the cache or from the source files, which are checked and then cached.
+
+    The cached file is valid only for the exact source files and ``size``. If they differ, or if the cached
+    file is damaged, the drawings are read anew. Reading the 32,460 official drawings takes a few seconds.
+
+    Args:
+        size: height and width, 1 to the 105 pixels of the originals.
+        data_dir: folder of the official archives or of their extracted folders; see ``find_dataset``.
+        download: allow downloading archives that are not found.
+        expected: the contents that the files must have.
+
+    Raises:
+        ValueError: ``size`` is out of range.
+        DataError: files are missing, damaged, or differ from ``expected``; the message names the first.
+        OSError: the cache is not writable; set ``PLASTICRL_CACHE`` to another folder.
+    """
+    if check_count("size", size) > expected.side:
+        raise ValueError(f"size must be at most {expected.side}, that of the originals, got {size}")
+    sources = find_dataset("omniglot", data_dir, download)
+    key = source_key([sources[part.name] for part in expected.parts], f"{size} {expected}")
+    file = cache_file(key, size)
+    shape = (sum(part.last - part.first + 1 for part in expected.parts), expected.drawings, size, size)
+    cached = read_cache(file, key, shape)
+    if cached is not None:
+        return OmniglotImages(*cached)
+    parts = [_read_part(sources[part.name], part, expected, size) for part in expected.parts]
+    images = np.concatenate([part.images for part in parts])
+    alphabets = np.concatenate([part.alphabets for part in parts])
+    write_cache(file, key, images, alphabets)
+    return OmniglotImages(images, alphabets)
+
+
+def _read_part(source: Path, part: OmniglotPart, expected: OmniglotLayout, size: int) -> OmniglotImages:
+    members = read_members(source, is_drawing, largest=_LARGEST, total=_TOTAL, most=_MOST)
+    names, alphabets = arrange(members, part, expected.drawings, str(source))
+    images = np.array(
+        [
+            [read_drawing(members[name], expected.side, size, f"{source}: {name!r}") for name in drawings]
+            for drawings in names
+        ]
+    )
+    return OmniglotImages(images, np.array(alphabets))

@@ -1,0 +1,1 @@
+"""The maze of Miconi et al. (2018), section 4.4."""

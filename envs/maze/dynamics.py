@@ -1,0 +1,236 @@
+"""The transition of the maze for a batch of episodes, and its state as plain values."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from plasticrl.envs.common.state_dict import entry, generator_states, restored_generators, whole_numbers
+from plasticrl.envs.maze.config import MazeConfig
+from plasticrl.envs.maze.layout import ACTIONS, layout_of
+
+IntArray = NDArray[np.intp]
+_REWARD = 9  # column of the previous reward in an observation, after the 3x3 window
+_ACTION = slice(10, 14)  # columns of the previous action
+
+
+class MazeState(NamedTuple):
+    """State of B episodes; every field has shape (B,)."""
+
+    square: IntArray  # number of the agent's square in the layout
+    goal: IntArray  # number of the reward's square
+    step: IntArray  # steps taken
+    wall_hits: IntArray  # steps that ran into a wall
+    finds: IntArray  # rewards found
+    first_find: IntArray  # step of the first find, -1 before it
+    last_find: IntArray  # step of the latest find, -1 before the first
+
+
+class MazeTransition(NamedTuple):
+    """Result of one step of B episodes; ``observation`` is (B, D) float32, ``reward`` float64."""
+
+    state: MazeState
+    observation: NDArray[np.float32]
+    reward: NDArray[np.float64]
+    ended: NDArray[np.bool_]
+
+
+class MazeDynamics:
+    """The rules of one maze as pure functions of a batch of states.
+
+    Square and action determine everything except finds. The next square, the reward and the whole
+    observation therefore come from lookup tables; only the rows that find the reward are handled one by one.
+
+    Args:
+        config: the maze.
+
+    Attributes:
+        next_square: (S * 4,) the square that each action leads to, by square and action.
+        rewards: (S * 4,) the reward of each action without a find.
+        observations: (S * 4, D) the observation after each action without a find.
+        start_observation: (D,) the first observation of an episode.
+        goals: the squares where the reward may lie, in ascending order.
+    """
+
+    def __init__(self, config: MazeConfig) -> None:
+        self.config = config
+        self.layout = layout = layout_of(config)
+        squares = np.arange(layout.n_squares)
+        goals = layout.border if config.reward_on_border else squares
+        self.goals = goals[goals != layout.start]
+
+        hit = layout.next_square == squares[:, None]  # (F, 4)
+        self.next_square = layout.next_square.ravel()
+        self._hit = hit.ravel().astype(np.intp)
+        self.rewards = np.where(hit, 0.0 - config.wall_penalty, 0.0).ravel()  # 0.0 - 0.0, never -0.0
+        width = 10 + 4 * config.observe_action + config.observe_time
+        table = np.zeros((layout.n_squares, 4, width), dtype=np.float32)
+        table[..., :9] = layout.windows[layout.next_square]
+        table[..., _REWARD] = self.rewards.reshape(hit.shape)
+        if config.observe_action:
+            table[..., _ACTION] = np.eye(4)
+        self.observations = table.reshape(-1, width)
+        self.start_observation = np.zeros(width, dtype=np.float32)
+        self.start_observation[:9] = layout.windows[layout.start]
+
+    def observation_bounds(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Return the lowest and highest value of each of the D observed numbers."""
+        low, high = np.zeros_like(self.start_observation), np.ones_like(self.start_observation)
+        low[_REWARD] = min(0.0 - self.config.wall_penalty, self.config.reward, 0.0)
+        high[_REWARD] = max(0.0, self.config.reward)
+        return low, high
+
+    def start(self, rngs: Sequence[np.random.Generator]) -> tuple[MazeState, NDArray[np.float32]]:
+        """Start one episode per generator; return their states and first observations (B, D)."""
+        count = len(rngs)
+        goal = self.goals[_draw(rngs, len(self.goals))]
+        zero, none = np.zeros(count, dtype=np.intp), np.full(count, -1, dtype=np.intp)
+        square = np.full(count, self.layout.start, dtype=np.intp)
+        state = MazeState(square, goal, zero, zero, zero, none, none)
+        return state, np.tile(self.start_observation, (count, 1))
+
+    def step(
+        self, state: MazeState, action: NDArray[Any], rngs: Sequence[np.random.Generator]
+    ) -> MazeTransition:
+        """Step every episode.
+
+        The episode ends before the teleport: a find on the last step leaves the agent where it is. A moving
+        reward moves last, and not at the end of an episode.
+
+        Args:
+            state: B episodes; not modified.
+            action: (B,) integers 0 .. 3: up, down, left, right.
+            rngs: the B generators. A find draws one number from its episode's generator, and a reward that
+                moves draws another one.
+
+        Raises:
+            ValueError: the actions are not B integers in 0 .. 3.
+        """
+        code = state.square * 4 + _checked(action, state.square.shape)
+        square = self.next_square.take(code)
+        reward = self.rewards.take(code)
+        observation = self.observations.take(code, axis=0)
+        step = state.step + 1
+        ended = step >= self.config.episode_length
+        finds, first, last = state.finds, state.first_find, state.last_find
+        found = square == state.goal
+        if np.count_nonzero(found):
+            reward[found] = self.config.reward
+            observation[found, _REWARD] = self.config.reward
+            finds = finds + found
+            first = np.where(found & (first < 0), step, first)
+            last = np.where(found, step, last)
+            rows = np.flatnonzero(found & ~ended)
+            square[rows] = self._respawn(state.goal[rows], [rngs[row] for row in rows.tolist()])
+            observation[rows, :9] = self.layout.windows[square[rows]]
+        if self.config.observe_time:
+            observation[:, -1] = step / self.config.episode_length
+        goal = state.goal
+        if self.config.relocate_every is not None:
+            goal = self._relocated(
+                goal, np.flatnonzero((step % self.config.relocate_every == 0) & ~ended), rngs
+            )
+        wall_hits = state.wall_hits + self._hit.take(code)
+        after = MazeState(square, goal, step, wall_hits, finds, first, last)
+        return MazeTransition(after, observation, reward, ended)
+
+    def _respawn(self, goal: IntArray, rngs: Sequence[np.random.Generator]) -> IntArray:
+        if self.config.recenter:
+            return np.full(len(goal), self.layout.start, dtype=np.intp)
+        square = _draw(rngs, self.layout.n_squares - 1)
+        return square + (square >= goal)  # uniform over the squares that are not the goal
+
+    def _relocated(self, goal: IntArray, rows: IntArray, rngs: Sequence[np.random.Generator]) -> IntArray:
+        number = _draw([rngs[row] for row in rows.tolist()], len(self.goals) - 1)
+        number = number + (number >= np.searchsorted(self.goals, goal[rows]))  # uniform over the other goals
+        goal = goal.copy()
+        goal[rows] = self.goals[number]
+        return goal
+
+
+def summary(state: MazeState) -> dict[str, NDArray[Any]]:
+    """Return the entries of ``info`` at the end of episodes, each of shape (B,).
+
+    ``rewards_found``; ``wall_hits``; ``first_reward_step``, the step of the first find (-1 without one);
+    ``mean_steps_later``, the mean number of steps from one find to the next (-1.0 with fewer than two).
+    """
+    span = (state.last_find - state.first_find) / np.maximum(state.finds - 1, 1)
+    return {
+        "rewards_found": state.finds,
+        "wall_hits": state.wall_hits,
+        "first_reward_step": state.first_find,
+        "mean_steps_later": np.where(state.finds > 1, span, -1.0),
+    }
+
+
+def _draw(rngs: Sequence[np.random.Generator], n: int) -> IntArray:
+    """Draw one integer below n from each generator; ``random`` is several times faster than ``integers``."""
+    uniform = np.array([rng.random() for rng in rngs], dtype=np.float64)
+    return (uniform * n).astype(np.intp)
+
+
+def _checked(action: NDArray[Any], shape: tuple[int, ...]) -> IntArray:
+    action = np.asarray(action)
+    if action.shape != shape or action.dtype.kind not in "iu":
+        got = f"{action.dtype} of shape {action.shape}"
+        raise ValueError(f"actions must be integers of shape {shape}, one for each episode, got {got}")
+    if np.bitwise_or.reduce(action) >> 2:  # a bit above the lowest two is set: negative or above 3
+        words = ", ".join(f"{number} ({name})" for number, name in enumerate(ACTIONS))
+        raise ValueError(f"an action must be one of {words}; got {np.unique(action).tolist()}")
+    return action.astype(np.intp, copy=False)
+
+
+def maze_state_dict(
+    config: MazeConfig, state: MazeState, rngs: Sequence[np.random.Generator]
+) -> dict[str, Any]:
+    """Return the full state of B mazes."""
+    return {
+        "config": asdict(config),
+        "generators": generator_states(rngs),
+        "mazes": {name: array.copy() for name, array in state._asdict().items()},
+    }
+
+
+def restored_mazes(
+    dynamics: MazeDynamics, saved: Any, count: int, *, over: bool
+) -> tuple[MazeState, list[np.random.Generator]]:
+    """Restore and check the result of :func:`maze_state_dict`; compiled code indexes by it without checks.
+
+    Args:
+        dynamics: the maze.
+        saved: the saved state.
+        count: B.
+        over: accept episodes that have ended.
+
+    Raises:
+        ValueError: ``saved`` is not the state of B mazes with these settings.
+    """
+    config = asdict(dynamics.config)
+    if entry(saved, "config") != config:
+        raise ValueError(f"the saved mazes have the settings {saved['config']}, these have {config}")
+    length = config["episode_length"]
+    mazes, shape = entry(saved, "mazes"), (count,)
+
+    def field(name: str, least: int, most: Any) -> Any:
+        return whole_numbers(name, entry(mazes, name), shape, least, most)
+
+    squares = dynamics.layout.n_squares - 1
+    step = field("step", 0, length if over else length - 1)
+    state = MazeState(
+        square=field("square", 0, squares),
+        goal=field("goal", 0, squares),
+        step=step,
+        wall_hits=field("wall_hits", 0, step),
+        finds=field("finds", 0, step),
+        first_find=field("first_find", -1, step),
+        last_find=field("last_find", -1, step),
+    )
+    if not np.isin(state.goal, dynamics.goals).all():
+        raise ValueError(f"goal must be squares where the reward may lie, got {state.goal.tolist()}")
+    if (step != step[0]).any():
+        raise ValueError(f"step must be the same for all mazes, got {step.tolist()}")
+    return state, restored_generators(entry(saved, "generators"), count)

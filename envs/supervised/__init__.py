@@ -1,0 +1,1 @@
+"""Supervised tasks whose episodes are whole lifetimes."""

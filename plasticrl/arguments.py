@@ -1,0 +1,126 @@
+"""Checks of arguments: each names the argument, its value and the allowed range."""
+
+from math import ceil, isfinite, isnan
+from numbers import Real
+from typing import Any, TypeGuard
+
+import numpy as np
+from torch import Tensor
+
+
+def check_count(name: str, value: int, *, least: int = 1) -> int:
+    """Return ``value`` as a plain int if it is a whole number of at least ``least``.
+
+    Raises:
+        ValueError: it is not; the message gives the argument's name, its value and the allowed range.
+    """
+    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < least:
+        raise ValueError(f"{name} must be a whole number, at least {least}, got {value!r}")
+    return int(value)
+
+
+def is_number(value: Any) -> TypeGuard[float]:
+    """Return True for a real number, of Python or numpy, except True and False themselves."""
+    return isinstance(value, Real) and not isinstance(value, bool)
+
+
+MOST_STEPS = 2**63 - 1
+
+
+def plain_number(value: Any) -> Any:
+    """The value as Python's own, where it is a number of numpy's, or an array or a tensor of one."""
+    one = isinstance(value, (np.ndarray, Tensor)) and value.ndim == 0
+    return value.item() if one or isinstance(value, np.generic) else value
+
+
+def check_whole(name: str, value: Any, *, least: int | None = None, most: int | None = None) -> int:
+    """A whole number as a plain int; True is 1, and 2.0 is 2.
+
+    Raises:
+        ValueError: it is none, or out of its range; the text names the argument and its range.
+    """
+    number = plain_number(value)
+    whole = isinstance(number, int) or (isinstance(number, float) and number.is_integer())
+    if not whole or (least is not None and number < least) or (most is not None and number > most):
+        allowed = "" if least is None else f" of at least {least}"
+        allowed += "" if most is None else f" and at most {most}"
+        raise ValueError(f"{name} must be a whole number{allowed}, not {value!r}")
+    return int(number)
+
+
+def check_flag(name: str, value: Any) -> bool:
+    """True or False, from 0, 1 and numpy's too.
+
+    Raises:
+        ValueError: it is something else; the text names the argument.
+    """
+    flag = plain_number(value)
+    if not isinstance(flag, (bool, int)) or flag not in (0, 1):
+        raise ValueError(f"{name} must be True or False, not {value!r}")
+    return bool(flag)
+
+
+def whole_steps(name: str, steps: Any) -> int:
+    """Return the whole number of steps that reaches ``steps``: 1000.5 takes 1,001; infinity has no end.
+
+    Raises:
+        ValueError: it is not a number, or is below 0.
+    """
+    number = plain_number(steps)
+    if not is_number(number) or isnan(number) or number < 0:
+        raise ValueError(f"{name} must be a number of at least 0, not {steps!r}")
+    return ceil(min(number, MOST_STEPS))
+
+
+def check_number(name: str, value: float, *, least: float = 0.0, most: float | None = None) -> float:
+    """A number as Python's own, where it is finite and within its range, ends included.
+
+    Raises:
+        ValueError: it is not; the text names the argument and its range.
+    """
+    if not is_number(value) or not isfinite(value) or value < least or (most is not None and value > most):
+        allowed = f"between {least:g} and {most:g}" if most is not None else f"finite and at least {least:g}"
+        raise ValueError(f"{name} must be {allowed}, not {value!r}")
+    return _own(value)
+
+
+def check_learning_rate(rate: Any) -> Any:
+    """A number to descend with, as Python's own, or the function that gives one.
+
+    Raises:
+        ValueError: it is neither.
+    """
+    if not callable(rate) and not (is_number(rate) and isfinite(rate) and rate > 0):
+        raise ValueError(f"learning_rate must be finite and above 0, or a function, not {rate!r}")
+    return rate if callable(rate) else _own(rate)
+
+
+def check_max_grad_norm(norm: float) -> float:
+    """The norm that gradients are clipped to, as Python's own number; infinity stands for no clipping.
+
+    Raises:
+        ValueError: it is not such a number.
+    """
+    if not (is_number(norm) and norm > 0):
+        raise ValueError(f"max_grad_norm must be above 0 (math.inf: no clipping), not {norm!r}")
+    return _own(norm)
+
+
+def check_max_grad_ratio(ratio: float, max_grad_norm: float) -> float:
+    """The multiple of the usual gradient that is too much, as Python's own number; infinity allows all.
+
+    Raises:
+        ValueError: it is not such a number, or what is too short to be clipped has no limit.
+    """
+    if not (is_number(ratio) and ratio > 1):
+        raise ValueError(f"max_grad_ratio must be above 1 (math.inf: no update is left out), not {ratio!r}")
+    if isfinite(ratio) and not isfinite(max_grad_norm):
+        raise ValueError(
+            "max_grad_ratio must be math.inf where max_grad_norm is: give a finite max_grad_norm"
+        )
+    return _own(ratio)
+
+
+def _own(number: Any) -> float:
+    """Python's own number; what is one already stays what it is."""
+    return number if type(number) in (int, float) else float(number)

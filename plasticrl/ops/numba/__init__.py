@@ -1,0 +1,1 @@
+"""The kernels, in numba: float32 on the CPU."""

@@ -1,0 +1,1 @@
+"""Trainings: one, many, on Ray, and the paper's experiments."""

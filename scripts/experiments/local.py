@@ -1,0 +1,196 @@
+"""Several trainings at the same time, each in a process of its own."""
+
+from __future__ import annotations
+
+import math
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from functools import partial
+from multiprocessing import get_context, resource_tracker
+from multiprocessing.connection import Connection, wait
+from multiprocessing.context import SpawnProcess
+
+from plasticrl.scripts.errors import Failure, blame_failures, reason_of_failure
+from plasticrl.scripts.experiments.training import train
+from plasticrl.scripts.runs.folder import PlacedRun
+from plasticrl.scripts.runs.run import Run
+from plasticrl.scripts.runs.terminal import Report, lasting_streams
+from plasticrl.scripts.settings.maze import OutputSettings
+from plasticrl.signals import INTERRUPTED, STOP_SIGNALS, interrupt_once
+
+# What a terminal sends to all processes at once.
+_NOT_FOR_WORKERS = {signal.SIGINT, *STOP_SIGNALS} - {signal.SIGTERM}
+
+
+def work(run: Run, output: OutputSettings, sender: Connection) -> None:
+    """Train; tells reports, and the reason if it fails. SIGTERM, or a parent that is gone, stops it.
+
+    Raises:
+        SystemExit: it was stopped, with :data:`~plasticrl.signals.INTERRUPTED`: what it
+            has trained is saved.
+    """
+    for number in _NOT_FOR_WORKERS:
+        signal.signal(number, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, interrupt_once)
+    parent = _Parent(sender)
+    with lasting_streams():
+        try:
+            if reason := reason_of_failure(partial(train, run, output, parent.tell)):
+                parent.tell(reason)
+        except KeyboardInterrupt:
+            sys.exit(INTERRUPTED)
+
+
+class _Parent:
+    """The process that started this one, and may be killed."""
+
+    def __init__(self, sender: Connection) -> None:
+        self._sender = sender
+        self._gone = False
+
+    def tell(self, what: Report | str) -> None:
+        """Send it; where nobody is there to receive it, stop as by SIGTERM: between two updates."""
+        if self._gone:
+            return
+        try:
+            self._sender.send(what)
+        except BrokenPipeError:
+            self._gone = True
+            signal.raise_signal(signal.SIGTERM)
+
+
+@contextmanager
+def ctrl_c_blocked() -> Iterator[None]:
+    """Here a Ctrl-C or SIGHUP waits; it never reaches processes started inside: their parent stops them.
+
+    A handler in the child would come too late for the seconds in which it imports libraries.
+    """
+    if not hasattr(signal, "pthread_sigmask"):  # Windows
+        yield
+        return
+    resource_tracker.ensure_running()  # else starting a process does it, and in the end unblocks the signal
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, _NOT_FOR_WORKERS)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+_SECONDS_BEFORE_EXPLAINING = 10.0
+
+
+def train_all(
+    runs: Sequence[PlacedRun], output: OutputSettings, jobs: int, report: Callable[[Report], None]
+) -> None:
+    """Train all runs, ``jobs`` at a time; one job trains in this process.
+
+    A run that fails does not stop the others.
+
+    Args:
+        runs: what to train, and where; their settings must have been checked.
+        output: as for each run, but for the root; where ``threads`` is open, side by side each takes one.
+        jobs: processes.
+        report: is told the progress of every run.
+
+    Raises:
+        UserError: runs failed; the text says which and why.
+    """
+    train_runs = _one_by_one if min(jobs, len(runs)) < 2 else _side_by_side
+    blame_failures(train_runs(runs, output, jobs, report), len(runs))
+
+
+def _one_by_one(
+    runs: Sequence[PlacedRun], output: OutputSettings, _: int, report: Callable[[Report], None]
+) -> list[Failure]:
+    def renamed(one: PlacedRun, told: Report) -> None:
+        report(replace(told, label=one.label))
+
+    reasons = [
+        (one.label, reason_of_failure(partial(train, one.run, _output(one, output), partial(renamed, one))))
+        for one in runs
+    ]
+    return [(label, reason) for label, reason in reasons if reason]
+
+
+def _side_by_side(
+    runs: Sequence[PlacedRun], output: OutputSettings, jobs: int, report: Callable[[Report], None]
+) -> list[Failure]:
+    alone = replace(output, threads=1) if output.threads is None else output
+    waiting, running = list(reversed(runs)), dict[Connection, tuple[PlacedRun, SpawnProcess]]()
+    failed: dict[str, str] = {}
+    context = get_context("spawn")  # a fork would copy torch's threads in an unknown state
+    try:
+        while waiting or running:
+            while waiting and len(running) < jobs:
+                one = waiting.pop()
+                receiver, sender = context.Pipe(duplex=False)
+                process = context.Process(
+                    target=work, args=(one.run, _output(one, alone), sender), daemon=True
+                )
+                with ctrl_c_blocked():
+                    process.start()
+                    sender.close()  # the child's copy is then the last, and its end is seen as EOFError
+                    running[receiver] = one, process
+            for ready in wait(list(running)):
+                assert isinstance(ready, Connection)
+                one, process = running[ready]
+                try:
+                    told: Report | str = ready.recv()
+                except EOFError:
+                    del running[ready]
+                    process.join()
+                    if process.exitcode != 0:
+                        failed.setdefault(one.label, _reason(process.exitcode))
+                    continue
+                if isinstance(told, str):
+                    failed[one.label] = told
+                else:
+                    report(replace(told, label=one.label))
+    finally:
+        _stop(running)
+    return list(failed.items())
+
+
+def _output(one: PlacedRun, output: OutputSettings) -> OutputSettings:
+    return replace(output, root=one.root)
+
+
+def _stop(running: Mapping[Connection, tuple[PlacedRun, SpawnProcess]]) -> None:
+    """Let all save what they have trained, and end; a Ctrl-C meanwhile ends them at once."""
+    left, told_at = dict(running), time.monotonic() + _SECONDS_BEFORE_EXPLAINING
+    try:
+        for _, process in running.values():
+            process.terminate()
+        while left:
+            seconds = max(0.0, told_at - time.monotonic())
+            # Pipes, for who is not listened to may wait for ever.
+            for ready in wait(list(left), None if told_at == math.inf else seconds):
+                assert isinstance(ready, Connection)
+                try:
+                    ready.recv()
+                except EOFError:
+                    left.pop(ready)[1].join()
+            if left and time.monotonic() >= told_at:
+                told_at = math.inf
+                print(_waits_for([one for one, _ in left.values()]), file=sys.stderr)
+    except KeyboardInterrupt:
+        for _, process in running.values():
+            process.kill()
+        for _, process in running.values():
+            process.join()
+        raise
+
+
+def _waits_for(runs: Sequence[PlacedRun]) -> str:
+    names = ", ".join(one.label for one in runs)
+    return f"plasticrl: waiting for {names} to save and end; Ctrl-C again stops at once, without the save"
+
+
+def _reason(status: int | None) -> str:
+    if status in (INTERRUPTED, -signal.SIGTERM):  # the latter while it still imported libraries
+        return "its process was told to stop: the same command goes on"
+    return f"its process ended with status {status}, see above"

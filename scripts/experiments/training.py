@@ -1,0 +1,236 @@
+"""One training of any task, from its settings to its finished folder."""
+
+from __future__ import annotations
+
+import os
+import platform
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from plasticrl import __version__
+from plasticrl.scripts.errors import UserError, os_error_in_one_line, place_of, shortened
+from plasticrl.scripts.runs.checkpoints import CheckpointFolder, Spent, TimeSpent
+from plasticrl.scripts.runs.folder import (
+    CHECKPOINTS,
+    RESULT,
+    BusyError,
+    check_claim,
+    claim,
+    in_use,
+    is_unfinished,
+    locked,
+    write_json,
+)
+from plasticrl.scripts.runs.logs import flush, open_logs
+from plasticrl.scripts.runs.processes import no_logs, trained_together
+from plasticrl.scripts.runs.run import Run
+from plasticrl.scripts.runs.setup import check_at_least, machine, set_up_torch
+from plasticrl.scripts.runs.terminal import Report
+from plasticrl.scripts.settings.maze import OutputSettings
+from plasticrl.scripts.tasks.task import Scores, Trainer
+
+
+@contextmanager
+def blame_disk(folder: Path) -> Iterator[None]:
+    """A full or vanished disk is not a fault of the program, and costs nothing that was saved."""
+    try:
+        yield
+    except OSError as error:
+        if not os.path.isdir(folder):
+            raise UserError(
+                f"{shortened(folder)} was removed or renamed while it trained: give it its name back, then "
+                "run the same command again, which begins anew where there is no such folder"
+            ) from error
+        elsewhere = place_of(error) and not place_of(error).startswith(os.fspath(folder))
+        about = "" if elsewhere else f"cannot write to {shortened(folder)}, whose last checkpoint is whole"
+        raise UserError(os_error_in_one_line(error, about)) from error
+
+
+@contextmanager
+def blame_divergence(trainer: Trainer) -> Iterator[None]:
+    """A training that diverges is one of unfortunate settings."""
+    try:
+        yield
+    except (RuntimeError, ValueError, ArithmeticError) as error:
+        said = trainer.divergence(error)
+        if said is None:
+            raise
+        raise UserError(said) from error
+
+
+def result_of(trainer: Trainer, run: Run, scores: Scores, spent: Spent) -> dict[str, Any]:
+    """Scores, what the training took, and what made it; plain values, for JSON."""
+    import gymnasium
+    import numpy
+    import stable_baselines3
+    import torch
+
+    modules = (gymnasium, numpy, stable_baselines3, torch)
+    return {
+        "evaluation": scores.as_dict(),
+        "data": trainer.data_sizes(),
+        "steps": trainer.learner.num_timesteps,
+        "seconds": round(spent.seconds, 3),
+        "steps_per_second": round(spent.steps / spent.seconds, 1) if spent.steps else None,
+        "core": run.core,
+        "seed": run.seed,
+        "command": [Path(sys.argv[0]).name, *sys.argv[1:]],
+        "machine": machine(str(trainer.learner.device)),
+        "versions": {
+            "plasticrl": __version__,
+            "python": platform.python_version(),
+            **{module.__name__: module.__version__ for module in modules},
+        },
+    }
+
+
+def check_run(run: Run) -> str | None:
+    """Make everything that a run needs once, and write nothing.
+
+    Returns:
+        what to know before it is trained, in one line; None where there is nothing.
+
+    Raises:
+        UserError: a setting is not allowed, or data are missing.
+    """
+    with closing(run.trainer("cpu")) as trainer:
+        return trainer.remark()
+
+
+def train(
+    run: Run,
+    output: OutputSettings,
+    report: Callable[[Report], None],
+    note: Callable[[str], None] | None = None,
+) -> Scores:
+    """Train, evaluate, and write the run's folder; go on where the same run stopped unfinished.
+
+    Args:
+        run: what to train.
+        output: where to write, and on what to compute.
+        report: is told the progress after every update.
+        note: is told what to know before, if anything; None where :func:`check_run` has told it.
+
+    Raises:
+        UserError: a setting is not allowed, or the folder is taken (nothing has been written then), or
+            the training diverged, or the folder can no longer be written.
+        KeyboardInterrupt: after a checkpoint, where it came between two updates.
+    """
+    folder = run.folder(output.root)
+    goes_on = not output.overwrite and is_unfinished(folder, run)
+    if not goes_on:
+        with _taken_meanwhile(folder, run):  # before data are loaded, even downloaded
+            check_claim(folder, run, overwrite=output.overwrite)
+    set_up_torch(output.device, output.threads)
+    check_at_least(1, keep=1 if output.keep is None else output.keep)
+    checkpoints = CheckpointFolder(folder / CHECKPOINTS, output.keep)
+    with closing(run.trainer(output.device)) as trainer:
+        if not goes_on:
+            with _taken_meanwhile(folder, run):
+                claim(folder, run, overwrite=output.overwrite)
+        if note is not None and (remark := trainer.remark()) is not None:
+            note(remark)
+        with blame_disk(folder), locked(folder):
+            if not is_unfinished(folder, run):
+                raise BusyError(f"{folder} was taken by another process meanwhile: run the command again")
+            checkpoint = checkpoints.usable() if goes_on else None
+            if checkpoint is not None:
+                trainer.go_on(checkpoint)
+            with _logs_in(folder, run, trainer), blame_divergence(trainer):
+                scores = _learn_and_evaluate(trainer, run, folder, checkpoint, checkpoints, report)
+    return scores
+
+
+@contextmanager
+def _taken_meanwhile(folder: Path, run: Run) -> Iterator[None]:
+    """Inside, a folder that was free a moment ago is checked or claimed again.
+
+    Raises:
+        BusyError: of two that start this run at once, the other was faster.
+    """
+    try:
+        yield
+    except UserError:
+        if is_unfinished(folder, run):
+            raise in_use(folder) from None
+        raise
+
+
+def assist(run: Run, output: OutputSettings) -> None:
+    """Train along with the first process of several, which runs :func:`train`; writes nothing.
+
+    Raises:
+        UserError: a setting is not allowed, the training diverged, or another process is gone.
+        KeyboardInterrupt: as there.
+    """
+    set_up_torch(output.device, output.threads)
+    with closing(run.trainer(output.device)) as trainer, trained_together(trainer, run, None):
+        no_logs(trainer)
+        if trainer.learner.num_timesteps < run.total:
+            with blame_divergence(trainer):
+                trainer.assist()
+
+
+def _learn_and_evaluate(
+    trainer: Trainer,
+    run: Run,
+    folder: Path,
+    checkpoint: Path | None,
+    checkpoints: CheckpointFolder,
+    report: Callable[[Report], None],
+) -> Scores:
+    from plasticrl.signals import StoppedBetweenUpdates
+
+    clock = TimeSpent(folder, checkpoint, trainer.learner.num_timesteps)
+    checkpoints = replace(checkpoints, time=clock)
+    try:
+        with trained_together(trainer, run, checkpoint):
+            if trainer.learner.num_timesteps < run.total:
+                trainer.learn(checkpoints, report)
+    except StoppedBetweenUpdates:
+        _save(trainer, checkpoints)
+        raise
+    _save(trainer, checkpoints)  # the evaluation may be stopped, too
+    spent = clock.until_now(trainer.learner.num_timesteps)
+    scores = trainer.evaluate()
+    _finish(trainer, run, folder, scores, spent)
+    clock.forget()
+    return scores
+
+
+def _save(trainer: Trainer, checkpoints: CheckpointFolder) -> None:
+    """Write a checkpoint, and the logs up to it; a first Ctrl-C or SIGTERM comes after that."""
+    from plasticrl.signals import PostponedInterrupt
+
+    with PostponedInterrupt():
+        flush(trainer.learner.logger)
+        checkpoints.save(trainer.learner)
+
+
+def _finish(trainer: Trainer, run: Run, folder: Path, scores: Scores, spent: Spent) -> None:
+    """Write what is written at the end, ``result.json`` last: it says that the run is whole."""
+    from plasticrl.agents.common.tensorboard import tensorboard_writer
+
+    learner = trainer.learner
+    trainer.show()
+    writer = tensorboard_writer(learner.logger)
+    assert writer is not None
+    for name, value in scores.scalars().items():
+        writer.add_scalar(f"eval/{name}", value, learner.num_timesteps)
+    writer.flush()
+    write_json(folder / RESULT, result_of(trainer, run, scores, spent))
+
+
+@contextmanager
+def _logs_in(folder: Path, run: Run, trainer: Trainer) -> Iterator[None]:
+    """Let the learner log to ``progress.csv`` and TensorBoard, and close both in the end."""
+    learner = trainer.learner
+    learner.set_logger(open_logs(folder, done=learner.num_timesteps, total=run.total, counter=run.counter))
+    try:
+        yield
+    finally:
+        learner.logger.close()

@@ -1,0 +1,58 @@
+"""Helpers shared by all figures."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from plasticrl.whole_files import written_whole
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+
+def make_plain(axes: Axes) -> None:
+    """Draw a light grid behind the data, and remove the frame above and to the right."""
+    axes.grid(color="0.9")
+    axes.set_axisbelow(True)
+    axes.spines[["top", "right"]].set_visible(False)
+
+
+def write_figure(figure: Figure, path: Path) -> None:
+    """Write a figure completely or not at all, as PNG or SVG by its suffix; equal figures give equal files.
+
+    Raises:
+        KeyboardInterrupt: Ctrl-C was pressed; raised after the file is written.
+    """
+    import matplotlib as mpl
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+    from plasticrl.signals import PostponedInterrupt
+
+    # Matplotlib's C++ code mistakes an interrupt during drawing for an invalid array.
+    with (
+        PostponedInterrupt(),
+        written_whole(path) as stream,
+        mpl.rc_context({"svg.hashsalt": path.stem}),  # else names in the file are random
+    ):
+        FigureCanvasAgg(figure)
+        kind = path.suffix[1:]
+        figure.savefig(stream, format=kind, metadata={"Date": None} if kind == "svg" else None)
+
+
+def add_share_axis(axes: Axes, zero: float, whole: float, label: str) -> None:
+    """Add a scale on the right, on which ``zero`` is 0 and ``whole`` is 100 %."""
+
+    def to_share(points: ArrayLike) -> NDArray[np.float64]:
+        return (np.asarray(points, dtype=np.float64) - zero) / (whole - zero) * 100
+
+    def to_points(share: ArrayLike) -> NDArray[np.float64]:
+        return np.asarray(share, dtype=np.float64) * (whole - zero) / 100 + zero
+
+    shares = axes.secondary_yaxis("right", functions=(to_share, to_points))
+    shares.set_ylabel(label)
+    shares.spines["right"].set_visible(False)

@@ -1,0 +1,189 @@
+"""The result of a search: printed, written, and drawn."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from plasticrl.scripts.commands.options import SweepOptions
+from plasticrl.scripts.commands.parse import preset_options
+from plasticrl.scripts.reports.curves import CORE_COLORS
+from plasticrl.scripts.reports.figures import make_plain, write_figure
+from plasticrl.scripts.runs.folder import write_csv, write_json
+from plasticrl.scripts.runs.run import ShownMetric
+from plasticrl.scripts.runs.terminal import print_table
+from plasticrl.scripts.settings.cores import options_of_others
+from plasticrl.scripts.settings.search_space import Between, SearchSpace
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+    from plasticrl.scripts.experiments.search import Tried
+
+
+_COLUMNS = 4
+
+
+def draw_search(
+    rows: Sequence[Mapping[str, Any]], space: SearchSpace, metric: ShownMetric, path: Path
+) -> None:
+    """Draw a panel for each setting, as a PNG. Trials that were stopped early are hollow.
+
+    Args:
+        rows: the trials, as in ``search.json``.
+        space: search space of all cores.
+        metric: the score.
+        path: file to write.
+
+    Raises:
+        KeyboardInterrupt: Ctrl-C was pressed; raised after the file is written.
+    """
+    from matplotlib.figure import Figure
+
+    columns = min(_COLUMNS, len(space))
+    lines = -(-len(space) // columns)
+    figure = Figure(figsize=(3 * columns, 2.6 * lines + 0.6), dpi=140, layout="constrained")
+    panels = figure.subplots(lines, columns, squeeze=False, sharey=True).flat
+    for (name, allowed), panel in zip(space.items(), panels, strict=False):
+        for core in dict.fromkeys(row["core"] for row in rows):
+            found = [row for row in rows if row["core"] == core and name in row["settings"]]
+            for state, face in (("finished", CORE_COLORS[core]), ("stopped early", "none")):
+                shown = [row for row in found if row["state"] == state and row["score"] is not None]
+                panel.scatter(
+                    [row["settings"][name] for row in shown],
+                    [row["score"] for row in shown],
+                    s=22,
+                    facecolors=face,
+                    edgecolors=CORE_COLORS[core],
+                    linewidths=1.0,
+                )
+        if isinstance(allowed, Between):
+            _set_scale(panel, allowed)
+        panel.set_xlabel(name)
+        make_plain(panel)
+    for panel in panels:
+        panel.set_visible(False)
+    figure.supylabel(metric.label)
+    marks = [
+        panel.scatter([], [], s=22, color=CORE_COLORS[core], label=core)
+        for core in dict.fromkeys(row["core"] for row in rows)
+    ]
+    hollow = panel.scatter([], [], s=22, facecolors="none", edgecolors="0.4", label="stopped early")
+    figure.legend(handles=[*marks, hollow], frameon=False, loc="outside lower center", ncols=len(marks) + 1)
+    write_figure(figure, path)
+
+
+def _set_scale(panel: Axes, allowed: Between) -> None:
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+    if allowed.log:
+        panel.set_xscale("log")
+        panel.xaxis.set_major_locator(LogLocator(subs=(1, 3)))
+        panel.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:g}"))
+        panel.xaxis.set_minor_formatter(NullFormatter())
+    panel.set_xlim(allowed.low, allowed.high)
+
+
+_SHOWN = 5  # rows of a printed table
+
+
+@dataclass(frozen=True)
+class SearchResults:
+    """All settings tried for each core whose trial has ended, best first."""
+
+    tried: Mapping[str, Sequence[Tried]]
+
+    def best(self, core: str) -> Tried | None:
+        """Return the best finished trial; None if none has finished."""
+        return next((one for one in self.tried[core] if one.state == "finished"), None)
+
+
+def print_results(results: SearchResults, command: SweepOptions) -> None:
+    """Print the best settings of each core, and the command that trains with them."""
+    for core, tried in results.tried.items():
+        counts = [(state, sum(one.state == state for one in tried)) for state in _states(tried)]
+        counted = ", ".join(f"{count} {state}" for state, count in counts)
+        names = list(command.searched(core))
+        print_table(
+            f"{core}: {len(tried)} settings tried ({counted})",
+            [_metric(tried).label if tried else "score", *names],
+            [[_text(one), *(_short(one.values.get(name)) for name in names)] for one in tried[:_SHOWN]],
+        )
+        if (best := results.best(core)) is not None:
+            print(f"  {train_command(command, core, best)}\n")
+
+
+def write_results(results: SearchResults, command: SweepOptions, folder: Path) -> None:
+    """Write ``search.json``, ``search.csv`` and ``search.png`` into the folder."""
+    rows = [row for core, tried in results.tried.items() for row in _rows(core, tried)]
+    best = {core: results.best(core) for core in results.tried}
+    commands = {core: train_command(command, core, one) for core, one in best.items() if one is not None}
+    write_json(folder / "search.json", {"best": commands, "trials": rows})
+    space = {name: allowed for core in results.tried for name, allowed in command.searched(core).items()}
+    columns = ["core", "seed", "state", "score", "done", *space]
+    cells = [[row.get(name, row["settings"].get(name)) for name in columns] for row in rows]
+    write_csv(folder / "search.csv", [columns, *cells])
+    if any(results.tried.values()):
+        metric = _metric(next(tried for tried in results.tried.values() if tried))
+        draw_search(rows, space, metric, folder / "search.png")
+
+
+def train_command(command: SweepOptions, core: str, one: Tried) -> str:
+    """Return the command line that trains with these settings."""
+    options: Any = command.with_values(one.values)
+    defaults = preset_options(one.run.task, options.preset)
+    of_others = options_of_others(options.core_options(), core)
+    words = ["plasticrl", "train", one.run.task, "--core", core, "--preset", options.preset]
+    if getattr(options, "data_dir", None) is not None:
+        words += ["--data-dir", str(options.data_dir)]
+    for name, group in defaults.items():
+        if name == "preset":
+            continue
+        for field in fields(group):
+            value = getattr(getattr(options, name), field.name)
+            if value != getattr(group, field.name) and field.name not in of_others:
+                words += _words(field.name.replace("_", "-"), value)
+    return shlex.join(words)
+
+
+def _words(name: str, value: Any) -> list[str]:
+    if isinstance(value, bool):
+        return [f"--{name}" if value else f"--no-{name}"]
+    return [f"--{name}", str(value)]
+
+
+def _rows(core: str, tried: Sequence[Tried]) -> list[dict[str, Any]]:
+    return [
+        {
+            "core": core,
+            "seed": one.run.seed,
+            "state": one.state,
+            "score": None if one.score is None else one.run.main_metric.sign * one.score,
+            "done": one.done,
+            "settings": one.values,
+        }
+        for one in tried
+    ]
+
+
+def _states(tried: Sequence[Tried]) -> list[str]:
+    return list(dict.fromkeys(one.state for one in tried))
+
+
+def _metric(tried: Sequence[Tried]) -> Any:
+    return tried[0].run.main_metric
+
+
+def _text(one: Tried) -> str:
+    if one.score is None:
+        return "failed"
+    metric = one.run.main_metric
+    text = metric.form(metric.sign * one.score)
+    return text if one.state == "finished" else f"{text} when stopped after {one.done:,}"
+
+
+def _short(value: Any) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)

@@ -1,0 +1,527 @@
+"""A run's folder: who may write into it, which files are a run's, and how they are written and read back.
+
+Its files are regular files below the folder itself, never links; they are written whole. A command removes
+what a run writes and nothing else, and only after it has read the folder as that of a run.
+"""
+
+from __future__ import annotations
+
+import csv
+import errno
+import io
+import json
+import math
+import os
+import re
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple, TypeVar
+
+from filelock import FileLock, Timeout
+
+from plasticrl.scripts.errors import UserError, blame_user, one_line
+from plasticrl.scripts.runs.run import Run
+from plasticrl.scripts.tasks.kinds import run_from_dict
+from plasticrl.whole_files import kind_of, read_regular, temporary_name, write_whole
+
+LOCK = ".lock"
+_NO_LOCKS = {errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP}  # says a file system that has none
+
+
+class BusyError(UserError):
+    """Another process trains in the folder."""
+
+
+def in_use(folder: Path) -> BusyError:
+    """The error of a folder that another process holds."""
+    return BusyError(f"{folder} is in use by another process: wait for it, or stop it")
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Keep other processes from training or searching in the folder, and from removing what is in it.
+
+    Raises:
+        BusyError: one is there.
+        UserError: the lock is a link, or has the content of another file.
+    """
+    path = folder / LOCK
+    if os.path.lexists(path) and (
+        kind_of(path) is not None or path.stat().st_nlink > 1 < path.stat().st_size
+    ):
+        raise UserError(f"{path} is not what a run locks its folder with: remove it")
+    lock = FileLock(path)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise in_use(folder) from None
+    except OSError as error:
+        if error.errno not in _NO_LOCKS:
+            raise
+        print(
+            f"plasticrl: warning: {folder} is on a file system without locks: let nobody else train there",
+            file=sys.stderr,
+        )
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+CONFIG, RESULT, CHECKPOINTS = "config.json", "result.json", "checkpoints"
+# All that a run has written into its folder in any version; a number at the end is that of the process.
+_LOGS = r"progress\.csv|events\.out\.tfevents\..+"
+_FILES = re.compile(
+    rf"(config|result|spent)\.json|{_LOGS}"
+    rf"|\.((config|result|spent)\.json|{_LOGS})\.\d+"
+    r"|\.(config|result|spent)\.\d+\.json|\.progress\.\d+\.csv"
+)
+_UNFINISHED_CONFIG = re.compile(r"\.config\.json\.\d+|\.config\.\d+\.json")
+_CHECKPOINT_FILES = re.compile(r"step_\d+\.(safetensors|zip)(\.damaged)?|\.step_\d+\.(safetensors|zip)\.\d+")
+_MOST_BYTES, _MOST_DEPTH = 2**20, 30  # of a JSON file; a run's have a few thousand, and are five deep
+_CAN_HOLD = os.unlink in os.supports_dir_fd and os.scandir in os.supports_fd
+
+
+def remove_whole(path: Path) -> None:
+    """Remove a file that was written whole, if it is there, and what a killed process left of it."""
+    for one in (path, *path.parent.glob(temporary_name(path.name))):
+        one.unlink(missing_ok=True)
+
+
+def write_json(path: Path, data: Any) -> None:
+    """Write strict JSON: all of it or nothing.
+
+    Raises:
+        ValueError: a number is not finite.
+    """
+    write_whole(path, (json.dumps(data, indent=2, allow_nan=False) + "\n").encode())
+
+
+def write_csv(path: Path, rows: Iterable[Sequence[Any]], line_end: str = "\r\n") -> None:
+    """Write a table: all of it or nothing."""
+    text = io.StringIO(newline="")
+    csv.writer(text, lineterminator=line_end).writerows(rows)
+    write_whole(path, text.getvalue().encode())
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Read a JSON object that a run has written: a regular file of a sane size and depth, without tricks.
+
+    Raises:
+        UserError: there is none.
+    """
+    try:
+        return _object_in(path)
+    except ValueError as error:
+        raise UserError(f"{error}: restore it or train the run again") from error
+
+
+def _object_in(path: Path) -> dict[str, Any]:
+    try:
+        data = json.loads(
+            read_regular(path, _MOST_BYTES).decode(),
+            parse_constant=_refused,
+            parse_float=_finite,
+            object_pairs_hook=_each_once,
+        )
+        _check_depth(data)
+    except UnicodeDecodeError as error:
+        raise ValueError(f"cannot read {path}: not a text file") from error
+    except OSError as error:
+        raise ValueError(f"cannot read {path}: {error.strerror or error}") from error
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{path} is not valid JSON ({one_line(error)})") from error
+    if not isinstance(data, dict):
+        raise ValueError(f"{path} does not hold a JSON object")
+    return data
+
+
+def _refused(constant: str) -> None:
+    raise ValueError(f"it has {constant}, which no run writes")
+
+
+def _finite(text: str) -> float:
+    if not math.isfinite(number := float(text)):
+        raise ValueError(f"it has {text}, which no run writes")
+    return number
+
+
+def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for name, value in pairs:
+        if name in found:
+            raise ValueError(f"{name} is there twice")
+        found[name] = value
+    return found
+
+
+def _check_depth(data: Any) -> None:
+    level = [data]
+    for _ in range(_MOST_DEPTH):
+        level = [
+            value
+            for one in level
+            if isinstance(one, (dict, list))
+            for value in (one.values() if isinstance(one, dict) else one)
+        ]
+        if not level:
+            return
+    raise ValueError(f"it is nested more than {_MOST_DEPTH} deep")
+
+
+def refuse_checkpoints(folder: Path) -> None:
+    """Nothing, unless the folder is that of a run's checkpoints.
+
+    Raises:
+        UserError: it is; the text names the run's.
+    """
+    run = folder.absolute().parent
+    if folder.absolute().name == CHECKPOINTS and (run / CONFIG).is_file():
+        raise UserError(f"{folder} is a run's folder of checkpoints: give the run's own, {run}")
+
+
+def read_run(folder: Path) -> Run:
+    """The settings that made the run in ``folder``.
+
+    Raises:
+        UserError: there is no run, or its settings cannot be read.
+    """
+    refuse_checkpoints(folder)
+    if not os.path.lexists(folder / CONFIG):
+        raise UserError(
+            f"{folder} holds no run (no {CONFIG}): give a folder that train wrote, runs/TASK/CORE/seed_K"
+        )
+    data = read_json(folder / CONFIG)
+    try:
+        return run_from_dict(data)
+    except (KeyError, TypeError) as error:
+        what = f"{error.args[0]} is missing" if isinstance(error, KeyError) else error
+        raise UserError(
+            f"{folder / CONFIG} is not the settings of a run ({one_line(what)}): restore it or train the run "
+            "again"
+        ) from error
+
+
+def has_file(path: Path) -> bool:
+    """Whether a run has written this file.
+
+    Raises:
+        UserError: its name stands for something else, such as a link.
+    """
+    try:
+        kind = kind_of(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError as error:
+        raise UserError(f"cannot read {path}: {error.strerror or error}") from error
+    if kind is not None:
+        raise UserError(f"{path} is {kind}, but a run has only regular files: remove it")
+    return True
+
+
+def is_finished(folder: Path) -> bool:
+    """Whether the run in ``folder`` came to its end.
+
+    Raises:
+        UserError: its result is no regular file.
+    """
+    return has_file(folder / RESULT)
+
+
+def check_files(folder: Path) -> None:
+    """Check that what a run writes into this folder, and removes from it, is in it and nowhere else.
+
+    Raises:
+        UserError: the folder or one of its files is a link, or is no regular file; the text names it.
+    """
+    if folder.is_symlink():
+        raise UserError(f"{folder} is a link, and no run is written through one: give the folder behind it")
+    if not folder.is_dir():
+        return
+    refuse_linked(folder / CHECKPOINTS)
+    with blame_user(OSError, about=f"cannot read {folder}"):
+        names = os.listdir(folder)
+    for name in names:
+        if name == LOCK or _FILES.fullmatch(name):
+            has_file(folder / name)
+
+
+def refuse_linked(folder: Path) -> None:
+    """Refuse a link where a command writes into a folder of its own, and removes from it.
+
+    Raises:
+        UserError: it is one.
+    """
+    if folder.is_symlink():
+        raise UserError(f"{folder} is a link, and its files may be another's: put a folder there")
+
+
+def check_claim(folder: Path, run: Run, *, overwrite: bool) -> None:
+    """Check, without writing, that :func:`claim` will be allowed.
+
+    Raises:
+        UserError: the folder is taken, is no run's, or cannot be written.
+    """
+    check_files(folder)
+    if folder.is_dir() and not _is_begun(folder):
+        _check_is_run(folder, run)
+        if not overwrite:
+            raise UserError(f"{folder} already holds {_what_is_there(folder, run)}")
+        _check_checkpoints(folder / CHECKPOINTS)
+    existing = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    if not existing.is_dir():
+        raise UserError(f"cannot write to {folder}: {existing} is not a folder; choose another --root")
+    if not os.access(existing, os.W_OK | os.X_OK):
+        raise UserError(f"cannot write to {folder}: no permission for {existing}; choose another --root")
+
+
+def claim(folder: Path, run: Run, *, overwrite: bool) -> None:
+    """Make the folder and write its ``config.json``; with ``overwrite``, remove the run that is there.
+
+    What else is in the folder stays, and is named on stderr.
+
+    Raises:
+        BusyError: another process trains in it, or claims it now.
+        UserError: the folder is taken, is no run's, or cannot be written.
+    """
+    check_claim(folder, run, overwrite=overwrite)
+    with blame_user(OSError, about=f"cannot write to {folder}"):
+        folder.mkdir(parents=True, exist_ok=True)
+        with locked(folder):
+            check_claim(folder, run, overwrite=overwrite)  # of two who claim it at once, one fails here
+            if others := _remove_files(folder):
+                told = one_line(", ".join(others))
+                print(f"plasticrl: note: {folder} keeps what no run has written: {told}", file=sys.stderr)
+            (folder / CHECKPOINTS).mkdir(exist_ok=True)
+            write_json(folder / CONFIG, run.as_dict())
+
+
+def remove_run(folder: Path, run: Run) -> None:
+    """Remove a run, or what a claim that was killed left of one; what else is in the folder stays.
+
+    Args:
+        folder: of the run.
+        run: that belongs there, whatever its settings.
+
+    Raises:
+        BusyError: another process trains in it.
+        OSError: a file cannot be removed.
+        UserError: the folder is no run's.
+    """
+    _check_removable(folder, run)  # before a lock is put into it
+    with locked(folder):
+        _check_removable(folder, run)
+        others = _remove_files(folder)
+        (folder / CONFIG).unlink(missing_ok=True)
+        if not others:
+            (folder / LOCK).unlink()
+            if (folder / CHECKPOINTS).is_dir():
+                (folder / CHECKPOINTS).rmdir()
+            folder.rmdir()
+
+
+def _check_removable(folder: Path, run: Run) -> None:
+    check_files(folder)
+    if not _is_begun(folder):
+        _check_is_run(folder, run)
+
+
+def _remove_files(folder: Path) -> list[str]:
+    """Remove the files of a run but for ``config.json``, which says to the end that they are a run's.
+
+    Returns:
+        the names of what is left: of others.
+    """
+    others = _remove(folder, _FILES, but=(LOCK, CONFIG, CHECKPOINTS))
+    if (folder / CHECKPOINTS).is_dir():
+        left = _remove(folder / CHECKPOINTS, _CHECKPOINT_FILES)
+        others += [f"{CHECKPOINTS}/{name}" for name in left]
+    return others
+
+
+def _remove(folder: Path, ours: re.Pattern[str], but: Sequence[str] = ()) -> list[str]:
+    """Remove the files with such names from a folder; returns the other names, without those of ``but``."""
+    # The folder is held open: one that takes its place meanwhile, such as a link, loses nothing.
+    held = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW) if _CAN_HOLD else None
+    others = []
+    try:
+        with os.scandir(folder if held is None else held) as found:
+            # The result goes first: without it, what is left is an unfinished run.
+            entries = sorted(found, key=lambda entry: (entry.name != RESULT, entry.name))
+        for entry in entries:
+            if entry.name in but:
+                continue
+            if not ours.fullmatch(entry.name) or entry.is_dir(follow_symlinks=False):
+                others.append(entry.name)
+            else:
+                os.unlink(entry.path if held is None else entry.name, dir_fd=held)
+    finally:
+        if held is not None:
+            os.close(held)
+    return others
+
+
+def _is_begun(folder: Path) -> bool:
+    """Whether there is nothing in the folder but what a claim that was killed midway leaves."""
+    return all(
+        path.name == LOCK
+        or _UNFINISHED_CONFIG.fullmatch(path.name)
+        or (path.name == CHECKPOINTS and path.is_dir() and not any(path.iterdir()))
+        for path in folder.iterdir()
+    )
+
+
+def _check_is_run(folder: Path, run: Run) -> None:
+    """Check that a folder's ``config.json`` is that of a run.
+
+    Args:
+        folder: which one.
+        run: that belongs there. Settings that another version had, or has not, are no obstacle.
+
+    Raises:
+        UserError: it is not.
+    """
+    cause, ours = f"no {CONFIG}", run.as_dict()
+    if os.path.lexists(folder / CONFIG):
+        try:
+            data = _object_in(folder / CONFIG)
+            same = all(data.get(name) == ours[name] for name in ("task", "core", "seed"))
+            if same and data.keys() == ours.keys():
+                return
+            run_from_dict(data)
+            return
+        except (ValueError, KeyError, TypeError) as error:
+            cause = one_line(error if type(error) is ValueError else f"{CONFIG} is not the settings of a run")
+    raise UserError(f"{folder} is not a run's folder ({cause}): move its files away, or give another --root")
+
+
+def _check_checkpoints(folder: Path) -> None:
+    """Check that nothing would be in the way of new checkpoints once the old ones are removed.
+
+    Raises:
+        UserError: the folder is none, or a folder in it has the name of a checkpoint.
+    """
+    if not folder.is_dir():
+        if os.path.lexists(folder):
+            raise UserError(f"{folder} is no folder, but a run has its checkpoints in it: remove it")
+        return
+    for path in folder.iterdir():
+        if path.is_dir() and not path.is_symlink() and _CHECKPOINT_FILES.fullmatch(path.name):
+            has_file(path)
+
+
+def _what_is_there(folder: Path, run: Run) -> str:
+    """The run in the way, and what to do about it."""
+    ways = "give --overwrite to replace it, or another --seed or --root to keep it"
+    kind = "a finished run" if is_finished(folder) else "an unfinished run"
+    change = first_difference(read_json(folder / CONFIG), run.as_dict())
+    if change is None:
+        return f"{kind}: {ways}"
+    if not is_finished(folder):
+        ways += f"; plasticrl train --resume {folder} goes on with it"
+    return f"{kind}, which was trained with other settings ({change}): {ways}"
+
+
+def first_difference(old: dict[str, Any], new: dict[str, Any]) -> str | None:
+    """The first setting of ``new`` that was another in ``old``, in words; None where there is none."""
+    for name, value in new.items():
+        was = old.get(name)
+        if isinstance(value, dict) and isinstance(was, dict):
+            if (change := first_difference(was, value)) is not None:
+                return change
+        elif was != value:
+            return f"{name} was {one_line(was)}, now {value}"
+    return None if old.keys() <= new.keys() else "by another version"
+
+
+def is_unfinished(folder: Path, run: Run) -> bool:
+    """Whether the folder holds a training of just this run that did not come to its end.
+
+    Raises:
+        UserError: its settings cannot be read, or going on would write through a link.
+    """
+    if is_finished(folder) or not has_file(folder / CONFIG):
+        return False
+    check_files(folder)
+    return read_json(folder / CONFIG) == run.as_dict()
+
+
+Found = TypeVar("Found")
+
+
+def is_kept(run: Run, root: Path) -> bool:
+    """Whether just this run came to its end below ``root``."""
+    folder = run.folder(root)
+    return is_finished(folder) and read_json(folder / CONFIG) == run.as_dict()
+
+
+def finished_score(run: Run, root: Path) -> float:
+    """The score of the evaluation at its end; more is better.
+
+    Raises:
+        UserError: its result cannot be read.
+    """
+    return read_evaluation(run.folder(root), run.score)
+
+
+def read_evaluation(folder: Path, read: Callable[[Any], Found]) -> Found:
+    """What ``read`` takes from the evaluation in a run's ``result.json``.
+
+    Raises:
+        UserError: it cannot be read.
+    """
+    path = folder / RESULT
+    try:
+        return read(read_json(path)["evaluation"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise UserError(f"{path} is not a run's result ({error}): train it again with --overwrite") from error
+
+
+class PlacedRun(NamedTuple):
+    """One run among others.
+
+    Attributes:
+        run: the settings.
+        root: its folder is below it.
+        group: what it belongs to: its core, or the condition of an experiment.
+    """
+
+    run: Run
+    root: Path
+    group: str
+
+    @property
+    def label(self) -> str:
+        """How it is called in progress lines."""
+        return f"{self.group} seed {self.run.seed}"
+
+    @property
+    def folder(self) -> Path:
+        """The run's own folder."""
+        return self.run.folder(self.root)
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether just this run came to its end."""
+        return is_kept(self.run, self.root)
+
+    @property
+    def is_begun(self) -> bool:
+        """Whether just this run was begun, finished or not."""
+        return self.is_finished or is_unfinished(self.folder, self.run)
+
+
+def seeds_in(folder: Path) -> list[int]:
+    """The seeds of the runs in a folder, in their order."""
+    names = [path.name.removeprefix("seed_") for path in folder.glob("seed_*")]
+    return sorted(int(name) for name in names if name.isdecimal() and str(int(name)) == name)
+
+
+def grouped(runs: Iterable[PlacedRun]) -> dict[str, list[PlacedRun]]:
+    """The runs of each group, in the order in which they come."""
+    groups: dict[str, list[PlacedRun]] = {}
+    for one in runs:
+        groups.setdefault(one.group, []).append(one)
+    return groups

@@ -1,0 +1,244 @@
+"""A run's ``progress.csv`` and TensorBoard events, also where a run goes on: nothing twice, nothing lost."""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+import socket
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack
+from itertools import count
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+from tensorboard.compat.proto.event_pb2 import Event  # type: ignore[import-untyped]
+from tensorboard.summary.writer.record_writer import RecordWriter  # type: ignore[import-untyped]
+from torch.utils.tensorboard.writer import FileWriter, SummaryWriter
+
+from plasticrl.scripts.errors import blame_user, one_line
+from plasticrl.scripts.runs.folder import has_file, write_csv
+from plasticrl.whole_files import (
+    UnfitFileError,
+    check_size,
+    flush_file,
+    open_regular,
+    read_regular,
+    write_whole,
+    written_whole,
+)
+
+if TYPE_CHECKING:
+    from stable_baselines3.common.logger import Logger
+
+
+CSV, _EVENTS = "progress.csv", "events.out.tfevents.*"
+_AT_THE_END = ("eval/", "maze/episode")  # tags of what a run writes after its training
+_HEAD, _FOOT = 12, 4  # bytes of a record before and after its data
+# Bytes: a run's logs are of a few megabytes. More is a file with holes, or no log.
+_MOST_OF_CSV, _MOST_OF_EVENTS, _MOST_OF_RECORD = 2**24, 2**32, 2**28
+_DIGITS = 19  # of a number that is too large for steps or episodes
+
+
+def open_logs(folder: Path, *, done: int, total: int, counter: str) -> Logger:
+    """A logger that goes on after what was logged up to ``done``; what is later is forgotten first.
+
+    Args:
+        folder: of the run.
+        done: steps or episodes that the run has behind it.
+        total: length of the training. What its end writes into TensorBoard is written again.
+        counter: the column of ``progress.csv`` that counts them.
+    """
+    from stable_baselines3.common.logger import CSVOutputFormat, Logger, TensorBoardOutputFormat
+
+    class Rows(CSVOutputFormat):
+        """SB3's, which goes on after the rows that are there; new columns are in alphabetical order."""
+
+        def __init__(self, path: Path, columns: list[str]) -> None:
+            self.file = path.open("r+", newline="")
+            self.file.seek(0, os.SEEK_END)
+            self.keys, self.separator, self.quotechar = _Columns(columns), ",", '"'
+
+    class Events(TensorBoardOutputFormat):
+        """SB3's, on a writer that raises its errors here."""
+
+        def __init__(self) -> None:
+            self.writer, self._is_closed = EventWriter(folder), False
+
+    class Log(Logger):
+        """SB3's, which closes every output even where closing another fails."""
+
+        def close(self) -> None:
+            with ExitStack() as outputs:
+                for output in self.output_formats:
+                    outputs.callback(output.close)
+
+    for path in folder.glob(_EVENTS):
+        _cut_events(path, done, total)
+    # Both are written anew, even where they stay as they are: they are then this run's alone.
+    rows = Rows(folder / CSV, _cut_csv(folder / CSV, counter, done))
+    return Log(str(folder), [rows, Events()])
+
+
+def flush(logger: Any) -> None:
+    """Write to the disk what was logged, so that even a crash of the machine leaves it there."""
+    from plasticrl.agents.common.tensorboard import tensorboard_writer
+
+    writer = tensorboard_writer(logger)
+    if writer is None:
+        return
+    writer.flush()
+    for path in (Path(logger.dir, CSV), *Path(logger.dir).glob(_EVENTS)):
+        flush_file(path)
+
+
+def length_logged(folder: Path, counter: str) -> int:
+    """How far a run's ``progress.csv`` goes; 0 where it says nothing."""
+    return most_logged(folder, counter) or 0
+
+
+def most_logged(folder: Path, column: str) -> int | None:
+    """The largest of the whole numbers in a column of a run's ``progress.csv``; None where there is none."""
+    path = folder / CSV
+    if not has_file(path):
+        return None
+    with blame_user(OSError, ValueError, about=f"cannot read {path}"):
+        header, *rows = read_rows(path) or [[]]
+    numbers = (_whole(dict(zip(header, row, strict=False)).get(column)) for row in rows)
+    return max((number for number in numbers if number is not None), default=None)
+
+
+def read_rows(path: Path) -> list[list[str]]:
+    """The rows of a ``progress.csv``, that of the columns' names first.
+
+    Raises:
+        OSError: it cannot be read, is no regular file, or is too large.
+        ValueError: it is no table.
+    """
+    try:
+        text = io.StringIO(read_regular(path, _MOST_OF_CSV).decode(), newline="")
+        return [row for row in csv.reader(text) if row]
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise ValueError(f"it is no table ({one_line(error)})") from error
+
+
+def _whole(cell: str | None) -> int | None:
+    """The whole number in a cell; None where there is none."""
+    return int(cell) if cell and cell.isdecimal() and len(cell) < _DIGITS else None
+
+
+class _Columns(list[str]):
+    """SB3 adds new columns as a set, whose order is another in each process."""
+
+    def extend(self, more: Iterable[str]) -> None:
+        super().extend(sorted(more))
+
+
+def _cut_csv(path: Path, counter: str, done: int) -> list[str]:
+    """Keep the rows up to ``done``; returns the columns, none where no row is left."""
+    with blame_user(OSError, ValueError, about=f"cannot read {path}"):
+        header, *rows = (read_rows(path) if has_file(path) else []) or [[]]
+    kept = []
+    if counter in header:
+        place = header.index(counter)
+        whole = [row for row in rows if len(row) == len(header)]
+        kept = [row for row in whole if (number := _whole(row[place])) is not None and number <= done]
+    if not kept:
+        write_whole(path, b"")
+        return []
+    write_csv(path, [header, *kept], line_end="\n")
+    return header
+
+
+def _cut_events(path: Path, done: int, total: int) -> None:
+    """Keep the events up to ``done``; a last record that a killed process left unfinished goes too."""
+    from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
+    from tensorboard.compat.proto.event_pb2 import Event  # type: ignore[import-untyped]
+
+    with blame_user(UnfitFileError), open_regular(path, links=False) as old, written_whole(path) as new:
+        try:
+            for record in _records(old, check_size(path, old, _MOST_OF_EVENTS)):
+                event = Event.FromString(record[_HEAD:-_FOOT])
+                tags = [value.tag for value in event.summary.value]
+                is_of_the_end = event.step >= total and any(tag.startswith(_AT_THE_END) for tag in tags)
+                if event.step <= done and not is_of_the_end:
+                    new.write(record)
+        except DecodeError:  # it and what comes after it cannot be read
+            return
+
+
+def _records(file: BinaryIO, size: int) -> Iterator[bytes]:
+    """The whole records of a TFRecord file: the data's length and its checksum, the data, its checksum."""
+    from tensorboard.summary.writer.record_writer import masked_crc32c  # type: ignore[import-untyped]
+
+    while len(head := file.read(_HEAD)) == _HEAD:
+        length = int.from_bytes(head[:8], "little")
+        whole = masked_crc32c(head[:8]) == int.from_bytes(head[8:], "little")
+        if not whole or length > min(size - file.tell() - _FOOT, _MOST_OF_RECORD):
+            return
+        yield head + file.read(length + _FOOT)
+
+
+_numbers = count()
+
+
+class EventWriter(SummaryWriter):
+    """PyTorch's, except that it writes in the calling thread.
+
+    The usual one hands events to a thread. What goes wrong there is printed as a traceback, and
+    ``flush`` and ``close`` may return as if all was written. Besides, it knows only UTF-8 paths.
+
+    Args:
+        folder: is made where there is none.
+    """
+
+    file_writer: Any  # torch's annotations know only None
+    all_writers: Any
+
+    def __init__(self, folder: str | os.PathLike[str]) -> None:
+        super().__init__(os.fspath(folder))
+
+    def _get_file_writer(self) -> Any:
+        if self.file_writer is None:
+            self.file_writer = _DirectWriter(self.log_dir)
+            self.all_writers = {self.log_dir: self.file_writer}
+        return self.file_writer
+
+    def close(self) -> None:
+        """Write what is left, and close the file even where that fails."""
+        if self.file_writer is not None:
+            self.file_writer.event_writer.close()
+        self.file_writer = self.all_writers = None
+
+
+class _DirectWriter(FileWriter):
+    """PyTorch's, on an :class:`_EventFile`."""
+
+    def __init__(self, folder: str) -> None:
+        self.event_writer = _EventFile(folder)
+
+
+class _EventFile:
+    """TensorBoard's ``EventFileWriter`` without its thread."""
+
+    def __init__(self, folder: str) -> None:
+        os.makedirs(folder, exist_ok=True)
+        place = f"{time.time():010.0f}.{socket.gethostname()}.{os.getpid()}.{next(_numbers)}"
+        self._folder = folder
+        self._file = open(os.path.join(folder, f"events.out.tfevents.{place}"), "wb")  # noqa: SIM115
+        self._records = RecordWriter(self._file)
+        self.add_event(Event(wall_time=time.time(), file_version="brain.Event:2"))
+        self.flush()
+
+    def get_logdir(self) -> str:
+        return self._folder
+
+    def add_event(self, event: Any) -> None:
+        self._records.write(event.SerializeToString())
+
+    def flush(self) -> None:
+        self._file.flush()
+
+    def close(self) -> None:
+        self._file.close()

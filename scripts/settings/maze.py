@@ -1,0 +1,216 @@
+"""Typed settings of a training on the maze, of its output, and their presets."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, Literal, TypeAlias
+
+from plasticrl.scripts.settings.search_space import RULES, Between, SearchSpace
+
+MazeId: TypeAlias = Literal["PlasticMaze-v0", "PlasticMazeICLR-v0"]
+CoreChoice: TypeAlias = Literal["plastic", "homogeneous", "rnn", "lstm", "gru", "feedforward"]
+RuleChoice: TypeAlias = Literal["hebb", "oja", "clipped"]
+LesionChoice: TypeAlias = Literal["frozen", "cleared", "silenced"]
+InitChoice: TypeAlias = Literal["uniform", "normal"]
+Device: TypeAlias = Literal["auto", "cpu", "cuda"]
+
+
+@dataclass(frozen=True)
+class MazeSettings:
+    """The maze. None leaves the environment's own default."""
+
+    env: MazeId
+    """The environment: the maze of 2018 (9x9, 250 steps), or of 2019 (11x11, 200 steps, no wall penalty)."""
+    size: int | None
+    """Side of the maze inside its outer wall, in squares; odd."""
+    episode_length: int | None
+    """Steps of one episode."""
+    reward: float | None
+    """What finding the reward pays."""
+    wall_penalty: float | None
+    """What walking into a wall costs."""
+    observe_action: bool | None
+    """Whether the agent sees its previous action."""
+    observe_time: bool | None
+    """Whether the agent sees the share of the episode that is over."""
+    reward_on_border: bool | None
+    """Whether the reward lies only on the outermost ring of squares."""
+    recenter: bool | None
+    """Whether a find sends the agent back to the centre instead of to a random square."""
+    relocate_every: int | None
+    """Steps after which the reward moves to another square; None: it stays for the whole episode."""
+    layout_seed: int | None
+    """Which maze with irregular pillars; None: they stand in rows."""
+
+    def env_kwargs(self) -> dict[str, Any]:
+        """The arguments to give to the environment."""
+        given = {field.name: getattr(self, field.name) for field in fields(self) if field.name != "env"}
+        return {name: value for name, value in given.items() if value is not None}
+
+
+@dataclass(frozen=True)
+class AgentSettings:
+    """The network and the learning rule of A2C."""
+
+    hidden_size: int
+    """Neurons of the recurrent core."""
+    rule: RuleChoice
+    """How the trace changes: Hebb with decay, Oja, or additive and clipped (plastic cores)."""
+    eta: float
+    """Initial learning rate of the trace (plastic cores)."""
+    bound_eta: bool
+    """Keep eta between 0 and 1, instead of letting training move it freely (plastic cores)."""
+    init: InitChoice
+    """Distribution of the initial weights w and plasticity coefficients alpha (plastic, homogeneous, rnn)."""
+    init_scale: float
+    """Scale of that distribution."""
+    learning_rate: float
+    """Learning rate of Adam at the start."""
+    final_learning_rate: float
+    """Learning rate at the end, reached in a straight line."""
+    gamma: float
+    """Discount factor."""
+    gae_lambda: float
+    """Bias-variance trade-off of the advantages; 1 takes whole returns."""
+    ent_coef: float
+    """Weight of an entropy bonus."""
+    concentration_coef: float
+    """Weight of the penalty on concentrated policies, the sum of squared probabilities."""
+    vf_coef: float
+    """Weight of the value loss."""
+    max_grad_norm: float | None
+    """The gradient is clipped to this norm; None for no clipping."""
+    max_grad_ratio: float | None
+    """An update is left out where the gradient's norm is more than this multiple of the usual one and of \
+--max-grad-norm; None: none is."""
+    normalize_advantage: bool
+    """Scale the advantages of an update to zero mean and unit variance."""
+
+
+@dataclass(frozen=True)
+class TrainingSettings:
+    """How long to train, and what is measured and kept."""
+
+    total_timesteps: int
+    """Environment steps of the whole training; rounded up to whole updates."""
+    n_envs: int
+    """Environments side by side: the episodes of one update."""
+    eval_episodes: int
+    """Episodes of the evaluation at the end."""
+    checkpoints: int
+    """Checkpoints to save, evenly spread, the last at the end. TensorBoard gets pictures with each."""
+
+
+@dataclass(frozen=True)
+class OutputSettings:
+    """Where to write and how to run; none of it changes what is learned."""
+
+    root: Path = Path("runs")
+    """Folder of all runs."""
+    overwrite: bool = False
+    """Replace what is in the way: see the command's description."""
+    device: Device = "auto"
+    """What computes the network."""
+    threads: int | None = None
+    """Threads of the network's computations; None leaves the choice to torch, 1 when runs go side by side."""
+    keep: int | None = 2
+    """Checkpoints to keep, the newest ones; None keeps those of --checkpoints all."""
+    quiet: bool = False
+    """Show no progress."""
+
+
+PresetName: TypeAlias = Literal["tuned", "paper", "demo"]
+
+
+@dataclass(frozen=True)
+class MazePreset:
+    """A named set of all settings of a training on the maze."""
+
+    maze: MazeSettings
+    agent: AgentSettings
+    training: TrainingSettings
+    space: SearchSpace
+
+
+_SPACE: SearchSpace = MappingProxyType(
+    {
+        "learning_rate": Between(3e-4, 1e-2),
+        "gae_lambda": Between(0.8, 1.0, log=False),
+        "concentration_coef": Between(0.02, 0.5),
+        "max_grad_norm": Between(0.3, 10.0),
+        "init_scale": Between(0.003, 0.1),
+        "rule": RULES,
+        "eta": Between(0.003, 0.3),
+    }
+)
+_MAZE = MazeSettings(
+    env="PlasticMaze-v0",
+    size=None,
+    episode_length=None,
+    reward=None,
+    wall_penalty=None,
+    observe_action=None,
+    observe_time=None,
+    reward_on_border=None,
+    recenter=None,
+    relocate_every=None,
+    layout_seed=None,
+)
+
+_TUNED = MazePreset(
+    maze=_MAZE,
+    agent=AgentSettings(
+        hidden_size=64,
+        rule="oja",
+        eta=0.03,
+        bound_eta=True,  # an unbounded one eventually turns negative, and the trace diverges
+        init="uniform",
+        init_scale=0.01,
+        learning_rate=3e-3,
+        final_learning_rate=0.0,
+        gamma=0.9,
+        gae_lambda=0.9,
+        ent_coef=0.0,
+        concentration_coef=0.2,
+        vf_coef=0.03,
+        max_grad_norm=1.0,
+        max_grad_ratio=10.0,
+        normalize_advantage=False,
+    ),
+    training=TrainingSettings(total_timesteps=6_000_000, n_envs=16, eval_episodes=200, checkpoints=10),
+    space=_SPACE,
+)
+
+# Miconi, Clune & Stanley 2018, section 4.4: one episode per update, 200,000 episodes; the agent sees
+# only the walls and the reward.
+_PAPER = MazePreset(
+    maze=replace(_MAZE, observe_action=False),
+    agent=replace(
+        _TUNED.agent,
+        hidden_size=200,
+        rule="hebb",
+        eta=0.01,
+        bound_eta=False,
+        learning_rate=1e-4,
+        final_learning_rate=1e-4,
+        gae_lambda=1.0,
+        concentration_coef=0.1,
+        max_grad_norm=None,
+        max_grad_ratio=None,
+    ),
+    training=replace(_TUNED.training, total_timesteps=50_000_000, n_envs=1),
+    space=MappingProxyType({**_SPACE, "learning_rate": Between(3e-5, 1e-3)}),
+)
+
+# Short enough that nine runs take a few minutes on two cores.
+_DEMO = replace(
+    _TUNED,
+    agent=replace(_TUNED.agent, max_grad_ratio=None),  # none of its runs has collapsed permanently without it
+    training=replace(_TUNED.training, total_timesteps=2_500_000, checkpoints=3),
+)
+
+MAZE_PRESETS: MappingProxyType[PresetName, MazePreset] = MappingProxyType(
+    {"tuned": _TUNED, "paper": _PAPER, "demo": _DEMO}
+)

@@ -1,0 +1,1 @@
+"""Tasks: what is trained on, how it is made, and how it is scored."""

@@ -1,0 +1,157 @@
+"""Scores of a network on a supervised task, and of the references beside it."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, astuple, dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from plasticrl.agents.supervised.evaluation import Predictor, evaluate_predictor
+from plasticrl.envs.supervised.images import ImagesTask
+from plasticrl.envs.supervised.patterns import PatternsTask
+from plasticrl.envs.supervised.references import (
+    hopfield_completion,
+    mean_image_reference,
+    nearest_neighbour,
+    nearest_shown_reference,
+    zero_reference,
+)
+from plasticrl.envs.supervised.task import Episode
+from plasticrl.scripts.reports.comparison import Summary
+from plasticrl.scripts.settings.supervised import EpisodeTaskName
+from plasticrl.scripts.tasks.supervised.run import SHOWN_METRICS
+from plasticrl.scripts.tasks.supervised.setup import Tasks
+from plasticrl.scripts.tasks.task import Scores
+
+if TYPE_CHECKING:
+    from plasticrl.agents.supervised.learner import EpisodeLearner
+
+
+Metrics: TypeAlias = dict[str, float | None]
+"""None means infinite: the PSNR of a picture without error."""
+
+
+def evaluate_references(tasks: Tasks, episodes: int, seed: int) -> dict[str, Metrics]:
+    """Return the mean of every metric for each reference, on the episodes of a network's evaluation.
+
+    Args:
+        tasks: the run's tasks.
+        episodes: number of episodes.
+        seed: seed of the episodes.
+    """
+    found = {name: _evaluate(predict, tasks, episodes, seed) for name, predict in _predictors(tasks).items()}
+    return {**found, **_chance(tasks)}
+
+
+def _evaluate(predict: Predictor, tasks: Tasks, episodes: int, seed: int) -> Metrics:
+    metrics = evaluate_predictor(predict, tasks.test, episodes, seed=seed).metrics
+    return {name: one.mean if math.isfinite(one.mean) else None for name, one in metrics.items()}
+
+
+def _predictors(tasks: Tasks) -> dict[str, Predictor]:
+    if isinstance(tasks.train, PatternsTask):
+        return {"Hopfield network": _hopfield}
+    if isinstance(tasks.known, ImagesTask):
+        return {
+            "nearest shown image": nearest_shown_reference,
+            "mean image": partial(mean_image_reference, images=tasks.known.images),
+            "zero": zero_reference,
+        }
+    return {"nearest neighbour": nearest_neighbour}
+
+
+def _hopfield(episode: Episode) -> NDArray[np.float32]:
+    """Complete with a Hopfield network; the signs undo an input gain, so that it sees bits."""
+    return hopfield_completion(episode._replace(inputs=np.sign(episode.inputs)))
+
+
+def _chance(tasks: Tasks) -> dict[str, Metrics]:
+    """Return the expected score of guessing; there is none for images."""
+    task = tasks.test
+    if task.n_classes is not None:
+        return {"chance": {"accuracy": 1 / task.n_classes}}
+    if isinstance(task, PatternsTask):
+        return {"chance": {"bit_error": task.n_hidden / task.n_bits / 2, "hidden_bit_error": 0.5}}
+    return {}
+
+
+@dataclass(frozen=True)
+class Estimated:
+    """A mean over episodes and its 95 % confidence interval.
+
+    The limits are None if they are undefined, as for a single episode. The mean is None if it is infinite,
+    like the PSNR of a picture without error.
+    """
+
+    mean: float | None
+    low: float | None
+    high: float | None
+
+
+@dataclass(frozen=True)
+class EpisodeScores(Scores):
+    """The metrics of a network and of the references of its task.
+
+    Attributes:
+        task: name of the task.
+        episodes: number of episodes.
+        metrics: mean and interval of each metric.
+        references: metrics of each reference, on the same episodes.
+    """
+
+    task: EpisodeTaskName
+    episodes: int
+    metrics: dict[str, Estimated]
+    references: dict[str, Metrics]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return plain values, for JSON."""
+        return asdict(self)
+
+    def summary(self) -> str:
+        """Describe the main metric of the network and of the references in one line."""
+        main = SHOWN_METRICS[self.task][0]
+        others = ", ".join(
+            f"{other}: {main.text(values[main.name])}" for other, values in self.references.items()
+        )
+        return f"{main.label} {main.text(self.metrics[main.name].mean)} ({others})"
+
+    def scalars(self) -> dict[str, float]:
+        """Return the means that are finite."""
+        return {name: one.mean for name, one in self.metrics.items() if one.mean is not None}
+
+    def rows(self) -> list[tuple[str, str]]:
+        """Return all metrics as rows of a table."""
+        rows = []
+        for metric in SHOWN_METRICS[self.task]:
+            mean, low, high = astuple(self.metrics[metric.name])
+            text = metric.text(mean) if mean is None else Summary(mean, low, high).text(metric.form)
+            rows.append((metric.label, text))
+            rows += [
+                (f"  {one}", metric.text(values[metric.name])) for one, values in self.references.items()
+            ]
+        return rows
+
+
+def evaluate(
+    learner: EpisodeLearner, task: EpisodeTaskName, tasks: Tasks, *, episodes: int, seed: int
+) -> EpisodeScores:
+    """Evaluate a learner on held-out episodes; the same seed gives the same numbers.
+
+    Args:
+        learner: makes the predictions; its training state is not changed.
+        task: name of the task.
+        tasks: the tasks for training and evaluation.
+        episodes: number of episodes.
+        seed: seed of the episodes.
+    """
+    found = learner.evaluate(episodes, tasks.test, seed=seed).metrics
+    metrics = {
+        name: Estimated(*(x if math.isfinite(x) else None for x in estimate))
+        for name, estimate in found.items()
+    }
+    return EpisodeScores(task, episodes, metrics, evaluate_references(tasks, episodes, seed))

@@ -1,0 +1,184 @@
+"""Building the tasks and the learner of a training on a supervised task from its settings."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from plasticrl.envs.data.cifar import LAYOUTS
+from plasticrl.envs.supervised.images import ImagesTask
+from plasticrl.envs.supervised.one_shot import OneShotTask
+from plasticrl.scripts.errors import UserError, blame_user
+from plasticrl.scripts.runs.processes import check_shares
+from plasticrl.scripts.runs.setup import check_at_least, check_learning_rates, check_seed
+from plasticrl.scripts.settings.cores import COMPLETION_OPTIONS, ONE_SHOT_OPTIONS, CoreOptions
+from plasticrl.scripts.settings.supervised import ClassDescentSettings, ImagesSettings, OmniglotSettings
+from plasticrl.scripts.tasks.supervised.run import EpisodeRun
+from plasticrl.scripts.tasks.task import MOST_ROWS
+
+if TYPE_CHECKING:
+    from stable_baselines3.common.type_aliases import Schedule
+
+    from plasticrl.agents.supervised.learner import EpisodeLearner
+    from plasticrl.envs.supervised.task import EpisodeTask
+
+
+class Tasks(NamedTuple):
+    """The tasks of a run; training and evaluation never share an image or a class.
+
+    Attributes:
+        train: the task for training.
+        test: the task for evaluation.
+        known: the data that references may use: ``train`` or, if another dataset is used for evaluation, the
+            training part of that one.
+    """
+
+    train: EpisodeTask
+    test: EpisodeTask
+    known: EpisodeTask
+
+
+def check_run(run: EpisodeRun) -> None:
+    """Check the settings that neither the task nor the learner checks.
+
+    Raises:
+        UserError: a setting is out of its range.
+    """
+    check_seed(run.seed)
+    training, descent = run.training, run.descent
+    check_at_least(
+        1,
+        total_episodes=training.total_episodes,
+        eval_episodes=training.eval_episodes,
+        checkpoints=training.checkpoints,
+        batch_size=descent.batch_size,
+        decay_every=1 if descent.decay_every is None else descent.decay_every,
+    )
+    check_shares(batch_size=descent.batch_size)
+    check_learning_rates(descent.learning_rate, descent.final_learning_rate, descent.max_grad_norm)
+    if not 0 < descent.decay_factor <= 1:
+        raise UserError(f"decay_factor must be above 0 and at most 1, not {descent.decay_factor}")
+
+
+def make_tasks(run: EpisodeRun, elsewhere: Mapping[str, Any] = MappingProxyType({})) -> Tasks:
+    """Read the data, if the task has any, and build the tasks.
+
+    Args:
+        run: the run.
+        elsewhere: settings of the task that replace the run's own in the evaluation.
+
+    Raises:
+        UserError: a setting is invalid, the episodes do not fit the run's network, or the data are missing or
+            damaged.
+    """
+    from plasticrl.envs.supervised.make_task import make_task
+
+    most = run.settings.n_way if isinstance(run.settings, OmniglotSettings) else 0
+    if elsewhere.get("n_way", 0) > most:
+        raise UserError(
+            f"the network was trained to distinguish {most} classes and has no output for more: "
+            f"n_way must be from 2 to {most}, not {elsewhere['n_way']}"
+        )
+    with blame_user(ValueError, TypeError, OSError):
+        if run.name == "patterns":
+            task = make_task(run.name, **asdict(run.settings))  # all patterns are newly drawn
+            return Tasks(task, task, task)
+        train = make_task(run.name, split="train", data_dir=run.data_dir, **asdict(run.settings))
+        options = {**asdict(run.settings), **elsewhere}
+        options.pop("pool", None)  # the evaluation needs independent episodes
+        if "occlusion" in elsewhere:  # the share depends on the kind of occlusion
+            options["share"] = elsewhere.get("share")
+        test = make_task(run.name, split="test", data_dir=run.data_dir, **options)
+        known = train
+        if options.get("dataset") != asdict(run.settings).get("dataset"):
+            known = make_task(run.name, split="train", data_dir=run.data_dir, **options)
+        return Tasks(train, test, known)
+
+
+def make_learner(run: EpisodeRun, tasks: Tasks, device: str) -> EpisodeLearner:
+    """Build an untrained learner.
+
+    Raises:
+        UserError: a setting is invalid, or the task has no such core.
+    """
+    from plasticrl.agents.supervised.learner import EpisodeLearner
+
+    options, descent = _options(run), run.descent
+    if run.core not in options:
+        raise UserError(f"{run.name} has no core {run.core}: choose one of {', '.join(options)}")
+    with blame_user(ValueError, TypeError):
+        return EpisodeLearner(
+            run.core,  # type: ignore[arg-type]
+            tasks.train,
+            learning_rate=learning_rate(run),
+            batch_size=descent.batch_size,
+            eval_task=tasks.test,
+            loss=descent.loss if isinstance(descent, ClassDescentSettings) else None,
+            max_grad_norm=math.inf if descent.max_grad_norm is None else descent.max_grad_norm,
+            stats_window_size=log_interval(run)
+            * descent.batch_size,  # a row sums up what is new since the last
+            network_kwargs=network_kwargs(run),
+            seed=run.seed,
+            device=device,
+        )
+
+
+def network_kwargs(run: EpisodeRun) -> dict[str, Any]:
+    """The settings of the network that its core has."""
+    return {name: getattr(run.network, name) for name in _options(run)[run.core]}
+
+
+def _options(run: EpisodeRun) -> CoreOptions:
+    return ONE_SHOT_OPTIONS if run.name == "omniglot" else COMPLETION_OPTIONS
+
+
+def log_interval(run: EpisodeRun) -> int:
+    """Return the number of updates between two rows of ``progress.csv``."""
+    return max(1, run.total // run.descent.batch_size // MOST_ROWS)
+
+
+def learning_rate(run: EpisodeRun) -> float | Schedule:
+    """Return Adam's learning rate, or its schedule as a function of the remaining progress, from 1 to 0."""
+    from stable_baselines3.common.utils import LinearSchedule
+
+    descent = run.descent
+    first, last, every = descent.learning_rate, descent.final_learning_rate, descent.decay_every
+    line = LinearSchedule(first, last, end_fraction=1.0)
+    if every is None:
+        return first if first == last else line
+
+    def falling(remaining: float) -> float:
+        episodes = round((1 - remaining) * run.total)
+        return float(line(remaining) * descent.decay_factor ** (episodes // every))
+
+    return falling
+
+
+def data_sizes(tasks: Tasks) -> dict[str, int]:
+    """Return the number of images or classes for training and evaluation; empty for generated patterns."""
+    for kind, things in ((ImagesTask, "images"), (OneShotTask, "classes")):
+        if isinstance(tasks.train, kind) and isinstance(tasks.test, kind):
+            return {
+                f"train_{things}": len(tasks.train.images),
+                f"test_{things}": len(tasks.test.images),
+            }
+    return {}
+
+
+def remark_on_data(run: EpisodeRun, tasks: Tasks) -> str | None:
+    """Return a one-line remark if files of the training set are missing, else None.
+
+    Part of the files is enough for training, but the scores are then not those of the whole set.
+    """
+    if not isinstance(run.settings, ImagesSettings) or run.settings.dataset not in LAYOUTS:
+        return None
+    layout, there = LAYOUTS[run.settings.dataset], data_sizes(tasks)["train_images"]
+    if there == layout.all_train_images:
+        return None
+    return (
+        f"trains on {there:,} of the {layout.all_train_images:,} images of {run.settings.dataset}: "
+        f"not all of {', '.join(layout.train)} are present"
+    )

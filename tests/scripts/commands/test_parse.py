@@ -1,0 +1,297 @@
+import ast
+import inspect
+import io
+import subprocess
+import sys
+from dataclasses import asdict, fields, is_dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, get_args
+
+import gymnasium as gym
+import pytest
+
+from plasticrl.agents import CORE_NAMES, NETWORK_NAMES
+from plasticrl.agents.supervised.update import LossName
+from plasticrl.envs import PatternsTask
+from plasticrl.envs.data.image_sets import ImageSet
+from plasticrl.envs.data.omniglot_splits import SplitBy
+from plasticrl.envs.supervised import patterns as patterns_task
+from plasticrl.envs.supervised.images import OcclusionKind
+from plasticrl.envs.supervised.make_task import TASK_NAMES
+from plasticrl.nn import Init
+from plasticrl.rules import RULES
+from plasticrl.scripts.commands import commands
+from plasticrl.scripts.commands import options as task_options
+from plasticrl.scripts.commands.commands import Command, CompareMaze, TrainMaze
+from plasticrl.scripts.commands.parse import _PRESETS as PRESETS
+from plasticrl.scripts.commands.parse import parse
+from plasticrl.scripts.errors import UserError
+from plasticrl.scripts.main import main
+from plasticrl.scripts.settings import maze as settings
+from plasticrl.scripts.settings import supervised as episode_presets
+from plasticrl.scripts.settings import supervised as episode_settings
+from plasticrl.scripts.settings.cores import COMPLETION_OPTIONS, MAZE_OPTIONS, ONE_SHOT_OPTIONS
+from plasticrl.scripts.settings.maze import MAZE_PRESETS, PresetName
+
+
+def test_choices_are_those_of_the_code() -> None:
+    assert get_args(settings.CoreChoice) == CORE_NAMES
+    assert set(get_args(settings.RuleChoice)) == set(RULES)
+    assert get_args(settings.InitChoice) == get_args(Init)
+    registered = {name for name, spec in gym.registry.items() if "PlasticMaze" in str(spec.entry_point)}
+    assert set(get_args(settings.MazeId)) == registered
+    assert get_args(PresetName) == tuple(MAZE_PRESETS)
+
+
+def test_choices_of_the_supervised_tasks_are_those_of_the_code() -> None:
+    assert get_args(episode_settings.EpisodeTaskName) == TASK_NAMES
+    assert get_args(episode_settings.CompletionCore) == NETWORK_NAMES
+    assert get_args(episode_settings.OneShotCore) == tuple(name for name in NETWORK_NAMES if name != "lstm")
+    assert get_args(episode_settings.OcclusionChoice) == get_args(OcclusionKind)
+    assert get_args(episode_settings.DatasetChoice) == get_args(ImageSet)
+    assert get_args(episode_settings.SplitChoice) == get_args(SplitBy)
+    assert {"squared_error", *get_args(episode_settings.LossChoice)} == set(get_args(LossName))
+    for names, presets in (
+        (episode_presets.PatternsPresetName, episode_presets.PATTERNS_PRESETS),
+        (episode_presets.ImagesPresetName, episode_presets.IMAGES_PRESETS),
+        (episode_presets.OmniglotPresetName, episode_presets.OMNIGLOT_PRESETS),
+    ):
+        assert get_args(names) == tuple(presets)
+
+
+@pytest.mark.parametrize("preset", get_args(episode_presets.PatternsPresetName))
+def test_presets_of_patterns_are_those_of_the_task(preset: episode_presets.PatternsPresetName) -> None:
+    ours = PatternsTask(**asdict(episode_presets.PATTERNS_PRESETS[preset].task))
+    theirs = PatternsTask(**patterns_task.PATTERNS_PRESETS[preset])
+    assert vars(ours) == vars(theirs)
+
+
+@pytest.mark.parametrize(
+    ("task", "preset", "rate"),
+    [
+        ("patterns", "program", 0.0003),
+        ("patterns", "small", 0.001),
+        ("images", "paper", 0.0001),
+        ("omniglot", "paper", 3e-05),
+        ("omniglot", "tuned", 0.001),
+    ],
+)
+def test_every_task_takes_its_preset_and_options_override_it(task: str, preset: str, rate: float) -> None:
+    command: Command = parse(["train", task, "--eta", "0.5", "--preset", preset])
+    run = command.make_run("plastic", 0)  # type: ignore[union-attr]
+    assert run.task == task
+    assert run.descent.learning_rate == rate
+    assert run.network.eta == 0.5
+
+
+@pytest.mark.parametrize("preset", get_args(PresetName))
+def test_preset_gives_the_defaults_and_options_override_it(preset: PresetName) -> None:
+    command = parse(["train", "maze", "--gamma", "0.5", "--preset", preset])
+    assert isinstance(command, TrainMaze)
+    values = MAZE_PRESETS[preset]
+    assert (command.maze, command.training) == (values.maze, values.training)
+    assert command.agent.gamma == 0.5
+    assert command.agent.learning_rate == values.agent.learning_rate
+
+
+def test_compare_makes_every_pair_of_core_and_seed() -> None:
+    command = parse(["compare", "maze", "--cores", "gru", "rnn", "--seeds", "2"])
+    assert isinstance(command, CompareMaze)
+    assert {(run.core, run.seed) for run in command.runs()} == {
+        ("gru", 0),
+        ("gru", 1),
+        ("rnn", 0),
+        ("rnn", 1),
+    }
+
+
+CORE_OPTIONS: dict[str, Any] = {
+    "maze": MAZE_OPTIONS,
+    "patterns": COMPLETION_OPTIONS,
+    "images": COMPLETION_OPTIONS,
+    "omniglot": ONE_SHOT_OPTIONS,
+}
+
+
+def as_words(task: str, preset: str, option: str) -> list[str]:
+    """An option with the very value that the preset has."""
+    command: Any = parse(["train", task, "--preset", preset])
+    value, flag = command.value(option), option.replace("_", "-")
+    return [f"--{flag}" if value else f"--no-{flag}"] if isinstance(value, bool) else [f"--{flag}={value}"]
+
+
+@pytest.mark.parametrize(
+    ("task", "option"),
+    [
+        (task, option)
+        for task, of_cores in CORE_OPTIONS.items()
+        for option in {name: None for names in of_cores.values() for name in names}
+    ],
+)
+def test_an_option_is_taken_just_where_a_core_has_it_whatever_its_value(task: str, option: str) -> None:
+    of_cores, flag = CORE_OPTIONS[task], "--" + option.replace("_", "-")
+    owners = [core for core, names in of_cores.items() if option in names]
+    others = [core for core in of_cores if core not in owners]
+    words = as_words(task, next(iter(PRESETS[task])), option)
+    parse(["train", task, *words, "--core", owners[0]])
+    parse(["compare", task, *words, "--cores", owners[-1], *others])
+    for start in (["train", task, "--core", *others[:1]], ["sweep", task, "--cores", *others]):
+        if others:
+            with pytest.raises(UserError) as error:
+                parse([*start, *(word.replace(flag, "--" + option) for word in words)])
+            assert str(error.value).startswith(f"{flag} is for the core")
+            assert [core for core in (*owners, *start[3:]) if core not in str(error.value)] == []
+
+
+@pytest.mark.parametrize(
+    ("task", "preset"), [(task, name) for task, presets in PRESETS.items() for name in presets]
+)
+def test_what_a_preset_has_for_other_cores_is_refused_by_none(task: str, preset: str) -> None:
+    parse(["compare", task, "--preset", preset, "--cores", list(CORE_OPTIONS[task])[-1]])
+
+
+def test_an_option_for_other_cores_is_refused_before_anything_is_written(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for words in (
+        ["train", "maze", "--core", "lstm"],
+        ["compare", "maze", "--cores", "lstm", "gru"],
+        ["sweep", "maze", "--cores", "lstm", "--local"],
+        ["sweep", "maze", "--cores", "lstm", "--search"],
+        ["train", "patterns", "--core", "lstm"],
+    ):
+        assert main([*words, "--rule", "oja", "--root", str(tmp_path / "runs")]) == 2
+        shown = capsys.readouterr()
+        assert shown.err.startswith("plasticrl: error: --rule is for the cores plastic and homogeneous")
+        assert (shown.out, shown.err.count("\n")) == ("", 1)
+    assert list(tmp_path.iterdir()) == []
+
+
+FIRST_WORDS: dict[str, list[str]] = {
+    **{f"{name} {task}": [name, task] for name in ("train", "compare", "sweep") for task in PRESETS},
+    "resume": ["train"],
+    "evaluate": ["evaluate", "run"],
+    "watch": ["watch", "run"],
+    "demo": ["demo"],
+    "reproduce": ["reproduce", "maze"],
+}
+
+
+def paths_in(settings: Any) -> dict[str, Any]:
+    """The options of a command that take a path."""
+    found: dict[str, Any] = {}
+    for field in fields(settings):
+        value = getattr(settings, field.name)
+        if is_dataclass(value):
+            found |= paths_in(value)
+        elif "Path" in str(field.type):
+            found[field.name] = value
+    return found
+
+
+@pytest.mark.parametrize("first", FIRST_WORDS)
+def test_the_home_folder_is_meant_in_every_path(
+    first: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    words = FIRST_WORDS[first]
+    plain: Any = parse([*words, "--resume=run"] if first == "resume" else words)
+    names = list(paths_in(plain))
+    assert names
+    for name in names:
+        option = [f"--{name.replace('_', '-')}=~/a/b"]
+        if first == "resume" and name != "resume":
+            option.append("--resume=run")
+        found = paths_in(parse([words[0], "~/a/b"] if name == "run" else [*words, *option]))
+        assert found[name] == tmp_path / "a" / "b"
+        assert [one for one in found.values() if one is not None and "~" in str(one)] == []
+
+
+@pytest.mark.parametrize("word", ["--root=a/~", "--root=~~", "--root=./x~"])
+def test_a_tilde_elsewhere_is_a_tilde(word: str) -> None:
+    if word == "--root=~~":
+        with pytest.raises(UserError, match=r"root: there is no home folder ~~ for ~~"):
+            parse(["train", "maze", word])
+        return
+    command: Any = parse(["train", "maze", word])
+    assert command.output.root == Path(word.partition("=")[2])
+
+
+@pytest.mark.parametrize("module", [commands, settings, episode_settings, task_options])
+def test_every_option_is_explained(module: object) -> None:
+    groups = {"maze", "agent", "training", "output", "patterns", "images", "omniglot", "network", "descent"}
+    for node in ast.parse(inspect.getsource(module)).body:  # type: ignore[arg-type]
+        if not isinstance(node, ast.ClassDef):
+            continue
+        for statement, after in zip(node.body, [*node.body[1:], None], strict=True):
+            if isinstance(statement, ast.AnnAssign) and isinstance(statement.target, ast.Name):
+                explained = isinstance(after, ast.Expr) and isinstance(after.value, ast.Constant)
+                assert explained or statement.target.id in groups, f"{node.name}.{statement.target.id}"
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["--help"], ["train", "evaluate", "compare", "sweep", "watch", "demo", "--version"]),
+        (["train", "--help"], ["maze", "patterns", "images", "omniglot"]),
+        (["train", "patterns", "--help"], ["--n-bits", "--extra-neurons", "--batch-size", "(default: 1000)"]),
+        (["train", "images", "--help"], ["--occlusion", "--data-dir"]),
+        (["train", "omniglot", "--preset", "paper", "--help"], ["--n-way", "--decay-every", "5000000"]),
+        (["compare", "omniglot", "--help"], ["--cores", "--seeds", "--data-dir"]),
+        (["train", "maze", "--help"], ["--core", "--seed", "--hidden-size", "--rule", "--root", "(default:"]),
+        (["train", "maze", "--preset", "paper", "--help"], ["50000000", "(default: paper)"]),
+        (["evaluate", "--help"], ["--episodes", "--deterministic", "--json"]),
+        (["compare", "maze", "--help"], ["--cores", "--seeds", "--jobs", "--overwrite"]),
+        (["sweep", "maze", "--help"], ["--cores", "--seeds", "--address", "--cpus-per-run", "--local"]),
+        (["watch", "--help"], ["--gif", "--fps"]),
+        (["demo", "--help"], ["--root", "--seeds"]),
+    ],
+)
+def test_help(words: list[str], expected: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(words) == 0
+    shown = capsys.readouterr()
+    assert shown.err == ""
+    assert [text for text in expected if text not in shown.out] == []
+
+
+def test_version_is_that_of_the_package(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out == f"plasticrl {version('plasticrl')}\n"
+
+
+def test_version_takes_no_other_words(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--version", "xyz", "--help"]) == 2
+    shown = capsys.readouterr()
+    assert (shown.out, shown.err) == ("", "plasticrl: error: --version stands alone: leave out xyz --help\n")
+
+
+def test_help_loads_neither_torch_nor_matplotlib() -> None:
+    code = (
+        "import sys; from plasticrl.scripts.main import main; assert main(['train', 'maze', '--help']) == 0; "
+        "assert not {'torch', 'stable_baselines3', 'matplotlib', 'scipy'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, stdout=subprocess.DEVNULL)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["train", "maze", "--epis", "3"],
+        ["train", "maze", "--core", "x"],
+        ["evaluate"],
+        ["--", "--seeds", "--"],
+    ],
+    ids=" ".join,
+)
+def test_complaints_are_the_same_where_the_terminal_knows_only_ascii(
+    words: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said = []
+    for encoding in ("utf-8", "ascii"):
+        with monkeypatch.context() as patch:
+            patch.setattr("sys.stdout", io.TextIOWrapper(io.BytesIO(), encoding=encoding))
+            with pytest.raises(UserError) as raised:
+                parse(words)
+            said.append(str(raised.value))
+    assert said[0] == said[1]

@@ -1,0 +1,99 @@
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from plasticrl.scripts.errors import UserError
+from plasticrl.scripts.experiments.ray_trial import data_place
+from plasticrl.scripts.settings.maze import MAZE_PRESETS, AgentSettings
+from plasticrl.scripts.settings.reading import settings_from, with_home
+from plasticrl.scripts.settings.supervised import IMAGES_PRESETS, OMNIGLOT_PRESETS, PATTERNS_PRESETS
+
+AGENT = MAZE_PRESETS["tuned"].agent
+PRESETS: list[Any] = [
+    *(group for p in MAZE_PRESETS.values() for group in (p.maze, p.agent, p.training)),
+    *(
+        group
+        for presets in (PATTERNS_PRESETS, IMAGES_PRESETS, OMNIGLOT_PRESETS)
+        for p in presets.values()
+        for group in (p.task, p.network, p.descent, p.training)
+    ),
+]
+
+
+@pytest.mark.parametrize("settings", PRESETS, ids=lambda settings: type(settings).__name__)
+def test_settings_are_made_again(settings: Any) -> None:
+    assert settings_from(type(settings), asdict(settings)) == settings
+
+
+def test_a_whole_number_will_do_for_a_float_but_not_the_other_way_round() -> None:
+    found = settings_from(AgentSettings, {**asdict(AGENT), "gamma": 1})
+    assert found == replace(AGENT, gamma=1.0)
+    assert type(found.gamma) is float
+    with pytest.raises(TypeError, match=r"hidden_size is 64\.0"):
+        settings_from(AgentSettings, {**asdict(AGENT), "hidden_size": 64.0})
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("hidden_size", True),
+        ("hidden_size", "64"),
+        ("hidden_size", 10**30),
+        ("gamma", float("nan")),
+        ("gamma", 10**30),
+        ("bound_eta", 1),
+        ("rule", "bcm"),
+        ("rule", []),
+        ("eta", None),
+    ],
+)
+def test_a_value_of_another_type_is_refused_by_name(name: str, value: Any) -> None:
+    with pytest.raises(TypeError, match=name):
+        settings_from(AgentSettings, {**asdict(AGENT), name: value})
+
+
+def test_missing_and_unknown_ones_are_refused_by_name() -> None:
+    plain = asdict(AGENT)
+    with pytest.raises(TypeError, match="etas is unknown"):
+        settings_from(AgentSettings, {**plain, "etas": 1})
+    del plain["eta"]
+    with pytest.raises(TypeError, match="eta is missing"):
+        settings_from(AgentSettings, plain)
+    with pytest.raises(TypeError, match="object"):
+        settings_from(AgentSettings, [])
+
+
+@dataclass(frozen=True)
+class Inner:
+    place: Path | None
+    words: str
+
+
+@dataclass(frozen=True)
+class Outer:
+    inner: Inner
+    place: Path
+
+
+def test_the_home_folder_is_expanded_in_paths_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    given = Outer(Inner(Path("~/a"), "~/a"), Path("~"))
+    assert with_home(given) == Outer(Inner(tmp_path / "a", "~/a"), tmp_path)
+    for plain in (Outer(Inner(None, ""), Path("a/~/b")), Outer(Inner(Path("b~"), "~"), tmp_path / "~")):
+        assert with_home(plain) == plain
+
+
+@pytest.mark.parametrize("given", [Path("~/data"), None])
+def test_the_place_of_data_may_be_below_the_home_folder(
+    given: Path | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("PLASTICRL_DATA", "~/data" if given is None else "/elsewhere")
+    assert data_place(given) == tmp_path / "data"
+
+
+def test_the_home_of_nobody_is_refused_by_the_name_of_the_option() -> None:
+    with pytest.raises(UserError, match=r"^place: there is no home folder ~nobody-of-that-name for "):
+        with_home(Outer(Inner(Path("~nobody-of-that-name/a"), ""), Path()))
