@@ -154,7 +154,7 @@ def _cut_csv(path: Path, counter: str, done: int) -> list[str]:
 def _cut_events(path: Path, done: int, total: int) -> None:
     """Keep the events up to ``done``; a last record that a killed process left unfinished goes too."""
     from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
-    from tensorboard.compat.proto.event_pb2 import Event  # type: ignore[import-untyped]
+    from tensorboard.compat.proto.event_pb2 import Event
 
     with blame_user(UnfitFileError), open_regular(path, links=False) as old, written_whole(path) as new:
         try:
@@ -170,7 +170,7 @@ def _cut_events(path: Path, done: int, total: int) -> None:
 
 def _records(file: BinaryIO, size: int) -> Iterator[bytes]:
     """The whole records of a TFRecord file: the data's length and its checksum, the data, its checksum."""
-    from tensorboard.summary.writer.record_writer import masked_crc32c  # type: ignore[import-untyped]
+    from tensorboard.summary.writer.record_writer import masked_crc32c
 
     while len(head := file.read(_HEAD)) == _HEAD:
         length = int.from_bytes(head[:8], "little")

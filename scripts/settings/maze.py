@@ -132,6 +132,7 @@ class MazePreset:
     agent: AgentSettings
     training: TrainingSettings
     space: SearchSpace
+    """Ranges that a search draws from."""
 
 
 _SPACE: SearchSpace = MappingProxyType(

@@ -176,10 +176,12 @@ class EpisodePreset(Generic[Task, Network, Descent]):
     """A named set of all settings of a training on a supervised task."""
 
     task: Task
+    """Settings of the task."""
     network: Network
     descent: Descent
     training: EpisodeTrainingSettings
     space: SearchSpace
+    """Ranges that a search draws from."""
 
 
 _SPACE: SearchSpace = MappingProxyType(
