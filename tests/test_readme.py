@@ -25,6 +25,8 @@ def test_python_example_runs_as_written(tmp_path: Path, capsys: pytest.CaptureFi
         "README.md",
         "docs/architecture.md",
         "docs/commands.md",
+        "docs/export.md",
+        "docs/reliability.md",
         "docs/performance.md",
         "docs/results.md",
         "docs/scaling.md",
