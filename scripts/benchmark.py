@@ -20,8 +20,8 @@ from plasticrl.scripts.bench.cases import a2c_iterations, plain_scan, ppo_iterat
 from plasticrl.scripts.bench.timing import interleaved, machine, peak_memory
 from plasticrl.scripts.experiments.paper import EXPERIMENTS
 from plasticrl.scripts.runs.folder import write_json
+from plasticrl.scripts.runs.run import RECURRENT_PPO, PPORun
 from plasticrl.scripts.settings.reading import with_home
-from plasticrl.scripts.tasks.maze.run import RECURRENT_PPO, PPORun
 
 SEQUENCES = {"A2C": (250, 30, 200), "ICLR": (200, 30, 100)}  # T, B, n
 ONE_EPISODE = {"patterns": (196, 1, 1001), "images": (210, 1, 1025)}

@@ -11,6 +11,7 @@ from plasticrl.scripts.main import main
 from plasticrl.scripts.reports.comparison import MazeComparison
 from plasticrl.scripts.runs.checkpoints import find_checkpoint
 from plasticrl.scripts.tasks.maze.animation import gif, play
+from plasticrl.scripts.tasks.maze.setup import load_to_act
 from plasticrl.scripts.watch import write_gif
 
 _GIF, _FPS = "plastic.gif", 12
@@ -36,7 +37,7 @@ def _play_typical(command: Demo, comparison: MazeComparison) -> bytes:
     seed = scores.index(median_low(scores))
     typical = command.comparison().make_run("plastic", seed)
     _, checkpoint = find_checkpoint(typical.folder(command.root))
-    agent = typical.load_to_act(checkpoint, "cpu")
+    agent = load_to_act(typical, checkpoint, "cpu")
     return gif(list(play(agent, typical.maze, mode="rgb_array", seed=0)), _FPS)
 
 

@@ -9,6 +9,7 @@ from plasticrl.scripts.runs.checkpoints import find_checkpoint
 from plasticrl.scripts.runs.folder import read_run
 from plasticrl.scripts.runs.setup import check_at_least, check_seed, set_up_torch
 from plasticrl.scripts.runs.terminal import print_table
+from plasticrl.scripts.tasks.registry import task_of
 from plasticrl.scripts.tasks.task import EVALUATION_SEEDS
 
 
@@ -24,7 +25,7 @@ def run(command: Evaluate) -> None:
     check_at_least(1, episodes=episodes)
     seed = trained.seed + EVALUATION_SEEDS if command.seed is None else check_seed(command.seed)
     set_up_torch(command.device, None)
-    scores, steps, about = trained.evaluate(checkpoint, episodes, seed, command)
+    scores, steps, about = task_of(trained).evaluate(trained, checkpoint, episodes, seed, command)
     if command.json:
         about = {"checkpoint": str(checkpoint), "seed": seed, **about}
         print(json.dumps({**about, **scores.as_dict()}, indent=2, allow_nan=False))

@@ -2,7 +2,6 @@
 
 import sys
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
 from plasticrl.scripts.commands.commands import Reproduce
@@ -23,7 +22,6 @@ from plasticrl.scripts.reports.networks import draw_networks
 from plasticrl.scripts.runs.folder import PlacedRun
 from plasticrl.scripts.runs.setup import processors
 from plasticrl.scripts.runs.terminal import ProgressDisplay
-from plasticrl.scripts.tasks.supervised.run import EpisodeRun
 
 REPORT = "report"
 
@@ -89,10 +87,7 @@ def _there(command: Reproduce, experiment: Experiment, asked: Sequence[PlacedRun
 
 def _with_data(runs: Sequence[PlacedRun], data_dir: Path | None) -> list[PlacedRun]:
     """Return the runs with the data folder set in those of supervised tasks."""
-    return [
-        one._replace(run=replace(one.run, data_dir=data_dir)) if isinstance(one.run, EpisodeRun) else one
-        for one in runs
-    ]
+    return [one._replace(run=one.run.with_data_dir(data_dir)) for one in runs]
 
 
 if __name__ == "__main__":

@@ -1,13 +1,10 @@
 """The command ``train --resume``."""
 
-from dataclasses import replace
-
 from plasticrl.scripts.commands.commands import Resume
 from plasticrl.scripts.errors import UserError
 from plasticrl.scripts.runs.folder import is_finished, is_unfinished, read_run
 from plasticrl.scripts.runs.run import Run
 from plasticrl.scripts.settings.maze import OutputSettings
-from plasticrl.scripts.tasks.supervised.run import EpisodeRun
 from plasticrl.scripts.train import train_and_tell
 
 
@@ -27,9 +24,9 @@ def run(command: Resume) -> None:
             f"{command.resume} is not where a run with its settings belongs: move it to {_place(found)}"
         )
     if command.data_dir is not None:
-        if not isinstance(found, EpisodeRun) or found.name == "patterns":
+        if not found.reads_data:
             raise UserError(f"--data-dir: {found.task} has no data, leave it out")
-        found = replace(found, data_dir=command.data_dir)
+        found = found.with_data_dir(command.data_dir)
     train_and_tell(
         found, OutputSettings(root, False, command.device, command.threads, command.keep, command.quiet)
     )

@@ -5,8 +5,8 @@ import sys
 from plasticrl.scripts.commands.commands import Train
 from plasticrl.scripts.experiments.training import assist, train
 from plasticrl.scripts.main import main
-from plasticrl.scripts.runs.processes import process_rank
 from plasticrl.scripts.runs.run import Run
+from plasticrl.scripts.runs.setup import process_rank
 from plasticrl.scripts.runs.terminal import ProgressDisplay
 from plasticrl.scripts.settings.maze import OutputSettings
 from plasticrl.signals import INTERRUPTED

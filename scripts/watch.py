@@ -15,10 +15,10 @@ from plasticrl.scripts.errors import UserError, blame_user
 from plasticrl.scripts.main import main
 from plasticrl.scripts.runs.checkpoints import find_checkpoint
 from plasticrl.scripts.runs.folder import read_run
+from plasticrl.scripts.runs.run import RunOnMaze
 from plasticrl.scripts.runs.setup import check_seed, set_up_torch
 from plasticrl.scripts.tasks.maze.animation import captioned, gif, play, side_by_side
-from plasticrl.scripts.tasks.maze.run import RunOnMaze
-from plasticrl.scripts.tasks.maze.setup import make_mazes
+from plasticrl.scripts.tasks.maze.setup import load_to_act, make_learner, make_mazes
 from plasticrl.whole_files import write_whole
 
 FASTEST_GIF = 50.0  # pictures per second; viewers slow faster ones down
@@ -52,10 +52,10 @@ def run(command: Watch) -> None:
     maze = trained.maze
     set_up_torch(command.device, None)
     mode: Literal["rgb_array", "ansi"] = "rgb_array" if command.gif else "ansi"
-    agents = {"after": trained.load_to_act(checkpoint, command.device)}
+    agents = {"after": load_to_act(trained, checkpoint, command.device)}
     if command.before:
         with closing(make_mazes(maze, 1, 0)) as env:
-            agents = {"before training": trained.untrained(env, command.device), **agents}
+            agents = {"before training": make_learner(trained, env, command.device), **agents}
     shown = partial(
         play,
         maze=maze,

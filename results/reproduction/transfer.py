@@ -13,7 +13,7 @@ from plasticrl.scripts.reports.comparison import Summary, summarize
 from plasticrl.scripts.reports.curves import COLORS
 from plasticrl.scripts.reports.figures import make_plain, write_figure
 from plasticrl.scripts.reports.statistics import interquartile_mean
-from plasticrl.scripts.tasks.supervised.run import SHOWN_METRICS
+from plasticrl.scripts.runs.run import SHOWN_METRICS
 
 HERE = Path(__file__).parent
 CONDITIONS = ("plastic", "homogeneous", "rnn", "lstm", "lstm_small", "recurrent_ppo", "recurrent_ppo_fifth")

@@ -12,8 +12,8 @@ from torch.nn import functional
 from plasticrl.agents import RecurrentA2C
 from plasticrl.agents.ppo.contrib import PlainRecurrentPPO
 from plasticrl.envs import PlasticMazeVectorEnv, make_vec_env
-from plasticrl.scripts.tasks.maze.run import PPORun
-from plasticrl.scripts.tasks.maze.setup import make_mazes
+from plasticrl.scripts.runs.run import PPORun
+from plasticrl.scripts.tasks.maze.setup import make_mazes, ppo_arguments
 
 
 def plain_step(
@@ -147,7 +147,7 @@ def ppo_iterations(run: PPORun) -> dict[str, Callable[[], object]]:
 
     def iteration(kind: type[RecurrentPPO]) -> Callable[[], object]:
         env = make_mazes(run.maze, run.training.n_envs, run.seed)
-        agent = kind(env=env, device="cpu", **run.arguments())
+        agent = kind(env=env, device="cpu", **ppo_arguments(run))
         agent.set_logger(configure(None, []))
         return lambda: agent.learn(agent.n_steps * agent.n_envs)
 

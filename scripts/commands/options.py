@@ -10,7 +10,7 @@ from typing import Any
 
 from typing_extensions import Self
 
-from plasticrl.scripts.runs.run import Run
+from plasticrl.scripts.runs.run import EpisodeRun, MazeRun, Run
 from plasticrl.scripts.settings.cores import (
     COMPLETION_OPTIONS,
     MAZE_OPTIONS,
@@ -43,8 +43,6 @@ from plasticrl.scripts.settings.supervised import (
     PatternsPresetName,
     PatternsSettings,
 )
-from plasticrl.scripts.tasks.maze.run import MazeRun
-from plasticrl.scripts.tasks.supervised.run import EpisodeRun
 
 
 @dataclass(frozen=True)

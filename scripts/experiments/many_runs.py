@@ -16,6 +16,7 @@ from plasticrl.scripts.runs.run import Run
 from plasticrl.scripts.runs.setup import set_up_torch
 from plasticrl.scripts.runs.terminal import ProgressDisplay
 from plasticrl.scripts.settings.maze import OutputSettings
+from plasticrl.scripts.tasks.registry import task_of
 
 _MOST_RUNS = 10_000
 
@@ -121,7 +122,7 @@ def sum_up(runs: list[Run], root: Path) -> Comparison:
     Raises:
         UserError: a result cannot be read, or the folder cannot be written.
     """
-    comparison = runs[0].compare(runs, root)
+    comparison = task_of(runs[0]).compare(runs, root)
     folder = root / runs[0].task
     picture = folder / "learning_curves.png"
     with blame_user(OSError, about=f"cannot write to {folder}"):

@@ -8,10 +8,9 @@ from types import MappingProxyType
 from typing import Any, Literal, TypeAlias
 
 from plasticrl.scripts.experiments.experiment import Condition, Experiment
+from plasticrl.scripts.runs.run import RECURRENT_PPO, EpisodeRun, MazeRun, PPORun, PPOSettings
 from plasticrl.scripts.settings.maze import MAZE_PRESETS
 from plasticrl.scripts.settings.supervised import IMAGES_PRESETS, OMNIGLOT_PRESETS, PATTERNS_PRESETS
-from plasticrl.scripts.tasks.maze.run import RECURRENT_PPO, MazeRun, PPORun, PPOSettings
-from plasticrl.scripts.tasks.supervised.run import EpisodeRun
 
 Budget: TypeAlias = Literal["quick", "paper"]
 TaskName: TypeAlias = Literal["maze", "patterns", "images", "omniglot"]

@@ -6,7 +6,7 @@ import json
 import os
 import time
 from collections.abc import Mapping
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,11 +16,9 @@ from ray import tune
 from plasticrl.scripts.errors import reason_of_failure
 from plasticrl.scripts.experiments.training import train
 from plasticrl.scripts.runs.folder import BusyError, finished_score, is_kept
-from plasticrl.scripts.runs.run import Run
+from plasticrl.scripts.runs.run import EpisodeRun, Run, run_from_dict
 from plasticrl.scripts.runs.terminal import Report
 from plasticrl.scripts.settings.maze import OutputSettings
-from plasticrl.scripts.tasks.kinds import run_from_dict
-from plasticrl.scripts.tasks.supervised.run import EpisodeRun
 
 
 def data_place(given: Path | None) -> Path | None:
@@ -64,8 +62,7 @@ def train_trial(given: Mapping[str, Any]) -> None:
     if config["cache"] is not None:
         os.environ[_CACHE] = config["cache"]
     if config["data_dir"] is not None:
-        assert isinstance(run, EpisodeRun)
-        run = replace(run, data_dir=Path(config["data_dir"]))
+        run = run.with_data_dir(Path(config["data_dir"]))
     output = OutputSettings(
         Path(config["root"]), False, config["device"], config["threads"], config["keep"], True
     )

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, TypeAlias
+from typing import Any
 
 import optuna
 from optuna.storages import JournalStorage
@@ -20,6 +20,7 @@ from plasticrl.scripts.commands.options import SweepOptions
 from plasticrl.scripts.errors import UserError
 from plasticrl.scripts.experiments.ray_trial import DONE, SCORE, WORST, trial_config
 from plasticrl.scripts.experiments.ray_trials import run_trials
+from plasticrl.scripts.reports.search_report import Tried
 from plasticrl.scripts.runs.folder import finished_score, first_difference, has_file, is_kept, locked
 from plasticrl.scripts.runs.logs import length_logged
 from plasticrl.scripts.runs.run import Run
@@ -82,25 +83,6 @@ _SETTINGS = "settings"
 _MOST_BYTES = 2**28  # of a study; a trial takes some thousand
 _ENDED = (TrialState.COMPLETE, TrialState.FAIL)
 _OPEN = (TrialState.RUNNING, TrialState.WAITING)
-State: TypeAlias = Literal["finished", "stopped early", "failed"]
-
-
-class Tried(NamedTuple):
-    """Settings that were tried.
-
-    Attributes:
-        values: the settings.
-        run: what was trained with them.
-        score: of its evaluation where it finished, of its last episodes where not; None where it failed.
-        state: how it ended.
-        done: how long it was trained, in the unit of the run.
-    """
-
-    values: dict[str, Any]
-    run: Run
-    score: float | None
-    state: State
-    done: int
 
 
 class SearchStudy:

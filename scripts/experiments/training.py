@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import json
 import os
 import platform
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import torch.distributed as dist
+from stable_baselines3.common.logger import Logger
+
 from plasticrl import __version__
-from plasticrl.scripts.errors import UserError, os_error_in_one_line, place_of, shortened
+from plasticrl.agents.common.distributed import LostProcessError, Ranks
+from plasticrl.agents.common.tensorboard import tensorboard_writer
+from plasticrl.scripts.errors import UserError, blame_user, os_error_in_one_line, place_of, shortened
 from plasticrl.scripts.runs.checkpoints import CheckpointFolder, Spent, TimeSpent
 from plasticrl.scripts.runs.folder import (
     CHECKPOINTS,
@@ -26,12 +33,13 @@ from plasticrl.scripts.runs.folder import (
     write_json,
 )
 from plasticrl.scripts.runs.logs import flush, open_logs
-from plasticrl.scripts.runs.processes import no_logs, trained_together
 from plasticrl.scripts.runs.run import Run
-from plasticrl.scripts.runs.setup import check_at_least, machine, set_up_torch
+from plasticrl.scripts.runs.setup import check_at_least, machine, process_count, set_up_torch
 from plasticrl.scripts.runs.terminal import Report
 from plasticrl.scripts.settings.maze import OutputSettings
+from plasticrl.scripts.tasks.registry import task_of
 from plasticrl.scripts.tasks.task import Scores, Trainer
+from plasticrl.signals import PostponedInterrupt, StoppedBetweenUpdates, sigterm_ends
 
 
 @contextmanager
@@ -97,7 +105,7 @@ def check_run(run: Run) -> str | None:
     Raises:
         UserError: a setting is not allowed, or data are missing.
     """
-    with closing(run.trainer("cpu")) as trainer:
+    with closing(task_of(run).trainer(run, "cpu")) as trainer:
         return trainer.remark()
 
 
@@ -128,7 +136,7 @@ def train(
     set_up_torch(output.device, output.threads)
     check_at_least(1, keep=1 if output.keep is None else output.keep)
     checkpoints = CheckpointFolder(folder / CHECKPOINTS, output.keep)
-    with closing(run.trainer(output.device)) as trainer:
+    with closing(task_of(run).trainer(run, output.device)) as trainer:
         if not goes_on:
             with _taken_meanwhile(folder, run):
                 claim(folder, run, overwrite=output.overwrite)
@@ -160,6 +168,53 @@ def _taken_meanwhile(folder: Path, run: Run) -> Iterator[None]:
         raise
 
 
+# A dead process is noticed at once, by its closed connection; this is for one that hangs. The longest that
+# the others wait in good health is for a checkpoint, and for kernels to be compiled at the start.
+_PATIENCE = timedelta(minutes=10)
+
+
+@contextmanager
+def _trained_together(trainer: Trainer, run: Run, checkpoint: Path | None) -> Iterator[None]:
+    """Inside, all processes train the same learner; after it, each has all of it. Alone, nothing happens.
+
+    Args:
+        trainer: made alike in every process.
+        run: what it trains.
+        checkpoint: what the first process went on from; the others do so here.
+
+    Raises:
+        UserError: another process is gone, or they were not started alike.
+    """
+    if process_count() == 1:
+        yield
+        return
+    on_gpu = trainer.learner.device.type == "cuda"
+    with blame_user(RuntimeError, about="the processes cannot meet"), sigterm_ends():
+        dist.init_process_group("cpu:gloo,cuda:nccl" if on_gpu else "gloo", timeout=_PATIENCE)
+    ranks = Ranks.of_group()
+    with blame_user(LostProcessError):
+        with blame_user(ValueError):
+            ranks.check_alike(json.dumps(run.as_dict(), sort_keys=True).encode())
+        path = os.fsdecode(ranks.gather_bytes(os.fsencode(checkpoint.absolute()) if checkpoint else b"")[0])
+        if path and ranks.rank > 0:
+            trainer.go_on(Path(path))
+        with blame_user(ValueError):
+            trainer.learner.join(ranks)
+        try:
+            yield
+        except StoppedBetweenUpdates:  # all of them did
+            trainer.learner.leave()
+            raise
+        else:
+            trainer.learner.leave()
+    dist.destroy_process_group()
+
+
+def _no_logs(trainer: Trainer) -> None:
+    """Let the learner log nowhere: what it has to say, the first process says."""
+    trainer.learner.set_logger(Logger(None, []))
+
+
 def assist(run: Run, output: OutputSettings) -> None:
     """Train along with the first process of several, which runs :func:`train`; writes nothing.
 
@@ -168,8 +223,8 @@ def assist(run: Run, output: OutputSettings) -> None:
         KeyboardInterrupt: as there.
     """
     set_up_torch(output.device, output.threads)
-    with closing(run.trainer(output.device)) as trainer, trained_together(trainer, run, None):
-        no_logs(trainer)
+    with closing(task_of(run).trainer(run, output.device)) as trainer, _trained_together(trainer, run, None):
+        _no_logs(trainer)
         if trainer.learner.num_timesteps < run.total:
             with blame_divergence(trainer):
                 trainer.assist()
@@ -183,12 +238,10 @@ def _learn_and_evaluate(
     checkpoints: CheckpointFolder,
     report: Callable[[Report], None],
 ) -> Scores:
-    from plasticrl.signals import StoppedBetweenUpdates
-
     clock = TimeSpent(folder, checkpoint, trainer.learner.num_timesteps)
     checkpoints = replace(checkpoints, time=clock)
     try:
-        with trained_together(trainer, run, checkpoint):
+        with _trained_together(trainer, run, checkpoint):
             if trainer.learner.num_timesteps < run.total:
                 trainer.learn(checkpoints, report)
     except StoppedBetweenUpdates:
@@ -204,8 +257,6 @@ def _learn_and_evaluate(
 
 def _save(trainer: Trainer, checkpoints: CheckpointFolder) -> None:
     """Write a checkpoint, and the logs up to it; a first Ctrl-C or SIGTERM comes after that."""
-    from plasticrl.signals import PostponedInterrupt
-
     with PostponedInterrupt():
         flush(trainer.learner.logger)
         checkpoints.save(trainer.learner)
@@ -213,8 +264,6 @@ def _save(trainer: Trainer, checkpoints: CheckpointFolder) -> None:
 
 def _finish(trainer: Trainer, run: Run, folder: Path, scores: Scores, spent: Spent) -> None:
     """Write what is written at the end, ``result.json`` last: it says that the run is whole."""
-    from plasticrl.agents.common.tensorboard import tensorboard_writer
-
     learner = trainer.learner
     trainer.show()
     writer = tensorboard_writer(learner.logger)

@@ -13,10 +13,9 @@ import numpy as np
 from plasticrl.scripts.errors import UserError
 from plasticrl.scripts.reports.statistics import bootstrap_interval, interquartile_mean
 from plasticrl.scripts.runs.folder import read_evaluation, write_csv, write_json
-from plasticrl.scripts.runs.run import Run
+from plasticrl.scripts.runs.run import SHOWN_METRICS, EpisodeRun, Run
 from plasticrl.scripts.runs.terminal import percent, print_table
 from plasticrl.scripts.settings.supervised import EpisodeTaskName
-from plasticrl.scripts.tasks.supervised.run import SHOWN_METRICS
 
 Cells = Sequence[str | int | float | None]
 
@@ -335,12 +334,13 @@ class EpisodeComparison(Comparison):
         )
 
 
-def compare_episodes(task: EpisodeTaskName, runs: Sequence[Run], root: Path) -> EpisodeComparison:
+def compare_episodes(runs: Sequence[EpisodeRun], root: Path) -> EpisodeComparison:
     """Summarise the ``result.json`` of finished runs on the same task.
 
     Raises:
         UserError: a result cannot be read.
     """
+    task = runs[0].name
     names = [metric.name for metric in SHOWN_METRICS[task]]
     main, sign = names[0], SHOWN_METRICS[task][0].sign
 

@@ -10,17 +10,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from plasticrl.scripts.errors import UserError, blame_user, one_line
-from plasticrl.scripts.reports.comparison import CurveAxes
+from plasticrl.scripts.reports.comparison import Comparison, CurveAxes
 from plasticrl.scripts.reports.figures import add_share_axis, make_plain, write_figure
 from plasticrl.scripts.reports.statistics import rank_sums
 from plasticrl.scripts.runs.folder import PlacedRun, grouped, refuse_linked, write_csv
-from plasticrl.scripts.runs.logs import read_rows
+from plasticrl.scripts.runs.logs import EventWriter, read_rows
 from plasticrl.scripts.runs.run import Run
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-
-    from plasticrl.scripts.reports.comparison import Comparison
 
 
 CORE_COLORS = {
@@ -129,8 +127,6 @@ def write_aggregates(runs: Sequence[Run], root: Path, axes: CurveAxes) -> None:
     Raises:
         UserError: a run's curve cannot be read, or the folder is not writable.
     """
-    from plasticrl.scripts.runs.logs import EventWriter
-
     folder = root / runs[0].task / FOLDER
     layout = {axes.title: {f"{axes.y_label}: median and quartiles": ["Margin", list(TAGS)]}}
     for core in dict.fromkeys(run.core for run in runs):

@@ -20,8 +20,9 @@ from plasticrl.scripts.reports.maze_details import (
 )
 from plasticrl.scripts.reports.summary import print_summary, summarize_experiment
 from plasticrl.scripts.runs.folder import PlacedRun, grouped, write_json
-from plasticrl.scripts.tasks.maze.run import RunOnMaze
+from plasticrl.scripts.runs.run import RunOnMaze
 from plasticrl.scripts.tasks.maze.setup import maze_config
+from plasticrl.scripts.tasks.registry import task_of
 
 
 def report(experiment: Experiment, runs: Sequence[PlacedRun], folder: Path) -> None:
@@ -62,7 +63,7 @@ def _draw_curves(
 ) -> None:
     """Write and draw the learning curves of one series."""
     group = [one.run for one in grouped(runs)[runs[0].group]]
-    axes = replace(group[0].compare(group, runs[0].root).axes(), title=title)
+    axes = replace(task_of(group[0]).compare(group, runs[0].root).axes(), title=title)
     curves = common_curves(runs, axes)
     write_curves(curves, first, path.with_suffix(".csv"))
     draw_curves(curves, first, colors, axes, _pictures(path))

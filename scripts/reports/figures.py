@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from plasticrl.signals import PostponedInterrupt
 from plasticrl.whole_files import written_whole
 
 if TYPE_CHECKING:
@@ -30,8 +31,6 @@ def write_figure(figure: Figure, path: Path) -> None:
     """
     import matplotlib as mpl
     from matplotlib.backends.backend_agg import FigureCanvasAgg
-
-    from plasticrl.signals import PostponedInterrupt
 
     # Matplotlib's C++ code mistakes an interrupt during drawing for an invalid array.
     with (

@@ -5,21 +5,20 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from PIL import Image
+from torch import Tensor
 
+from plasticrl.agents.common.tensorboard import plastic_matrices
+from plasticrl.agents.supervised.learner import EpisodeLearner
+from plasticrl.agents.supervised.pictures import draw, look
 from plasticrl.scripts.errors import UserError
 from plasticrl.scripts.reports.figures import write_figure
-from plasticrl.scripts.runs.checkpoints import find_checkpoint, has_checkpoint, load_learner
+from plasticrl.scripts.runs.checkpoints import find_checkpoint, has_checkpoint
 from plasticrl.scripts.runs.folder import PlacedRun
-from plasticrl.scripts.tasks.supervised.run import EpisodeRun
+from plasticrl.scripts.runs.run import EpisodeRun
+from plasticrl.scripts.tasks.supervised.setup import load_learner, make_tasks
 from plasticrl.whole_files import written_whole
-
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from plasticrl.agents.supervised.learner import EpisodeLearner
 
 _EPISODES = 4
 
@@ -47,9 +46,6 @@ def draw_networks(finished: Sequence[PlacedRun], folder: Path) -> None:
 
 
 def _draw_network(name: str, learner: EpisodeLearner, folder: Path) -> None:
-    from plasticrl.agents.common.tensorboard import plastic_matrices
-    from plasticrl.agents.supervised.pictures import draw, look
-
     seen = look(learner, _EPISODES, seed=0)
     picture = Image.fromarray(draw(seen.episode, seen.prediction)[1])
     with written_whole(folder / f"episodes_{name}.png") as stream:
@@ -60,8 +56,6 @@ def _draw_network(name: str, learner: EpisodeLearner, folder: Path) -> None:
 
 
 def _loaded(run: EpisodeRun, folder: Path) -> EpisodeLearner:
-    from plasticrl.scripts.tasks.supervised.setup import make_tasks
-
     _, checkpoint = find_checkpoint(folder)
     tasks = make_tasks(run)
     return load_learner(checkpoint, run, "cpu", tasks.train, tasks.test)

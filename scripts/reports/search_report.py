@@ -6,14 +6,14 @@ import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
 
 from plasticrl.scripts.commands.options import SweepOptions
 from plasticrl.scripts.commands.parse import preset_options
 from plasticrl.scripts.reports.curves import CORE_COLORS
 from plasticrl.scripts.reports.figures import make_plain, write_figure
 from plasticrl.scripts.runs.folder import write_csv, write_json
-from plasticrl.scripts.runs.run import ShownMetric
+from plasticrl.scripts.runs.run import Run, ShownMetric
 from plasticrl.scripts.runs.terminal import print_table
 from plasticrl.scripts.settings.cores import options_of_others
 from plasticrl.scripts.settings.search_space import Between, SearchSpace
@@ -21,10 +21,28 @@ from plasticrl.scripts.settings.search_space import Between, SearchSpace
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-    from plasticrl.scripts.experiments.search import Tried
-
 
 _COLUMNS = 4
+
+State: TypeAlias = Literal["finished", "stopped early", "failed"]
+
+
+class Tried(NamedTuple):
+    """Settings that were tried.
+
+    Attributes:
+        values: the settings.
+        run: what was trained with them.
+        score: of its evaluation where it finished, of its last episodes where not; None where it failed.
+        state: how it ended.
+        done: how long it was trained, in the unit of the run.
+    """
+
+    values: dict[str, Any]
+    run: Run
+    score: float | None
+    state: State
+    done: int
 
 
 def draw_search(

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from time import monotonic
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from plasticrl.scripts.errors import UserError, one_line
 from plasticrl.scripts.runs.folder import (
@@ -22,14 +22,6 @@ from plasticrl.scripts.runs.folder import (
     write_json,
 )
 from plasticrl.whole_files import UnfitFileError, kind_of, temporary_name
-
-if TYPE_CHECKING:
-    from stable_baselines3.common.vec_env import VecEnv
-
-    from plasticrl.agents import EpisodeLearner, RecurrentA2C
-    from plasticrl.envs.supervised.task import EpisodeTask
-    from plasticrl.scripts.tasks.supervised.run import EpisodeRun
-
 
 SUFFIX = ".safetensors"
 CHECKPOINT_NAMES = f"step_*{SUFFIX}"
@@ -95,43 +87,6 @@ def blame_checkpoint(path: Path) -> Iterator[None]:
                 f"{path} was trained for other spaces ({cause}): give a run of its own maze"
             ) from error
         raise UserError(f"{path} cannot be loaded as a checkpoint ({cause}): choose another one") from error
-
-
-def load_agent(path: Path, env: VecEnv, device: str) -> RecurrentA2C:
-    """Load an agent to act in ``env``.
-
-    Raises:
-        UserError: the file is not a checkpoint, or is one for other spaces.
-    """
-    from plasticrl.agents import RecurrentA2C
-
-    with blame_checkpoint(path):
-        return RecurrentA2C.load(path, env=env, device=device)
-
-
-def load_learner(
-    path: Path, run: EpisodeRun, device: str, task: EpisodeTask, eval_task: EpisodeTask | None = None
-) -> EpisodeLearner:
-    """Load a learner of a supervised task.
-
-    Args:
-        path: the checkpoint.
-        run: that it is of.
-        device: what computes the network.
-        task: what it was trained on.
-        eval_task: what it is evaluated on; None: the same.
-
-    Raises:
-        UserError: the file is not a checkpoint, or is one for another task or of another network.
-    """
-    from plasticrl.agents import EpisodeLearner
-    from plasticrl.scripts.tasks.supervised.setup import learning_rate, network_kwargs
-
-    with blame_checkpoint(path):  # the learning rate may be a function, which no file can hold
-        learner = EpisodeLearner.load(path, task, eval_task, device, learning_rate=learning_rate(run))
-    found = {"core": learner.network_name, **(learner.network_kwargs or {})}
-    check_network(path, {"core": run.core, **network_kwargs(run)}, found)
-    return learner
 
 
 def check_network(path: Path, told: Mapping[str, Any], found: Mapping[str, Any]) -> None:

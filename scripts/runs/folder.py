@@ -22,8 +22,7 @@ from typing import Any, NamedTuple, TypeVar
 from filelock import FileLock, Timeout
 
 from plasticrl.scripts.errors import UserError, blame_user, one_line
-from plasticrl.scripts.runs.run import Run
-from plasticrl.scripts.tasks.kinds import run_from_dict
+from plasticrl.scripts.runs.run import Run, run_from_dict
 from plasticrl.whole_files import kind_of, read_regular, temporary_name, write_whole
 
 LOCK = ".lock"

@@ -17,6 +17,7 @@ from tensorboard.compat.proto.event_pb2 import Event  # type: ignore[import-unty
 from tensorboard.summary.writer.record_writer import RecordWriter  # type: ignore[import-untyped]
 from torch.utils.tensorboard.writer import FileWriter, SummaryWriter
 
+from plasticrl.agents.common.tensorboard import tensorboard_writer
 from plasticrl.scripts.errors import blame_user, one_line
 from plasticrl.scripts.runs.folder import has_file, write_csv
 from plasticrl.whole_files import (
@@ -83,8 +84,6 @@ def open_logs(folder: Path, *, done: int, total: int, counter: str) -> Logger:
 
 def flush(logger: Any) -> None:
     """Write to the disk what was logged, so that even a crash of the machine leaves it there."""
-    from plasticrl.agents.common.tensorboard import tensorboard_writer
-
     writer = tensorboard_writer(logger)
     if writer is None:
         return

@@ -1,4 +1,4 @@
-"""Set-up that every command shares: seed, device, threads, memory."""
+"""Set-up that every command shares: seed, device, threads, memory, and the processes of one training."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ import platform
 from pathlib import Path
 
 from plasticrl.scripts.errors import UserError
-from plasticrl.scripts.runs.processes import processes_here
 
 _MOST_THREADS_PER_CORE = 16
 LARGEST_SEED = 2**31 - 1
@@ -23,6 +22,34 @@ def check_seed(seed: int) -> int:
     if not 0 <= seed <= LARGEST_SEED:
         raise UserError(f"seed must be from 0 to {LARGEST_SEED}, not {seed}")
     return seed
+
+
+def process_count() -> int:
+    """How many processes train together; 1 where nobody says otherwise."""
+    return int(os.environ.get("WORLD_SIZE", 1)) if "RANK" in os.environ else 1
+
+
+def process_rank() -> int:
+    """The number of this process; 0 is the one that writes and prints."""
+    return int(os.environ["RANK"]) if process_count() > 1 else 0
+
+
+def processes_here() -> tuple[int, int]:
+    """The number of this process on this machine, and how many of them are here."""
+    rank, count = process_rank(), process_count()
+    return int(os.environ.get("LOCAL_RANK", rank)), int(os.environ.get("LOCAL_WORLD_SIZE", count))
+
+
+def check_shares(**totals: int) -> None:
+    """Refuse what the processes cannot share evenly.
+
+    Raises:
+        UserError: a number is no multiple of the number of processes; the text names it.
+    """
+    count = process_count()
+    for name, total in totals.items():
+        if total % count:
+            raise UserError(f"{name} must be a multiple of {count}, the number of processes, not {total}")
 
 
 def check_at_least(least: int, **values: int) -> None:

@@ -1,13 +1,15 @@
-"""One training of any task, ready to start, and its evaluation."""
+"""One training of any task, ready to start, and its evaluation: the interfaces that each task fills in."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
+from plasticrl.scripts.errors import UserError
 from plasticrl.scripts.runs.checkpoints import CheckpointFolder
+from plasticrl.scripts.runs.run import Run
 from plasticrl.scripts.runs.terminal import Report
 
 EVALUATION_SEEDS = 1_000_000  # added to a run's seed, so that it is not evaluated on its training episodes
@@ -36,17 +38,46 @@ class Scores(ABC):
 
 
 class Evaluated(NamedTuple):
-    """What evaluating a checkpoint gave.
+    """The evaluation of a checkpoint.
 
     Attributes:
-        scores: how good it is.
-        trained: how long it had been trained, in words.
-        about: how it was evaluated, beside seed and checkpoint, for JSON.
+        scores: the scores.
+        trained: the length of its training, in words.
+        about: the choices of the evaluation except seed and checkpoint, for JSON.
     """
 
     scores: Scores
     trained: str
     about: dict[str, Any]
+
+
+class EvaluationChoices(Protocol):
+    """Options of an evaluation; by default it repeats the one at the end of the training."""
+
+    @property
+    def device(self) -> str:
+        """Device of the network."""
+
+    def given(self) -> dict[str, Any]:
+        """Return the given options that only some tasks have, by name."""
+
+
+def options_for(run: Run, choices: EvaluationChoices, *allowed: str) -> dict[str, Any]:
+    """Return the given options that only some tasks have.
+
+    Raises:
+        UserError: the run's task lacks one of them: it has only those ``allowed``.
+    """
+    given = choices.given()
+    wrong = ["--" + name.replace("_", "-") for name in given if name not in allowed]
+    if wrong:
+        raise UserError(f"{' and '.join(wrong)}: there is no such thing on {run.task}, leave it out")
+    return given
+
+
+def also(choices: Mapping[str, Any]) -> str:
+    """Describe the options in which an evaluation differs from the training, for the title of its table."""
+    return "".join(f", {name.replace('_', ' ')} {value}" for name, value in choices.items())
 
 
 MOST_ROWS = 2000  # maximum rows of progress.csv; longer trainings log less often

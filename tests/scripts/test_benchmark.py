@@ -11,7 +11,7 @@ from plasticrl.envs import PlasticMazeVectorEnv
 from plasticrl.scripts.bench.cases import PlainA2C, a2c_iterations, plain_scan, ppo_iterations
 from plasticrl.scripts.bench.timing import interleaved, machine
 from plasticrl.scripts.experiments.paper import EXPERIMENTS
-from plasticrl.scripts.tasks.maze.run import RECURRENT_PPO, PPORun
+from plasticrl.scripts.runs.run import RECURRENT_PPO, PPORun
 
 
 def test_plain_and_fused_recurrence_compute_the_same() -> None:

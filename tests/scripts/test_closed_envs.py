@@ -11,9 +11,10 @@ from plasticrl.envs import PlasticMazeVectorEnv
 from plasticrl.scripts.experiments.local import train_all
 from plasticrl.scripts.main import main
 from plasticrl.scripts.runs.folder import PlacedRun, read_run
+from plasticrl.scripts.runs.run import RunOnMaze
 from plasticrl.scripts.settings.maze import OutputSettings
 from plasticrl.scripts.tasks.maze.animation import play
-from plasticrl.scripts.tasks.maze.run import RunOnMaze
+from plasticrl.scripts.tasks.maze.setup import load_to_act
 
 
 class Envs:
@@ -127,7 +128,7 @@ def test_a_reproduction(envs: Envs, trained: Path, tmp_path: Path) -> None:
 def test_an_episode_that_nobody_watches_to_its_end(envs: Envs, trained: Path) -> None:
     run = read_run(trained)
     assert isinstance(run, RunOnMaze)
-    agent = run.load_to_act(next((trained / "checkpoints").iterdir()), "cpu")
+    agent = load_to_act(run, next((trained / "checkpoints").iterdir()), "cpu")
     frames = play(agent, run.maze, mode="ansi", seed=0)
     next(frames)
     assert len(envs.open) == 1

@@ -23,9 +23,9 @@ from plasticrl.scripts.reports.curves import common_curves, draw_curves, smoothe
 from plasticrl.scripts.reports.statistics import bootstrap_interval, improvement, interquartile_mean
 from plasticrl.scripts.reports.summary import summarize_experiment
 from plasticrl.scripts.runs.folder import PlacedRun
+from plasticrl.scripts.runs.run import EpisodeRun, MazeRun, PPORun, RunOnMaze
 from plasticrl.scripts.settings.supervised import PatternsSettings
-from plasticrl.scripts.tasks.maze.run import MazeRun, PPORun, RunOnMaze
-from plasticrl.scripts.tasks.supervised.run import EpisodeRun
+from plasticrl.scripts.tasks.registry import task_of
 
 NAMES = ("plastic", "rnn", "recurrent_ppo", "plastic_letter")
 WORDS = ["reproduce", "maze", "--jobs", "1", "--quiet", "--threads", "1"]
@@ -371,7 +371,8 @@ def test_the_small_lstm_has_as_many_parameters_as_the_plastic_network(budget: An
     experiment = EXPERIMENTS["maze", budget]
 
     def size(name: str) -> int:
-        trainer = experiment.condition(name).run.trainer("cpu")
+        run = experiment.condition(name).run
+        trainer = task_of(run).trainer(run, "cpu")
         try:
             return sum(parameter.numel() for parameter in trainer.learner.policy.parameters())
         finally:

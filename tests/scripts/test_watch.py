@@ -11,8 +11,9 @@ from PIL import Image, ImageSequence
 from plasticrl.envs import PlasticMazeVectorEnv
 from plasticrl.scripts.main import main
 from plasticrl.scripts.runs.folder import read_run
+from plasticrl.scripts.runs.run import RunOnMaze
 from plasticrl.scripts.tasks.maze.animation import play
-from plasticrl.scripts.tasks.maze.run import RunOnMaze
+from plasticrl.scripts.tasks.maze.setup import load_to_act
 from plasticrl.scripts.tasks.maze.training import MazeTrainer
 
 
@@ -116,7 +117,7 @@ def test_random_numbers_of_ones_own_are_left_alone_between_frames(trained: Path)
     """The episode is the same whatever is drawn meanwhile, and what is drawn is, too."""
     run = read_run(trained)
     assert isinstance(run, RunOnMaze)
-    agent = run.load_to_act(next((trained / "checkpoints").iterdir()), "cpu")
+    agent = load_to_act(run, next((trained / "checkpoints").iterdir()), "cpu")
     whole = list(play(agent, run.maze, mode="ansi", seed=5))
     torch.manual_seed(1)
     frames, drawn = [], []

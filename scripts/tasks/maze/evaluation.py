@@ -1,25 +1,32 @@
-"""Evaluation of an agent on the maze, whole or with its trace tampered with."""
+"""Evaluation of an agent on the maze, intact or with a lesioned trace."""
 
 from __future__ import annotations
 
 from contextlib import closing
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from stable_baselines3.common.evaluation import evaluate_policy
+from torch import Tensor
 
 from plasticrl.agents import RecurrentA2C
+from plasticrl.envs import maze_bracket, oracle_share
 from plasticrl.scripts.errors import UserError
+from plasticrl.scripts.runs.run import RunOnMaze
 from plasticrl.scripts.runs.terminal import percent
 from plasticrl.scripts.settings.maze import LesionChoice, MazeSettings
-from plasticrl.scripts.tasks.maze.setup import make_mazes, maze_config
-from plasticrl.scripts.tasks.task import Scores
+from plasticrl.scripts.tasks.maze.setup import load_to_act, make_mazes, maze_config
+from plasticrl.scripts.tasks.task import Evaluated, EvaluationChoices, Scores, also, options_for
 from plasticrl.state import PlasticState
 
 if TYPE_CHECKING:
+    from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
     from stable_baselines3.common.type_aliases import PolicyPredictor
-    from torch import Tensor
+    from stable_baselines3.common.vec_env import VecEnv
 
 
 MOST_ENVS = 50
@@ -98,8 +105,6 @@ class OwnRandomNumbers:
     """
 
     def __init__(self, seed: int) -> None:
-        import torch
-
         before = _torch_states()
         torch.manual_seed(seed)
         self._own = _torch_states()
@@ -116,14 +121,10 @@ class OwnRandomNumbers:
 
 def _torch_states() -> list[Tensor]:
     """Of the CPU's generator, then of every GPU's."""
-    import torch
-
     return [torch.get_rng_state(), *torch.cuda.get_rng_state_all()]
 
 
 def _set_torch_states(states: list[Tensor]) -> None:
-    import torch
-
     torch.set_rng_state(states[0])
     torch.cuda.set_rng_state_all(states[1:])
 
@@ -151,10 +152,6 @@ def evaluate(
         seed: of the mazes and of the actions' draws.
         deterministic: the most probable action instead of a draw.
     """
-    from stable_baselines3.common.evaluation import evaluate_policy
-
-    from plasticrl.envs import maze_bracket, oracle_share
-
     config = maze_config(maze)
     finals: list[dict[str, Any]] = []
     points = np.zeros(config.episode_length)
@@ -237,3 +234,44 @@ class LesionedAgent:
         else:
             trace[now if self.lesion == "cleared" else now | later] = 0
         return trace
+
+
+_ELSEWHERE = ("env", "size", "episode_length", "relocate_every", "layout_seed")  # another maze
+
+
+def evaluate_checkpoint(
+    run: RunOnMaze, checkpoint: Path, episodes: int, seed: int, choices: EvaluationChoices
+) -> Evaluated:
+    """Evaluate a checkpoint, perhaps in another maze; see :class:`plasticrl.scripts.tasks.registry.Task`."""
+    given = options_for(run, choices, "deterministic", "lesion", "lesion_step", *_ELSEWHERE)
+    deterministic = given.pop("deterministic", False)
+    lesion, lesion_step = given.pop("lesion", None), given.pop("lesion_step", None)
+    maze = replace(run.maze, **given)
+    config = maze_config(maze)
+    if lesion_step is not None and lesion is None:
+        raise UserError("--lesion-step needs --lesion")
+    if not 0 <= (lesion_step or 0) < config.episode_length:
+        raise UserError(
+            f"lesion_step must be from 0 to {config.episode_length - 1}, the episode's last step, not "
+            f"{lesion_step}"
+        )
+    agent = load_to_act(run, checkpoint, choices.device)
+    with closing(make_mazes(maze, 1, seed)) as env:
+        _check_sight(agent, env)
+    player = agent if lesion is None else LesionedAgent(agent, lesion, lesion_step or 0)
+    scores = evaluate(player, maze, episodes=episodes, seed=seed, deterministic=deterministic)
+    about = {"deterministic": deterministic, "lesion": lesion, "lesion_step": lesion_step, **given}
+    trained = f"{agent.num_timesteps:,} steps" + also(given)
+    if lesion is not None:
+        trained += f", trace {lesion} from step {lesion_step or 0}"
+    return Evaluated(scores, trained, about)
+
+
+def _check_sight(agent: OnPolicyAlgorithm, env: VecEnv) -> None:
+    """Check that the maze has observations of the size that the agent was trained with."""
+    seen, shown = agent.observation_space.shape, env.observation_space.shape
+    if seen != shown:
+        raise UserError(
+            f"the agent was trained on observations of shape {seen}, but that maze has {shown}: "
+            "choose a maze with the same shape"
+        )

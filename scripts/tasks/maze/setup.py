@@ -1,23 +1,33 @@
-"""From settings to objects: the environments, the agent, and the bracket of a run's scores."""
+"""Building, loading and checking the environments and the learner of a run on the maze."""
 
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from contextlib import closing
+from pathlib import Path
+from typing import Any
 
+import gymnasium as gym
+from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
+from stable_baselines3.common.utils import LinearSchedule
+from stable_baselines3.common.vec_env import VecEnv
+
+import plasticrl.envs.registration  # noqa: F401  (registers the mazes)
+from plasticrl.agents import RecurrentA2C
+from plasticrl.arguments import check_number
+from plasticrl.envs import MazeConfig, make_vec_env, maze_bracket
 from plasticrl.scripts.errors import UserError, blame_user
-from plasticrl.scripts.runs.processes import check_shares
-from plasticrl.scripts.runs.setup import check_at_least, check_learning_rates, check_seed
+from plasticrl.scripts.runs.checkpoints import blame_checkpoint, check_network
+from plasticrl.scripts.runs.run import RECURRENT_PPO, MazeRun, PPORun, PPOSettings, RunOnMaze
+from plasticrl.scripts.runs.setup import (
+    check_at_least,
+    check_learning_rates,
+    check_seed,
+    check_shares,
+    process_count,
+)
 from plasticrl.scripts.settings.cores import MAZE_OPTIONS
 from plasticrl.scripts.settings.maze import AgentSettings, MazeSettings
-
-if TYPE_CHECKING:
-    from stable_baselines3.common.utils import LinearSchedule
-    from stable_baselines3.common.vec_env import VecEnv
-
-    from plasticrl.agents import RecurrentA2C
-    from plasticrl.envs import MazeConfig
-    from plasticrl.scripts.tasks.maze.run import MazeRun, PPOSettings, RunOnMaze
 
 
 def check_run(run: RunOnMaze) -> None:
@@ -36,10 +46,13 @@ def check_run(run: RunOnMaze) -> None:
         checkpoints=training.checkpoints,
     )
     check_shares(n_envs=training.n_envs)
-    run.check_agent()
+    if isinstance(run, PPORun):
+        _check_ppo(run)
+    else:
+        _check_agent(run.agent)
 
 
-def check_agent(agent: AgentSettings) -> None:
+def _check_agent(agent: AgentSettings) -> None:
     """Check what RecurrentA2C does not.
 
     Raises:
@@ -55,15 +68,34 @@ def check_agent(agent: AgentSettings) -> None:
         raise UserError("max_grad_ratio needs a max_grad_norm: give --max-grad-ratio None, too")
 
 
+def _check_ppo(run: PPORun) -> None:
+    """Check all settings, since sb3-contrib checks few of them.
+
+    Raises:
+        UserError: a setting is out of its range.
+    """
+    ppo = run.ppo
+    check_learning_rates(ppo.learning_rate, ppo.final_learning_rate, ppo.max_grad_norm)
+    check_at_least(1, hidden_size=ppo.hidden_size, n_steps=ppo.n_steps, n_epochs=ppo.n_epochs)
+    check_at_least(2, batch_size=ppo.batch_size)
+    with blame_user(ValueError):
+        check_number("gamma", ppo.gamma, most=1)
+        check_number("gae_lambda", ppo.gae_lambda, most=1)
+        check_number("ent_coef", ppo.ent_coef)
+        check_number("vf_coef", ppo.vf_coef)
+    steps = ppo.n_steps * run.training.n_envs
+    if steps % ppo.batch_size == 1:  # the advantages of a single step have no standard deviation
+        raise UserError(f"batch_size {ppo.batch_size} with {steps} steps leaves a batch of one: change it")
+    if process_count() > 1:
+        raise UserError(f"{RECURRENT_PPO} trains in a single process: start it without torchrun")
+
+
 def make_mazes(maze: MazeSettings, n_envs: int, seed: int, **more: Any) -> VecEnv:
     """Mazes side by side; ``more`` goes to the environment, such as ``render_mode``.
 
     Raises:
         UserError: a setting is not allowed.
     """
-    import plasticrl.envs.registration  # noqa: F401  (registers the mazes)
-    from plasticrl.envs import make_vec_env
-
     with blame_user(ValueError, TypeError):
         return make_vec_env(maze.env, n_envs=n_envs, seed=seed, **maze.env_kwargs(), **more)
 
@@ -74,25 +106,23 @@ def maze_config(maze: MazeSettings) -> MazeConfig:
     Raises:
         UserError: a setting is not allowed, or results would have no bracket.
     """
-    import gymnasium as gym
-
-    import plasticrl.envs.registration  # noqa: F401  (registers the mazes)
-    from plasticrl.envs import MazeConfig, maze_bracket
-
     with blame_user(ValueError, TypeError):
         config = MazeConfig(**{**gym.spec(maze.env).kwargs, **maze.env_kwargs()})
         maze_bracket(config)
     return config
 
 
-def make_agent(run: MazeRun, env: VecEnv, device: str) -> RecurrentA2C:
-    """An untrained agent.
+def make_learner(run: RunOnMaze, env: VecEnv, device: str) -> OnPolicyAlgorithm:
+    """Build an untrained agent with the interface of Stable-Baselines3 and ``n_steps``.
 
     Raises:
-        UserError: a setting is not allowed.
+        UserError: a setting is invalid.
     """
-    from plasticrl.agents import RecurrentA2C
+    if isinstance(run, PPORun):
+        from plasticrl.agents.ppo.contrib import PlainRecurrentPPO
 
+        with blame_user(ValueError, TypeError, AssertionError):
+            return PlainRecurrentPPO(env=env, device=device, **ppo_arguments(run))
     agent = run.agent
     with blame_user(ValueError, TypeError):
         return RecurrentA2C(
@@ -113,16 +143,55 @@ def make_agent(run: MazeRun, env: VecEnv, device: str) -> RecurrentA2C:
         )
 
 
+def load_learner(run: RunOnMaze, checkpoint: Path, env: VecEnv, device: str) -> OnPolicyAlgorithm:
+    """Load an agent from a checkpoint, for playing or further training in ``env``.
+
+    Raises:
+        UserError: the file is not a checkpoint of this kind of run, or has other spaces.
+    """
+    if isinstance(run, PPORun):
+        from plasticrl.agents.ppo.contrib import PlainRecurrentPPO
+
+        with blame_checkpoint(checkpoint):
+            return PlainRecurrentPPO.load(checkpoint, env, device, **ppo_arguments(run))
+    with blame_checkpoint(checkpoint):
+        agent = RecurrentA2C.load(checkpoint, env=env, device=device)
+    check_network(checkpoint, policy_kwargs(run), agent.policy_kwargs)
+    return agent
+
+
+def load_to_act(run: RunOnMaze, checkpoint: Path, device: str) -> OnPolicyAlgorithm:
+    """Load the agent as it was saved and close its environment: it can act, but not be trained.
+
+    Raises:
+        UserError: as :func:`load_learner`.
+    """
+    with closing(make_mazes(run.maze, 1, run.seed)) as env:
+        return load_learner(run, checkpoint, env, device)
+
+
 def policy_kwargs(run: MazeRun) -> dict[str, Any]:
-    """The core and its settings."""
+    """Return the core and its settings."""
     own = {name: getattr(run.agent, name) for name in MAZE_OPTIONS[run.core]}
     return {"core": run.core, "hidden_size": run.agent.hidden_size, **own}
 
 
-def learning_rate(agent: AgentSettings | PPOSettings) -> float | LinearSchedule:
-    """A number where it stays the same."""
-    from stable_baselines3.common.utils import LinearSchedule
+def ppo_arguments(run: PPORun) -> dict[str, Any]:
+    """Return the arguments of RecurrentPPO's constructor, except the environment and the device."""
+    ppo = run.ppo
+    same = ("n_steps", "batch_size", "n_epochs", "gamma", "gae_lambda", "ent_coef", "vf_coef")
+    return {
+        "policy": "MlpLstmPolicy",
+        "learning_rate": learning_rate(ppo),
+        "max_grad_norm": ppo.max_grad_norm,
+        "policy_kwargs": {"lstm_hidden_size": ppo.hidden_size},
+        "seed": run.seed,
+        **{name: getattr(ppo, name) for name in same},
+    }
 
+
+def learning_rate(agent: AgentSettings | PPOSettings) -> float | LinearSchedule:
+    """Return a number if it is constant, else a schedule."""
     if agent.final_learning_rate == agent.learning_rate:
         return agent.learning_rate
     return LinearSchedule(agent.learning_rate, agent.final_learning_rate, end_fraction=1.0)

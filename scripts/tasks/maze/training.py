@@ -7,6 +7,7 @@ from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.utils import safe_mean
 from tensorboard.compat.proto.summary_pb2 import Summary  # type: ignore[import-untyped]
 
@@ -15,16 +16,15 @@ from plasticrl.agents.common.tensorboard import EpisodeInfo, MatrixPictures, ten
 from plasticrl.envs import oracle_share
 from plasticrl.scripts.runs.callbacks import LogHyperparameters, ReportProgress, SaveCheckpoints
 from plasticrl.scripts.runs.checkpoints import CheckpointFolder
+from plasticrl.scripts.runs.run import MazeRun, RunOnMaze
 from plasticrl.scripts.runs.setup import keep_freed_memory
 from plasticrl.scripts.runs.terminal import Report, percent
 from plasticrl.scripts.tasks.maze.animation import gif, play
 from plasticrl.scripts.tasks.maze.evaluation import Evaluation, evaluate
-from plasticrl.scripts.tasks.maze.run import RunOnMaze
-from plasticrl.scripts.tasks.maze.setup import check_run, make_mazes, maze_config
+from plasticrl.scripts.tasks.maze.setup import check_run, load_learner, make_learner, make_mazes, maze_config
 from plasticrl.scripts.tasks.task import EVALUATION_SEEDS, MOST_ROWS, Trainer
 
 if TYPE_CHECKING:
-    from stable_baselines3.common.callbacks import BaseCallback
     from torch import Tensor
 
     from plasticrl.agents import RecurrentA2C
@@ -128,12 +128,12 @@ class MazeTrainer(Trainer):
         self.config = maze_config(run.maze)
         with ExitStack() as stack:
             self.env = stack.enter_context(closing(make_mazes(run.maze, run.training.n_envs, run.seed)))
-            self.learner = run.untrained(self.env, device)
+            self.learner = make_learner(run, self.env, device)
             stack.pop_all()
 
     def go_on(self, checkpoint: Path) -> None:
         """Load the agent; the mazes go on within their episodes where its file holds them."""
-        self.learner = self.run.load(checkpoint, self.env, self.device)
+        self.learner = load_learner(self.run, checkpoint, self.env, self.device)
 
     def learn(self, checkpoints: CheckpointFolder, report: Callable[[Report], None]) -> None:
         """Train with everything that watches."""
@@ -215,3 +215,8 @@ class A2CTrainer(MazeTrainer):
     def tensors(self) -> Iterable[Tensor]:
         """Weights and state."""
         return (*super().tensors(), *(self.learner.core_state or ()))
+
+
+def make_trainer(run: RunOnMaze, device: str) -> MazeTrainer:
+    """Build the mazes and the agent; see :class:`plasticrl.scripts.tasks.registry.Task`."""
+    return A2CTrainer(run, device) if isinstance(run, MazeRun) else MazeTrainer(run, device)

@@ -1,16 +1,20 @@
-"""Scores of a network on a supervised task, and of the references beside it."""
+"""Evaluation of a network on a supervised task, and of the references beside it."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import asdict, astuple, dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any, TypeAlias
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from plasticrl.agents.supervised.evaluation import Predictor, evaluate_predictor
+from plasticrl.agents.supervised.learner import EpisodeLearner
 from plasticrl.envs.supervised.images import ImagesTask
 from plasticrl.envs.supervised.patterns import PatternsTask
 from plasticrl.envs.supervised.references import (
@@ -22,14 +26,10 @@ from plasticrl.envs.supervised.references import (
 )
 from plasticrl.envs.supervised.task import Episode
 from plasticrl.scripts.reports.comparison import Summary
+from plasticrl.scripts.runs.run import SHOWN_METRICS, EpisodeRun
 from plasticrl.scripts.settings.supervised import EpisodeTaskName
-from plasticrl.scripts.tasks.supervised.run import SHOWN_METRICS
-from plasticrl.scripts.tasks.supervised.setup import Tasks
-from plasticrl.scripts.tasks.task import Scores
-
-if TYPE_CHECKING:
-    from plasticrl.agents.supervised.learner import EpisodeLearner
-
+from plasticrl.scripts.tasks.supervised.setup import Tasks, data_sizes, load_learner, make_tasks
+from plasticrl.scripts.tasks.task import Evaluated, EvaluationChoices, Scores, also, options_for
 
 Metrics: TypeAlias = dict[str, float | None]
 """None means infinite: the PSNR of a picture without error."""
@@ -155,3 +155,25 @@ def evaluate(
         for name, estimate in found.items()
     }
     return EpisodeScores(task, episodes, metrics, evaluate_references(tasks, episodes, seed))
+
+
+# Options that may differ between evaluation and training.
+_ELSEWHERE: Mapping[EpisodeTaskName, tuple[str, ...]] = MappingProxyType(
+    {
+        "patterns": (),
+        "images": ("data_dir", "dataset", "occlusion", "share"),
+        "omniglot": ("data_dir", "n_way", "k_shot"),
+    }
+)
+
+
+def evaluate_checkpoint(
+    run: EpisodeRun, checkpoint: Path, episodes: int, seed: int, choices: EvaluationChoices
+) -> Evaluated:
+    """Evaluate a checkpoint on held-out episodes; see :class:`plasticrl.scripts.tasks.registry.Task`."""
+    given = options_for(run, choices, *_ELSEWHERE[run.name])
+    tasks = make_tasks(run.with_data_dir(given.pop("data_dir", None)), given)
+    learner = load_learner(checkpoint, run, choices.device, tasks.train)
+    scores = evaluate(learner, run.name, tasks, episodes=episodes, seed=seed)
+    trained = f"{learner.num_timesteps:,} episodes" + also(given)
+    return Evaluated(scores, trained, {**given, "data": data_sizes(tasks)})

@@ -1,29 +1,32 @@
-"""Building the tasks and the learner of a training on a supervised task from its settings."""
+"""Building and loading the tasks and the learner of a run on a supervised task."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
 from dataclasses import asdict
+from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from stable_baselines3.common.utils import LinearSchedule
+
+from plasticrl.agents.supervised.learner import EpisodeLearner
 from plasticrl.envs.data.cifar import LAYOUTS
 from plasticrl.envs.supervised.images import ImagesTask
+from plasticrl.envs.supervised.make_task import make_task
 from plasticrl.envs.supervised.one_shot import OneShotTask
+from plasticrl.envs.supervised.task import EpisodeTask
 from plasticrl.scripts.errors import UserError, blame_user
-from plasticrl.scripts.runs.processes import check_shares
-from plasticrl.scripts.runs.setup import check_at_least, check_learning_rates, check_seed
+from plasticrl.scripts.runs.checkpoints import blame_checkpoint, check_network
+from plasticrl.scripts.runs.run import EpisodeRun
+from plasticrl.scripts.runs.setup import check_at_least, check_learning_rates, check_seed, check_shares
 from plasticrl.scripts.settings.cores import COMPLETION_OPTIONS, ONE_SHOT_OPTIONS, CoreOptions
 from plasticrl.scripts.settings.supervised import ClassDescentSettings, ImagesSettings, OmniglotSettings
-from plasticrl.scripts.tasks.supervised.run import EpisodeRun
 from plasticrl.scripts.tasks.task import MOST_ROWS
 
 if TYPE_CHECKING:
     from stable_baselines3.common.type_aliases import Schedule
-
-    from plasticrl.agents.supervised.learner import EpisodeLearner
-    from plasticrl.envs.supervised.task import EpisodeTask
 
 
 class Tasks(NamedTuple):
@@ -74,8 +77,6 @@ def make_tasks(run: EpisodeRun, elsewhere: Mapping[str, Any] = MappingProxyType(
         UserError: a setting is invalid, the episodes do not fit the run's network, or the data are missing or
             damaged.
     """
-    from plasticrl.envs.supervised.make_task import make_task
-
     most = run.settings.n_way if isinstance(run.settings, OmniglotSettings) else 0
     if elsewhere.get("n_way", 0) > most:
         raise UserError(
@@ -104,8 +105,6 @@ def make_learner(run: EpisodeRun, tasks: Tasks, device: str) -> EpisodeLearner:
     Raises:
         UserError: a setting is invalid, or the task has no such core.
     """
-    from plasticrl.agents.supervised.learner import EpisodeLearner
-
     options, descent = _options(run), run.descent
     if run.core not in options:
         raise UserError(f"{run.name} has no core {run.core}: choose one of {', '.join(options)}")
@@ -126,8 +125,30 @@ def make_learner(run: EpisodeRun, tasks: Tasks, device: str) -> EpisodeLearner:
         )
 
 
+def load_learner(
+    path: Path, run: EpisodeRun, device: str, task: EpisodeTask, eval_task: EpisodeTask | None = None
+) -> EpisodeLearner:
+    """Load a learner from a checkpoint.
+
+    Args:
+        path: the checkpoint.
+        run: its run.
+        device: device of the network.
+        task: the task for training.
+        eval_task: the task for evaluation; None: the same.
+
+    Raises:
+        UserError: the file is not a checkpoint, or is one of another task or another network.
+    """
+    with blame_checkpoint(path):  # the learning rate may be a function, which no file can hold
+        learner = EpisodeLearner.load(path, task, eval_task, device, learning_rate=learning_rate(run))
+    found = {"core": learner.network_name, **(learner.network_kwargs or {})}
+    check_network(path, {"core": run.core, **network_kwargs(run)}, found)
+    return learner
+
+
 def network_kwargs(run: EpisodeRun) -> dict[str, Any]:
-    """The settings of the network that its core has."""
+    """Return the settings of the network that its core has."""
     return {name: getattr(run.network, name) for name in _options(run)[run.core]}
 
 
@@ -142,8 +163,6 @@ def log_interval(run: EpisodeRun) -> int:
 
 def learning_rate(run: EpisodeRun) -> float | Schedule:
     """Return Adam's learning rate, or its schedule as a function of the remaining progress, from 1 to 0."""
-    from stable_baselines3.common.utils import LinearSchedule
-
     descent = run.descent
     first, last, every = descent.learning_rate, descent.final_learning_rate, descent.decay_every
     line = LinearSchedule(first, last, end_fraction=1.0)

@@ -5,30 +5,27 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+
+from stable_baselines3.common.callbacks import BaseCallback
 
 from plasticrl.agents.common.finite_checks import NonFiniteError
 from plasticrl.agents.supervised.pictures import EpisodePictures
 from plasticrl.scripts.runs.callbacks import LogHyperparameters, ReportProgress, SaveCheckpoints
-from plasticrl.scripts.runs.checkpoints import CheckpointFolder, load_learner
+from plasticrl.scripts.runs.checkpoints import CheckpointFolder
+from plasticrl.scripts.runs.run import SHOWN_METRICS, EpisodeRun
 from plasticrl.scripts.runs.setup import keep_freed_memory
 from plasticrl.scripts.runs.terminal import Report
-from plasticrl.scripts.tasks.supervised.run import SHOWN_METRICS
 from plasticrl.scripts.tasks.supervised.scores import EpisodeScores, evaluate
 from plasticrl.scripts.tasks.supervised.setup import (
     check_run,
     data_sizes,
+    load_learner,
     log_interval,
     make_learner,
     make_tasks,
     remark_on_data,
 )
 from plasticrl.scripts.tasks.task import EVALUATION_SEEDS, Trainer
-
-if TYPE_CHECKING:
-    from stable_baselines3.common.callbacks import BaseCallback
-
-    from plasticrl.scripts.tasks.supervised.run import EpisodeRun
 
 _RECENT = 100  # episodes averaged for the displayed score
 

@@ -8,7 +8,7 @@ from PIL import Image
 
 from plasticrl.scripts.main import main
 from plasticrl.scripts.reports.statistics import bootstrap_interval, interquartile_mean
-from plasticrl.scripts.tasks.supervised.run import SHOWN_METRICS
+from plasticrl.scripts.runs.run import SHOWN_METRICS
 
 CORES = ("plastic", "rnn")
 

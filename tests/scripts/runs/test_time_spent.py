@@ -17,12 +17,10 @@ from plasticrl.scripts.experiments.training import train
 from plasticrl.scripts.runs import callbacks as training_callbacks
 from plasticrl.scripts.runs import checkpoints as time_spent
 from plasticrl.scripts.runs.checkpoints import SPENT, Spent, TimeSpent
-from plasticrl.scripts.runs.run import Run
+from plasticrl.scripts.runs.run import EpisodeRun, MazeRun, PPORun, Run, RunOnMaze
 from plasticrl.scripts.runs.terminal import Report
 from plasticrl.scripts.settings.maze import OutputSettings
 from plasticrl.scripts.settings.supervised import PatternsSettings
-from plasticrl.scripts.tasks.maze.run import MazeRun, PPORun, RunOnMaze
-from plasticrl.scripts.tasks.supervised.run import EpisodeRun
 
 PAUSE = 1000.0  # between two processes
 

@@ -2,8 +2,8 @@ from dataclasses import replace
 
 import pytest
 
+from plasticrl.scripts.runs.run import EpisodeRun
 from plasticrl.scripts.settings.supervised import OMNIGLOT_PRESETS
-from plasticrl.scripts.tasks.supervised.run import EpisodeRun
 from plasticrl.scripts.tasks.supervised.setup import learning_rate
 
 

@@ -14,10 +14,9 @@ from plasticrl.scripts.errors import UserError
 from plasticrl.scripts.experiments.paper import EXPERIMENTS
 from plasticrl.scripts.experiments.training import check_run, train
 from plasticrl.scripts.main import main
+from plasticrl.scripts.runs.run import RECURRENT_PPO, PPORun, run_from_dict
 from plasticrl.scripts.runs.terminal import Report
 from plasticrl.scripts.settings.maze import OutputSettings
-from plasticrl.scripts.tasks.kinds import run_from_dict
-from plasticrl.scripts.tasks.maze.run import RECURRENT_PPO, PPORun
 
 TOTAL = 800
 

@@ -13,7 +13,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from plasticrl.agents import EpisodeLearner
 from plasticrl.scripts.main import main
 from plasticrl.scripts.runs.folder import read_run
-from plasticrl.scripts.tasks.supervised.run import SHOWN_METRICS, EpisodeRun
+from plasticrl.scripts.runs.run import SHOWN_METRICS, EpisodeRun
 from plasticrl.scripts.tasks.supervised.setup import Tasks, make_tasks
 
 PICTURE = {"patterns": "reconstructions", "images": "reconstructions", "omniglot": "one_shot"}
