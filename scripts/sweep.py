@@ -20,11 +20,11 @@ from plasticrl.scripts.experiments.many_runs import (
     placed,
     sum_up,
 )
-from plasticrl.scripts.experiments.ray_trial import data_place
 from plasticrl.scripts.main import main
 from plasticrl.scripts.reports.search_report import SearchResults, print_results, write_results
 from plasticrl.scripts.runs.folder import has_file, remove_run, seeds_in
 from plasticrl.scripts.runs.terminal import ProgressDisplay
+from plasticrl.scripts.settings.reading import data_place
 
 if TYPE_CHECKING:
     from plasticrl.scripts.experiments.search import SearchStudy

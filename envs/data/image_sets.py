@@ -36,8 +36,7 @@ def load_image_set(
         raise ValueError(f"dataset must be one of {', '.join(get_args(ImageSet))}, got {name!r}")
     if name != "omniglot":
         return load_cifar(name, split=split, data_dir=data_dir)
-    from plasticrl.envs.data.omniglot import load_omniglot
-    from plasticrl.envs.data.omniglot_splits import split_classes
+    from plasticrl.envs.data.omniglot import load_omniglot, split_classes
 
     drawings = load_omniglot(SIDE, data_dir).images[split_classes(split, "class")]
     pixels: NDArray[np.float32] = drawings.reshape(-1, SIDE * SIDE).astype(np.float32)

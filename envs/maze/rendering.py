@@ -1,89 +1,17 @@
-"""Pictures, text and a window of the maze."""
+"""Render modes of the maze: pictures, text and a window."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from gymnasium.error import DependencyNotInstalled
 from numpy.typing import NDArray
 
 from plasticrl.envs.maze.config import MazeConfig
 from plasticrl.envs.maze.dynamics import MazeState
-from plasticrl.envs.maze.layout import MazeLayout, layout_of
-
-if TYPE_CHECKING:
-    from plasticrl.envs.maze.window import MazeWindow
-
-
-Square = tuple[int, int]  # row and column, the outer wall included
-
-
-@dataclass(frozen=True)
-class MazeScene:
-    """One maze at one step.
-
-    Attributes:
-        walls: (side, side) bool, the outer wall included.
-        agent: the agent's square.
-        goal: the reward's square.
-        trail: the agent's latest squares, oldest first, the current one last.
-        step: steps taken, of ``episode_length``.
-        finds: rewards found.
-    """
-
-    walls: NDArray[np.bool_]
-    agent: Square
-    goal: Square
-    trail: tuple[Square, ...]
-    step: int
-    episode_length: int
-    finds: int
-
-
-def maze_scene(
-    layout: MazeLayout, episode_length: int, history: Sequence[MazeState], row: int = 0
-) -> MazeScene:
-    """Return the scene of one maze of a batch.
-
-    Args:
-        layout: the walls of the maze.
-        episode_length: steps per episode.
-        history: the latest states of the episode, the current one last.
-        row: index of the maze in the batch.
-    """
-
-    def at(number: int) -> Square:
-        return int(layout.squares[number, 0]), int(layout.squares[number, 1])
-
-    trail: list[Square] = []
-    before = history[0]
-    for state in history:
-        if state.finds[row] > before.finds[row]:  # the agent reached the goal and was teleported
-            trail.append(at(before.goal[row]))
-        trail.append(at(state.square[row]))
-        before = state
-    now = history[-1]
-    return MazeScene(
-        walls=layout.walls,
-        agent=at(now.square[row]),
-        goal=at(now.goal[row]),
-        trail=tuple(trail),
-        step=int(now.step[row]),
-        episode_length=episode_length,
-        finds=int(now.finds[row]),
-    )
-
-
-def draw_text(scene: MazeScene) -> str:
-    """Draw the maze as text: ``#`` wall, ``.`` free, ``R`` reward, ``A`` agent; numbers on the first line."""
-    letters = np.where(scene.walls, "#", ".")
-    letters[scene.goal] = "R"
-    letters[scene.agent] = "A"
-    head = f"step {scene.step}/{scene.episode_length}  rewards {scene.finds}"
-    return "\n".join([head, *(" ".join(line) for line in letters)])
-
+from plasticrl.envs.maze.layout import layout_of
 
 TRAIL = 16  # number of recent states that form the trail
 FPS = 12  # steps shown per second
@@ -98,6 +26,44 @@ def check_render_mode(render_mode: str | None, allowed: Sequence[str]) -> str | 
     if render_mode is not None and render_mode not in allowed:
         raise ValueError(f"render_mode must be None or one of {', '.join(allowed)}, got {render_mode!r}")
     return render_mode
+
+
+class MazeWindow:
+    """A square window of fixed size. It uses pygame, which is an optional dependency.
+
+    Args:
+        size: side in pixels.
+        fps: maximum frame rate; ``show`` waits to keep to it.
+
+    Raises:
+        gymnasium.error.DependencyNotInstalled: pygame is missing.
+    """
+
+    def __init__(self, size: int, fps: int) -> None:
+        try:
+            import pygame
+        except ImportError as error:
+            raise DependencyNotInstalled(
+                'render_mode="human" needs pygame: pip install "plasticrl[render]"'
+            ) from error
+        self._pygame = pygame
+        self._fps = fps
+        pygame.display.init()
+        pygame.display.set_caption("PlasticMaze")
+        self._screen = pygame.display.set_mode((size, size))
+        self._clock = pygame.time.Clock()
+
+    def show(self, picture: NDArray[np.uint8]) -> None:
+        """Show a picture (size, size, 3)."""
+        surface = self._pygame.surfarray.make_surface(picture.swapaxes(0, 1))  # pygame expects x first
+        self._screen.blit(surface, (0, 0))
+        self._pygame.event.pump()
+        self._pygame.display.flip()
+        self._clock.tick(self._fps)
+
+    def close(self) -> None:
+        """Close the window."""
+        self._pygame.display.quit()
 
 
 class MazeView:
@@ -127,17 +93,15 @@ class MazeView:
             history: the latest states of the episode, the current one last.
             row: index of the maze in the batch.
         """
-        scene = maze_scene(self._layout, self._config.episode_length, history, row)
-        if mode == "ansi":
-            return draw_text(scene)
-        from plasticrl.envs.maze.picture import draw_picture
+        from plasticrl.envs.maze import picture as draw  # loads Pillow
 
-        picture = draw_picture(scene, self._size)
+        scene = draw.maze_scene(self._layout, self._config.episode_length, history, row)
+        if mode == "ansi":
+            return draw.draw_text(scene)
+        picture = draw.draw_picture(scene, self._size)
         if mode == "rgb_array":
             return picture
         if self._window is None:
-            from plasticrl.envs.maze.window import MazeWindow
-
             self._window = MazeWindow(self._size, FPS)
         self._window.show(picture)
         return None

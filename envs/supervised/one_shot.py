@@ -8,8 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from plasticrl.arguments import check_count
-from plasticrl.envs.data.omniglot import load_omniglot
-from plasticrl.envs.data.omniglot_splits import Split, SplitBy, split_classes
+from plasticrl.envs.data.omniglot import Split, SplitBy, load_omniglot, split_classes
 from plasticrl.envs.supervised.task import Episode, EpisodeTask
 
 

@@ -1,10 +1,15 @@
-"""Runs as trials of Ray Tune, on this machine or a cluster."""
+"""Runs as trials of Ray Tune, each in a process that Ray starts on this machine or in a cluster."""
 
 from __future__ import annotations
 
+import json
+import os
 import shutil
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from tempfile import mkdtemp
 from typing import Any
@@ -12,12 +17,80 @@ from typing import Any
 from ray import tune
 
 from plasticrl.scripts.commands.options import SweepOptions
-from plasticrl.scripts.errors import blame_failures
+from plasticrl.scripts.errors import blame_failures, reason_of_failure
 from plasticrl.scripts.experiments.ray_cluster import connected
-from plasticrl.scripts.experiments.ray_trial import FAILED, PROGRESS, train_trial, trial_config
-from plasticrl.scripts.runs.folder import claim, is_finished
-from plasticrl.scripts.runs.run import Run
+from plasticrl.scripts.experiments.training import train
+from plasticrl.scripts.runs.folder import BusyError, claim, finished_score, is_finished, is_kept
+from plasticrl.scripts.runs.run import EpisodeRun, Run, run_from_dict
 from plasticrl.scripts.runs.terminal import Report
+from plasticrl.scripts.settings.maze import OutputSettings
+from plasticrl.scripts.settings.reading import data_place
+
+PROGRESS = "progress"  # in a trial's results: a report; nested, for "done" means something to Ray
+SCORE, DONE = "score", "steps_done"  # in all of them, for a search: more is better; of the run's length
+FAILED = "failed"  # in a trial's last result: why, or an empty text
+WORST = -1e30  # the score of a run that failed; a search cannot do with less than a number
+_SECONDS_BETWEEN_REPORTS = 1.0
+_SHARE_BETWEEN_REPORTS = 1 / 32  # of a short run
+_CACHE = "PLASTICRL_CACHE"  # workers have an environment of their own
+_PATIENCE = 60.0  # the process of a machine that was lost may not know yet, and still hold the folder
+
+
+def trial_config(run: Run, output: OutputSettings) -> dict[str, Any]:
+    """What :func:`train_trial` needs, in plain values."""
+    data_dir = data_place(run.data_dir) if isinstance(run, EpisodeRun) else None
+    cache = os.environ.get(_CACHE)
+    return {
+        "run": json.dumps(run.as_dict()),
+        "data_dir": None if data_dir is None else str(data_dir),
+        "cache": None if not cache else os.path.abspath(os.path.expanduser(cache)),
+        "root": str(output.root.absolute()),
+        "device": output.device,
+        "threads": output.threads,
+        "keep": output.keep,
+    }
+
+
+def train_trial(given: Mapping[str, Any]) -> None:
+    """Train to the end, from the last checkpoint if there is one; reports progress to Ray.
+
+    Whatever goes wrong within the training is reported as its result, since trying again would not help.
+    """
+    config = given["trial"]
+    run = run_from_dict(json.loads(config["run"]))
+    if config["cache"] is not None:
+        os.environ[_CACHE] = config["cache"]
+    if config["data_dir"] is not None:
+        run = run.with_data_dir(Path(config["data_dir"]))
+    output = OutputSettings(
+        Path(config["root"]), False, config["device"], config["threads"], config["keep"], True
+    )
+    failed = reason_of_failure(partial(_train_when_free, run, output))
+    score = WORST if failed else finished_score(run, output.root)
+    tune.report({"label": run.label, FAILED: failed, SCORE: score, DONE: run.total})
+
+
+def _train_when_free(run: Run, output: OutputSettings) -> None:
+    last, done = 0.0, 0
+
+    def report(progress: Report) -> None:
+        nonlocal last, done
+        is_time = time.monotonic() - last >= _SECONDS_BETWEEN_REPORTS
+        is_far = progress.done - done >= _SHARE_BETWEEN_REPORTS * progress.total
+        if progress.value is not None and (is_time or is_far):
+            last, done = time.monotonic(), progress.done
+            tune.report({PROGRESS: asdict(progress), SCORE: progress.value, DONE: min(done, progress.total)})
+
+    deadline = time.monotonic() + _PATIENCE
+    while not is_kept(run, output.root):  # a process before this one may have come to the end after all
+        try:
+            train(run, output, report)
+            return
+        except BusyError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(1.0)
+
 
 _NOTES = ".ray"
 _LIVES = 10  # of a run: how often its process or machine may die

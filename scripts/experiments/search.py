@@ -18,8 +18,7 @@ from ray.tune.search.optuna import OptunaSearch
 
 from plasticrl.scripts.commands.options import SweepOptions
 from plasticrl.scripts.errors import UserError
-from plasticrl.scripts.experiments.ray_trial import DONE, SCORE, WORST, trial_config
-from plasticrl.scripts.experiments.ray_trials import run_trials
+from plasticrl.scripts.experiments.ray_trials import DONE, SCORE, WORST, run_trials, trial_config
 from plasticrl.scripts.reports.search_report import Tried
 from plasticrl.scripts.runs.folder import finished_score, first_difference, has_file, is_kept, locked
 from plasticrl.scripts.runs.logs import length_logged
@@ -45,7 +44,7 @@ class Trials:
     core: str
 
     def __call__(self, trial: Any) -> dict[str, Any]:
-        """Return the configuration of a trial for ``ray_trial.train_trial``; called by Optuna."""
+        """Return the configuration of a trial for ``ray_trials.train_trial``; called by Optuna."""
         values = {}
         for name, allowed in self.command.searched(self.core).items():
             if isinstance(allowed, Between):

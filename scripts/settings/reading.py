@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import fields, is_dataclass, replace
 from math import isfinite
 from pathlib import Path
@@ -38,6 +39,12 @@ def with_home(settings: Settings) -> Settings:
         elif is_dataclass(value):
             changed[field.name] = with_home(value)
     return replace(settings, **changed)  # type: ignore[type-var]
+
+
+def data_place(given: Path | None) -> Path | None:
+    """Return the folder given, or else ``$PLASTICRL_DATA``, as an absolute path; None if there is neither."""
+    place = given or os.environ.get("PLASTICRL_DATA")
+    return Path(os.path.expanduser(place)).absolute() if place else None
 
 
 def settings_from(kind: type[Settings], plain: Any) -> Settings:

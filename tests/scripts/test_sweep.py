@@ -18,7 +18,7 @@ from equal_runs import check_same, checkpoints, last_event
 
 from plasticrl.scripts import sweep
 from plasticrl.scripts.commands.commands import SweepOmniglot
-from plasticrl.scripts.experiments.ray_trial import trial_config
+from plasticrl.scripts.experiments.ray_trials import trial_config
 from plasticrl.scripts.experiments.training import train
 from plasticrl.scripts.main import main
 from plasticrl.scripts.runs.run import Run
@@ -373,6 +373,12 @@ def test_workers_find_data_and_cache_where_the_driver_does(
     assert config["cache"] == str(tmp_path / "cache")
     given = SweepOmniglot(data_dir=Path("other"))
     assert trial_config(given.make_run("plastic", 0), output)["data_dir"] == str(tmp_path / "other")
+
+
+def test_the_command_loads_without_the_extra() -> None:
+    hidden = "sys.modules.update(dict.fromkeys(('ray', 'optuna')))"
+    code = f"import sys; {hidden}; import plasticrl.scripts.sweep"
+    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 def test_without_the_extra_runs_go_one_after_another(

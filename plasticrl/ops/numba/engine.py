@@ -9,12 +9,11 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from plasticrl.ops.numba import backward_data
-from plasticrl.ops.numba import plain_engine as native_plain
 from plasticrl.ops.numba.backward import backward
 from plasticrl.ops.numba.buffers import addresses, contiguous, empty, ones, zeros
 from plasticrl.ops.numba.compilation import announce_compilation, postpone_interrupts_of_compilations
 from plasticrl.ops.numba.forward import Addresses, forward
-from plasticrl.ops.numba.plain import plain_forward
+from plasticrl.ops.numba.plain import PlainAdjoint, plain_backward, plain_forward
 from plasticrl.ops.numba.threads import (
     run_parallel,
     run_together,
@@ -88,7 +87,7 @@ def gradients(problem: Problem, outputs: Tensor, cotangents: Cotangents, *, with
     """See :class:`plasticrl.ops.problem.Engine`."""
     p = problem
     if p.alpha is None:
-        return native_plain.gradients(p, outputs, cotangents, with_trace=with_trace)
+        return _plain_gradients(p, outputs, cotangents, with_trace=with_trace)
     steps, batch, n = p.drive.shape
     m = -(-n // WIDTH) * WIDTH
     margin = (0, m - n, 0, m - n)
@@ -132,6 +131,36 @@ def gradients(problem: Problem, outputs: Tensor, cotangents: Cotangents, *, with
     if p.alpha.ndim == 0:
         d_alpha = d_alpha.sum(dtype=torch.float64).float()
     return Gradients(d_drive, d_alpha, d_etas.sum().float(), d_hidden, d_trace)
+
+
+def _plain_gradients(
+    problem: Problem, outputs: Tensor, cotangents: Cotangents, *, with_trace: bool
+) -> Gradients:
+    """Compute the gradients without a trace (alpha None)."""
+    p = problem
+    steps, batch, n = p.drive.shape
+    d_drive, d_hidden = empty(steps, batch, n), empty(batch, n)
+    held = contiguous(
+        [p.w.T, p.reset, p.clamp, outputs, cotangents.outputs, cotangents.hidden, d_drive, d_hidden]
+    )
+    argument = PlainAdjoint(*addresses(held))
+    teams = split_rows(batch, n)
+    ranges = split_plain_batch(steps, batch, n) if teams is None else teams
+
+    def batch_member(k: int) -> None:
+        plain_backward(argument, (steps, batch, n), ranges[k], (steps - 1, -1), (0, n))
+
+    def row_member(k: int, meet: Callable[[], object]) -> None:
+        for t in range(steps - 1, -2, -1):
+            plain_backward(argument, (steps, batch, n), (0, batch), (t, t), ranges[k])
+            meet()
+
+    if teams is None:
+        run_parallel(batch_member, len(ranges), held)
+    else:
+        run_together(row_member, len(ranges), held)
+    d_trace = torch.zeros_like(p.trace) if with_trace else None
+    return Gradients(d_drive, None, torch.zeros_like(p.eta), d_hidden, d_trace)
 
 
 def _scratch(steps: int, m: int, parts: int) -> tuple[backward_data.Scratch, list[Tensor]]:

@@ -14,6 +14,7 @@ from stable_baselines3.common.vec_env import VecEnv
 
 import plasticrl.envs.registration  # noqa: F401  (registers the mazes)
 from plasticrl.agents import RecurrentA2C
+from plasticrl.agents.ppo.contrib import PlainRecurrentPPO
 from plasticrl.arguments import check_number
 from plasticrl.envs import MazeConfig, make_vec_env, maze_bracket
 from plasticrl.scripts.errors import UserError, blame_user
@@ -119,8 +120,6 @@ def make_learner(run: RunOnMaze, env: VecEnv, device: str) -> OnPolicyAlgorithm:
         UserError: a setting is invalid.
     """
     if isinstance(run, PPORun):
-        from plasticrl.agents.ppo.contrib import PlainRecurrentPPO
-
         with blame_user(ValueError, TypeError, AssertionError):
             return PlainRecurrentPPO(env=env, device=device, **ppo_arguments(run))
     agent = run.agent
@@ -150,8 +149,6 @@ def load_learner(run: RunOnMaze, checkpoint: Path, env: VecEnv, device: str) -> 
         UserError: the file is not a checkpoint of this kind of run, or has other spaces.
     """
     if isinstance(run, PPORun):
-        from plasticrl.agents.ppo.contrib import PlainRecurrentPPO
-
         with blame_checkpoint(checkpoint):
             return PlainRecurrentPPO.load(checkpoint, env, device, **ppo_arguments(run))
     with blame_checkpoint(checkpoint):

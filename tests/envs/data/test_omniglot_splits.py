@@ -6,8 +6,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from plasticrl.envs.data.omniglot import OFFICIAL
-from plasticrl.envs.data.omniglot_splits import N_CLASSES, split_classes
+from plasticrl.envs.data.omniglot import N_CLASSES, OFFICIAL, split_classes
 
 
 @pytest.mark.parametrize("split_by", ["class", "alphabet"])

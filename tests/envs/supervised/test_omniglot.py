@@ -9,8 +9,7 @@ import pytest
 from PIL import Image
 
 from plasticrl.envs.data.download import DataError, find_dataset
-from plasticrl.envs.data.omniglot import OFFICIAL, load_omniglot
-from plasticrl.envs.data.omniglot_splits import split_classes
+from plasticrl.envs.data.omniglot import OFFICIAL, load_omniglot, split_classes
 from plasticrl.envs.supervised.one_shot import OmniglotTask
 
 SIZE = 7

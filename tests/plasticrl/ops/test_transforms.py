@@ -11,7 +11,6 @@ from torch.func import functional_call, grad, hessian, jacfwd, jacrev, vmap
 from plasticrl.nn import PlasticRNN
 from plasticrl.ops import plastic_scan, plastic_step_
 from plasticrl.ops.numba import engine as native
-from plasticrl.ops.numba import plain_engine as native_plain
 from plasticrl.rules import ClippedHebb, Hebb, Oja, Rule
 from plasticrl.state import PlasticState
 
@@ -188,8 +187,7 @@ def test_torch_compile_stays_out_of_the_kernels_calls(alpha: Any, monkeypatch: p
         return usual(tensors)
 
     usual = native.addresses
-    for module in (native, native_plain):
-        monkeypatch.setattr(module, "addresses", addresses)
+    monkeypatch.setattr(native, "addresses", addresses)
     rnn, inputs = PlasticRNN(4, N, alpha=alpha), torch.randn(STEPS, BATCH, 4)
     results = []
     for function in (torch.compile(rnn, backend="eager"), rnn):

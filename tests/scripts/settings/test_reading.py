@@ -5,9 +5,8 @@ from typing import Any
 import pytest
 
 from plasticrl.scripts.errors import UserError
-from plasticrl.scripts.experiments.ray_trial import data_place
 from plasticrl.scripts.settings.maze import MAZE_PRESETS, AgentSettings
-from plasticrl.scripts.settings.reading import settings_from, with_home
+from plasticrl.scripts.settings.reading import data_place, settings_from, with_home
 from plasticrl.scripts.settings.supervised import IMAGES_PRESETS, OMNIGLOT_PRESETS, PATTERNS_PRESETS
 
 AGENT = MAZE_PRESETS["tuned"].agent
