@@ -7,7 +7,6 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.stats import mannwhitneyu, permutation_test, rankdata
 
 _SAMPLES = 10_000
 _MOST_ENUMERATED = 20_000  # assignments of ranks to two groups; enough for 8 runs each
@@ -64,6 +63,8 @@ def rank_sums(ours: NDArray[np.float64], theirs: NDArray[np.float64]) -> NDArray
     Returns:
         ``(points,)``; NaN if a score is NaN.
     """
+    from scipy.stats import mannwhitneyu, permutation_test, rankdata  # takes a second to load
+
     if comb(len(ours) + len(theirs), len(ours)) > _MOST_ENUMERATED:
         # Point by point: scipy chooses between exact and approximate once for all points in a call.
         points = zip(ours.T, theirs.T, strict=True)

@@ -6,13 +6,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
+from plasticrl.scripts.reports.comparison import Comparison, compare_episodes, compare_mazes
 from plasticrl.scripts.runs.run import SHOWN_METRICS, EpisodeRun, Run, RunOnMaze
 from plasticrl.scripts.tasks.task import Evaluated, EvaluationChoices, Trainer
-
-if TYPE_CHECKING:
-    from plasticrl.scripts.reports.comparison import Comparison
 
 RunOfTask = TypeVar("RunOfTask", bound=Run)
 
@@ -42,7 +40,6 @@ def task_of(run: Run) -> Task[Any]:
 
 
 def _maze() -> Task[RunOnMaze]:
-    from plasticrl.scripts.reports.comparison import compare_mazes
     from plasticrl.scripts.tasks.maze.evaluation import evaluate_checkpoint
     from plasticrl.scripts.tasks.maze.training import make_trainer
 
@@ -50,7 +47,6 @@ def _maze() -> Task[RunOnMaze]:
 
 
 def _supervised() -> Task[EpisodeRun]:
-    from plasticrl.scripts.reports.comparison import compare_episodes
     from plasticrl.scripts.tasks.supervised.scores import evaluate_checkpoint
     from plasticrl.scripts.tasks.supervised.training import EpisodeTrainer
 
