@@ -281,7 +281,8 @@ def _tried(
             copies[name].grad = torch.zeros_like(copies[name])
         options = {**group, **{option: value for option, value in how.items() if option in group}}
         trial.param_groups.append({**options, "params": [copies[name] for name in group["params"]]})
-    trial.step()
+    step = type(trial).step
+    getattr(step, "__wrapped__", step)(trial)  # without the hooks that a user put on steps
     return {name: dict(trial.state[parameter]) for name, parameter in copies.items()}
 
 

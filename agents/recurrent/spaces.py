@@ -45,10 +45,10 @@ def _check_dict(space: spaces.Dict) -> None:
     if not space.spaces:
         raise ValueError("the observation space Dict is empty: there must be something to see")
     for key in space.spaces:
-        if not isinstance(key, str) or key.startswith("$"):
+        if not isinstance(key, str):
             raise ValueError(
-                f"the observation space Dict has the key {key!r}: keys must be text that does not begin with "
-                "'$', change it with gymnasium.wrappers.TransformObservation"
+                f"the observation space Dict has the key {key!r}: keys must be text, change it with "
+                "gymnasium.wrappers.TransformObservation"
             )
     if any(isinstance(inner, (spaces.Dict, spaces.Tuple)) for inner in space.values()):
         advice = (

@@ -123,14 +123,16 @@ def train(
     folder = run.folder(output.root)
     goes_on = not output.overwrite and is_unfinished(folder, run)
     if not goes_on:
-        with _taken_meanwhile(folder, run):  # before data are loaded, even downloaded
+        with _taken_meanwhile(
+            folder, run, overwrite=output.overwrite
+        ):  # before data are loaded, even downloaded
             check_claim(folder, run, overwrite=output.overwrite)
     set_up_torch(output.device, output.threads)
     check_at_least(1, keep=1 if output.keep is None else output.keep)
     checkpoints = CheckpointFolder(folder / CHECKPOINTS, output.keep)
     with closing(run.trainer(output.device)) as trainer:
         if not goes_on:
-            with _taken_meanwhile(folder, run):
+            with _taken_meanwhile(folder, run, overwrite=output.overwrite):
                 claim(folder, run, overwrite=output.overwrite)
         if note is not None and (remark := trainer.remark()) is not None:
             note(remark)
@@ -146,7 +148,7 @@ def train(
 
 
 @contextmanager
-def _taken_meanwhile(folder: Path, run: Run) -> Iterator[None]:
+def _taken_meanwhile(folder: Path, run: Run, *, overwrite: bool) -> Iterator[None]:
     """Inside, a folder that was free a moment ago is checked or claimed again.
 
     Raises:
@@ -155,7 +157,7 @@ def _taken_meanwhile(folder: Path, run: Run) -> Iterator[None]:
     try:
         yield
     except UserError:
-        if is_unfinished(folder, run):
+        if not overwrite and is_unfinished(folder, run):
             raise in_use(folder) from None
         raise
 

@@ -21,7 +21,7 @@ from typing import Any, NamedTuple, TypeVar
 
 from filelock import FileLock, Timeout
 
-from plasticrl.scripts.errors import UserError, blame_user, one_line
+from plasticrl.scripts.errors import UserError, blame_user, one_line, os_error_in_one_line, shortened
 from plasticrl.scripts.runs.run import Run
 from plasticrl.scripts.tasks.kinds import run_from_dict
 from plasticrl.whole_files import kind_of, read_regular, temporary_name, write_whole
@@ -215,7 +215,7 @@ def has_file(path: Path) -> bool:
     except (FileNotFoundError, NotADirectoryError):
         return False
     except OSError as error:
-        raise UserError(f"cannot read {path}: {error.strerror or error}") from error
+        raise UserError(os_error_in_one_line(error, f"cannot read {shortened(path)}")) from error
     if kind is not None:
         raise UserError(f"{path} is {kind}, but a run has only regular files: remove it")
     return True

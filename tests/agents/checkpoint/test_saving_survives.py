@@ -20,6 +20,7 @@ from stable_baselines3.common.utils import ConstantSchedule, LinearSchedule
 from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv
 from torch import nn
 from torch.nn.utils import parametrizations, prune
+from torch.optim.optimizer import register_optimizer_step_post_hook
 
 from plasticrl.agents import EpisodeLearner, PlasticPolicy, RecurrentA2C, TensorFileError, make_network
 from plasticrl.agents.checkpoint.optimizer import frozen
@@ -829,3 +830,22 @@ def test_a_text_file_is_named(make: Callable[..., Any], load: Callable[..., Any]
             with pytest.raises(TypeError, match="binary file object"):
                 use(file)
     assert (tmp_path / "text").read_text() == "text"
+
+
+@pytest.mark.parametrize("make", [agent, ppo])
+def test_hooks_on_optimiser_steps_do_not_see_saving_and_loading(make: Callable[[], Any]) -> None:
+    model, steps = make().learn(20), 0
+
+    def count(*_: Any) -> None:
+        nonlocal steps
+        steps += 1
+
+    hook = register_optimizer_step_post_hook(count)
+    try:
+        file = saved(model)
+        model.set_parameters(file)
+        assert steps == 0
+        model.learn(20)
+        assert steps > 0
+    finally:
+        hook.remove()

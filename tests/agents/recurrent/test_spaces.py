@@ -329,7 +329,6 @@ REFUSED_OBSERVATIONS: dict[str, tuple[spaces.Space[Any], str]] = {
         "Dict's 'b', Box.*holds no number",
     ),
     "dict with a number as key": (spaces.Dict({1: VECTOR}), "has the key 1: keys must be text"),  # type: ignore[dict-item]
-    "dict with a key of files": (spaces.Dict({"$a": VECTOR}), r"has the key '\$a'.*TransformObservation"),
     "box of a dtype of no file": (
         spaces.Box(-1, 1, (2,), np.longdouble),
         "Box.*longdouble|float128.*no file",
