@@ -27,6 +27,10 @@ _O_BINARY, _O_NONBLOCK, _O_NOFOLLOW = (
 )
 
 
+_NO_FLUSHED_FOLDERS = (errno.EACCES, errno.EBADF, errno.EINVAL, errno.ENOTSUP, errno.EPERM)
+_LONGEST_NAME = 200  # bytes of a name that are kept in that of the temporary file
+
+
 class UnfitFileError(OSError):
     """A file that is not read for its kind or its size; the text names both it and the cause."""
 
@@ -106,7 +110,8 @@ def read_regular(path: Path, most: int) -> bytes:
 
 def temporary_name(name: str, process: int | str = "*") -> str:
     """The name of a file while :func:`written_whole` writes it; by default the pattern of all processes."""
-    return f".{name}.{process}"
+    kept = os.fsdecode(os.fsencode(name)[:_LONGEST_NAME])
+    return f".{kept}.{process}"
 
 
 @contextmanager
@@ -125,12 +130,23 @@ def written_whole(path: Path) -> Iterator[BinaryIO]:
     try:
         with temporary.open("xb") as stream:  # never through a link that somebody has put there
             yield stream
+            _copy_mode(path, stream)
             stream.flush()
             os.fsync(stream.fileno())
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
-    flush_file(path.parent)  # the new name, too, is then on the disk
+    try:
+        flush_file(path.parent)  # the new name, too, is then on the disk
+    except OSError as error:
+        if error.errno not in _NO_FLUSHED_FOLDERS:  # the file itself is whole, and has its name
+            raise
+
+
+def _copy_mode(path: Path, stream: BinaryIO) -> None:
+    """Give the new file the permissions of the one that it replaces."""
+    if os.name == "posix" and os.path.lexists(path) and kind_of(path) is None:
+        os.fchmod(stream.fileno(), stat.S_IMODE(path.lstat().st_mode))
 
 
 def flush_file(path: Path) -> None:

@@ -104,6 +104,8 @@ class RecurrentA2C(JointAgent):
             raise ValueError(
                 f"policy must be 'PlasticPolicy' or a subclass of it, not {policy!r}{_instead_of(policy)}"
             )
+        if env is None and _init_setup_model:
+            raise ValueError("env must be an environment, its id, or a VecEnv, not None")
         if policy_kwargs is not None and not isinstance(policy_kwargs, dict):
             raise ValueError(f"policy_kwargs must be a dict such as dict(core='lstm'), not {policy_kwargs!r}")
         settings = checked_settings(

@@ -56,13 +56,14 @@ def place_to_write(file: PathOrFile) -> Path | FileObject:
 
 
 def place_to_read(file: PathOrFile) -> Path | FileObject:
-    """The file that a path means; a file object as it is.
+    """Return the file that a path means; a file object as it is.
 
-    ``PATH``, ``PATH.safetensors`` and ``PATH.zip`` stand for one another, in this order, where only one of
-    them exists: SB3's callbacks write names with and without suffix.
+    SB3's callbacks write names with and without suffix, so the first that exists is taken of the name as it
+    is given, the name that ``save`` would write, ``PATH.safetensors``, ``PATH.zip``, and ``PATH``.
 
     Raises:
         TypeError: it is neither a path nor a binary file object.
+        ValueError: it is the path of a folder.
     """
     place = _place(file, "read")
     if not isinstance(place, Path):
@@ -77,7 +78,10 @@ def place_to_read(file: PathOrFile) -> Path | FileObject:
 def _place(file: PathOrFile, method: str) -> Path | FileObject:
     """A path with the home folder in place of ``~``, or the file object, which must have that method."""
     if isinstance(file, (str, bytes, os.PathLike)):
-        return Path(os.path.expanduser(os.fsdecode(file)))
+        path = Path(os.path.expanduser(os.fsdecode(file)))
+        if path.name in ("", "..") or path == Path(os.path.expanduser("~")):
+            raise ValueError(f"{file!r} is a folder: give the path of a file in it")
+        return path
     if isinstance(file, TextIOBase) or not callable(getattr(file, method, None)):
         raise TypeError(
             f"{file!r} is neither a path nor a binary file object, such as io.BytesIO() or open(path, 'rb')"
@@ -219,14 +223,13 @@ def _content(path: Path) -> bytes:
         header = stream.read(min(int.from_bytes(start, "little"), _MOST_HEADER))
         told = len(start) + len(header) + max(map(int, _ENDS.findall(header)), default=0)
         try:
-            check_size(path, stream, min(told, _memory()))
+            size = check_size(path, stream, min(told, _memory()))
             stream.seek(0)
-            return stream.read(told)
-        except (UnfitFileError, MemoryError) as error:
-            cause = getattr(error, "strerror", None) or "it does not fit into the memory that is free"
+            return stream.read(size)
+        except UnfitFileError as error:
             raise TensorFileError(
                 f"{path} is not a file that plasticrl wrote, or is damaged ({_guess(start + header)}"
-                f"{cause}): give another file"
+                f"{error.strerror}): give another file"
             ) from error
 
 

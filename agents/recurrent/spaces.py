@@ -23,6 +23,7 @@ from plasticrl.agents.checkpoint.tree import NotPlainError, decode, encode
 
 _KINDS = (spaces.Box, spaces.Discrete, spaces.MultiDiscrete, spaces.MultiBinary)
 _NAMES = "Box, Discrete, MultiDiscrete or MultiBinary"
+_MOST_CATEGORIES = 2**24
 _LARGEST_WHOLE = 2**53  # floating point holds every whole number up to it
 
 
@@ -98,6 +99,12 @@ def _check_actions(space: spaces.Space[Any]) -> None:
 
 
 def _check_part(where: str, space: spaces.Space[Any]) -> None:
+    categories = space.n if isinstance(space, spaces.Discrete) else getattr(space, "nvec", np.zeros(1)).sum()
+    if categories > _MOST_CATEGORIES:
+        raise ValueError(
+            f"{where} has {categories:,} categories, and a network has a unit for each: divide it "
+            "into several smaller ones, such as a MultiDiscrete, in a wrapper"
+        )
     if not prod(space.shape or ()):
         raise ValueError(f"{where} of shape {space.shape} holds no number at all: leave it out")
     tensors: dict[str, Tensor] = {}

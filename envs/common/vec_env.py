@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Sequence
+from copy import deepcopy
 from importlib import import_module
 from operator import index
 from typing import Any
@@ -178,6 +179,8 @@ class VectorEnvAdapter(VecEnv):
                 "vector_kwargs={'autoreset_mode': 'SameStep'})"
             )
         self.env = env
+        # Gymnasium's own batches with copy=False write into the observations that they returned before.
+        self._reuses_observations = not getattr(env.unwrapped, "copy", True)
         super().__init__(env.num_envs, env.single_observation_space, env.single_action_space)
         self.metadata = env.metadata
         self._began = time.time()
@@ -198,7 +201,7 @@ class VectorEnvAdapter(VecEnv):
         self._reset_options()
         self._returns[:] = 0
         self._lengths[:] = 0
-        return observation
+        return deepcopy(observation) if self._reuses_observations else observation
 
     def step_async(self, actions: NDArray[Any]) -> None:
         """Keep the actions (n_envs, ...) for ``step_wait``."""
@@ -218,6 +221,8 @@ class VectorEnvAdapter(VecEnv):
                 infos[row] = self._final_info(row, final, bool(truncated[row] and not terminated[row]))
         else:
             infos = [{} for _ in range(self.num_envs)]
+        if self._reuses_observations:
+            observation = deepcopy(observation)
         return observation, np.array(reward, dtype=np.float32), done, infos
 
     def _final_info(self, row: int, final: dict[str, Any], truncated: bool) -> dict[str, Any]:

@@ -264,6 +264,7 @@ class CheckpointFolder:
         unfinished is removed.
 
         Raises:
+            OSError, MemoryError: a checkpoint cannot be read at the moment: it stays as it is.
             UserError: the folder is a link.
         """
         from plasticrl.agents.checkpoint.tensor_file import TensorFileError, read_tensors
@@ -278,7 +279,7 @@ class CheckpointFolder:
                 if (kind := kind_of(path)) is not None:
                     raise UnfitFileError(path, f"{kind}, where a regular file belongs")
                 read_tensors(path)
-            except (TensorFileError, OSError) as error:
+            except (TensorFileError, UnfitFileError) as error:
                 aside = path.rename(path.with_name(path.name + DAMAGED))
                 instead = "the training begins anew" if path is found[-1] else "the one before it is used"
                 print(

@@ -1,6 +1,8 @@
 """Files are written whole or not at all, never through a link, and only regular ones are read."""
 
+import errno
 import os
+import stat
 from pathlib import Path
 
 import pytest
@@ -94,3 +96,33 @@ def test_a_file_that_is_another_once_it_is_opened_is_refused(
     monkeypatch.setattr(os, "open", swapped)
     with pytest.raises(OSError, match="symbolic links"):
         open_regular(path, links=False)
+
+
+@pytest.mark.parametrize("code", [errno.EINVAL, errno.EACCES])
+def test_a_folder_that_cannot_be_flushed_is_no_failure(
+    code: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flush = os.fsync
+
+    def fsync(descriptor: int) -> None:
+        if stat.S_ISDIR(os.fstat(descriptor).st_mode):
+            raise OSError(code, os.strerror(code))
+        flush(descriptor)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    write_whole(tmp_path / "file", b"new")
+    assert (tmp_path / "file").read_bytes() == b"new"
+
+
+@pytest.mark.parametrize("name", ["a" * 255, "a" + "ä" * 127, "ä" * 126 + ".b"])
+def test_every_name_that_a_file_may_have_will_do(name: str, tmp_path: Path) -> None:
+    write_whole(tmp_path / name, b"new")
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="permissions are POSIX's")
+def test_permissions_of_the_old_file_are_kept(tmp_path: Path) -> None:
+    write_whole(tmp_path / "file", b"old")
+    (tmp_path / "file").chmod(0o600)
+    write_whole(tmp_path / "file", b"new")
+    assert stat.S_IMODE((tmp_path / "file").stat().st_mode) == 0o600

@@ -328,6 +328,11 @@ REFUSED_OBSERVATIONS: dict[str, tuple[spaces.Space[Any], str]] = {
         spaces.Dict(a=VECTOR, b=spaces.Box(0, 1, (0,))),
         "Dict's 'b', Box.*holds no number",
     ),
+    "too many categories": (
+        spaces.Discrete(2**40),
+        "space Discrete has 1,099,511,627,776 categories",
+    ),
+    "too many categories in parts": (spaces.MultiDiscrete([2**33, 2]), "MultiDiscrete has 8,589,934,594"),
     "dict with a number as key": (spaces.Dict({1: VECTOR}), "has the key 1: keys must be text"),  # type: ignore[dict-item]
     "box of a dtype of no file": (
         spaces.Box(-1, 1, (2,), np.longdouble),
@@ -336,6 +341,7 @@ REFUSED_OBSERVATIONS: dict[str, tuple[spaces.Space[Any], str]] = {
 }
 REFUSED_ACTIONS: dict[str, tuple[spaces.Space[Any], str]] = {
     "tuple": (spaces.Tuple((TWO,)), "action space Tuple is not Box.*ActionWrapper"),
+    "too many categories": (spaces.Discrete(2**33), "action space Discrete has 8,589,934,592 categories"),
     "dict": (spaces.Dict(a=TWO), "action space Dict is not Box.*ActionWrapper"),
     "text": (spaces.Text(5), "action space Text"),
     "sequence": (spaces.Sequence(TWO), "action space Sequence"),

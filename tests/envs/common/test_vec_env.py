@@ -517,3 +517,22 @@ def test_processes_are_left_to_what_is_no_batch():
     for env_id, more in (("CartPole-v1", {}), (Toy, {}), ("PlasticMaze-v0", {"wrapper_class": Monitor})):
         with pytest.raises(Started):
             make_vec_env(env_id, 2, vec_env_cls=Processes, **more)
+
+
+@pytest.mark.parametrize("mode", ["sync", "async"])
+def test_observations_are_the_callers_also_where_the_batch_writes_into_its_own(mode):
+    batch = gym.make_vec(
+        "CartPole-v1",
+        2,
+        vectorization_mode=mode,
+        vector_kwargs={"autoreset_mode": AutoresetMode.SAME_STEP, "copy": False},
+    )
+    env = VectorEnvAdapter(batch)
+    env.seed(0)
+    first = env.reset()
+    kept = first.copy()
+    second = env.step(np.array([0, 1]))[0]
+    third = env.step(np.array([0, 1]))[0]
+    assert np.array_equal(first, kept)
+    assert not np.array_equal(second, third)
+    env.close()

@@ -1,3 +1,4 @@
+import errno
 import os
 import shutil
 from pathlib import Path
@@ -127,3 +128,20 @@ def test_slow_trainings_are_saved_by_the_clock_too(
         callback.save_when_due()
         seen.append(names(tmp_path))
     assert seen == expected
+
+
+@pytest.mark.parametrize("error", [OSError(errno.EIO, "Input/output error"), MemoryError()])
+def test_what_cannot_be_read_at_the_moment_is_not_set_aside(
+    error: Exception, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = CheckpointFolder(tmp_path, None)
+    for step in (1, 2):
+        folder.save(Learner(step))
+
+    def fail(_: Path) -> None:
+        raise error
+
+    monkeypatch.setattr("plasticrl.agents.checkpoint.tensor_file.read_tensors", fail)
+    with pytest.raises(type(error)):
+        folder.usable()
+    assert names(tmp_path) == [1, 2]
