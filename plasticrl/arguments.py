@@ -1,11 +1,16 @@
 """Checks of arguments: each names the argument, its value and the allowed range."""
 
+import os
 from math import ceil, isfinite, isnan
 from numbers import Real
 from typing import Any, TypeGuard
 
 import numpy as np
-from torch import Tensor
+
+
+def with_home(folder: str | None) -> str | None:
+    """Return the path of a folder with the home folder in place of ``~``, which no shell expanded."""
+    return None if folder is None else os.path.expanduser(folder)
 
 
 def check_count(name: str, value: int, *, least: int = 1) -> int:
@@ -29,8 +34,8 @@ MOST_STEPS = 2**63 - 1
 
 def plain_number(value: Any) -> Any:
     """The value as Python's own, where it is a number of numpy's, or an array or a tensor of one."""
-    one = isinstance(value, (np.ndarray, Tensor)) and value.ndim == 0
-    return value.item() if one or isinstance(value, np.generic) else value
+    # Torch is not imported for this: environments use the module, too.
+    return value.item() if getattr(value, "ndim", None) == 0 and hasattr(value, "item") else value
 
 
 def check_whole(name: str, value: Any, *, least: int | None = None, most: int | None = None) -> int:

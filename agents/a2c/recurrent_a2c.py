@@ -25,7 +25,7 @@ from plasticrl.agents.recurrent.distributed import JointAgent
 from plasticrl.agents.recurrent.policies import PlasticPolicy
 from plasticrl.agents.recurrent.rollout import Rollout
 from plasticrl.agents.recurrent.spaces import check_spaces
-from plasticrl.arguments import check_whole, whole_steps
+from plasticrl.arguments import check_whole, whole_steps, with_home
 from plasticrl.signals import PostponedInterrupt
 
 
@@ -134,7 +134,7 @@ class RecurrentA2C(JointAgent):
             **settings,
             use_sde=False,
             sde_sample_freq=-1,
-            tensorboard_log=tensorboard_log,
+            tensorboard_log=with_home(tensorboard_log),
             policy_kwargs=own_copy(policy_kwargs or {}),
             device=device,
             _init_setup_model=False,

@@ -205,6 +205,8 @@ def batched(observation: Any, space: spaces.Space[Any], name: str = "observation
         raise ValueError(f"{name} must be an array of numbers, not of unequal parts ({error})") from error
     if array.dtype.kind not in "biuf":
         raise ValueError(f"{name} must be an array of numbers, not of {array.dtype}")
+    if array.dtype.kind == "f" and not np.isfinite(array).all():
+        raise ValueError(f"{name} holds NaN or infinity: an agent needs finite numbers")
     if array.ndim in (3, 4):
         array = maybe_transpose(array, space)
     shape: tuple[int, ...] = space.shape or ()

@@ -29,7 +29,7 @@ from plasticrl.agents.supervised.metrics import EpisodeStatistics, updates_withi
 from plasticrl.agents.supervised.network import EpisodeNetwork, to_tensors
 from plasticrl.agents.supervised.networks import NetworkName, make_network
 from plasticrl.agents.supervised.update import EpisodeUpdate, LossName, loss_for, predicted
-from plasticrl.arguments import whole_steps
+from plasticrl.arguments import whole_steps, with_home
 from plasticrl.envs.supervised.task import Episode, EpisodeTask, check_task
 from plasticrl.nn.core import positive
 from plasticrl.signals import PostponedInterrupt
@@ -125,7 +125,7 @@ class EpisodeLearner(CallbackSide):
         self.loss = loss_for(loss, task.n_classes)
         self.max_grad_norm: float = settings["max_grad_norm"]
         self.stats_window_size: int = settings["stats_window_size"]
-        self.tensorboard_log = tensorboard_log
+        self.tensorboard_log = with_home(tensorboard_log)
         self.verbose: int = settings["verbose"]
         self.seed: int | None = settings["seed"]
         self.device = get_device(device)

@@ -46,7 +46,9 @@ def blame_disk(folder: Path) -> Iterator[None]:
                 "run the same command again, which begins anew where there is no such folder"
             ) from error
         elsewhere = place_of(error) and not place_of(error).startswith(os.fspath(folder))
-        about = "" if elsewhere else f"cannot write to {shortened(folder)}, whose last checkpoint is whole"
+        about = "" if elsewhere else f"cannot write to {shortened(folder)}"
+        if about and any((folder / CHECKPOINTS).glob("step_*")):
+            about += ", whose last checkpoint is whole"
         raise UserError(os_error_in_one_line(error, about)) from error
 
 

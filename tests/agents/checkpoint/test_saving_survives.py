@@ -849,3 +849,11 @@ def test_hooks_on_optimiser_steps_do_not_see_saving_and_loading(make: Callable[[
         assert steps > 0
     finally:
         hook.remove()
+
+
+def test_logs_for_tensorboard_go_to_the_home_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.chdir(tmp_path)
+    agent(tensorboard_log="~/logs").learn(20)
+    learner(tensorboard_log="~/logs").learn(2)
+    assert [path.name for path in tmp_path.iterdir()] == ["home"]
