@@ -17,7 +17,7 @@ from stable_baselines3.common.policies import BasePolicy
 from torch import Tensor
 
 from plasticrl.agents.checkpoint.env_state import env_state
-from plasticrl.agents.checkpoint.optimizer import optimizer_state, pack_network
+from plasticrl.agents.checkpoint.optimizer import optimizer_state, pack_network, replaced_in_core
 from plasticrl.agents.checkpoint.random_state import random_states
 from plasticrl.agents.checkpoint.spaces import plain_space
 from plasticrl.agents.checkpoint.tensor_file import TensorFileError
@@ -242,7 +242,7 @@ def own_policy_kwargs(agent: ResumableAgent) -> dict[str, Any]:
     optimizer, kwargs = agent.policy.optimizer, dict(agent.policy_kwargs)
     if agent.policy_class not in agent.policy_aliases.values():
         return kwargs
-    kwargs |= agent.policy.replaced_in_core()
+    kwargs |= replaced_in_core(agent.policy, agent.policy.core_kwargs)
     if type(optimizer) is not agent.policy.optimizer_class:
         known = inspect.signature(type(optimizer)).parameters
         options = {

@@ -27,6 +27,7 @@ from plasticrl.agents.checkpoint.optimizer import (
     made_without_memory,
     parameters_of,
     plain_names,
+    replaced_in_core,
     trained,
 )
 from plasticrl.agents.checkpoint.tensor_file import TensorFileError, as_read, check_format
@@ -44,6 +45,7 @@ from plasticrl.arguments import (
 )
 from plasticrl.envs.supervised.task import EpisodeTask
 from plasticrl.nn.core import positive
+from plasticrl.rules import RULES
 
 if TYPE_CHECKING:
     from plasticrl.agents.supervised.learner import EpisodeLearner
@@ -120,7 +122,8 @@ def pack(learner: EpisodeLearner) -> tuple[dict[str, Tensor], dict[str, Any]]:
             "learning_rate": plain_rate(settings["learning_rate"]),
             "max_grad_norm": settings["max_grad_norm"] if isfinite(settings["max_grad_norm"]) else None,
             "loss": loss_for(learner.loss, learner.task.n_classes),
-            **{name: plain(name, getattr(learner, name)) for name in ("network_kwargs", "optimizer_kwargs")},
+            "network_kwargs": plain("network_kwargs", _network_kwargs(learner)),
+            "optimizer_kwargs": plain("optimizer_kwargs", learner.optimizer_kwargs),
         },
         "num_episodes": check_whole("num_timesteps", learner.num_timesteps, least=0),
         "n_updates": check_whole("n_updates", learner.n_updates, least=0),
@@ -132,6 +135,17 @@ def pack(learner: EpisodeLearner) -> tuple[dict[str, Tensor], dict[str, Any]]:
         },
     }
     return tensors, data
+
+
+def _network_kwargs(learner: EpisodeLearner) -> dict[str, Any]:
+    """Options that make this network again, also where its rule or backend was replaced."""
+    replaced = {}
+    if learner.network_name:
+        replaced = replaced_in_core(learner.network, learner.network_kwargs)
+    if "rule" in replaced:  # one without a name is left as it is, which plain() refuses
+        names = [name for name, kind in RULES.items() if kind() == replaced["rule"]]
+        replaced |= {"rule": names[0]} if names else {}
+    return {**learner.network_kwargs, **replaced}
 
 
 def check_loads(learner: EpisodeLearner, tensors: dict[str, Tensor], data: dict[str, Any]) -> None:

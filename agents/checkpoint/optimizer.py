@@ -6,6 +6,7 @@ import warnings
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from copy import copy
+from inspect import signature
 from typing import Any, TypeVar
 
 import torch
@@ -16,6 +17,8 @@ from plasticrl.agents.checkpoint.random_state import undisturbed
 from plasticrl.agents.checkpoint.tensor_file import TensorFileError
 from plasticrl.agents.checkpoint.tree import OPTIMIZERS
 from plasticrl.arguments import plain_number
+from plasticrl.nn import PlasticLinear, PlasticRNN
+from plasticrl.rules import get_rule
 
 T = TypeVar("T")
 K = TypeVar("K")
@@ -27,6 +30,7 @@ _SETTINGS = (
     *("rule", "mode", "bound_eta", "backend", "activation"),
     *("normalize_images", "input_mean", "input_std", "extra_neurons"),
 )
+_ANOTHER = ", so a file of it would be loaded as another network: undo the change"
 # How a step is computed, not what it is: a trial on other tensors has no such choice.
 _HOW = {"fused": None, "foreach": None, "capturable": False}
 
@@ -288,8 +292,12 @@ def check_state_dict(name: str, optimizer: Optimizer, given: Any) -> None:
             raise ValueError("it has other groups of parameters")
         if unknown := states.keys() - set(numbers):
             raise ValueError(f"it holds the state of {min(unknown, key=str)!r}, which is in no group")
-        usual = _usual_options(optimizer)
-        options = [_checked_options(group, usual) | {"params": group["params"]} for group in groups]
+        usual, options = _usual_options(optimizer), []
+        for group in groups:
+            found = _plain_group(group, usual)
+            for key, here, there in differences(found, {key: usual[key] for key in found}, _kind_of_option):
+                raise ValueError(f"{key} is {here}, and {there} in the agent")
+            options.append({**usual, **found, "params": group["params"]})
         parameters = dict(zip(numbers, (parameter for held in own for parameter in held), strict=True))
         after_one_step = _after_one_step(optimizer, options, parameters)
         for number, state in states.items():
@@ -300,10 +308,13 @@ def check_state_dict(name: str, optimizer: Optimizer, given: Any) -> None:
 
 
 def _checked_options(group: dict[str, Any], usual: dict[str, Any]) -> dict[str, Any]:
-    options = {name: _plain_option(value, usual[name]) for name, value in group.items() if name in usual}
-    for name, value in options.items():
-        check_alike("optimizer's options", {name: value}, {name: usual[name]}, kind=_kind_of_option)
+    options = _plain_group(group, usual)
+    check_alike("optimizer's options", options, {name: usual[name] for name in options}, kind=_kind_of_option)
     return {**usual, **options}
+
+
+def _plain_group(group: dict[str, Any], usual: dict[str, Any]) -> dict[str, Any]:
+    return {name: _plain_option(value, usual[name]) for name, value in group.items() if name in usual}
 
 
 def _after_one_step(
@@ -323,7 +334,7 @@ def _after_one_step(
         except Exception:  # it may look at values, and fail in a way of its own where there are none
             return _tried(optimizer, held, _CPU)
     except (ArithmeticError, RuntimeError, TypeError, ValueError, AssertionError) as error:
-        raise TensorFileError(f"the optimizer's options in the file are not allowed ({error!r})") from error
+        raise TensorFileError(f"the optimizer's options are not allowed ({error!r})") from error
 
 
 def _tried_on_few(optimizer: Optimizer, groups: list[dict[str, Any]]) -> dict[Any, dict[str, Any]]:
@@ -402,20 +413,22 @@ def check_as_made(name: str, module: nn.Module, made: nn.Module) -> None:
     for path in sorted(expected.keys() & layers.keys()):
         own, usual = layers[path], expected[path]
         where = f"{name}/{path}" if path else name
-        if type(own) is not type(usual) and not isinstance(own, torch.jit.ScriptModule):
+        if _class(own) != _class(usual) and not isinstance(own, torch.jit.ScriptModule):
             raise ValueError(
-                f"{where} is a {type(own).__qualname__}, but a {type(usual).__qualname__} in one that the "
-                "settings make, so a file of it would be loaded as another network: undo the change, or give "
-                "a class of your own that makes it so"
+                f"{where} is a {_class(own)}, but a {_class(usual)} in one that the settings make{_ANOTHER}, "
+                "or give a class of your own that makes it so"
             )
         for option in sorted(_options(own) & _options(usual)):
-            set_to, expected_value = getattr(own, option), getattr(usual, option)
-            if set_to != expected_value:
+            here, there = (getattr(layer, option) for layer in (own, usual))
+            if here != there:
                 raise ValueError(
-                    f"{where}{'.' if path else '/'}{option} is {set_to!r}, but {expected_value!r} in one that "
-                    "the settings make, so a file of it would be loaded as another network: undo the change, "
-                    "or make the network anew with that setting"
+                    f"{where}{'.' if path else '/'}{option} is {here!r}, but {there!r} in one that the "
+                    f"settings make{_ANOTHER}, or make the network anew with that setting"
                 )
+
+
+def _class(layer: nn.Module) -> str:
+    return f"{type(layer).__module__}.{type(layer).__qualname__}"
 
 
 def _layers(module: nn.Module) -> dict[str, nn.Module]:
@@ -430,6 +443,26 @@ def _options(layer: nn.Module) -> set[str]:
     """The names in ``_SETTINGS`` that a layer of this package has; those of users' own may count anything."""
     ours = any(cls.__module__.startswith("plasticrl.") for cls in type(layer).__mro__)
     return {name for name in _SETTINGS if ours and name in vars(layer)}
+
+
+def replaced_in_core(network: nn.Module, given: Mapping[str, Any]) -> dict[str, Any]:
+    """``rule`` and ``backend`` of a plastic core, each only where it was replaced after the constructor.
+
+    Args:
+        network: that has the core, a policy or a learner's.
+        given: options that it was made with.
+    """
+    core = getattr(network, "core", None)
+    core = getattr(core, "_orig_mod", core)  # as it was before torch.compile
+    if not isinstance(core, (PlasticRNN, PlasticLinear)):
+        return {}
+    made = {name: known.default for name, known in signature(type(core)).parameters.items()} | dict(given)
+    replaced: dict[str, Any] = {}
+    if core.plasticity.rule != get_rule(made["rule"]):
+        replaced["rule"] = core.plasticity.rule
+    if isinstance(core, PlasticRNN) and core.backend != made["backend"]:
+        replaced["backend"] = core.backend
+    return replaced
 
 
 def check_optimizer_kind(optimizer: Optimizer, usual: type[Optimizer], way_out: str | None = None) -> None:

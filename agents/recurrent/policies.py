@@ -30,6 +30,7 @@ from plasticrl.agents.checkpoint.optimizer import (
     check_network,
     made_without_memory,
     pack_network,
+    replaced_in_core,
     restore_network,
 )
 from plasticrl.agents.checkpoint.random_state import undisturbed
@@ -55,10 +56,10 @@ from plasticrl.agents.recurrent.spaces import (
     seen,
     seen_space,
 )
-from plasticrl.nn import Init, PlasticRNN
+from plasticrl.nn import Init
 from plasticrl.nn.factory import CoreName, make_core
 from plasticrl.ops import Backend
-from plasticrl.rules import RuleLike, get_rule
+from plasticrl.rules import RuleLike
 
 FORMAT, VERSION = "plasticrl.PlasticPolicy", 1
 _SPACES = ("observation_space", "action_space")
@@ -524,20 +525,6 @@ class PlasticPolicy(BasePolicy):
         policy.to(get_device(device))
         return policy
 
-    def replaced_in_core(self) -> dict[str, Any]:
-        """The core's ``rule`` and ``backend``, each only where it is no longer that of the arguments."""
-        core = getattr(self.core, "_orig_mod", self.core)  # as it was before torch.compile
-        if not isinstance(core, PlasticRNN):
-            return {}
-        usual = {name: signature(PlasticRNN).parameters[name].default for name in ("rule", "backend")}
-        made = {**usual, **self.core_kwargs}
-        replaced: dict[str, Any] = {}
-        if core.plasticity.rule != get_rule(made["rule"]):
-            replaced["rule"] = core.plasticity.rule
-        if core.backend != made["backend"]:
-            replaced["backend"] = core.backend
-        return replaced
-
     def _whole(self, state: Any, episode_starts: Tensor) -> tuple[Any, Tensor]:
         """State and starts as :meth:`forward` takes them, whether of one step or of whole sequences."""
         starts = torch.as_tensor(episode_starts, device=self.device).bool()
@@ -550,7 +537,7 @@ class PlasticPolicy(BasePolicy):
     def _get_constructor_parameters(self) -> dict[str, Any]:
         data = super()._get_constructor_parameters()
         data.update(
-            {**self.core_kwargs, **self.replaced_in_core()},
+            {**self.core_kwargs, **replaced_in_core(self, self.core_kwargs)},
             lr_schedule=self._dummy_schedule,
             ortho_init=self.ortho_init,
             log_std_init=self.log_std_init,
