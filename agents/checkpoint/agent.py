@@ -17,7 +17,7 @@ from stable_baselines3.common.policies import BasePolicy
 from torch import Tensor
 
 from plasticrl.agents.checkpoint.env_state import env_state
-from plasticrl.agents.checkpoint.optimizer import frozen, optimizer_state, parameters_of
+from plasticrl.agents.checkpoint.optimizer import optimizer_state, pack_network, replaced_in_core
 from plasticrl.agents.checkpoint.random_state import random_states
 from plasticrl.agents.checkpoint.spaces import plain_space
 from plasticrl.agents.checkpoint.tensor_file import TensorFileError
@@ -194,8 +194,7 @@ def pack(agent: ResumableAgent, exclude: Iterable[str] = ()) -> tuple[dict[str, 
         )
     tensors: dict[str, Tensor] = {}
     parts = {
-        "policy": parameters_of(agent.policy),
-        "frozen": frozen(agent.policy),
+        **pack_network(agent.policy),
         "optimizer": optimizer_state(agent.policy, agent.policy.optimizer),
         "spaces": [plain_space(agent.observation_space), plain_space(agent.action_space)],
         "settings": {name: value for name, value in _settings(agent).items() if name not in exclude},
@@ -239,12 +238,12 @@ def own_settings(agent: ResumableAgent) -> dict[str, Any]:
 
 
 def own_policy_kwargs(agent: ResumableAgent) -> dict[str, Any]:
-    """Arguments that make this policy again, with the optimiser that it has, which may have been replaced."""
+    """Arguments that make this policy again, also where its optimiser, rule or backend was replaced."""
     optimizer, kwargs = agent.policy.optimizer, dict(agent.policy_kwargs)
-    if (
-        agent.policy_class in agent.policy_aliases.values()
-        and type(optimizer) is not agent.policy.optimizer_class
-    ):
+    if agent.policy_class not in agent.policy_aliases.values():
+        return kwargs
+    kwargs |= replaced_in_core(agent.policy, agent.policy.core_kwargs)
+    if type(optimizer) is not agent.policy.optimizer_class:
         known = inspect.signature(type(optimizer)).parameters
         options = {
             name: value for name, value in optimizer.defaults.items() if name in known and name != "lr"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import deque
-from functools import partial
 from math import inf
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
@@ -26,18 +25,17 @@ from plasticrl.agents.checkpoint.agent import (
 from plasticrl.agents.checkpoint.optimizer import (
     check_alike,
     check_as_made,
-    check_fits,
-    check_frozen,
+    check_network,
+    check_optimizer,
     check_optimizer_kind,
-    freeze,
-    made_without_memory,
-    restore,
+    load_optimizer,
+    restore_network,
 )
 from plasticrl.agents.checkpoint.random_state import check_random_states, undisturbed
 from plasticrl.agents.checkpoint.spaces import space_from_plain
 from plasticrl.agents.checkpoint.tensor_file import TensorFileError, as_read, check_format, settings_of_a_file
-from plasticrl.agents.checkpoint.tree import Absent, decode, holds
-from plasticrl.agents.recurrent.policies import PlasticPolicy
+from plasticrl.agents.checkpoint.tree import Absent, decode
+from plasticrl.agents.recurrent.policies import PlasticPolicy, in_no_memory
 from plasticrl.arguments import check_whole, whole_steps
 
 if TYPE_CHECKING:
@@ -168,9 +166,9 @@ def made_again(
         agent.adopt(env)
     agent._setup_model()
     policy = agent.policy
-    restore(policy, policy.optimizer, parts["policy"], parts["optimizer"], keep_options=keep_options)
-    if "frozen" in parts:  # the first files did not have it
-        freeze(policy, parts["frozen"])
+    groups, states = check_policy(policy, parts, keep_options=keep_options)
+    restore_network(policy, parts)
+    load_optimizer(policy, policy.optimizer, groups, states)
     for name in COUNTERS:
         setattr(agent, name, saved.counters[name])
     agent._current_progress_remaining = saved.progress
@@ -229,19 +227,18 @@ def _not_in(parts: dict[str, Any], agent: ResumableAgent) -> dict[str, Any]:
     }
 
 
-def check_policy(made: PlasticPolicy, parts: dict[str, Any], *, keep_options: bool = False) -> None:
-    """Check that the policy in the file fits a fresh one.
+def check_policy(
+    policy: PlasticPolicy, parts: dict[str, Any], *, keep_options: bool = False
+) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+    """Groups and states of the optimiser in the file, once all of the file's policy is known to fit this one.
 
     Raises:
         TensorFileError: it does not.
     """
-    try:
-        parameters, optimizer = parts["policy"], parts["optimizer"]
-    except KeyError as error:
-        raise TensorFileError(f"the file is not whole ({error}): give another file") from error
-    check_fits(made, made.optimizer, parameters, optimizer, keep_options=keep_options)
-    if "frozen" in parts:
-        check_frozen(made, parts["frozen"])
+    check_network(policy, parts)
+    if "optimizer" not in parts:
+        raise TensorFileError("the file is not whole ('optimizer'): give another file")
+    return check_optimizer(policy, policy.optimizer, parts["optimizer"], keep_options=keep_options)
 
 
 def saved_spaces(parts: dict[str, Any]) -> tuple[spaces.Space[Any], spaces.Space[Any]]:
@@ -265,14 +262,8 @@ def fresh_policy(
     Raises:
         TensorFileError: they make none.
     """
-    kwargs = dict(settings["policy_kwargs"])
-    make = partial(settings["policy"], observations, actions, FloatSchedule(1.0), **kwargs)
-    own = settings["policy"] is not PlasticPolicy or not holds(kwargs)  # given by the user, not by the file
-    try:
-        policy: PlasticPolicy = made_without_memory(make, trusted=own)
-    except (TypeError, ValueError, RuntimeError, OverflowError, AttributeError, AssertionError) as error:
-        raise TensorFileError(f"policy_kwargs in the file are not allowed ({error})") from error
-    return policy
+    first = (observations, actions, FloatSchedule(1.0))
+    return in_no_memory(settings["policy"], first, settings["policy_kwargs"])
 
 
 def checked_episodes(policy: PlasticPolicy, saved: Any, n_envs: int) -> tuple[Any, Any, Any]:

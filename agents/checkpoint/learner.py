@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from functools import partial
 from math import inf, isfinite
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -14,15 +15,19 @@ from torch.optim import Adam
 
 from plasticrl.agents.checkpoint.optimizer import (
     changed_groups,
+    check_alike,
     check_as_made,
     check_frozen,
     check_optimizer,
     check_optimizer_kind,
     freeze,
+    kind_of,
     load_optimizer,
     load_parameters,
+    made_without_memory,
     parameters_of,
-    plain_name,
+    plain_names,
+    replaced_in_core,
     trained,
 )
 from plasticrl.agents.checkpoint.tensor_file import TensorFileError, as_read, check_format
@@ -40,6 +45,7 @@ from plasticrl.arguments import (
 )
 from plasticrl.envs.supervised.task import EpisodeTask
 from plasticrl.nn.core import positive
+from plasticrl.rules import RULES
 
 if TYPE_CHECKING:
     from plasticrl.agents.supervised.learner import EpisodeLearner
@@ -47,6 +53,10 @@ if TYPE_CHECKING:
 _FORMAT, _VERSION = "plasticrl.EpisodeLearner", 1
 _NETWORK, _OPTIMIZER, _STATISTICS = "network/", "optimizer/", "statistics"
 _ADAM = ("step", "exp_avg", "exp_avg_sq", "max_exp_avg_sq")
+_ONLY_ADAM = (
+    "a learner's file holds Adam alone, so set learner.optimizer to a torch.optim.Adam, or keep only the "
+    "parameters, torch.save(learner.network.state_dict(), path)"
+)
 _COUNTERS = ("num_episodes", "n_updates")
 _CHECKED = ("learning_rate", "max_grad_norm", "batch_size", "stats_window_size", "verbose", "seed")
 _PLAIN = ("batch_size", "loss", "network_kwargs", "optimizer_kwargs", "seed", "stats_window_size")
@@ -93,10 +103,10 @@ def pack(learner: EpisodeLearner) -> tuple[dict[str, Tensor], dict[str, Any]]:
         ValueError: a setting, the optimiser or the generator was changed to what no file holds; the text
             names it.
     """
-    check_optimizer_kind(learner.optimizer, Adam)
+    check_optimizer_kind(learner.optimizer, Adam, _ONLY_ADAM)
     if type(learner.rng.bit_generator) is not np.random.PCG64:
         raise ValueError(f"rng must be a generator of np.random.default_rng(), not {learner.rng}")
-    tensors = {_NETWORK + name: tensor for name, tensor in parameters_of(learner.network).items()}
+    tensors = _named(parameters_of(learner.network))
     for name, parameter in trained(learner.network).items():
         for key, value in learner.optimizer.state.get(parameter, {}).items():
             tensors[f"{_OPTIMIZER}{name}/{key}"] = value
@@ -112,7 +122,8 @@ def pack(learner: EpisodeLearner) -> tuple[dict[str, Tensor], dict[str, Any]]:
             "learning_rate": plain_rate(settings["learning_rate"]),
             "max_grad_norm": settings["max_grad_norm"] if isfinite(settings["max_grad_norm"]) else None,
             "loss": loss_for(learner.loss, learner.task.n_classes),
-            **{name: plain(name, getattr(learner, name)) for name in ("network_kwargs", "optimizer_kwargs")},
+            "network_kwargs": plain("network_kwargs", _network_kwargs(learner)),
+            "optimizer_kwargs": plain("optimizer_kwargs", learner.optimizer_kwargs),
         },
         "num_episodes": check_whole("num_timesteps", learner.num_timesteps, least=0),
         "n_updates": check_whole("n_updates", learner.n_updates, least=0),
@@ -124,6 +135,17 @@ def pack(learner: EpisodeLearner) -> tuple[dict[str, Tensor], dict[str, Any]]:
         },
     }
     return tensors, data
+
+
+def _network_kwargs(learner: EpisodeLearner) -> dict[str, Any]:
+    """Options that make this network again, also where its rule or backend was replaced."""
+    replaced = {}
+    if learner.network_name:
+        replaced = replaced_in_core(learner.network, learner.network_kwargs)
+    if "rule" in replaced:  # one without a name is left as it is, which plain() refuses
+        names = [name for name, kind in RULES.items() if kind() == replaced["rule"]]
+        replaced |= {"rule": names[0]} if names else {}
+    return {**learner.network_kwargs, **replaced}
 
 
 def check_loads(learner: EpisodeLearner, tensors: dict[str, Tensor], data: dict[str, Any]) -> None:
@@ -140,7 +162,7 @@ def check_loads(learner: EpisodeLearner, tensors: dict[str, Tensor], data: dict[
     checked_settings(found)
     network: nn.Module = learner.network
     if learner.network_name:
-        network = _made_without_memory(found, learner.task)
+        network = _made(found, learner.task)
         check_as_made("network", learner.network, network)
     _checked(network, learner.optimizer, tensors, read)
 
@@ -187,15 +209,17 @@ def check_sizes(settings: dict[str, Any], task: EpisodeTask, tensors: dict[str, 
     """
     if isinstance(settings["network"], torch.nn.Module):
         return
-    network = _made_without_memory(settings, task)
-    expected = {_NETWORK + name: _size(tensor) for name, tensor in network.state_dict().items()}
-    found = {plain_name(name): tensor for name, tensor in tensors.items()}
-    _check_alike({name: tensor for name, tensor in found.items() if name.startswith(_NETWORK)}, expected)
+    found = {name: tensor for name, tensor in plain_names(tensors).items() if name.startswith(_NETWORK)}
+    check_alike("", found, _named(parameters_of(_made(settings, task))))
 
 
-def _made_without_memory(settings: dict[str, Any], task: EpisodeTask) -> nn.Module:
-    with torch.device("meta"):
-        return make_network(task, settings["network"], **(settings["network_kwargs"] or {}))
+def _made(settings: dict[str, Any], task: EpisodeTask) -> nn.Module:
+    kwargs = settings["network_kwargs"] or {}
+    return made_without_memory(partial(make_network, task, settings["network"], **kwargs), trusted=False)
+
+
+def _named(parameters: Mapping[str, Any]) -> dict[str, Any]:
+    return {_NETWORK + name: tensor for name, tensor in parameters.items()}
 
 
 class _Saved(NamedTuple):
@@ -249,20 +273,20 @@ def _checked(
     Raises:
         TensorFileError: something is missing, is unknown, or has the wrong shape.
     """
-    tensors = {plain_name(name): tensor for name, tensor in tensors.items()}
-    expected = {_NETWORK + name: _size(tensor) for name, tensor in parameters_of(network).items()}
+    tensors = plain_names(tensors)
+    expected = _named(parameters_of(network))
     states: dict[str, dict[str, Tensor]] = {}
     for name, parameter in trained(network).items():
         start = f"{_OPTIMIZER}{name}/"
         for key in ("exp_avg", "exp_avg_sq", "max_exp_avg_sq"):
             if start + key in tensors:
-                expected[start + key] = _size(parameter)
-                expected[f"{start}step"] = _size(torch.tensor(0.0))
+                expected[start + key] = parameter
+                expected[f"{start}step"] = torch.tensor(0.0)
         state = {key: tensors[start + key] for key in _ADAM if start + key in tensors}
         if state:
             states[name] = state
     names, values = _statistics(tensors.pop(_STATISTICS, None), data)
-    _check_alike(tensors, expected)
+    check_alike("", tensors, expected)
     try:
         groups = decode(data["groups"], {}) if "groups" in data else None
         frozen = data.get("frozen")
@@ -291,7 +315,7 @@ def _statistics(values: Tensor | None, data: dict[str, Any]) -> tuple[tuple[str,
         most = updates_within(settings["stats_window_size"], settings["batch_size"])
     except (TypeError, ZeroDivisionError) as error:
         raise TensorFileError(f"the file's settings are not whole ({error!r}): give another file") from error
-    found = "missing" if values is None else _size(values)
+    found = "missing" if values is None else kind_of(values)
     if (
         values is None
         or not values.is_floating_point()
@@ -306,20 +330,6 @@ def _statistics(values: Tensor | None, data: dict[str, Any]) -> tuple[tuple[str,
     return tuple(names), values
 
 
-def _check_alike(tensors: dict[str, Tensor], expected: dict[str, str]) -> None:
-    found = {name: _size(tensor) for name, tensor in tensors.items()}
-    for name in sorted(found.keys() | expected.keys()):
-        if found.get(name) != expected.get(name):
-            raise TensorFileError(
-                f"{name} is {found.get(name, 'missing')} in the file and {expected.get(name, 'missing')} in "
-                "the learner: give the network and the task that the file was made with"
-            )
-
-
 def _task(task: EpisodeTask) -> dict[str, Any]:
     shape, n_classes = [int(size) for size in task.input_shape], task.n_classes
     return {"input_shape": shape, "n_classes": None if n_classes is None else int(n_classes)}
-
-
-def _size(tensor: Tensor) -> str:
-    return f"{tensor.dtype} {tuple(tensor.shape)}"

@@ -6,19 +6,31 @@ import warnings
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from copy import copy
+from inspect import signature
 from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from plasticrl.agents.checkpoint.random_state import undisturbed
 from plasticrl.agents.checkpoint.tensor_file import TensorFileError
 from plasticrl.agents.checkpoint.tree import OPTIMIZERS
 from plasticrl.arguments import plain_number
+from plasticrl.nn import PlasticLinear, PlasticRNN
+from plasticrl.rules import get_rule
 
 T = TypeVar("T")
+K = TypeVar("K")
 M = TypeVar("M", bound=nn.Module)
+_CPU = torch.device("cpu")
 _COMPILED = "_orig_mod."  # what torch.compile puts before the names of a module's parameters
+# Attributes of this package's networks that choose what they compute, and are in no tensor.
+_SETTINGS = (
+    *("rule", "mode", "bound_eta", "backend", "activation"),
+    *("normalize_images", "input_mean", "input_std", "extra_neurons"),
+)
+_ANOTHER = ", so a file of it would be loaded as another network: undo the change"
 # How a step is computed, not what it is: a trial on other tensors has no such choice.
 _HOW = {"fused": None, "foreach": None, "capturable": False}
 
@@ -71,6 +83,32 @@ def check_frozen(module: nn.Module, names: Any) -> None:
         raise TensorFileError("the frozen parameters in the file are not among the network's")
 
 
+def pack_network(module: nn.Module) -> dict[str, Any]:
+    """The parts of a file that are a policy's alone: its parameters and which of them are frozen."""
+    return {"policy": parameters_of(module), "frozen": frozen(module)}
+
+
+def check_network(module: nn.Module, parts: dict[str, Any]) -> None:
+    """Check that the parts of :func:`pack_network` in a file fit a policy.
+
+    Raises:
+        TensorFileError: they do not.
+    """
+    try:
+        check_parameters(module, parts["policy"])
+    except KeyError as error:
+        raise TensorFileError(f"the file is not whole ({error}): give another file") from error
+    if "frozen" in parts:  # the first files did not have it
+        check_frozen(module, parts["frozen"])
+
+
+def restore_network(module: nn.Module, parts: dict[str, Any]) -> None:
+    """Put parts that passed :func:`check_network` into a policy."""
+    load_parameters(module, plain_names(parts["policy"]))
+    if "frozen" in parts:
+        freeze(module, parts["frozen"])
+
+
 def optimizer_state(module: nn.Module, optimizer: Optimizer) -> dict[str, Any]:
     """The optimiser's memory of each parameter, and its options, as nested plain values and tensors.
 
@@ -99,7 +137,7 @@ def changed_groups(module: nn.Module, optimizer: Optimizer, made: nn.Module | No
     usual = _usual_options(optimizer)
     groups, still = optimizer_groups(module, optimizer), frozen(module)
     as_made = [{**usual, "lr": None, "params": list(trained(module))}]
-    changed = {} if [{**group, "lr": None} for group in groups] == as_made else {"groups": groups}
+    changed = {} if [{**usual, **group, "lr": None} for group in groups] == as_made else {"groups": groups}
     return changed if still == (frozen(made) if made else []) else {**changed, "frozen": still}
 
 
@@ -108,7 +146,11 @@ def optimizer_groups(module: nn.Module, optimizer: Optimizer) -> list[dict[str, 
     names = _names(module)
     return [
         {
-            **{name: _plain_option(group[name], usual) for name, usual in optimizer.defaults.items()},
+            **{
+                name: _plain_option(group[name], usual)
+                for name, usual in optimizer.defaults.items()
+                if name in group  # once loaded, torch adds defaults that not every optimizer knows
+            },
             "params": [names[parameter] for parameter in group["params"] if parameter in names],
         }
         for group in optimizer.param_groups
@@ -182,10 +224,19 @@ def check_fits(
     Raises:
         TensorFileError: something is missing, is unknown, or has another shape or type.
     """
+    check_parameters(module, parameters)
+    return check_optimizer(module, optimizer, saved, keep_options=keep_options)
+
+
+def check_parameters(module: nn.Module, parameters: Any) -> None:
+    """As :func:`check_fits`, of the parameters alone.
+
+    Raises:
+        TensorFileError: something is missing, is unknown, or has another shape or type.
+    """
     if not isinstance(parameters, dict):
         raise TensorFileError(f"policy is {type(parameters).__name__} where a JSON object belongs")
     check_alike("policy", plain_names(parameters), parameters_of(module))
-    return check_optimizer(module, optimizer, saved, keep_options=keep_options)
 
 
 def check_optimizer(
@@ -222,16 +273,53 @@ def check_optimizer(
     return groups, states
 
 
+def check_state_dict(name: str, optimizer: Optimizer, given: Any) -> None:
+    """Check that ``optimizer.load_state_dict`` can take a state dict; nothing is changed.
+
+    Args:
+        name: of the optimiser, for the text.
+        optimizer: to load it into.
+        given: what the ``state_dict`` of another returned.
+
+    Raises:
+        ValueError: something is missing, is unknown, or has another shape.
+    """
+    own = [group["params"] for group in optimizer.param_groups]
+    try:
+        groups, states = given["param_groups"], given["state"]
+        numbers = [number for group in groups for number in group["params"]]
+        if [len(group["params"]) for group in groups] != [len(held) for held in own]:
+            raise ValueError("it has other groups of parameters")
+        if unknown := states.keys() - set(numbers):
+            raise ValueError(f"it holds the state of {min(unknown, key=str)!r}, which is in no group")
+        usual, options = _usual_options(optimizer), []
+        for group in groups:
+            found = _plain_group(group, usual)
+            for key, here, there in differences(found, {key: usual[key] for key in found}, _kind_of_option):
+                raise ValueError(f"{key} is {here}, and {there} in the agent")
+            options.append({**usual, **found, "params": group["params"]})
+        parameters = dict(zip(numbers, (parameter for held in own for parameter in held), strict=True))
+        after_one_step = _after_one_step(optimizer, options, parameters)
+        for number, state in states.items():
+            for key, here, there in differences(dict(state), after_one_step[number], _shape):
+                raise ValueError(f"{key} of parameter {number} is {here}, and {there} in the agent")
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        raise ValueError(f"{name}: the state dict does not fit the agent's optimizer ({error})") from error
+
+
 def _checked_options(group: dict[str, Any], usual: dict[str, Any]) -> dict[str, Any]:
-    options = {name: _plain_option(value, usual[name]) for name, value in group.items() if name in usual}
-    for name, value in options.items():
-        check_alike("optimizer's options", {name: value}, {name: usual[name]}, kind=_kind_of_option)
+    options = _plain_group(group, usual)
+    check_alike("optimizer's options", options, {name: usual[name] for name in options}, kind=_kind_of_option)
     return {**usual, **options}
 
 
+def _plain_group(group: dict[str, Any], usual: dict[str, Any]) -> dict[str, Any]:
+    return {name: _plain_option(value, usual[name]) for name, value in group.items() if name in usual}
+
+
 def _after_one_step(
-    optimizer: Optimizer, groups: list[dict[str, Any]], parameters: dict[str, nn.Parameter]
-) -> dict[str, dict[str, Any]]:
+    optimizer: Optimizer, groups: list[dict[str, Any]], parameters: Mapping[K, Tensor]
+) -> dict[K, dict[str, Any]]:
     """The optimiser's memory after one step, tried out on copies, in little memory if possible.
 
     Raises:
@@ -242,14 +330,14 @@ def _after_one_step(
         if type(optimizer) in OPTIMIZERS:
             return _tried_on_few(optimizer, held)
         try:
-            return _tried(optimizer, held, torch.device("meta"), _HOW)
-        except (RuntimeError, AssertionError):  # one of the user's own may look at values
-            return _tried(optimizer, held, None, {})
+            return _tried(optimizer, held, torch.device("meta"))
+        except Exception:  # it may look at values, and fail in a way of its own where there are none
+            return _tried(optimizer, held, _CPU)
     except (ArithmeticError, RuntimeError, TypeError, ValueError, AssertionError) as error:
-        raise TensorFileError(f"the optimizer's options in the file are not allowed ({error!r})") from error
+        raise TensorFileError(f"the optimizer's options are not allowed ({error!r})") from error
 
 
-def _tried_on_few(optimizer: Optimizer, groups: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
+def _tried_on_few(optimizer: Optimizer, groups: list[dict[str, Any]]) -> dict[Any, dict[str, Any]]:
     """As :func:`_tried`, but on one small tensor of each group and type.
 
     What torch's usual optimisers remember of a parameter has its shape, or is a single number.
@@ -258,7 +346,7 @@ def _tried_on_few(optimizer: Optimizer, groups: list[dict[str, Any]]) -> dict[st
         {**group, "params": {f"{i} {p.dtype}": p.new_zeros(2, 3) for p in group["params"].values()}}
         for i, group in enumerate(groups)
     ]
-    found = _tried(optimizer, small, torch.device("cpu"), _HOW)
+    found = _tried(optimizer, small, _CPU)
     return {
         name: {
             key: value.new_empty(()).expand(p.shape) if isinstance(value, Tensor) and value.ndim else value
@@ -270,8 +358,8 @@ def _tried_on_few(optimizer: Optimizer, groups: list[dict[str, Any]]) -> dict[st
 
 
 def _tried(
-    optimizer: Optimizer, groups: list[dict[str, Any]], device: torch.device | None, how: dict[str, Any]
-) -> dict[str, dict[str, Any]]:
+    optimizer: Optimizer, groups: list[dict[str, Any]], device: torch.device
+) -> dict[Any, dict[str, Any]]:
     trial = copy(optimizer)
     trial.state, trial.param_groups = defaultdict(dict), []
     copies = {}
@@ -279,7 +367,7 @@ def _tried(
         for name, parameter in group["params"].items():
             copies[name] = nn.Parameter(torch.zeros_like(parameter, device=device))
             copies[name].grad = torch.zeros_like(copies[name])
-        options = {**group, **{option: value for option, value in how.items() if option in group}}
+        options = {**group, **{option: value for option, value in _HOW.items() if option in group}}
         trial.param_groups.append({**options, "params": [copies[name] for name in group["params"]]})
     step = type(trial).step
     getattr(step, "__wrapped__", step)(trial)  # without the hooks that a user put on steps
@@ -291,58 +379,127 @@ def check_alike(
 ) -> None:
     """Check that ``found`` has the same keys as ``expected``, with values of the same shapes and types.
 
+    Args:
+        name: of both, for the text; empty where the keys are whole names.
+        found: in the file.
+        expected: in the agent.
+        kind: the description that must be the same. Default: :func:`kind_of`.
+
     Raises:
         TensorFileError: they differ; the text names the first difference.
     """
     if not isinstance(found, dict):
         raise TensorFileError(f"{name} is {type(found).__name__} where a JSON object belongs")
-    for key, here, there in differences(found, expected, kind or _kind):
+    for key, here, there in differences(found, expected, kind or kind_of):
         raise TensorFileError(
-            f"{name}/{key} is {here} in the file and {there} in the agent: "
+            f"{name}{'/' if name else ''}{key} is {here} in the file and {there} in the agent: "
             "give the settings that the file was made with"
         )
 
 
 def check_as_made(name: str, module: nn.Module, made: nn.Module) -> None:
-    """Check that a network has the parameters that its settings make.
+    """Check that a network is one that its settings make: the same parameters, layers and options.
 
     Raises:
-        ValueError: it has not, so that what is saved could not be loaded.
+        ValueError: it is not, so that what is saved could not be loaded, or would be another network.
     """
-    for key, here, there in differences(parameters_of(module), parameters_of(made), _kind):
+    for key, here, there in differences(parameters_of(module), parameters_of(made), kind_of):
         raise ValueError(
             f"{name}/{key} is {here}, but {there} in one that the settings make, so a file of it could not "
             "be loaded: undo the change (as by remove_parametrizations or prune.remove), or give a class "
             "of your own that makes it so"
         )
+    layers, expected = _layers(module), _layers(made)
+    for path in sorted(expected.keys() & layers.keys()):
+        own, usual = layers[path], expected[path]
+        where = f"{name}/{path}" if path else name
+        if _class(own) != _class(usual) and not isinstance(own, torch.jit.ScriptModule):
+            raise ValueError(
+                f"{where} is a {_class(own)}, but a {_class(usual)} in one that the settings make{_ANOTHER}, "
+                "or give a class of your own that makes it so"
+            )
+        for option in sorted(_options(own) & _options(usual)):
+            here, there = (getattr(layer, option) for layer in (own, usual))
+            if here != there:
+                raise ValueError(
+                    f"{where}{'.' if path else '/'}{option} is {here!r}, but {there!r} in one that the "
+                    f"settings make{_ANOTHER}, or make the network anew with that setting"
+                )
 
 
-def check_optimizer_kind(optimizer: Optimizer, usual: type[Optimizer]) -> None:
+def _class(layer: nn.Module) -> str:
+    return f"{type(layer).__module__}.{type(layer).__qualname__}"
+
+
+def _layers(module: nn.Module) -> dict[str, nn.Module]:
+    """All modules in one, by their plain names; of a compiled one, what was compiled."""
+    return {
+        plain_name(f"{name}.").removesuffix("."): layer
+        for name, layer in module.named_modules(remove_duplicate=False)
+    }
+
+
+def _options(layer: nn.Module) -> set[str]:
+    """The names in ``_SETTINGS`` that a layer of this package has; those of users' own may count anything."""
+    ours = any(cls.__module__.startswith("plasticrl.") for cls in type(layer).__mro__)
+    return {name for name in _SETTINGS if ours and name in vars(layer)}
+
+
+def replaced_in_core(network: nn.Module, given: Mapping[str, Any]) -> dict[str, Any]:
+    """``rule`` and ``backend`` of a plastic core, each only where it was replaced after the constructor.
+
+    Args:
+        network: that has the core, a policy or a learner's.
+        given: options that it was made with.
+    """
+    core = getattr(network, "core", None)
+    core = getattr(core, "_orig_mod", core)  # as it was before torch.compile
+    if not isinstance(core, (PlasticRNN, PlasticLinear)):
+        return {}
+    made = {name: known.default for name, known in signature(type(core)).parameters.items()} | dict(given)
+    replaced: dict[str, Any] = {}
+    if core.plasticity.rule != get_rule(made["rule"]):
+        replaced["rule"] = core.plasticity.rule
+    if isinstance(core, PlasticRNN) and core.backend != made["backend"]:
+        replaced["backend"] = core.backend
+    return replaced
+
+
+def check_optimizer_kind(optimizer: Optimizer, usual: type[Optimizer], way_out: str | None = None) -> None:
     """Check that the optimiser is of the kind that is made again when a file is loaded.
+
+    Args:
+        optimizer: to save.
+        usual: the kind that is made.
+        way_out: advice for the text. Default: to give the class to the policy.
 
     Raises:
         ValueError: it was replaced by another.
     """
     if type(optimizer) is not usual:
+        own = type(optimizer).__name__
+        advice = way_out or f"make the agent with policy_kwargs=dict(optimizer_class={own}) instead"
         raise ValueError(
-            f"the optimizer is {type(optimizer).__name__}, but the settings make {usual.__name__}, so a file "
-            "of it could not be loaded: give the optimizer as a setting, not after the constructor"
+            f"the optimizer is {own}, but the settings make {usual.__name__}, so a file of it could not be "
+            f"loaded: {advice}"
         )
 
 
 def made_without_memory(make: Callable[[], M], *, trusted: bool) -> M:
-    """The network that ``make`` makes, its tensors without content.
+    """The network that ``make`` makes, its tensors without content; the random generators stay as they are.
 
     Args:
         make: makes it.
         trusted: whether one that cannot be made so, since it looks at values, may take memory instead.
     """
-    try:
-        with torch.device("meta"):
-            return make()
-    except (RuntimeError, TypeError):
-        if not trusted:
-            raise
+    with undisturbed(_CPU):
+        try:
+            with torch.device("meta"):
+                return make()
+        except Exception:  # code that looks at values fails in ways of its own where there are none
+            if not trusted:
+                raise
+    with undisturbed(_CPU):
         return make()
 
 
@@ -356,13 +513,20 @@ def differences(
             yield key, here, there
 
 
-def _kind(value: Any) -> str:
+def kind_of(value: Any) -> str:
+    """Dtype and shape of a tensor, or the type of another value."""
     if isinstance(value, Tensor):
         return f"{value.dtype} {tuple(value.shape)}"
     if isinstance(value, tuple):
-        return f"({', '.join(_kind(item) for item in value)})"
+        return f"({', '.join(kind_of(item) for item in value)})"
     return "a number" if type(value) in (int, float) else type(value).__name__
 
 
 def _kind_of_option(value: Any) -> str:
-    return "a switch" if value is None or isinstance(value, bool) else _kind(value)
+    return "a switch" if value is None or isinstance(value, bool) else kind_of(value)
+
+
+def _shape(value: Any) -> str:
+    if isinstance(value, Tensor) and value.ndim:
+        return f"of shape {tuple(value.shape)}"
+    return "a number" if isinstance(value, (int, float, Tensor)) else type(value).__name__

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from plasticrl.agents.checkpoint.optimizer import (
+    check_state_dict,
     differences,
     load_parameters,
     optimizer_state,
@@ -49,8 +50,9 @@ class ParameterExchange(BaseAlgorithm):
         Raises:
             OSError: the file cannot be read.
             TensorFileError: it is damaged, is none that this class wrote, or does not fit.
-            ValueError: the dict's names are not those of the agent's objects.
-            RuntimeError: as in SB3, a state dict does not fit.
+            ValueError: the dict's names are not those of the agent's objects, or a state dict does not fit
+                the optimiser.
+            RuntimeError: as in SB3, a state dict does not fit the policy.
         """
         if isinstance(load_path_or_dict, Mapping):
             self._set_from_dicts(load_path_or_dict, exact_match)
@@ -90,12 +92,13 @@ class ParameterExchange(BaseAlgorithm):
             except (AttributeError, TypeError) as error:
                 raise ValueError(f"the agent has no object {name!r}") from error
             if isinstance(target, Optimizer):
+                check_state_dict(name, target, state)
                 optimizers.append((target, state))
             elif isinstance(target, nn.Module):
                 modules.append((target, _fitting(name, target, plain_names(state), exact_match)))
             else:
                 raise ValueError(f"{name!r} is neither a network nor an optimizer of the agent")
-        for optimizer, state in optimizers:  # they refuse what does not fit before they change
+        for optimizer, state in optimizers:  # all of it fits: nothing is refused from here on
             optimizer.load_state_dict(state)
         for module, state in modules:
             load_parameters(module, state, strict=exact_match)

@@ -2,6 +2,7 @@
 
 import os
 from difflib import get_close_matches
+from functools import partial
 from inspect import signature
 from io import BufferedIOBase
 from typing import Any
@@ -24,17 +25,26 @@ from stable_baselines3.common.utils import get_device, obs_as_tensor
 from torch import Tensor, nn
 from typing_extensions import Never, Self
 
-from plasticrl.agents.checkpoint.optimizer import check_alike
+from plasticrl.agents.checkpoint.optimizer import (
+    check_as_made,
+    check_network,
+    made_without_memory,
+    pack_network,
+    replaced_in_core,
+    restore_network,
+)
+from plasticrl.agents.checkpoint.random_state import undisturbed
 from plasticrl.agents.checkpoint.spaces import plain_space, space_from_plain
 from plasticrl.agents.checkpoint.tensor_file import (
     TensorFileError,
+    as_read,
     check_format,
     place_to_read,
     place_to_write,
     read_tensors,
     write_tensors,
 )
-from plasticrl.agents.checkpoint.tree import Absent, decode, encode, held
+from plasticrl.agents.checkpoint.tree import Absent, decode, encode, held, holds
 from plasticrl.agents.common.feature_extractors import default_extractor
 from plasticrl.agents.recurrent.rollout import ObservationTensor
 from plasticrl.agents.recurrent.spaces import (
@@ -53,6 +63,7 @@ from plasticrl.rules import RuleLike
 
 FORMAT, VERSION = "plasticrl.PlasticPolicy", 1
 _SPACES = ("observation_space", "action_space")
+_FIRST = (*_SPACES, "lr_schedule")  # of the constructor's arguments
 _NO_GSDE = "there is no state-dependent exploration (gSDE): leave it out"
 _ONE_CORE = "actor and critic share one core: leave it out"
 # Arguments of SB3's and sb3-contrib's policies that this one has not.
@@ -440,17 +451,43 @@ class PlasticPolicy(BasePolicy):
 
         Raises:
             OSError: the file cannot be written.
+            TypeError: no file can hold the spaces, or something in the policy.
+            ValueError: :meth:`load` would refuse the file; the text names why.
         """
         arguments = self._get_constructor_parameters()
-        del arguments["lr_schedule"]  # as in SB3, a policy alone has none
         tensors: dict[str, Tensor] = {}
         parts = {
-            "policy": dict(self.state_dict()),
-            "spaces": [plain_space(arguments.pop(name)) for name in _SPACES],
-            "arguments": {name: held(value) for name, value in arguments.items()},
+            **pack_network(self),
+            "spaces": [plain_space(arguments[name]) for name in _SPACES],
+            # As in SB3, a policy alone has no schedule.
+            "arguments": {name: held(value) for name, value in arguments.items() if name not in _FIRST},
         }
         data = {name: encode(part, tensors, name) for name, part in parts.items()}
-        write_tensors(place_to_write(path), tensors, {"format": FORMAT, "version": VERSION, **data})
+        data = {"format": FORMAT, "version": VERSION, **data}
+        self._check_loads(tensors, data, arguments)
+        write_tensors(place_to_write(path), tensors, data)
+
+    def _check_loads(
+        self, tensors: dict[str, Tensor], data: dict[str, Any], arguments: dict[str, Any]
+    ) -> None:
+        """Check that :meth:`load` will take this content, given the arguments that no file can hold.
+
+        Raises:
+            ValueError: it will not; the text names what it would refuse.
+        """
+        parts = _parts_in_file(dict(tensors), as_read(data))
+        absent = {name for name, value in parts["arguments"].items() if isinstance(value, Absent)}
+        own = {name: arguments[name] for name in absent}
+        first = (*parts["spaces"], arguments["lr_schedule"])
+        with undisturbed(self.device):  # what a user gave may draw numbers while it is made
+            try:
+                made = in_no_memory(type(self), first, {**parts["arguments"], **own})
+            except TensorFileError:
+                if type(self) is PlasticPolicy:
+                    raise
+                made = self  # a class of one's own may need arguments that only the call of load can give
+        check_as_made("policy", self, made)
+        check_network(made, parts)
 
     @classmethod
     def load(
@@ -469,36 +506,22 @@ class PlasticPolicy(BasePolicy):
             TensorFileError: it is damaged, or no policy's.
             ValueError: an argument is lacking, or is not allowed.
         """
-        tensors, data = read_tensors(place_to_read(path))
-        check_format(data, FORMAT, VERSION, "PlasticPolicy.save")
-        try:
-            parts = {name: decode(data[name], tensors) for name in ("policy", "spaces", "arguments")}
-            held_spaces = dict(zip(_SPACES, map(space_from_plain, parts["spaces"]), strict=True))
-            arguments: dict[str, Any] = {
-                **parts["arguments"],
-                **held_spaces,
-                "lr_schedule": cls._dummy_schedule,
-                **given,
-            }
-        except (ValueError, KeyError, TypeError, RecursionError) as error:
-            raise TensorFileError(f"the file is not whole ({error!r}): give another file") from error
-        if tensors:
-            raise TensorFileError(f"{min(tensors)} is in the file, but belongs to nothing: give another file")
+        parts = _parts_in_file(*read_tensors(place_to_read(path)))
+        arguments: dict[str, Any] = {
+            **parts["arguments"],
+            **dict(zip(_SPACES, parts["spaces"], strict=True)),
+            "lr_schedule": cls._dummy_schedule,
+            **given,
+        }
         for name, value in arguments.items():
             if isinstance(value, Absent):
                 raise ValueError(
                     f"the saved policy's {name} was {value.what}, which no file holds: load(..., {name}=...)"
                 )
-        try:
-            with torch.device("meta"):  # before any memory is taken
-                expected = cls(**arguments).state_dict()
-        except (AssertionError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
-            raise TensorFileError(
-                f"the arguments in the file are not allowed ({error}): give another file"
-            ) from error
-        check_alike("policy", parts["policy"], expected)
-        policy = cls(**arguments)
-        policy.load_state_dict(parts["policy"])
+        first = tuple(arguments.pop(name) for name in _FIRST)
+        check_network(in_no_memory(cls, first, arguments), parts)
+        policy = cls(*first, **arguments)
+        restore_network(policy, parts)
         policy.to(get_device(device))
         return policy
 
@@ -514,7 +537,7 @@ class PlasticPolicy(BasePolicy):
     def _get_constructor_parameters(self) -> dict[str, Any]:
         data = super()._get_constructor_parameters()
         data.update(
-            self.core_kwargs,
+            {**self.core_kwargs, **replaced_in_core(self, self.core_kwargs)},
             lr_schedule=self._dummy_schedule,
             ortho_init=self.ortho_init,
             log_std_init=self.log_std_init,
@@ -526,12 +549,52 @@ class PlasticPolicy(BasePolicy):
         return data
 
 
+def in_no_memory(
+    cls: type[PlasticPolicy], first: tuple[Any, ...], arguments: dict[str, Any]
+) -> PlasticPolicy:
+    """A policy that these arguments make, in no memory, so that a file cannot ask for more than it holds.
+
+    Args:
+        cls: its class.
+        first: spaces and schedule.
+        arguments: all others.
+
+    Raises:
+        TensorFileError: they make none.
+    """
+    own = cls is not PlasticPolicy or not holds(arguments)  # given by the user, not by the file
+    try:
+        return made_without_memory(partial(cls, *first, **arguments), trusted=own)
+    except (ArithmeticError, AssertionError, AttributeError, LookupError, RuntimeError) as error:
+        raise TensorFileError(f"policy_kwargs in the file are not allowed ({error!r})") from error
+    except (TypeError, ValueError) as error:
+        raise TensorFileError(f"policy_kwargs in the file are not allowed ({error})") from error
+
+
+def _parts_in_file(tensors: dict[str, Tensor], data: dict[str, Any]) -> dict[str, Any]:
+    """The parts of a policy's file, decoded.
+
+    Raises:
+        TensorFileError: it is no policy's, or not whole.
+    """
+    check_format(data, FORMAT, VERSION, "PlasticPolicy.save")
+    names = ("policy", "spaces", "arguments", *(("frozen",) if "frozen" in data else ()))
+    try:
+        parts = {name: decode(data[name], tensors) for name in names}
+        observations, actions = map(space_from_plain, parts["spaces"])
+        arguments = {name: value for name, value in parts["arguments"].items() if name not in _FIRST}
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise TensorFileError(f"the file is not whole ({error!r}): give another file") from error
+    if tensors:
+        raise TensorFileError(f"{min(tensors)} is in the file, but belongs to nothing: give another file")
+    return {**parts, "spaces": (observations, actions), "arguments": arguments}
+
+
 def _no_argument(name: str) -> str:
     """The complaint about an argument that there is not, with what to write instead."""
     if name in _ELSEWHERE:
         return f"PlasticPolicy has no argument {name!r}: {_ELSEWHERE[name]}"
-    given_by_the_agent = ("lr_schedule", *_SPACES)
-    names = [known for known in signature(PlasticPolicy).parameters if known not in given_by_the_agent][:-1]
+    names = [known for known in signature(PlasticPolicy).parameters if known not in _FIRST][:-1]
     close = get_close_matches(name, names, n=1)
     advice = f"did you mean {close[0]!r}?" if close else f"it has {', '.join(names)}"
     return f"PlasticPolicy has no argument {name!r}: {advice}"
