@@ -276,7 +276,7 @@ class CheckpointFolder:
         for path in found:
             try:
                 if (kind := kind_of(path)) is not None:
-                    raise UnfitFileError(path, f"{kind}, where a regular file belongs")
+                    raise UnfitFileError(path, f"{kind}, not a regular file")
                 read_tensors(path)
             except (TensorFileError, OSError) as error:
                 aside = path.rename(path.with_name(path.name + DAMAGED))

@@ -572,7 +572,7 @@ def test_a_path_in_python_is_that_of_a_regular_file(put: Put, saved: tuple[Path,
     load(path)  # the user has named the link
     path.unlink()
     put(path, good)
-    with pytest.raises(OSError, match=r"agent\.safetensors is a .*, where a regular file belongs"):
+    with pytest.raises(OSError, match=r"agent\.safetensors is a .*, not a regular file"):
         load(path)
 
 
