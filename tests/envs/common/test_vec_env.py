@@ -496,7 +496,9 @@ def test_the_latest_version_is_meant_where_none_is_given():
 
 
 def test_an_argument_of_the_environment_is_given_once():
-    with pytest.raises(TypeError, match="got reward, size twice, in env_kwargs and beside it: give it once"):
+    with pytest.raises(
+        TypeError, match="got reward, size twice, in env_kwargs and as an argument: give it once"
+    ):
         make_vec_env("PlasticMaze-v0", env_kwargs={"size": 3, "reward": 1.0}, size=5, reward=2.0)
     env = make_vec_env("PlasticMaze-v0", env_kwargs={"size": 3}, episode_length=9)
     assert (env.get_attr("config")[0].size, env.get_attr("episode_length")) == (3, [9])
