@@ -443,7 +443,7 @@ def test_a_run_of_another_version_may_be_overwritten(
     else:
         config["agent"]["momentum"] = 0.5
     (run / "config.json").write_text(json.dumps(config))
-    check_refused("train again", run.parents[2], "trained with other settings", capsys)
+    check_refused("train again", run.parents[2], "run with other settings", capsys)
     assert told("train --overwrite", run.parents[2], capsys) == (0, "")
     check_same(run, whole)
 
