@@ -19,9 +19,9 @@ CORES = ("plastic", "rnn")
 SMALL = "--size 5 --episode-length 20 --hidden-size 8 --n-envs 4 --total-timesteps 4000000 --threads 1"
 MAIN = (
     "import sys\n"
-    "from plasticrl.scripts import parallel_runs\n"
+    "from plasticrl.scripts.experiments import local\n"
     "from plasticrl.scripts.main import main\n"
-    "parallel_runs._SECONDS_BEFORE_EXPLAINING = float('{patience}')\n"
+    "local._SECONDS_BEFORE_EXPLAINING = float('{patience}')\n"
     "sys.exit(main(sys.argv[1:]))"
 )
 LINE = "\nplasticrl: stopped; everything written so far is kept\n"
