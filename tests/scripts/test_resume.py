@@ -157,9 +157,7 @@ def test_what_cannot_go_on_is_refused_in_one_line(
     assert "holds no run" in refused(["train", "--resume", str(tmp_path / "none")], capsys)
     words = command("patterns", tmp_path)
     told = refused([*words, "--learning-rate", "0.5"], capsys)
-    assert (
-        "an unfinished run with other settings (learning_rate was 0.001, now 0.5)" in told
-    )
+    assert "an unfinished run with other settings (learning_rate was 0.001, now 0.5)" in told
     assert f"plasticrl train --resume {unfinished} resumes it" in told
     data: Any = ["train", "--resume", str(unfinished), "--data-dir", "."]
     assert "--data-dir" in refused(data, capsys)
