@@ -1,4 +1,4 @@
-"""The content of an episode learner's checkpoint, and making a learner from it again."""
+"""The content of an episode learner's checkpoint, and its restoration."""
 
 from __future__ import annotations
 
@@ -63,10 +63,10 @@ _PLAIN = ("batch_size", "loss", "network_kwargs", "optimizer_kwargs", "seed", "s
 
 
 def plain(name: str, options: dict[str, Any] | None) -> dict[str, Any]:
-    """The options as a checkpoint gives them back: numpy's numbers as Python's own, tuples as lists.
+    """Return options as a checkpoint restores them: numpy's numbers become Python's, tuples become lists.
 
     Raises:
-        ValueError: they are not plain values.
+        ValueError: a value is not plain.
     """
     found = {}
     for option, value in dict(options or {}).items():
@@ -74,17 +74,17 @@ def plain(name: str, options: dict[str, Any] | None) -> dict[str, Any]:
             found[option] = json.loads(json.dumps(value, allow_nan=False, default=plain_number))
         except (TypeError, ValueError) as error:
             raise ValueError(
-                f"{name}: {option} must be a plain, finite value, which a checkpoint can hold, "
+                f"{name}: {option} must be a plain, finite value that a checkpoint can hold, "
                 f"not {value!r}: give a rule by its name, such as rule='oja'"
             ) from error
     return found
 
 
 def checked_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """The learner's numbers, as Python's own.
+    """Return the learner's numeric settings as plain Python values.
 
     Raises:
-        ValueError: one is not allowed; the text names it.
+        ValueError: a value is not allowed; the message names the setting.
     """
     seed = settings["seed"]
     return {
@@ -97,11 +97,11 @@ def checked_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def pack(learner: EpisodeLearner) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """All that training needs to go on, as tensors and plain data.
+    """Return the content of a learner's checkpoint, as tensors and plain data.
 
     Raises:
-        ValueError: a setting, the optimiser or the generator was changed to what no file holds; the text
-            names it.
+        ValueError: a setting, the optimiser or the generator was replaced by one that a file cannot hold;
+            the message names it.
     """
     check_optimizer_kind(learner.optimizer, Adam, _ONLY_ADAM)
     if type(learner.rng.bit_generator) is not np.random.PCG64:
@@ -149,10 +149,10 @@ def _network_kwargs(learner: EpisodeLearner) -> dict[str, Any]:
 
 
 def check_loads(learner: EpisodeLearner, tensors: dict[str, Tensor], data: dict[str, Any]) -> None:
-    """Check that ``load`` will take this content, given the settings that no file can hold.
+    """Check that ``load`` accepts this content, given the settings that a file cannot hold.
 
     Raises:
-        ValueError: it will not; the text names what it would refuse.
+        ValueError: ``load`` would refuse it; the message says why.
     """
     read = as_read(data)
     given: dict[str, Any] = {} if learner.network_name else {"network": learner.network}
@@ -168,11 +168,11 @@ def check_loads(learner: EpisodeLearner, tensors: dict[str, Tensor], data: dict[
 
 
 def settings(data: dict[str, Any], task: EpisodeTask, given: dict[str, Any]) -> dict[str, Any]:
-    """Arguments of the learner's constructor: what the file says, and instead of it what is given.
+    """Return the arguments of the learner's constructor: those of the file, overridden by the given ones.
 
     Raises:
-        TensorFileError: the file is no learner's, or of a later version.
-        ValueError: it does not fit the task, or lacks what must be given.
+        TensorFileError: the file is not one of a learner, or has another version.
+        ValueError: it does not fit the task, or a value that it cannot hold is not given.
     """
     check_format(data, _FORMAT, _VERSION, "EpisodeLearner.save")
     try:
@@ -181,31 +181,33 @@ def settings(data: dict[str, Any], task: EpisodeTask, given: dict[str, Any]) -> 
         found["max_grad_norm"] = inf if saved["max_grad_norm"] is None else saved["max_grad_norm"]
         if "learning_rate" not in given:
             found["learning_rate"] = rate_from_plain(saved["learning_rate"])
-        found["verbose"] = saved.get("verbose", 0)  # the first files did not have it
+        found["verbose"] = saved.get("verbose", 0)  # missing in the oldest files
         if "verbose" not in given and not isinstance(found["verbose"], int):
             raise TypeError(f"verbose is a whole number, not {found['verbose']!r}")
     except (KeyError, TypeError, ValueError) as error:
-        raise TensorFileError(f"the file's settings are not whole ({error!r}): give another file") from error
+        raise TensorFileError(
+            f"the file's settings are incomplete or invalid ({error!r}): give another file"
+        ) from error
     if trained_on != _task(task):
         raise ValueError(f"the learner was trained for {trained_on}, but the task has {_task(task)}")
     if isinstance(given.get("network"), torch.nn.Module):
         found["network_kwargs"] = None
     found |= given
     for name, why in (
-        ("network", "was made with a network of its own"),
+        ("network", "was built with a network object"),
         ("learning_rate", "had a function as learning rate"),
     ):
         if found[name] is None:
-            raise ValueError(f"the saved learner {why}, which no file holds: load(..., {name}=...)")
+            raise ValueError(f"the saved learner {why}, which a file cannot hold: load(..., {name}=...)")
     return found
 
 
 def check_sizes(settings: dict[str, Any], task: EpisodeTask, tensors: dict[str, Tensor]) -> None:
-    """Before any memory is taken, see that the settings ask for what is in the file.
+    """Check, before memory is allocated, that the settings give a network of the file's parameters.
 
     Raises:
         TensorFileError: they do not.
-        TypeError, ValueError: they are not settings.
+        TypeError, ValueError: the settings are invalid.
     """
     if isinstance(settings["network"], torch.nn.Module):
         return
@@ -223,7 +225,7 @@ def _named(parameters: Mapping[str, Any]) -> dict[str, Any]:
 
 
 class _Saved(NamedTuple):
-    """The content of a file beside the settings, known to fit a learner."""
+    """The content of a file except the settings, validated against a learner."""
 
     parameters: dict[str, Tensor]
     groups: list[dict[str, Any]]
@@ -241,13 +243,13 @@ def unpack(
     """Put a file's parameters, optimiser state, counters and generator into a learner.
 
     Args:
-        learner: made with the file's settings.
-        tensors: of the file.
-        data: of the file.
-        keep_options: the optimiser's options are those of the settings, not of the file.
+        learner: a learner built with the file's settings.
+        tensors: the tensors of the file.
+        data: the plain data of the file.
+        keep_options: take the optimiser's options from the settings, not from the file.
 
     Raises:
-        TensorFileError: something is missing, is unknown, or has the wrong shape.
+        TensorFileError: a part is missing or unknown, or has the wrong shape.
     """
     saved = _checked(learner.network, learner.optimizer, tensors, data, keep_options=keep_options)
     load_parameters(learner.network, saved.parameters)
@@ -268,10 +270,10 @@ def _checked(
     *,
     keep_options: bool = False,
 ) -> _Saved:
-    """Check a file against a network and its optimiser, and change nothing.
+    """Validate a file against a network and its optimiser without changing them.
 
     Raises:
-        TensorFileError: something is missing, is unknown, or has the wrong shape.
+        TensorFileError: a part is missing or unknown, or has the wrong shape.
     """
     tensors = plain_names(tensors)
     expected = _named(parameters_of(network))
@@ -297,7 +299,9 @@ def _checked(
     except TensorFileError:
         raise
     except (KeyError, TypeError, ValueError, OverflowError) as error:
-        raise TensorFileError(f"the file's counters are not whole ({error!r}): give another file") from error
+        raise TensorFileError(
+            f"the file's counters are incomplete or invalid ({error!r}): give another file"
+        ) from error
     saved = {"state": states, "groups": groups}
     groups, states = check_optimizer(network, optimizer, saved, keep_options=keep_options)
     return _Saved(
@@ -307,10 +311,12 @@ def _checked(
 
 
 def _statistics(values: Tensor | None, data: dict[str, Any]) -> tuple[tuple[str, ...], Tensor]:
-    """Names and values, where a learner with the file's settings can have them."""
+    """Return names and values of the running statistics, validated against the file's settings."""
     names, settings = data.get("statistics"), data["settings"]
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-        raise TensorFileError(f"the statistics' names are {names!r}, not a list of texts: give another file")
+        raise TensorFileError(
+            f"the statistics' names are {names!r}, not a list of strings: give another file"
+        )
     try:
         most = updates_within(settings["stats_window_size"], settings["batch_size"])
     except (TypeError, ZeroDivisionError) as error:
@@ -324,7 +330,7 @@ def _statistics(values: Tensor | None, data: dict[str, Any]) -> tuple[tuple[str,
         or values.shape[1] != len(names)
     ):
         raise TensorFileError(
-            f"{_STATISTICS} is {found} in the file, and must be floating-point of at most {most} updates x "
+            f"{_STATISTICS} is {found} in the file, but must be floating-point of at most {most} updates x "
             f"{len(names)} names: give another file"
         )
     return tuple(names), values

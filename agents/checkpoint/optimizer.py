@@ -1,4 +1,4 @@
-"""The state of a network and its optimiser by the parameters' names, and back with every tensor checked."""
+"""Saving and restoring of a network and its optimiser by parameter names, with every tensor checked."""
 
 from __future__ import annotations
 
@@ -36,35 +36,35 @@ _HOW = {"fused": None, "foreach": None, "capturable": False}
 
 
 def plain_name(name: str) -> str:
-    """The name of a parameter as it was before ``torch.compile``."""
+    """Return a parameter's name without the prefix of ``torch.compile``."""
     return name.replace(_COMPILED, "")
 
 
 def plain_names(by_name: Mapping[str, T]) -> dict[str, T]:
-    """Values by :func:`plain_name`."""
+    """Return a mapping with its keys replaced by their :func:`plain_name`."""
     return {plain_name(name): value for name, value in by_name.items()}
 
 
 def parameters_of(module: nn.Module) -> dict[str, Any]:
-    """Parameters and buffers, by their plain names."""
+    """Return parameters and buffers by their plain names."""
     return plain_names(module.state_dict())
 
 
 def trained(module: nn.Module) -> dict[str, nn.Parameter]:
-    """Parameters only, by their plain names."""
+    """Return parameters, without buffers, by their plain names."""
     return plain_names(dict(module.named_parameters()))
 
 
 def frozen(module: nn.Module) -> list[str]:
-    """Parameters that get no gradient."""
+    """Return the names of the parameters without gradient."""
     return sorted(name for name, parameter in trained(module).items() if not parameter.requires_grad)
 
 
 def freeze(module: nn.Module, names: Any) -> None:
-    """Let these parameters have no gradient, and all others one.
+    """Disable gradients for these parameters, and enable them for all others.
 
     Raises:
-        TensorFileError: ``names`` are not of its parameters.
+        TensorFileError: ``names`` are not names of the module's parameters.
     """
     check_frozen(module, names)
     for name, parameter in trained(module).items():
@@ -73,10 +73,10 @@ def freeze(module: nn.Module, names: Any) -> None:
 
 
 def check_frozen(module: nn.Module, names: Any) -> None:
-    """Check that ``names`` are those of a network's parameters.
+    """Check that ``names`` is a list of names of the module's parameters.
 
     Raises:
-        TensorFileError: they are not.
+        TensorFileError: it is not.
     """
     known = trained(module)
     if not isinstance(names, list) or not all(isinstance(name, str) and name in known for name in names):
@@ -110,16 +110,16 @@ def restore_network(module: nn.Module, parts: dict[str, Any]) -> None:
 
 
 def optimizer_state(module: nn.Module, optimizer: Optimizer) -> dict[str, Any]:
-    """The optimiser's memory of each parameter, and its options, as nested plain values and tensors.
+    """Return the optimiser's state of each parameter and its options, as nested plain values and tensors.
 
-    A warning names what it holds that is no parameter of the module, which is left out.
+    Parameters that no longer belong to the module are left out with a warning.
     """
     names = _names(module)
     held = [parameter for group in optimizer.param_groups for parameter in group["params"]]
     if lost := [tuple(parameter.shape) for parameter in held if parameter not in names]:
         warnings.warn(
-            f"the optimizer holds parameters of shapes {lost} that the network no longer has; a file leaves "
-            "them out",
+            f"the optimizer holds parameters of shapes {lost} that the network no longer has; they are not "
+            "saved",
             stacklevel=4,
         )
     states = {names[p]: dict(state) for p, state in optimizer.state.items() if state and p in names}
@@ -127,12 +127,12 @@ def optimizer_state(module: nn.Module, optimizer: Optimizer) -> dict[str, Any]:
 
 
 def changed_groups(module: nn.Module, optimizer: Optimizer, made: nn.Module | None = None) -> dict[str, Any]:
-    """``groups`` and ``frozen``, each only where it is not as the constructor left it.
+    """Return ``groups`` and ``frozen``, each only if it was changed after construction.
 
     Args:
-        module: whose state it is.
-        optimizer: its own.
-        made: a fresh one; by default all parameters of a fresh one are trained.
+        module: the network.
+        optimizer: the network's optimiser.
+        made: a fresh network to compare with. Default: one without frozen parameters.
     """
     usual = _usual_options(optimizer)
     groups, still = optimizer_groups(module, optimizer), frozen(module)
@@ -142,7 +142,7 @@ def changed_groups(module: nn.Module, optimizer: Optimizer, made: nn.Module | No
 
 
 def optimizer_groups(module: nn.Module, optimizer: Optimizer) -> list[dict[str, Any]]:
-    """The optimiser's options, and the names of the parameters that each of them is for."""
+    """Return the options of each of the optimiser's groups, with the names of its parameters."""
     names = _names(module)
     return [
         {
@@ -174,17 +174,17 @@ def _plain_option(value: Any, usual: Any) -> Any:
 def restore(
     module: nn.Module, optimizer: Optimizer, parameters: Any, saved: Any, *, keep_options: bool = False
 ) -> None:
-    """Put parameters and the optimiser's state into a network; all of it, or none.
+    """Load parameters and optimiser state into a network; on an error, nothing is changed.
 
     Args:
-        module: to change.
-        optimizer: its own.
-        parameters: tensors by name, as :func:`parameters_of` has them.
-        saved: what :func:`optimizer_state` told.
-        keep_options: leave the optimiser's options as they are.
+        module: the network to change.
+        optimizer: the network's optimiser.
+        parameters: tensors by name, as returned by :func:`parameters_of`.
+        saved: the result of :func:`optimizer_state`.
+        keep_options: do not change the optimiser's options.
 
     Raises:
-        TensorFileError: something is missing, is unknown, or has another shape or type.
+        TensorFileError: a value is missing or unknown, or has another shape or type.
     """
     groups, states = check_fits(module, optimizer, parameters, saved, keep_options=keep_options)
     load_parameters(module, plain_names(parameters))
@@ -192,10 +192,10 @@ def restore(
 
 
 def load_parameters(module: nn.Module, parameters: dict[str, Any], *, strict: bool = True) -> None:
-    """``module.load_state_dict`` by plain names.
+    """Call ``module.load_state_dict`` with plain names.
 
     Raises:
-        RuntimeError: a shape differs, or, if strict, a name.
+        RuntimeError: a shape differs or, if ``strict``, a name differs.
     """
     own = {plain_name(name): name for name in module.state_dict()}
     module.load_state_dict({own.get(name, name): value for name, value in parameters.items()}, strict=strict)
@@ -204,7 +204,7 @@ def load_parameters(module: nn.Module, parameters: dict[str, Any], *, strict: bo
 def load_optimizer(
     module: nn.Module, optimizer: Optimizer, groups: list[dict[str, Any]], states: dict[str, Any]
 ) -> None:
-    """Put groups and states, by the parameters' plain names, into an optimiser."""
+    """Load groups and states, by the parameters' plain names, into an optimiser."""
     parameters = trained(module)
     optimizer.param_groups.clear()
     for group in groups:
@@ -219,10 +219,10 @@ def load_optimizer(
 def check_fits(
     module: nn.Module, optimizer: Optimizer, parameters: Any, saved: Any, *, keep_options: bool = False
 ) -> tuple[list[dict[str, Any]], dict[str, Any]]:
-    """Groups and states for :func:`load_optimizer`; arguments as for :func:`restore`, nothing is changed.
+    """Validate the arguments of :func:`restore`; return groups and states for :func:`load_optimizer`.
 
     Raises:
-        TensorFileError: something is missing, is unknown, or has another shape or type.
+        TensorFileError: a value is missing or unknown, or has another shape or type.
     """
     check_parameters(module, parameters)
     return check_optimizer(module, optimizer, saved, keep_options=keep_options)
@@ -235,22 +235,22 @@ def check_parameters(module: nn.Module, parameters: Any) -> None:
         TensorFileError: something is missing, is unknown, or has another shape or type.
     """
     if not isinstance(parameters, dict):
-        raise TensorFileError(f"policy is {type(parameters).__name__} where a JSON object belongs")
+        raise TensorFileError(f"policy is {type(parameters).__name__}, but must be a JSON object")
     check_alike("policy", plain_names(parameters), parameters_of(module))
 
 
 def check_optimizer(
     module: nn.Module, optimizer: Optimizer, saved: Any, *, keep_options: bool = False
 ) -> tuple[list[dict[str, Any]], dict[str, Any]]:
-    """As :func:`check_fits`, of the optimiser alone.
+    """Do the same as :func:`check_fits` for the optimiser alone.
 
     Raises:
-        TensorFileError: something is missing, is unknown, or has another shape or type.
+        TensorFileError: a value is missing or unknown, or has another shape or type.
     """
     usual = _usual_options(optimizer)
     try:
         states, groups = plain_names(saved["state"]), saved.get("groups")
-        if groups is None:  # as the constructor makes them
+        if groups is None:  # unchanged since construction
             groups = [{"params": list(trained(module))}]
         named = [[plain_name(name) for name in group["params"]] for group in groups]
         groups = [
@@ -258,15 +258,15 @@ def check_optimizer(
             for group, names in zip(groups, named, strict=True)
         ]
     except (KeyError, TypeError, AttributeError) as error:
-        raise TensorFileError(f"the optimizer's state is not whole ({error!r})") from error
+        raise TensorFileError(f"the optimizer's state is incomplete ({error!r})") from error
     held = [name for names in named for name in names]
     parameters = trained(module)
     if len(set(held)) < len(held) or not set(held) <= parameters.keys():
         raise TensorFileError(
-            "the optimizer's groups in the file are not of the agent's parameters, each once"
+            "the optimizer's groups in the file do not list parameters of the agent, each at most once"
         )
     if unknown := sorted(states.keys() - set(held)):
-        raise TensorFileError(f"the optimizer's state is of {unknown[0]!r}, which the agent has not")
+        raise TensorFileError(f"the optimizer's state is of {unknown[0]!r}, which the agent lacks")
     after_one_step = _after_one_step(optimizer, groups, parameters)
     for name, state in states.items():
         check_alike(f"optimizer/{name}", state, after_one_step[name])
@@ -323,7 +323,7 @@ def _after_one_step(
     """The optimiser's memory after one step, tried out on copies, in little memory if possible.
 
     Raises:
-        TensorFileError: it cannot step with these options.
+        TensorFileError: the optimiser cannot step with these options.
     """
     held = [{**group, "params": {name: parameters[name] for name in group["params"]}} for group in groups]
     try:
@@ -340,7 +340,7 @@ def _after_one_step(
 def _tried_on_few(optimizer: Optimizer, groups: list[dict[str, Any]]) -> dict[Any, dict[str, Any]]:
     """As :func:`_tried`, but on one small tensor of each group and type.
 
-    What torch's usual optimisers remember of a parameter has its shape, or is a single number.
+    It serves torch's own optimisers, whose states have the parameter's shape or are single numbers.
     """
     small = [
         {**group, "params": {f"{i} {p.dtype}": p.new_zeros(2, 3) for p in group["params"].values()}}
@@ -386,7 +386,7 @@ def check_alike(
         kind: the description that must be the same. Default: :func:`kind_of`.
 
     Raises:
-        TensorFileError: they differ; the text names the first difference.
+        TensorFileError: they differ; the message names the first difference.
     """
     if not isinstance(found, dict):
         raise TensorFileError(f"{name} is {type(found).__name__} where a JSON object belongs")
@@ -405,9 +405,9 @@ def check_as_made(name: str, module: nn.Module, made: nn.Module) -> None:
     """
     for key, here, there in differences(parameters_of(module), parameters_of(made), kind_of):
         raise ValueError(
-            f"{name}/{key} is {here}, but {there} in one that the settings make, so a file of it could not "
-            "be loaded: undo the change (as by remove_parametrizations or prune.remove), or give a class "
-            "of your own that makes it so"
+            f"{name}/{key} is {here}, but {there} in a network built from the settings, so its file could "
+            "not be loaded: undo the change (for example with remove_parametrizations or prune.remove), or "
+            "give a class of your own that builds it so"
         )
     layers, expected = _layers(module), _layers(made)
     for path in sorted(expected.keys() & layers.keys()):
@@ -474,7 +474,7 @@ def check_optimizer_kind(optimizer: Optimizer, usual: type[Optimizer], way_out: 
         way_out: advice for the text. Default: to give the class to the policy.
 
     Raises:
-        ValueError: it was replaced by another.
+        ValueError: it was replaced by one of another class.
     """
     if type(optimizer) is not usual:
         own = type(optimizer).__name__
@@ -489,8 +489,8 @@ def made_without_memory(make: Callable[[], M], *, trusted: bool) -> M:
     """The network that ``make`` makes, its tensors without content; the random generators stay as they are.
 
     Args:
-        make: makes it.
-        trusted: whether one that cannot be made so, since it looks at values, may take memory instead.
+        make: builds the network.
+        trusted: if building fails on the meta device, since ``make`` reads values, build it in memory.
     """
     with undisturbed(_CPU):
         try:
@@ -506,7 +506,7 @@ def made_without_memory(make: Callable[[], M], *, trusted: bool) -> M:
 def differences(
     found: dict[str, Any], expected: dict[str, Any], kind: Callable[[Any], str]
 ) -> Iterator[tuple[str, str, str]]:
-    """Each key of which the two do not have the same kind of value, with both kinds."""
+    """Yield each key whose values differ in kind, with the kinds of both."""
     for key in sorted(found.keys() | expected.keys()):
         here, there = (kind(side[key]) if key in side else "missing" for side in (found, expected))
         if here != there:

@@ -1,4 +1,4 @@
-"""Parameters that one agent takes over from another, or from its file."""
+"""Getting and setting of an agent's parameters, from state dicts or from a file."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ _OBJECTS = frozenset({"policy", "policy.optimizer"})
 
 
 class ParameterExchange(BaseAlgorithm):
-    """The part of an SB3 algorithm that gives and takes parameters; SB3's own would unpickle a file."""
+    """Replacement of an SB3 algorithm's methods for parameters, since SB3's own would unpickle a file."""
 
     def get_parameters(self) -> dict[str, dict[str, Any]]:
-        """State dicts of ``policy`` and ``policy.optimizer``, as in SB3, also of a compiled policy."""
+        """Return the state dicts of ``policy`` and ``policy.optimizer`` as in SB3, also if compiled."""
         return {"policy": parameters_of(self.policy), "policy.optimizer": self.policy.optimizer.state_dict()}
 
     def set_parameters(
@@ -39,13 +39,13 @@ class ParameterExchange(BaseAlgorithm):
         exact_match: bool = True,
         device: torch.device | str = "auto",
     ) -> None:
-        """Take over parameters and the optimiser's state; all of it, or none.
+        """Load parameters and optimiser state; on an error, nothing is changed.
 
         Args:
-            load_path_or_dict: what ``save`` wrote, as a path or a binary file object, or state dicts by
-                name, as :meth:`get_parameters` gives them. No file is unpickled.
-            exact_match: there must be each parameter, and nothing else. False takes what both have.
-            device: SB3's; parameters stay where they are.
+            load_path_or_dict: a file written by ``save``, as a path or a binary file object, or state dicts
+                by name, as returned by :meth:`get_parameters`. Nothing is unpickled.
+            exact_match: require every parameter, and no others. False loads those that both have.
+            device: for compatibility with SB3; the parameters stay on their device.
 
         Raises:
             OSError: the file cannot be read.
@@ -66,16 +66,18 @@ class ParameterExchange(BaseAlgorithm):
                 parameters = own | _among(own, parameters)
                 optimizer = {**held, "state": held["state"] | _among(known, optimizer["state"])}
         except (KeyError, TypeError, AttributeError) as error:
-            raise TensorFileError(f"the file is not whole ({error!r}): give another file") from error
+            raise TensorFileError(
+                f"the file is incomplete or invalid ({error!r}): give another file"
+            ) from error
         restore(self.policy, self.policy.optimizer, parameters, optimizer)
 
     @classmethod
     @abstractmethod
     def _parts_in_file(cls, tensors: dict[str, Tensor], data: dict[str, Any]) -> dict[str, Any]:
-        """``policy`` and ``optimizer`` of a file of this class, among other parts.
+        """Return the parts of a file of this class, among them ``policy`` and ``optimizer``.
 
         Raises:
-            TensorFileError: it is none.
+            TensorFileError: the file was not written by this class.
         """
 
     def _set_from_dicts(self, given: Mapping[str, dict[str, Any]], exact_match: bool) -> None:
@@ -110,7 +112,7 @@ def _fitting(name: str, module: nn.Module, state: dict[str, Any], exact_match: b
         state = _among(own, state)
         own = _among(state, own)
     for key, found, expected in differences(state, own, _shape):
-        raise RuntimeError(f"{name}'s {key} is {found} in what is given and {expected} in the agent")
+        raise RuntimeError(f"{name}'s {key} is {found} in the state dict and {expected} in the agent")
     return state
 
 

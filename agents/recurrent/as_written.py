@@ -1,4 +1,4 @@
-"""Tells whether networks still compute what the source of their classes says, as the fast paths assume."""
+"""Checks that networks compute exactly what the source of their classes says, as the fast paths assume."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from plasticrl.nn.core import HOOKS, hooks_for_all
 from plasticrl.nn.plastic import Plasticity
 
 _SPECIAL = ("__call__", "__getattr__", "__setattr__")
-_SAMPLED = 64  # elements of each tensor that are looked at after every step
+_SAMPLED = 64  # elements of each tensor that are compared after every step
 
 
 class _Class:
@@ -29,17 +29,17 @@ class _Class:
 
     def __init__(self, kind: type) -> None:
         self.names = frozenset(name for name in dir(kind) if not name.startswith("__") or name in _SPECIAL)
-        self._looked_up = attrgetter(*sorted(self.names))
-        self._kind, self._found = kind, self._looked_up(kind)
+        self._get = attrgetter(*sorted(self.names))
+        self._kind, self._found = kind, self._get(kind)
         self._replaced_before = not all(map(_own_methods, kind.__mro__))
 
     def holds(self) -> bool:
-        """False where a method was replaced, in the class or in one it derives from."""
-        return not self._replaced_before and bool(self._looked_up(self._kind) == self._found)
+        """Return False if a method was replaced, in the class or in one of its base classes."""
+        return not self._replaced_before and bool(self._get(self._kind) == self._found)
 
 
 def _own_methods(kind: type) -> bool:
-    """False where a method comes from another package: someone has replaced it."""
+    """Return False if a method comes from another package, which means that it was replaced."""
     package = kind.__module__.partition(".")[0]
     return all(
         value.__globals__["__name__"].partition(".")[0] == package
@@ -48,7 +48,7 @@ def _own_methods(kind: type) -> bool:
     )
 
 
-# What computes the same in training and evaluation, without random numbers.
+# Classes that compute the same in training and in evaluation, and use no random numbers.
 _CLASSES = {
     kind: _Class(kind)
     for kind in (
@@ -62,10 +62,11 @@ _CLASSES = {
 
 
 def as_written(modules: Iterable[Any]) -> bool:
-    """True where each module computes what its class's source says, the same at every call.
+    """Return True if each module computes what its class's source says, the same at every call.
 
-    False where one is of an unknown class (also a subclass), has a hook or an attribute that hides one of
-    its class, where a method of its class was replaced, or where there are hooks for all modules.
+    Return False if a module is of an unknown class (including a subclass of a known one), has a hook or an
+    attribute that hides one of its class, or if a method of its class was replaced, or if global hooks for
+    all modules are registered.
     """
     kinds = set()
     for module in modules:
@@ -81,7 +82,7 @@ def as_written(modules: Iterable[Any]) -> bool:
 
 
 class Values:
-    """The parameters and buffers of some modules as they are now."""
+    """Snapshot of the parameters and buffers of some modules."""
 
     def __init__(self, modules: Sequence[nn.Module]) -> None:
         self._modules = modules
@@ -90,9 +91,9 @@ class Values:
         self._copies = [tensor.detach().clone() for tensor in self._tensors]
 
     def hold(self) -> bool:
-        """True where these are the same tensors with the same values, and were so all the time.
+        """Return True if the modules have had the same tensors with the same values since the snapshot.
 
-        A change that was undone is noticed where torch counts it.
+        A change that was undone since is noticed only if torch counted it (``Tensor._version``).
         """
         now = self._now()
         return (
@@ -112,9 +113,9 @@ def _equal(one: Tensor, other: Tensor) -> bool:
 
 
 class Replay:
-    """Tells whether a rollout's outputs are still what the update would compute again.
+    """Check that a rollout's outputs are what the update would compute again.
 
-    To be made when the rollout begins.
+    Create it before the rollout begins.
     """
 
     def __init__(self, policy: Any) -> None:
@@ -122,12 +123,12 @@ class Replay:
         self._values = Values(self._modules) if self._modules else None
 
     def holds(self, policy: Any) -> bool:
-        """False where that is not known: the update must then run the core again."""
+        """Return True if the outputs can be reused; if False, the update must run the core again."""
         return self._values is not None and self._computing(policy) == self._modules and self._values.hold()
 
     @staticmethod
     def _computing(policy: Any) -> list[nn.Module]:
-        """The modules between an observation and the core's output; none where they are not as written."""
+        """Return the modules between observation and core output; none if they are not as written."""
         kind = type(policy)
         if (
             not isinstance(policy, PlasticPolicy)
@@ -146,11 +147,11 @@ _UNROLLS = attrgetter("__call__", "forward", "step_", "_features", "extract_feat
 
 
 class Watch:
-    """Notices between two steps that modules on the CPU, or other objects, are no longer what they were.
+    """Detector of changes to modules on the CPU, or to other objects, between two steps.
 
-    A look is cheap enough for every step. Of a large tensor whose change torch does not count (through
-    ``.data`` or numpy) it sees some elements, and of a class the methods that a step runs;
-    :meth:`Values.hold` and :func:`as_written` see all.
+    It is cheap enough to run after every step. It compares a sample of the elements of large tensors, since
+    torch does not count changes through ``.data`` or numpy, and only those methods of a class that a step
+    runs. :meth:`Values.hold` and :func:`as_written` compare everything.
     """
 
     def __init__(self, modules: Sequence[nn.Module], *others: object) -> None:
@@ -171,9 +172,9 @@ class Watch:
         self._seen = self._look()
 
     def unchanged(self) -> bool:
-        """False where an attribute, a hook, a layer, a method or a parameter has changed."""
+        """Return False if an attribute, a hook, a layer, a method or a parameter has changed."""
         return (
-            list(map(len, self._own)) == self._sizes  # a method of one object that hides its class's
+            list(map(len, self._own)) == self._sizes  # an attribute can hide a method of the class
             and not any(self._hooks)
             and all(map(is_, chain.from_iterable(self._parts), self._held))
             and not hooks_for_all()

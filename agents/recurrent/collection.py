@@ -1,4 +1,4 @@
-"""Rollouts: how a recurrent agent steps its environments."""
+"""Collection of rollouts: a recurrent agent steps its environments."""
 
 from __future__ import annotations
 
@@ -29,20 +29,20 @@ from plasticrl.state import PlasticState
 
 
 class RolloutCollection(OnPolicyAlgorithm):
-    """The part of an agent that plays; what it learns from that is a subclass's business."""
+    """Base of an agent that collects rollouts; subclasses define the update."""
 
     policy: PlasticPolicy  # type: ignore[assignment]
     rollout_buffer: Rollout  # type: ignore[assignment]
-    ranks: Ranks = ALONE  # the processes that play and learn together
+    ranks: Ranks = ALONE  # the processes that train together
     _state: Any = None  # the core's state; None until the first rollout
-    _ahead: Played | None = None  # what a rollout that was played ahead holds, while its steps are taken
-    _played: int | None = None  # how many of them are
+    _ahead: Played | None = None  # a rollout that was played ahead, while the envs take its steps
+    _played: int | None = None  # number of its steps that the envs have taken
     _replay: Replay | None = None  # of the last rollout
-    _interrupt = PostponedInterrupt()  # replaced by one that listens while learning
+    _interrupt = PostponedInterrupt()  # replaced by an active one in learn()
 
     @property
     def core_state(self) -> Any:
-        """The core's state after the last step of the training envs, B rows; None before the first."""
+        """The core's state after the last step of the training envs, with B rows; None before the first."""
         if self._played is None:
             return self._state
         if self._played == 0 or self._ahead is None:
@@ -52,19 +52,19 @@ class RolloutCollection(OnPolicyAlgorithm):
     def collect_rollouts(  # type: ignore[override]
         self, env: VecEnv, callback: BaseCallback, rollout_buffer: Rollout, n_rollout_steps: int
     ) -> bool:
-        """Step the envs and fill ``rollout_buffer``; False where the callback or Ctrl-C stopped it.
+        """Step the envs and fill ``rollout_buffer``; return False if the callback or Ctrl-C stopped it.
 
         The callback's ``locals`` have SB3's names: ``self``, ``env``, ``callback``, ``rollout_buffer``,
         ``n_rollout_steps``, ``n_steps``, ``obs_tensor``, ``actions``, ``clipped_actions``, ``new_obs``,
-        ``rewards``, ``dones`` and ``infos``. ``values`` and ``log_probs`` are not among them, since values
-        are computed together after the last step, and log-probabilities in the update: read
-        ``rollout_buffer.values`` in ``_on_rollout_end``.
+        ``rewards``, ``dones`` and ``infos``. ``values`` and ``log_probs`` are missing: values are computed
+        together after the last step, and log-probabilities in the update. Read ``rollout_buffer.values`` in
+        ``_on_rollout_end`` instead.
 
         Raises:
             NonFiniteError: an observation, a reward, the core's state or a value is NaN or infinite.
-            RuntimeError: a callback changed the policy within the rollout in a way that cannot be followed.
+            RuntimeError: a callback changed the policy within the rollout in a way that cannot be tracked.
         """
-        if self.ranks.any(self._interrupt.pending):  # here everything is whole: the update before is done
+        if self.ranks.any(self._interrupt.pending):  # the state is consistent here: the last update is done
             self._interrupt.pending = True
             return False
         assert self._last_obs is not None
@@ -84,7 +84,7 @@ class RolloutCollection(OnPolicyAlgorithm):
         with self._settles(), self._blames_non_finite():
             self._replay = Replay(self.policy)
             if can_play(self.policy, env) and _arrays_fit(env, self._state, new_obs):
-                self._played = 0  # from here on: play_ahead may be interrupted, too
+                self._played = 0  # set first, since play_ahead may be interrupted
                 self._ahead = play_ahead(
                     self.policy, env, self._state, new_obs, dones, n_rollout_steps, self.ranks, watched
                 )
@@ -110,9 +110,9 @@ class RolloutCollection(OnPolicyAlgorithm):
 
                 clipped_actions = actions_to_env(actions, self.action_space)
                 new_obs, rewards, dones, own_infos = env.step(clipped_actions)
-                dones = np.asarray(dones, dtype=np.bool_)  # some envs of others have numbers
+                dones = np.asarray(dones, dtype=np.bool_)  # some third-party envs return numbers
                 infos = self._of_all(own_infos) if (ended := np.count_nonzero(dones)) else own_infos
-                # Before the callback, so that a run it stops goes on from where the envs are.
+                # Set before the callback, so that a run stopped by it resumes where the envs are.
                 self._last_obs, self._last_episode_starts = new_obs, dones
                 self._played = None if ahead is None else t + 1
                 self.num_timesteps += env.num_envs * self.ranks.size
@@ -125,7 +125,7 @@ class RolloutCollection(OnPolicyAlgorithm):
                 callback.update_locals(given)
                 if not callback.on_step():
                     return False
-                # After the callback, which may change them in place, as in SB3.
+                # Stored after the callback, which may change them in place, as in SB3.
                 rollout_buffer.actions[t] = actions.reshape(env.num_envs, -1)
                 rollout_buffer.rewards[t] = rewards
                 if ended:
@@ -163,13 +163,13 @@ class RolloutCollection(OnPolicyAlgorithm):
         callback.on_rollout_start()
 
     def _sampled(self, outputs: Tensor) -> Tensor:
-        """Actions; torch's numbers are drawn for all processes, so that they stay the same on each."""
+        """Draw actions; each process draws those of all, so that torch's generators stay the same."""
         return self.policy.sample(self.ranks.among_all(outputs))[
             self.ranks.share(len(outputs) * self.ranks.size)
         ]
 
     def _of_all(self, infos: list[dict[str, Any]]) -> list[dict[str, Any]]:
-        """What ended episodes told, in all processes: their mazes run in lockstep."""
+        """Return the infos of all processes' environments; called where episodes end, in lockstep."""
         if self.ranks.size == 1:
             return infos
         plain = [{k: v for k, v in info.items() if not isinstance(v, np.ndarray)} for info in infos]
@@ -178,14 +178,14 @@ class RolloutCollection(OnPolicyAlgorithm):
 
     @contextmanager
     def _settles(self) -> Iterator[None]:
-        """Inside, a callback, an error or an interrupt may break a rollout off."""
+        """Call :meth:`_settle` on exit: a callback, an error or an interrupt may end a rollout early."""
         try:
             yield
         finally:
             self._settle()
 
     def _settle(self) -> None:
-        """Where a rollout that was played ahead was broken off, go back to the state that fits the envs."""
+        """Restore the core's state at the envs' step if a rollout played ahead was stopped early."""
         if self._played is not None:
             self._state, self._played, self._ahead = self.core_state, None, None
 
@@ -196,10 +196,10 @@ class RolloutCollection(OnPolicyAlgorithm):
     def _values_cut_off(
         self, dones: npt.NDArray[np.bool_], infos: list[dict[str, Any]]
     ) -> npt.NDArray[np.float32]:
-        """Value of the last observation where a time limit cut an episode off, else 0: ``(B,)``.
+        """Return the value of the last observation of truncated episodes, else 0, ``(B,)``.
 
-        It is 0 also where the env does not give that observation, as in SB3.
-        The step that values it is not committed to the trace: the episode is over.
+        It is 0 if the env does not provide that observation, as in SB3. The step that computes the value
+        does not change the trace, since the episode is over.
         """
         values = np.zeros(len(dones), dtype=np.float32)
         rows = [
@@ -226,7 +226,7 @@ class RolloutCollection(OnPolicyAlgorithm):
         return values
 
     def _check_rollout(self, rollout: Rollout, values: Tensor) -> None:
-        """Blame what came first: the environments, then the core, then the heads."""
+        """Raise an error for the first non-finite value in the order environments, core, heads."""
         for name, arrays in (("observation", rollout.observations), ("reward", rollout.rewards)):
             place = non_finite_place(arrays)
             if place is not None:
@@ -236,7 +236,10 @@ class RolloutCollection(OnPolicyAlgorithm):
 
     @contextmanager
     def _blames_non_finite(self) -> Iterator[None]:
-        """Drawing an action or stepping an env may fail before there is a whole rollout to check."""
+        """Turn errors of drawing actions and stepping envs into NonFiniteError if a value is not finite.
+
+        Such an error can come before there is a complete rollout to check.
+        """
         try:
             yield
         except (RuntimeError, ValueError) as error:
@@ -280,7 +283,7 @@ _PACKAGES = ("plasticrl", "stable_baselines3", "sb3_contrib")
 
 
 def runs_others_code(callback: BaseCallback) -> bool:
-    """Whether a callback may change what is under way: one of this package or of SB3 only watches."""
+    """Return True if a callback may change the rollout; callbacks of this package and of SB3 only observe."""
     if type(callback).__module__.partition(".")[0] not in _PACKAGES:
         return True
     if isinstance(callback, ConvertCallback) and callback.callback is not None:
@@ -292,7 +295,7 @@ def runs_others_code(callback: BaseCallback) -> bool:
 
 
 def _arrays_fit(env: VecEnv, state: Any, obs: Any) -> bool:
-    """Whether the kernel can read where the episodes are; where not, stepping says what is wrong."""
+    """Return True if the kernel can read the episodes' state; if False, stepping raises the proper error."""
     shape = (env.num_envs, *(env.observation_space.shape or ()))
     return (
         isinstance(obs, np.ndarray)
@@ -308,18 +311,18 @@ UNKNOWN_EPISODE_LENGTH = 128  # RecurrentPPO's default number of steps per updat
 
 
 def episode_length(env: VecEnv) -> int:
-    """The smaller of the env's attribute ``episode_length`` and its time limit; 128 where it has neither.
+    """Return the smaller of the env's attribute ``episode_length`` and its time limit; 128 if it has neither.
 
-    The time limit is that of Gymnasium's wrapper ``TimeLimit``, else the spec's ``max_episode_steps``.
+    The time limit is that of Gymnasium's wrapper ``TimeLimit``, or else the spec's ``max_episode_steps``.
     """
     limit = _attribute(env, "_max_episode_steps")
     if limit is None:
         limit = getattr(_attribute(env, "spec"), "max_episode_steps", None)
-    told = (_attribute(env, "episode_length"), limit)
-    lengths = [int(number) for number in told if isinstance(number, Integral)]
+    found = (_attribute(env, "episode_length"), limit)
+    lengths = [int(number) for number in found if isinstance(number, Integral)]
     return min((length for length in lengths if length > 0), default=UNKNOWN_EPISODE_LENGTH)
 
 
 def _attribute(env: VecEnv, name: str) -> Any:
-    # Asked for what it lacks, a worker of SubprocVecEnv would end.
+    # get_attr for a missing attribute would end a worker of SubprocVecEnv.
     return env.get_attr(name)[0] if env.has_attr(name) else None

@@ -1,4 +1,4 @@
-"""Plays a whole rollout on the native maze ahead of the envs, where policy and world allow it."""
+"""Plays a whole rollout on the native maze ahead of the envs, if the policy and the envs allow it."""
 
 from __future__ import annotations
 
@@ -29,15 +29,15 @@ if TYPE_CHECKING:
 
 
 class Played:
-    """What the policy does in the next T steps of B mazes, as long as nothing is changed meanwhile.
+    """Result of playing T steps of B mazes ahead; it is valid as long as nothing changes meanwhile.
 
     Args:
         policy: the policy that played.
         problem: the recurrence of all T steps, with copies of the parameters; its state is not used.
-        record: what was seen and done.
+        record: observations, episode starts and actions.
         outputs: the core's outputs ``(T, B, hidden_size)``.
-        noise: what decided the actions.
-        watched: somebody may change the policy or draw torch's random numbers between two steps.
+        noise: the random numbers that decided the actions.
+        watched: a callback may change the policy or draw torch's random numbers between two steps.
     """
 
     def __init__(
@@ -51,32 +51,32 @@ class Played:
     ) -> None:
         self.outputs, self.watched = outputs, watched
         self._policy, self._problem, self._record, self._noise = policy, problem, record, noise
-        self._as_planned = True  # torch's random numbers are those that the actions were drawn with
+        self._same_noise = True  # torch's random numbers are those that the actions were drawn with
         if watched:
             modules = _playing(policy)
             self._watch, self._values = Watch(modules, policy.action_dist), Values(modules)
             noise.rewind(0)
 
     def actions(self, t: int) -> npt.NDArray[np.int64]:
-        """The actions of step t, ``(B,)``; to be asked for step by step."""
+        """Return the actions of step t, ``(B,)``; call it for each step in turn."""
         actions: npt.NDArray[np.int64] = self._record.actions[t]
         if self.watched:
             own = self._noise.draw()
             if own.tobytes() != self._noise.own[t].tobytes():
-                self._as_planned = False
+                self._same_noise = False
                 with torch.no_grad():
                     shares = torch.softmax(self._policy.action_net(self.outputs[t]), dim=-1)
                 actions = (shares / torch.from_numpy(own)).argmax(dim=-1).numpy()
         return actions
 
     def goes_on(self, policy: object, t: int, obs: object, starts: npt.NDArray[np.bool_]) -> bool:
-        """Whether the steps after t are still those that stepping would take.
+        """Return True if stepping the policy and the envs would still give the recorded steps after t.
 
         Args:
-            policy: the agent's policy now.
-            t: the step that was taken.
-            obs: what the envs really showed after it.
-            starts: where they really began an episode.
+            policy: the agent's current policy.
+            t: the last step taken.
+            obs: the envs' actual observations after it.
+            starts: the envs' actual episode starts after it.
         """
         record = self._record
         return (
@@ -84,12 +84,12 @@ class Played:
             and obs.tobytes() == record.observations[t + 1].tobytes()
             and starts.tobytes() == record.starts[t + 1].tobytes()
             and (
-                not self.watched or (policy is self._policy and self._as_planned and self._watch.unchanged())
+                not self.watched or (policy is self._policy and self._same_noise and self._watch.unchanged())
             )
         )
 
     def state_after(self, steps: int, state: PlasticState) -> PlasticState:
-        """The core's state after that many steps, at least 1, from the state before the first one."""
+        """Return the core's state after ``steps`` steps, at least 1, given the state before the first."""
         from plasticrl.ops.numba import engine as native
 
         p = self._problem
@@ -101,27 +101,28 @@ class Played:
         return PlasticState(self.outputs[steps - 1].clone(), trace)
 
     def hand_over(self, steps: int) -> None:
-        """Set torch's random numbers to where they are after that many steps."""
-        if not self.watched:  # else they are there
+        """Set torch's generator to its state after ``steps`` steps."""
+        if not self.watched:  # if watched, it is in that state already
             self._noise.rewind(steps)
 
     def check_end(self) -> None:
-        """Nothing, where the policy is still what the whole rollout was played with.
+        """Check that the policy is unchanged since the rollout was played.
 
         Raises:
-            RuntimeError: it was changed in a way that no step noticed.
+            RuntimeError: it was changed in a way that was not detected at any step.
         """
         if self.watched and not (self._values.hold() and as_written(_playing(self._policy))):
             raise RuntimeError(
-                "a callback changed the policy within a rollout where torch does not count it (.data, numpy, "
-                "a class): change it under torch.no_grad(), or in on_rollout_start or on_rollout_end"
+                "a callback changed the policy within a rollout in a way that torch does not count (.data, "
+                "numpy, a class): change it under torch.no_grad(), or in on_rollout_start or on_rollout_end"
             )
 
 
 class Noise:
-    """What ``torch.multinomial`` draws at each of T steps; drawn in one piece it would be other numbers.
+    """The random numbers that ``torch.multinomial`` draws at each of T steps.
 
-    It is drawn for all processes, so that they stay the same on each.
+    They are drawn step by step, since a single draw for all steps would give other numbers, and by each
+    process for all processes, so that the generators stay the same.
     """
 
     def __init__(self, n_steps: int, batch: int, n_actions: int, ranks: Ranks) -> None:
@@ -133,23 +134,23 @@ class Noise:
             row[:] = self.draw()
 
     def draw(self) -> npt.NDArray[np.float32]:
-        """The next step's, ``(B, A)``; overwritten by the one after it."""
+        """Draw the numbers of the next step, ``(B, A)``; the next call overwrites them."""
         drawn: npt.NDArray[np.float32] = self._row.exponential_().numpy()[self._share]
         return drawn
 
     def rewind(self, steps: int) -> None:
-        """Set torch's generator to where it was after that many steps."""
+        """Set torch's generator to its state after ``steps`` steps."""
         torch.set_rng_state(self._before)
         for _ in range(steps):
             self._row.exponential_()
 
 
 def can_play(policy: BasePolicy, env: VecEnv) -> bool:
-    """Whether :func:`play_ahead` does what stepping would do.
+    """Return True if :func:`play_ahead` gives the same result as stepping.
 
-    It does for a :class:`PlasticPolicy` with a :class:`PlasticRNN` on the CPU, in float32, on the
-    package's own batched maze without wrappers, where all of them are as their classes say. Of the envs
-    only what playing reads is looked at: what they do is compared step by step.
+    This holds for a :class:`PlasticPolicy` with a :class:`PlasticRNN` on the CPU, in float32, on the
+    package's own batched maze without wrappers, provided that all of them behave as their classes say. Only
+    those parts of the envs that playing reads are checked here; their behaviour is compared step by step.
     """
     if type(env) is not VectorEnvAdapter or type(env.env) is not PlasticMazeVectorEnv:
         return False
@@ -174,7 +175,7 @@ def can_play(policy: BasePolicy, env: VecEnv) -> bool:
 
 
 def _playing(policy: Any) -> list[Any]:
-    """The modules that decide an action; None for those that are lacking."""
+    """Return the modules that decide an action; None for those that the policy lacks."""
     core = getattr(policy, "core", None)
     extractor = getattr(policy, "features_extractor", None)
     return [
@@ -184,7 +185,7 @@ def _playing(policy: Any) -> list[Any]:
 
 
 def _sizes_fit(policy: PlasticPolicy, core: PlasticRNN, observed: int) -> bool:
-    """Whether the kernel can read the parameters: it gets bare addresses."""
+    """Return True if the parameters have the layout that the kernel expects, which gets only addresses."""
     n, alpha, eta = core.hidden_size, core.plasticity.alpha, core.plasticity.eta_raw
     wanted: list[tuple[Any, tuple[int, ...]]] = [(core.weight_hh, (n, n))]
     for layer, sizes in ((core.in_proj, (n, observed)), (policy.action_net, (4, n))):
@@ -211,22 +212,22 @@ def play_ahead(
     ranks: Ranks = ALONE,
     watched: bool = True,
 ) -> Played:
-    """What the policy would do if it were stepped from here; the envs are left as they are.
+    """Play the next steps of the policy without changing the envs.
 
-    The mazes' own generators and torch's decide as they would step by step, so stepping the envs with
-    these actions gives what the policy saw.
+    The random numbers are those that stepping would draw from the mazes' generators and torch's, so
+    stepping the envs with these actions gives the recorded observations.
 
     Args:
         policy: the policy; :func:`can_play` must hold for it and the envs.
         env: the mazes.
-        state: the core's state, changed to that after the last step.
+        state: the core's state; changed in place to the state after the last step.
         obs: the envs' observations ``(B, D)``.
         starts: bool ``(B,)``, true where an episode starts.
         n_steps: T.
-        ranks: the processes that play together, each with its own B mazes; by default there is one.
-        watched: somebody may change the policy or draw torch's random numbers between two steps. Torch's
-            generator is then where it was before the first of them, and goes on step by step; else it is
-            where it will be after the last one.
+        ranks: the processes that play together, each with its own B mazes. Default: a single one.
+        watched: a callback may change the policy or draw torch's random numbers between two steps. If True,
+            torch's generator is left in its state before the first step, and :meth:`Played.actions` advances
+            it step by step; if False, it is left in its state after the last step.
     """
     from plasticrl.agents.recurrent.native_rollout_kernel import (  # numba loads when first needed
         Actor,

@@ -66,7 +66,7 @@ _SPACES = ("observation_space", "action_space")
 _FIRST = (*_SPACES, "lr_schedule")  # of the constructor's arguments
 _NO_GSDE = "there is no state-dependent exploration (gSDE): leave it out"
 _ONE_CORE = "actor and critic share one core: leave it out"
-# Arguments of SB3's and sb3-contrib's policies that this one has not.
+# Arguments of SB3's and sb3-contrib's policies that this policy lacks.
 _ELSEWHERE = {
     "net_arch": "the core is the only layer: set hidden_size, or a features_extractor_class before it",
     "activation_fn": "the activation belongs to the core: choose core",
@@ -85,35 +85,37 @@ _ELSEWHERE = {
 
 
 class PlasticPolicy(BasePolicy):
-    """Features, a recurrent core, and two linear heads on it: the policy and the value.
+    """Actor-critic policy: a features extractor, a recurrent core, and linear heads for action and value.
 
     Args:
         observation_space: Box, Discrete, MultiDiscrete, MultiBinary or Dict of these.
-        action_space: Discrete, MultiDiscrete, MultiBinary or Box, with finite bounds. Actions of a Box are
-            clipped to it, as in SB3; of integers, they are rounded, too.
+        action_space: Discrete, MultiDiscrete, MultiBinary, or Box with finite bounds. Actions of a Box are
+            clipped to its bounds, as in SB3; those of an integer Box are also rounded.
         lr_schedule: learning rate as a function of the remaining progress, from 1 to 0.
         core: ``"plastic"`` (default), ``"homogeneous"``, ``"rnn"``, ``"lstm"``, ``"gru"`` or
             ``"feedforward"``; see :func:`plasticrl.agents.make_core`.
-        hidden_size: neurons of the core. Default 200, as in the paper's maze.
-        rule: how the trace changes; like the next five, see :class:`plasticrl.PlasticRNN`, whose
-            defaults hold where None is given. Plastic cores only.
+        hidden_size: number of neurons of the core. Default 200, as in the paper's maze.
+        rule: update rule of the trace. For this and the next five arguments see
+            :class:`plasticrl.PlasticRNN`; None selects its default. Plastic cores only.
         eta: initial learning rate of the trace.
         bound_eta: keep eta in (0, 1).
         init: distribution of the initial w and alpha.
-        init_scale: its scale.
-        backend: what computes the recurrence, see :func:`plasticrl.plastic_scan`.
+        init_scale: scale of that distribution.
+        backend: implementation of the recurrence, see :func:`plasticrl.plastic_scan`.
         ortho_init: orthogonal initial weights for features and heads, as in SB3. Default True.
         log_std_init: initial logarithm of the standard deviation, for Box actions. Default 0.
-        features_extractor_class: default by observation: NatureCNN for images, CombinedExtractor
-            for dicts, else FlattenExtractor; see ``feature_extractors.py`` for small images and odd keys.
-        features_extractor_kwargs: its arguments.
+        features_extractor_class: class of the features extractor. Default: NatureCNN for images,
+            CombinedExtractor for dicts, otherwise FlattenExtractor; see ``feature_extractors.py`` for small
+            images and for keys that torch refuses.
+        features_extractor_kwargs: arguments of that class.
         normalize_images: divide images by 255. Default True.
-        optimizer_class: default Adam.
-        optimizer_kwargs: beside the learning rate. Default ``eps=1e-4`` for Adam, as in the paper.
+        optimizer_class: class of the optimiser. Default Adam.
+        optimizer_kwargs: arguments of the optimiser except the learning rate. Default ``eps=1e-4`` for Adam,
+            as in the paper.
 
     Raises:
-        ValueError: a space that it cannot take, an unknown core or rule, an option that the core does not
-            have, or an argument that there is not.
+        ValueError: a space is not supported, the core or the rule is unknown, or an argument is unknown or
+            not an option of the core.
     """
 
     def __init__(
@@ -195,11 +197,11 @@ class PlasticPolicy(BasePolicy):
         self.optimizer = optimizer_class(self.parameters(), lr=lr_schedule(1), **optimizer_kwargs)  # type: ignore[call-arg]
 
     def initial_state(self, batch_size: int) -> Any:
-        """The core's state at the start of ``batch_size`` episodes."""
+        """Return the core's state at the start of ``batch_size`` episodes."""
         return self.core.initial_state(batch_size)
 
     def step_(self, obs: ObservationTensor, state: Any, episode_starts: Tensor) -> Tensor:
-        """One step of the core, without gradient; overwrites ``state``.
+        """Run one step of the core without gradient and overwrite ``state``.
 
         Args:
             obs: ``(B, ...)``.
@@ -207,8 +209,7 @@ class PlasticPolicy(BasePolicy):
             episode_starts: bool ``(B,)``.
 
         Returns:
-            the core's outputs ``(B, hidden_size)``, from which :meth:`distribution` and
-            :meth:`values` are read.
+            The core's outputs ``(B, hidden_size)``, the input of :meth:`distribution` and :meth:`values`.
         """
         with torch.no_grad():
             return self.core.step_(self._features(obs), state, episode_starts)
@@ -226,12 +227,12 @@ class PlasticPolicy(BasePolicy):
             obs: ``(T * B, ...)``, time first.
             state: the core's state before the first step.
             episode_starts: bool ``(T, B)``.
-            known: what :meth:`step_` returned at each step, ``(T, B, hidden_size)``, and the state after
-                the last one: spares a plastic core the forward pass. Only for a policy that computes the
-                same in training, and has been run with the same parameters, which is not checked.
+            known: the outputs of :meth:`step_` at each step, ``(T, B, hidden_size)``, and the state after
+                the last one. A plastic core then skips the forward pass. The policy must compute the same in
+                training and have been run with the same parameters; this is not checked.
 
         Returns:
-            distribution of the ``T * B`` actions, values ``(T * B,)``, and the final state.
+            Distribution of the ``T * B`` actions, values ``(T * B,)``, and the final state.
         """
         steps, batch = episode_starts.shape
         features = self._features(obs).view(steps, batch, -1)
@@ -243,13 +244,13 @@ class PlasticPolicy(BasePolicy):
         return self.distribution(latent), self.values(latent), state
 
     def state_after(self, obs: ObservationTensor, state: Any, episode_starts: Tensor) -> Any:
-        """The core's state after whole sequences, without gradient; arguments as for :meth:`forward`."""
+        """Return the core's state after whole sequences, without gradient; see :meth:`forward`."""
         steps, batch = episode_starts.shape
         with torch.no_grad():
             return self.core(self._features(obs).view(steps, batch, -1), state, episode_starts)[1]
 
     def distribution(self, outputs: Tensor) -> Distribution:
-        """Distribution of the actions, given the core's outputs ``(N, hidden_size)``."""
+        """Return the distribution of the actions, given the core's outputs ``(N, hidden_size)``."""
         head = self.action_net(outputs)
         if isinstance(self.action_dist, DiagGaussianDistribution):
             assert self.log_std is not None
@@ -257,24 +258,24 @@ class PlasticPolicy(BasePolicy):
         return self.action_dist.proba_distribution(head)
 
     def sample(self, outputs: Tensor) -> Tensor:
-        """Actions drawn without gradient, given the core's outputs ``(B, hidden_size)``."""
+        """Draw actions without gradient, given the core's outputs ``(B, hidden_size)``."""
         with torch.no_grad():
             if _is_usual_categorical(self):
-                # The draw of Categorical.sample(), without building the distribution at every step.
+                # The same draw as Categorical.sample(), without building the distribution at every step.
                 return torch.multinomial(torch.softmax(self.action_net(outputs), dim=-1), 1).squeeze(-1)
             return self.distribution(outputs).sample()
 
     def values(self, outputs: Tensor) -> Tensor:
-        """Value estimates ``(...)``, given the core's outputs ``(..., hidden_size)``."""
+        """Return the value estimates ``(...)``, given the core's outputs ``(..., hidden_size)``."""
         value: Tensor = self.value_net(outputs)
         return value.squeeze(-1)
 
     def predict_values(self, obs: ObservationTensor, state: Any, episode_starts: Tensor) -> Tensor:
-        """Values of observations, without gradient and without changing the state: for bootstrapping.
+        """Return the values of observations for bootstrapping, without gradient; the state is not changed.
 
         Args:
             obs: ``(B, ...)``, or whole sequences ``(T * B, ...)``, time first.
-            state: the core's state before them; None for the start of episodes.
+            state: the core's state before the observations; None for the start of episodes.
             episode_starts: ``(B,)``, or ``(T, B)``.
 
         Returns:
@@ -287,17 +288,17 @@ class PlasticPolicy(BasePolicy):
     def evaluate_actions(
         self, obs: ObservationTensor, actions: Tensor, state: Any, episode_starts: Tensor
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Judge actions that were taken, with gradient; named as in SB3, with the state as in sb3-contrib.
+        """Evaluate given actions, with gradient; named as in SB3, with the state as in sb3-contrib.
 
         Args:
             obs: ``(B, ...)``, or whole sequences ``(T * B, ...)``, time first (sb3-contrib has batch first).
-            actions: in the action space, as :meth:`predict` returns them, one for each observation; of a
-                Box, also beyond its bounds.
-            state: the core's state before them, which is not changed; None for the start of episodes.
+            actions: one action for each observation, as returned by :meth:`predict`; those of a Box may
+                exceed its bounds.
+            state: the core's state before the observations, not changed; None for the start of episodes.
             episode_starts: ``(B,)``, or ``(T, B)``.
 
         Returns:
-            values, log-probabilities of the actions, and entropies, each with one entry for each observation.
+            Values, log-probabilities of the actions, and entropies, each with one entry per observation.
         """
         distribution, values, _ = self(obs, *self._whole(state, episode_starts))
         log_prob: Tensor = distribution.log_prob(actions_from_env(actions, self.action_space))
@@ -306,21 +307,21 @@ class PlasticPolicy(BasePolicy):
     def get_distribution(
         self, obs: ObservationTensor, state: Any, episode_starts: Tensor
     ) -> tuple[Distribution, Any]:
-        """Distribution of the actions, with gradient, and the state after them; arguments as above.
+        """Return the distribution of the actions, with gradient, and the state after the observations.
 
-        It counts the categories of Discrete and MultiDiscrete actions from 0, wherever those start, and has
-        the actions of a Box before they are clipped.
+        The arguments are those of :meth:`evaluate_actions`. The categories of Discrete and MultiDiscrete
+        actions are counted from 0, whatever the space's start; actions of a Box are not clipped.
         """
         distribution, _, after = self(obs, *self._whole(state, episode_starts))
         return distribution, after
 
     def reset_noise(self, n_envs: int = 1) -> None:
-        """Refuse, as SB3's policies do without state-dependent exploration (gSDE).
+        """Raise, as SB3's policies do without state-dependent exploration (gSDE).
 
         Raises:
             NotImplementedError: always.
         """
-        raise NotImplementedError("reset_noise() is for gSDE (use_sde=True), which this policy has not")
+        raise NotImplementedError("reset_noise() is for gSDE (use_sde=True), which this policy lacks")
 
     def predict(
         self,
@@ -329,25 +330,25 @@ class PlasticPolicy(BasePolicy):
         episode_start: npt.NDArray[Any] | None = None,
         deterministic: bool = False,
     ) -> tuple[npt.NDArray[Any], tuple[npt.NDArray[Any], ...] | None]:
-        """Act, as ``RecurrentPPO.predict`` does; the state given is not changed.
+        """Return actions, as ``RecurrentPPO.predict`` does; the given state is not changed.
 
         Args:
-            observation: of one environment or of B.
-            state: what the last call returned; None at the start.
-            episode_start: bool ``(B,)``, true where an episode begins. Default: none does.
-            deterministic: the most probable action instead of a draw.
+            observation: observation of one environment or of B.
+            state: the state returned by the previous call; None at the start.
+            episode_start: bool ``(B,)``, true if an episode begins. Default: none begins.
+            deterministic: return the most probable action instead of a sample.
 
         Returns:
-            actions and the new state, a tuple of arrays with B rows.
+            Actions and the new state, a tuple of arrays with B rows.
 
         Raises:
-            ValueError: the observation does not fit the space, or the state or ``episode_start`` another
-                number of environments.
+            ValueError: the observation does not fit the space, or the state or ``episode_start`` is for
+                another number of environments.
         """
         self.set_training_mode(False)
         if isinstance(observation, tuple) and observation and isinstance(observation[-1], (dict, list)):
             raise ValueError(
-                "predict() was given a tuple, as env.reset() and env.step() return, and not an observation: "
+                "predict() got a tuple, as env.reset() and env.step() return, not an observation: "
                 "write obs, info = env.reset() for a Gymnasium env, obs = env.reset() for an SB3 VecEnv"
             )
         obs, vectorized = self.obs_to_tensor(observation)
@@ -368,7 +369,7 @@ class PlasticPolicy(BasePolicy):
         return actions, tuple(c.cpu().numpy() for c in current)
 
     def _given_state(self, state: Any, batch: int) -> Any:
-        """A copy of what ``predict`` returned before, as the core's state."""
+        """Return a copy of the state that ``predict`` returned before, as the core's state."""
         fresh = self.initial_state(batch)
         if state is None:
             return fresh
@@ -376,7 +377,7 @@ class PlasticPolicy(BasePolicy):
         advice = f"must have shapes {expected} for {batch} environments"
         if not isinstance(state, (tuple, list)):
             raise ValueError(
-                f"state {advice}, as predict returns it, and not be {type(state).__name__}; "
+                f"state {advice}, as predict returns it, not {type(state).__name__}; "
                 "pass state=None at the start"
             )
         try:
@@ -396,30 +397,37 @@ class PlasticPolicy(BasePolicy):
         )
 
     def obs_to_tensor(self, observation: Any) -> tuple[Any, bool]:
-        """Tensors ``(N, ...)`` of observations, and True where they are of several environments, as in SB3.
+        """Return observations as tensors ``(N, ...)``, and True if they are of several environments.
+
+        Named as in SB3.
 
         Raises:
-            ValueError: they do not fit the observation space.
+            ValueError: the observations do not fit the observation space.
         """
         arrays, several = batched(observation, self.observation_space)
         return obs_as_tensor(arrays, self.device), several
 
     def is_vectorized_observation(self, observation: Any) -> bool:
-        """True where observations are of several environments, False where of one.
+        """Return True if observations are of several environments, False if of one.
 
         Raises:
-            ValueError: they do not fit the observation space.
+            ValueError: the observations do not fit the observation space.
         """
         return batched(observation, self.observation_space)[1]
 
     def make_features_extractor(self) -> BaseFeaturesExtractor:
-        """A features extractor of the class and with the arguments that were given."""
+        """Build a features extractor of the given class with the given arguments."""
         return self.features_extractor_class(self._seen_space, **self.features_extractor_kwargs)
 
     def extract_features(
         self, obs: ObservationTensor, features_extractor: BaseFeaturesExtractor | None = None
     ) -> Tensor:
-        """Features ``(N, features_dim)`` of observations ``(N, ...)``, by default from the policy's own."""
+        """Return features ``(N, features_dim)`` of observations ``(N, ...)``.
+
+        Args:
+            obs: the observations.
+            features_extractor: the extractor to use. Default: the policy's own.
+        """
         prepared = preprocess_obs(
             seen(obs, self.observation_space), self._seen_space, normalize_images=self.normalize_images
         )
@@ -428,10 +436,10 @@ class PlasticPolicy(BasePolicy):
         return features
 
     def load_from_vector(self, vector: npt.NDArray[Any]) -> None:
-        """Set all parameters from what :meth:`parameters_to_vector` returned.
+        """Set all parameters from a vector that :meth:`parameters_to_vector` returned.
 
         Raises:
-            ValueError: it has another length.
+            ValueError: the vector has another length.
         """
         values = np.asarray(vector, dtype=np.float32)
         parameters = list(self.parameters())
@@ -444,10 +452,10 @@ class PlasticPolicy(BasePolicy):
                 parameter.copy_(torch.tensor(part).view_as(parameter))
 
     def save(self, path: str | os.PathLike[str] | BufferedIOBase) -> None:
-        """Write the parameters, and the arguments to make the policy again; nothing is pickled.
+        """Write the parameters and the constructor's arguments to a file; nothing is pickled.
 
         Args:
-            path: of the file, ``.safetensors`` added where it has no suffix, or a binary file object.
+            path: path of the file (``.safetensors`` is added if it has no suffix), or a binary file object.
 
         Raises:
             OSError: the file cannot be written.
@@ -493,18 +501,18 @@ class PlasticPolicy(BasePolicy):
     def load(
         cls, path: str | os.PathLike[str] | BufferedIOBase, device: torch.device | str = "auto", **given: Any
     ) -> Self:
-        """A policy that :meth:`save` wrote; runs no code that the file could bring.
+        """Load a policy that :meth:`save` wrote; no code from the file is run.
 
         Args:
             path: as in :meth:`save`.
-            device: to put it on.
-            **given: arguments of the constructor that replace the saved ones; what no file can hold must
-                be given, such as a features extractor of one's own.
+            device: device of the policy.
+            **given: arguments of the constructor that replace the saved ones. Those that a file cannot hold,
+                such as a custom features extractor, must be given.
 
         Raises:
             OSError: the file cannot be read.
-            TensorFileError: it is damaged, or no policy's.
-            ValueError: an argument is lacking, or is not allowed.
+            TensorFileError: it is damaged, or not the file of a policy.
+            ValueError: an argument is missing or not allowed.
         """
         parts = _parts_in_file(*read_tensors(place_to_read(path)))
         arguments: dict[str, Any] = {
@@ -516,7 +524,8 @@ class PlasticPolicy(BasePolicy):
         for name, value in arguments.items():
             if isinstance(value, Absent):
                 raise ValueError(
-                    f"the saved policy's {name} was {value.what}, which no file holds: load(..., {name}=...)"
+                    f"the saved policy's {name} was {value.what}, which a file cannot hold: "
+                    f"load(..., {name}=...)"
                 )
         first = tuple(arguments.pop(name) for name in _FIRST)
         check_network(in_no_memory(cls, first, arguments), parts)
@@ -526,7 +535,7 @@ class PlasticPolicy(BasePolicy):
         return policy
 
     def _whole(self, state: Any, episode_starts: Tensor) -> tuple[Any, Tensor]:
-        """State and starts as :meth:`forward` takes them, whether of one step or of whole sequences."""
+        """Return state and starts in the form that :meth:`forward` takes, for one step or whole sequences."""
         starts = torch.as_tensor(episode_starts, device=self.device).bool()
         starts = starts if starts.ndim == 2 else starts[None]
         return self.initial_state(starts.shape[1]) if state is None else state, starts
@@ -591,7 +600,7 @@ def _parts_in_file(tensors: dict[str, Tensor], data: dict[str, Any]) -> dict[str
 
 
 def _no_argument(name: str) -> str:
-    """The complaint about an argument that there is not, with what to write instead."""
+    """Return the error message for an unknown argument, with advice."""
     if name in _ELSEWHERE:
         return f"PlasticPolicy has no argument {name!r}: {_ELSEWHERE[name]}"
     names = [known for known in signature(PlasticPolicy).parameters if known not in _FIRST][:-1]
@@ -601,7 +610,7 @@ def _no_argument(name: str) -> str:
 
 
 def _is_usual_categorical(policy: PlasticPolicy) -> bool:
-    """Whether the actions are those of a softmax of the head: neither method nor distribution is another."""
+    """Return True if actions follow a softmax of the head: no method and no distribution was replaced."""
     return (
         type(policy.action_dist) is CategoricalDistribution
         and vars(policy.action_dist).keys() <= {"action_dim", "distribution"}

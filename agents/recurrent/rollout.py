@@ -23,12 +23,12 @@ class Rollout:
     Args:
         n_steps: T.
         n_envs: B.
-        observation_space: what an observation is.
-        action_space: what an action is.
+        observation_space: space of the observations.
+        action_space: space of the actions.
 
     Attributes:
-        observations: ``(T, B, ...)``, or a dict of such.
-        actions: ``(T, B, action_dim)``, as they were drawn; Discrete and MultiDiscrete as int64, from 0.
+        observations: ``(T, B, ...)``, or a dict of such arrays.
+        actions: ``(T, B, action_dim)``, as drawn; Discrete and MultiDiscrete as int64, counted from 0.
         rewards: ``(T, B)``.
         episode_starts: bool ``(T, B)``.
         state: the core's state before the first step.
@@ -75,13 +75,13 @@ class Rollout:
             self.observations[t] = observation
 
     def flat_observations(self, device: torch.device) -> ObservationTensor:
-        """All observations as tensors ``(T * B, ...)``."""
+        """Return all observations as tensors ``(T * B, ...)``."""
         if isinstance(self.observations, dict):
             return {key: _flat(array, device) for key, array in self.observations.items()}
         return _flat(self.observations, device)
 
     def flat_actions(self, device: torch.device) -> Tensor:
-        """All actions, ``(T * B, action_dim)``."""
+        """Return all actions as a tensor ``(T * B, action_dim)``."""
         return _flat(self.actions, device)
 
 

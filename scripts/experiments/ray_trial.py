@@ -24,23 +24,23 @@ from plasticrl.scripts.tasks.supervised.run import EpisodeRun
 
 
 def data_place(given: Path | None) -> Path | None:
-    """The folder given, or else ``$PLASTICRL_DATA``, as an absolute path; None where there is neither."""
+    """Return the given folder, or else ``$PLASTICRL_DATA``, as an absolute path; None if neither is set."""
     place = given or os.environ.get("PLASTICRL_DATA")
     return Path(os.path.expanduser(place)).absolute() if place else None
 
 
-PROGRESS = "progress"  # in a trial's results: a report; nested, for "done" means something to Ray
-SCORE, DONE = "score", "steps_done"  # in all of them, for a search: more is better; of the run's length
-FAILED = "failed"  # in a trial's last result: why, or an empty text
-WORST = -1e30  # the score of a run that failed; a search cannot do with less than a number
+PROGRESS = "progress"  # key of a report in a trial's results; nested, since "done" has a meaning for Ray
+SCORE, DONE = "score", "steps_done"  # keys in all results, for a search: score (higher is better), progress
+FAILED = "failed"  # key in a trial's last result: the reason of a failure, or an empty text
+WORST = -1e30  # score of a failed run; a search needs a number
 _SECONDS_BETWEEN_REPORTS = 1.0
-_SHARE_BETWEEN_REPORTS = 1 / 32  # of a short run
-_CACHE = "PLASTICRL_CACHE"  # workers have an environment of their own
-_PATIENCE = 60.0  # the process of a machine that was lost may not know yet, and still hold the folder
+_SHARE_BETWEEN_REPORTS = 1 / 32  # of the run's length, for short runs
+_CACHE = "PLASTICRL_CACHE"  # passed on explicitly, since workers have another environment
+_PATIENCE = 60.0  # seconds; a process on a lost machine may still hold the folder for a while
 
 
 def trial_config(run: Run, output: OutputSettings) -> dict[str, Any]:
-    """What :func:`train_trial` needs, in plain values."""
+    """Return the configuration of :func:`train_trial`, in plain values."""
     data_dir = data_place(run.data_dir) if isinstance(run, EpisodeRun) else None
     cache = os.environ.get(_CACHE)
     return {
@@ -55,9 +55,9 @@ def trial_config(run: Run, output: OutputSettings) -> dict[str, Any]:
 
 
 def train_trial(given: Mapping[str, Any]) -> None:
-    """Train to the end, from the last checkpoint if there is one; reports progress to Ray.
+    """Train to the end, from the last checkpoint if there is one, and report progress to Ray.
 
-    Whatever goes wrong within the training is reported as its result, since trying again would not help.
+    An error in the training is reported as its result, since a restart would not help.
     """
     config = given["trial"]
     run = run_from_dict(json.loads(config["run"]))
@@ -86,7 +86,7 @@ def _train_when_free(run: Run, output: OutputSettings) -> None:
             tune.report({PROGRESS: asdict(progress), SCORE: progress.value, DONE: min(done, progress.total)})
 
     deadline = time.monotonic() + _PATIENCE
-    while not is_kept(run, output.root):  # a process before this one may have come to the end after all
+    while not is_kept(run, output.root):  # an earlier process may have finished the run after all
         try:
             train(run, output, report)
             return

@@ -1,4 +1,4 @@
-"""The processes that ``torchrun`` starts for one training: how many, which one this is, and how they meet."""
+"""The processes that ``torchrun`` starts for one training: their number, ranks and communication."""
 
 from __future__ import annotations
 
@@ -17,32 +17,32 @@ if TYPE_CHECKING:
     from plasticrl.scripts.runs.run import Run
     from plasticrl.scripts.tasks.task import Trainer
 
-# A dead process is noticed at once, by its closed connection; this is for one that hangs. The longest that
-# the others wait in good health is for a checkpoint, and for kernels to be compiled at the start.
+# A dead process is noticed at once by its closed connection; this timeout is for one that hangs. The longest
+# regular waits are for a checkpoint and for the compilation of kernels at the start.
 _PATIENCE = timedelta(minutes=10)
 
 
 def process_count() -> int:
-    """How many processes train together; 1 where nobody says otherwise."""
+    """Return the number of processes that train together; 1 without ``torchrun``."""
     return int(os.environ.get("WORLD_SIZE", 1)) if "RANK" in os.environ else 1
 
 
 def process_rank() -> int:
-    """The number of this process; 0 is the one that writes and prints."""
+    """Return the rank of this process; process 0 writes and prints."""
     return int(os.environ["RANK"]) if process_count() > 1 else 0
 
 
 def processes_here() -> tuple[int, int]:
-    """The number of this process on this machine, and how many of them are here."""
+    """Return the rank of this process on this machine, and the number of processes on it."""
     rank, count = process_rank(), process_count()
     return int(os.environ.get("LOCAL_RANK", rank)), int(os.environ.get("LOCAL_WORLD_SIZE", count))
 
 
 def check_shares(**totals: int) -> None:
-    """Refuse what the processes cannot share evenly.
+    """Check that the processes can share each number evenly.
 
     Raises:
-        UserError: a number is no multiple of the number of processes; the text names it.
+        UserError: a number is not a multiple of the number of processes; the message names it.
     """
     count = process_count()
     for name, total in totals.items():
@@ -52,15 +52,17 @@ def check_shares(**totals: int) -> None:
 
 @contextmanager
 def trained_together(trainer: Trainer, run: Run, checkpoint: Path | None) -> Iterator[None]:
-    """Inside, all processes train the same learner; after it, each has all of it. Alone, nothing happens.
+    """Train the same learner in all processes in the block; after it, each has the complete learner.
+
+    With a single process, nothing changes.
 
     Args:
-        trainer: made alike in every process.
-        run: what it trains.
-        checkpoint: what the first process went on from; the others do so here.
+        trainer: trainer of the same run in every process.
+        run: the run.
+        checkpoint: checkpoint that the first process has loaded; the others load it here.
 
     Raises:
-        UserError: another process is gone, or they were not started alike.
+        UserError: another process has ended, or the processes were started with different settings.
     """
     if process_count() == 1:
         yield
@@ -71,7 +73,7 @@ def trained_together(trainer: Trainer, run: Run, checkpoint: Path | None) -> Ite
     from plasticrl.signals import StoppedBetweenUpdates
 
     on_gpu = trainer.learner.device.type == "cuda"
-    with blame_user(RuntimeError, about="the processes cannot meet"), sigterm_ends():
+    with blame_user(RuntimeError, about="the processes cannot connect"), sigterm_ends():
         dist.init_process_group("cpu:gloo,cuda:nccl" if on_gpu else "gloo", timeout=_PATIENCE)
     ranks = Ranks.of_group()
     with blame_user(LostProcessError):
@@ -84,7 +86,7 @@ def trained_together(trainer: Trainer, run: Run, checkpoint: Path | None) -> Ite
             trainer.learner.join(ranks)
         try:
             yield
-        except StoppedBetweenUpdates:  # all of them did
+        except StoppedBetweenUpdates:  # raised in all processes
             trainer.learner.leave()
             raise
         else:
@@ -93,7 +95,7 @@ def trained_together(trainer: Trainer, run: Run, checkpoint: Path | None) -> Ite
 
 
 def no_logs(trainer: Trainer) -> None:
-    """Let the learner log nowhere: what it has to say, the first process says."""
+    """Disable the learner's logs, since the first process writes them."""
     from stable_baselines3.common.logger import Logger
 
     trainer.learner.set_logger(Logger(None, []))

@@ -420,7 +420,7 @@ def test_a_network_that_its_settings_do_not_make_is_refused_while_it_exists(
     model = make() if make is not learner else learner("lstm", network_kwargs={"hidden_size": 4})
     target = next(m for m in network(model).modules() if isinstance(m, nn.Linear))
     change(target)
-    with pytest.raises(ValueError, match=r"^(policy|network)/.*\bin one that the settings make"):
+    with pytest.raises(ValueError, match=r"^(policy|network)/.*\bin a network built from the settings"):
         model.save(tmp_path / "file")
     assert not list(tmp_path.iterdir())
 
@@ -519,7 +519,7 @@ def test_where_the_settings_have_no_optimizer_another_is_refused(make: Callable[
     model = make()
     holder = model if make is learner else model.policy
     holder.optimizer = torch.optim.SGD(network(model).parameters(), 0.01)
-    with pytest.raises(ValueError, match="the optimizer is SGD, but the settings make Adam"):
+    with pytest.raises(ValueError, match="the optimizer is SGD, but the settings give Adam"):
         saved(model)
 
 
@@ -594,9 +594,7 @@ def telling(space: spaces.Space[Any] | None = None, **info: Any) -> VecEnv:
 )
 def test_what_no_file_holds_is_left_out_of_the_logs_with_a_warning(value: Any) -> None:
     model = agent(telling(odd=value, even=2)).learn(5)
-    with pytest.warns(
-        UserWarning, match="no file holds 'odd' .* of ep_info_buffer: they are left out"
-    ) as warned:
+    with pytest.warns(UserWarning, match="a file cannot hold 'odd' .* of ep_info_buffer: left out") as warned:
         file = saved(model)
     assert len(warned) == 1
     again = load_agent(file)

@@ -19,12 +19,12 @@ CORES = ("plastic", "rnn")
 SMALL = "--size 5 --episode-length 20 --hidden-size 8 --n-envs 4 --total-timesteps 4000000 --threads 1"
 MAIN = (
     "import sys\n"
-    "from plasticrl.scripts import parallel_runs\n"
+    "from plasticrl.scripts.experiments import local\n"
     "from plasticrl.scripts.main import main\n"
-    "parallel_runs._SECONDS_BEFORE_EXPLAINING = float('{patience}')\n"
+    "local._SECONDS_BEFORE_EXPLAINING = float('{patience}')\n"
     "sys.exit(main(sys.argv[1:]))"
 )
-LINE = "\nplasticrl: stopped; what was written so far is kept\n"
+LINE = "\nplasticrl: stopped; everything written so far is kept\n"
 
 
 @contextmanager
@@ -144,5 +144,5 @@ def test_ctrl_c_before_they_have_begun_is_as_quiet(tmp_path: Path) -> None:
 )
 def test_a_process_that_was_told_to_stop_is_told_from_one_that_failed(status: int, stopped: bool) -> None:
     reason = _reason(status)
-    assert reason.startswith("its process was told to stop: the same command goes on") is stopped
+    assert reason.startswith("its process was stopped: run the same command again") is stopped
     assert (f"ended with status {status}" in reason) is not stopped

@@ -57,8 +57,8 @@ def test_damaged_ones_are_told_set_aside_and_do_not_count(
     assert names(tmp_path) == [1]
     said = capsys.readouterr().err
     assert f"warning: {newest}" in said
-    assert "set aside" in said
-    assert "the one before it is used" in said
+    assert "renamed to" in said
+    assert "the previous one is used" in said
     folder.save(Learner(2))
     assert names(tmp_path) == [1, 2]
 
@@ -72,8 +72,8 @@ def test_where_all_are_damaged_it_says_that_the_training_begins_anew(
         path.write_bytes(path.read_bytes()[:-1])
     assert folder.usable() is None
     first, last = capsys.readouterr().err.splitlines()
-    assert first.endswith("the one before it is used")
-    assert last.endswith("the training begins anew")
+    assert first.endswith("the previous one is used")
+    assert last.endswith("the training starts over")
 
 
 def test_what_a_killed_process_left_is_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
