@@ -223,7 +223,7 @@ def _content(path: Path) -> bytes:
         header = stream.read(min(int.from_bytes(start, "little"), _MOST_HEADER))
         declared = len(start) + len(header) + max(map(int, _ENDS.findall(header)), default=0)
         try:
-            size = check_size(path, stream, min(told, _memory()))
+            size = check_size(path, stream, min(declared, _memory()))
             stream.seek(0)
             return stream.read(size)
         except UnfitFileError as error:

@@ -123,17 +123,16 @@ def train(
         KeyboardInterrupt: raised after saving a checkpoint, if it came between two updates.
     """
     folder = run.folder(output.root)
-    goes_on = not output.overwrite and is_unfinished(folder, run)
-    if not goes_on:
-        with _taken_meanwhile(
-            folder, run, overwrite=output.overwrite
-        ):  # before data are loaded, even downloaded
+    resumes = not output.overwrite and is_unfinished(folder, run)
+    if not resumes:
+        with _taken_meanwhile(folder, run, overwrite=output.overwrite):
+            # Before data are loaded, or even downloaded.
             check_claim(folder, run, overwrite=output.overwrite)
     set_up_torch(output.device, output.threads)
     check_at_least(1, keep=1 if output.keep is None else output.keep)
     checkpoints = CheckpointFolder(folder / CHECKPOINTS, output.keep)
     with closing(run.trainer(output.device)) as trainer:
-        if not goes_on:
+        if not resumes:
             with _taken_meanwhile(folder, run, overwrite=output.overwrite):
                 claim(folder, run, overwrite=output.overwrite)
         if note is not None and (remark := trainer.remark()) is not None:

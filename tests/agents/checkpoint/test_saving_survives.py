@@ -951,7 +951,7 @@ class Slow(Rule):
         (ClippedHebb(2.0), Oja()),
         (Slow(), Hebb()),
     ],
-    ids=str,
+    ids=lambda rule: "own rule" if isinstance(rule, Slow) else str(rule),
 )
 def test_a_rule_that_was_replaced_is_kept(
     before: Any, after: Rule, compiled: bool, core: str, tmp_path: Path
