@@ -162,11 +162,11 @@ class RecurrentA2C(JointAgent):
 
     def train(self) -> None:
         """Take one gradient step over the whole rollout; called again, another step over the same one."""
+        rollout = self.rollout_buffer
+        # The rollout's results, as long as they would be the same again.
+        known = self._replay is not None and self._replay.holds(self.policy, rollout, self._state)
         self.policy.set_training_mode(True)
         self._update_learning_rate(self.policy.optimizer)
-        rollout = self.rollout_buffer
-        # What the rollout has computed already, as long as it would be the same again.
-        known = self._replay is not None and self._replay.holds(self.policy)
         distribution, values, state = self.policy(
             rollout.flat_observations(self.device),
             rollout.state,
