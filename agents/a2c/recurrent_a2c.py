@@ -162,12 +162,12 @@ class RecurrentA2C(JointAgent):
         self.usual_gradient = UsualGradient()
 
     def train(self) -> None:
-        """Take one gradient step over the whole rollout; a second call takes another on the same rollout."""
+        """Take one gradient step over the whole rollout; called again, another step over the same one."""
+        rollout = self.rollout_buffer
+        # The rollout's results, as long as they would be the same again.
+        known = self._replay is not None and self._replay.holds(self.policy, rollout, self._state)
         self.policy.set_training_mode(True)
         self._update_learning_rate(self.policy.optimizer)
-        rollout = self.rollout_buffer
-        # Reuse the rollout's outputs if computing them again would give the same.
-        known = self._replay is not None and self._replay.holds(self.policy)
         distribution, values, state = self.policy(
             rollout.flat_observations(self.device),
             rollout.state,

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
-from stable_baselines3.common.callbacks import BaseCallback, ConvertCallback
+from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
 from stable_baselines3.common.utils import obs_as_tensor
 from stable_baselines3.common.vec_env import VecEnv
@@ -19,11 +19,11 @@ from torch import Tensor
 
 from plasticrl.agents.common.distributed import ALONE, Ranks
 from plasticrl.agents.common.finite_checks import NonFiniteError, first_non_finite, non_finite_place
-from plasticrl.agents.recurrent.as_written import Replay
+from plasticrl.agents.recurrent.as_written import Replay, mark
 from plasticrl.agents.recurrent.native_rollout import Played, can_play, play_ahead
 from plasticrl.agents.recurrent.policies import PlasticPolicy
 from plasticrl.agents.recurrent.rollout import Rollout, returns_and_advantages
-from plasticrl.agents.recurrent.spaces import actions_to_env
+from plasticrl.agents.recurrent.spaces import actions_to_env, to_numpy
 from plasticrl.signals import PostponedInterrupt
 from plasticrl.state import PlasticState
 
@@ -42,12 +42,13 @@ class RolloutCollection(OnPolicyAlgorithm):
 
     @property
     def core_state(self) -> Any:
-        """The core's state after the last step of the training envs, with B rows; None before the first."""
-        if self._played is None:
-            return self._state
-        if self._played == 0 or self._ahead is None:
-            return self.rollout_buffer.state
-        return self._ahead.state_after(self._played, self.rollout_buffer.state)
+        """A copy of the core's state after the last step of the training envs, B rows.
+
+        It is None before the first step.
+        """
+        if self._played and self._ahead is not None:
+            return self._ahead.state_after(self._played)
+        return _copy(self._state if self._played is None else self.rollout_buffer.state)
 
     def collect_rollouts(  # type: ignore[override]
         self, env: VecEnv, callback: BaseCallback, rollout_buffer: Rollout, n_rollout_steps: int
@@ -62,7 +63,8 @@ class RolloutCollection(OnPolicyAlgorithm):
 
         Raises:
             NonFiniteError: an observation, a reward, the core's state or a value is NaN or infinite.
-            RuntimeError: a callback changed the policy within the rollout in a way that cannot be tracked.
+            RuntimeError: a callback changed the policy or the core's state within the rollout in a way that
+                cannot be followed.
         """
         if self.ranks.any(self._interrupt.pending):  # the state is consistent here: the last update is done
             self._interrupt.pending = True
@@ -72,41 +74,47 @@ class RolloutCollection(OnPolicyAlgorithm):
         self.policy.set_training_mode(False)
         if self._state is None:
             self._state = self.policy.initial_state(env.num_envs)
-        rollout_buffer.state = type(self._state)(*(s.clone() for s in self._state))
         self._start_rollout(callback)
+        rollout_buffer.state = _copy(self._state)  # after the callback, which may change it
         new_obs: Any = self._last_obs
         dones = np.asarray(self._last_episode_starts, dtype=np.bool_)
         given = {
             "self": self, "env": env, "callback": callback, "rollout_buffer": rollout_buffer,
             "n_rollout_steps": n_rollout_steps,
         }  # fmt: skip
-        watched = runs_others_code(callback)
+        core_mark = self._core_mark
+        follows = True  # each step went on from where the one before left the core
         with self._settles(), self._blames_non_finite():
-            self._replay = Replay(self.policy)
-            if can_play(self.policy, env) and _arrays_fit(env, self._state, new_obs):
-                self._played = 0  # set first, since play_ahead may be interrupted
+            self._replay = Replay(self.policy, rollout_buffer)
+            if (
+                self._samples_as_written()
+                and can_play(self.policy, env)
+                and _arrays_fit(env, self._state, new_obs)
+            ):
+                self._played = 0  # from here on: play_ahead may be interrupted, too
                 self._ahead = play_ahead(
-                    self.policy, env, self._state, new_obs, dones, n_rollout_steps, self.ranks, watched
-                )
+                    self.policy, env, self._state, rollout_buffer.state, new_obs, dones, n_rollout_steps,
+                    self.ranks,
+                )  # fmt: skip
                 rollout_buffer.outputs = self._ahead.outputs
+                left = core_mark(rollout_buffer)
             else:
                 rollout_buffer.outputs = torch.empty(
                     n_rollout_steps, env.num_envs, self.policy.core.output_size, device=self.device
                 )
             for t in range(n_rollout_steps):
                 ahead = self._ahead
-                if ahead is None or watched:
-                    obs_tensor = obs_as_tensor(new_obs, self.device)
+                obs_tensor = obs_as_tensor(new_obs, self.device)
                 if ahead is None:
                     outputs = self.policy.step_(
                         obs_tensor, self._state, torch.as_tensor(dones, device=self.device)
                     )
-                    actions = self._sampled(outputs).cpu().numpy()
+                    actions = to_numpy(self._sampled(outputs))
                     rollout_buffer.outputs[t] = outputs
+                    left = core_mark(rollout_buffer)
                 else:
                     actions = ahead.actions(t)
-                rollout_buffer.put_observation(t, new_obs)  # before the envs may write into it
-                rollout_buffer.episode_starts[t] = dones
+                rollout_buffer.put(t, new_obs, dones)  # before the envs may write into them
 
                 clipped_actions = actions_to_env(actions, self.action_space)
                 new_obs, rewards, dones, own_infos = env.step(clipped_actions)
@@ -118,10 +126,8 @@ class RolloutCollection(OnPolicyAlgorithm):
                 self.num_timesteps += env.num_envs * self.ranks.size
                 given |= {
                     "n_steps": t, "actions": actions, "clipped_actions": clipped_actions, "new_obs": new_obs,
-                    "rewards": rewards, "dones": dones, "infos": infos,
+                    "rewards": rewards, "dones": dones, "infos": infos, "obs_tensor": obs_tensor,
                 }  # fmt: skip
-                if watched:
-                    given["obs_tensor"] = obs_tensor
                 callback.update_locals(given)
                 if not callback.on_step():
                     return False
@@ -131,11 +137,18 @@ class RolloutCollection(OnPolicyAlgorithm):
                 if ended:
                     self._update_info_buffer(infos, dones)
                     rollout_buffer.rewards[t] += self.gamma * self._values_cut_off(dones, own_infos)
-                if ahead is not None and not ahead.goes_on(self.policy, t, new_obs, dones):
+                if ahead is None:
+                    follows &= core_mark(rollout_buffer) == left
+                elif core_mark(rollout_buffer) != left:
+                    raise RuntimeError(
+                        "a callback changed the core's state or outputs within a rollout: change the state "
+                        "in on_rollout_start, the outputs in on_rollout_end"
+                    )
+                elif not (ahead.goes_on(self.policy, t, new_obs, dones) and self._samples_as_written()):
+                    ahead.check()
                     self._settle()
-                    ahead.hand_over(t + 1)
             if self._ahead is not None:
-                self._ahead.check_end()
+                self._ahead.check()
             self._played = self._ahead = None
             last_values = self.policy.predict_values(
                 obs_as_tensor(new_obs, self.device), self._state, torch.as_tensor(dones, device=self.device)
@@ -145,16 +158,18 @@ class RolloutCollection(OnPolicyAlgorithm):
             values = self.policy.values(rollout_buffer.outputs)
         with self.ranks.non_finite_together():
             self._check_rollout(rollout_buffer, values)
-        rollout_buffer.values = values.cpu().numpy()
+        rollout_buffer.values = to_numpy(values)
         rollout_buffer.returns, rollout_buffer.advantages = returns_and_advantages(
             rollout_buffer.rewards,
             rollout_buffer.values,
             rollout_buffer.episode_starts,
-            last_values.cpu().numpy(),
+            to_numpy(last_values),
             dones,
             gamma=self.gamma,
             gae_lambda=self.gae_lambda,
         )
+        if follows:
+            self._replay.note_results(self._state)
         callback.update_locals(given | {"n_steps": n_rollout_steps})
         callback.on_rollout_end()
         return True
@@ -167,6 +182,12 @@ class RolloutCollection(OnPolicyAlgorithm):
         return self.policy.sample(self.ranks.among_all(outputs))[
             self.ranks.share(len(outputs) * self.ranks.size)
         ]
+
+    def _core_mark(self, rollout: Rollout) -> list[tuple[int, int]]:
+        return mark((rollout.outputs, *rollout.state, *self._state))
+
+    def _samples_as_written(self) -> bool:
+        return getattr(self._sampled, "__func__", None) is _SAMPLED
 
     def _of_all(self, infos: list[dict[str, Any]]) -> list[dict[str, Any]]:
         """Return the infos of all processes' environments; called where episodes end, in lockstep."""
@@ -214,7 +235,7 @@ class RolloutCollection(OnPolicyAlgorithm):
                 if isinstance(observations[0], dict)
                 else np.stack(observations)
             )
-            state = self.core_state
+            state = self._state if self._played is None else self.core_state
             state = type(state)(*(s[rows] for s in state))
             no_start = torch.zeros(len(rows), dtype=torch.bool, device=self.device)
             obs: Any = obs_as_tensor(stacked, self.device)
@@ -222,7 +243,7 @@ class RolloutCollection(OnPolicyAlgorithm):
             self._check_finite(
                 {f"the terminal observation {key}".strip(): one for key, one in by_key.items()}
             )
-            values[rows] = self.policy.predict_values(obs, state, no_start).cpu().numpy()
+            values[rows] = to_numpy(self.policy.predict_values(obs, state, no_start))
         return values
 
     def _check_rollout(self, rollout: Rollout, values: Tensor) -> None:
@@ -279,23 +300,15 @@ class RolloutCollection(OnPolicyAlgorithm):
         )
 
 
-_PACKAGES = ("plasticrl", "stable_baselines3", "sb3_contrib")
+_SAMPLED = RolloutCollection._sampled
 
 
-def runs_others_code(callback: BaseCallback) -> bool:
-    """Return True if a callback may change the rollout; callbacks of this package and of SB3 only observe."""
-    if type(callback).__module__.partition(".")[0] not in _PACKAGES:
-        return True
-    if isinstance(callback, ConvertCallback) and callback.callback is not None:
-        module = getattr(callback.callback, "__module__", None) or ""
-        return module.partition(".")[0] not in _PACKAGES
-    parts = [part for name, part in vars(callback).items() if name != "parent"]
-    inner = [one for part in parts for one in (part if isinstance(part, list) else [part])]
-    return any(runs_others_code(one) for one in inner if isinstance(one, BaseCallback))
+def _copy(state: Any) -> Any:
+    return None if state is None else type(state)(*(part.clone() for part in state))
 
 
 def _arrays_fit(env: VecEnv, state: Any, obs: Any) -> bool:
-    """Return True if the kernel can read the episodes' state; if False, stepping raises the proper error."""
+    """True where the kernel can read where the episodes are; where not, stepping says what is wrong."""
     shape = (env.num_envs, *(env.observation_space.shape or ()))
     return (
         isinstance(obs, np.ndarray)

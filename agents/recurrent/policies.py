@@ -55,6 +55,7 @@ from plasticrl.agents.recurrent.spaces import (
     chosen_space,
     seen,
     seen_space,
+    to_numpy,
 )
 from plasticrl.nn import Init
 from plasticrl.nn.factory import CoreName, make_core
@@ -260,8 +261,8 @@ class PlasticPolicy(BasePolicy):
     def sample(self, outputs: Tensor) -> Tensor:
         """Draw actions without gradient, given the core's outputs ``(B, hidden_size)``."""
         with torch.no_grad():
-            if _is_usual_categorical(self):
-                # The same draw as Categorical.sample(), without building the distribution at every step.
+            if draws_from_softmax(self):
+                # The draw of Categorical.sample(), without building the distribution at every step.
                 return torch.multinomial(torch.softmax(self.action_net(outputs), dim=-1), 1).squeeze(-1)
             return self.distribution(outputs).sample()
 
@@ -362,11 +363,11 @@ class PlasticPolicy(BasePolicy):
         with torch.no_grad():
             first = torch.as_tensor(starts.astype(np.bool_), device=self.device).expand(batch)
             outputs = self.step_(obs, current, first)
-            chosen = self.distribution(outputs).get_actions(deterministic=deterministic).cpu().numpy()
+            chosen = to_numpy(self.distribution(outputs).get_actions(deterministic=deterministic))
         actions = actions_to_env(chosen, self.action_space)
         if not vectorized:
             actions = actions.squeeze(axis=0)
-        return actions, tuple(c.cpu().numpy() for c in current)
+        return actions, tuple(map(to_numpy, current))
 
     def _given_state(self, state: Any, batch: int) -> Any:
         """Return a copy of the state that ``predict`` returned before, as the core's state."""
@@ -609,8 +610,8 @@ def _no_argument(name: str) -> str:
     return f"PlasticPolicy has no argument {name!r}: {advice}"
 
 
-def _is_usual_categorical(policy: PlasticPolicy) -> bool:
-    """Return True if actions follow a softmax of the head: no method and no distribution was replaced."""
+def draws_from_softmax(policy: PlasticPolicy) -> bool:
+    """True where actions are those of a softmax of the head: neither method nor distribution is another."""
     return (
         type(policy.action_dist) is CategoricalDistribution
         and vars(policy.action_dist).keys() <= {"action_dim", "distribution"}

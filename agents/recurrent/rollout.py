@@ -1,6 +1,7 @@
 """Storage of one rollout, its returns and its advantages."""
 
 from typing import Any, TypeAlias
+from zlib import crc32
 
 import numpy as np
 import numpy.typing as npt
@@ -64,15 +65,30 @@ class Rollout:
         )
         self.rewards = np.empty(shape, dtype=np.float32)
         self.episode_starts = np.empty(shape, dtype=np.bool_)
+        self._digests: list[int] = []
 
-    def put_observation(self, t: int, observation: Observation) -> None:
-        """Store the observation ``(B, ...)`` acted on at step t."""
+    def put(self, t: int, observation: Observation, starts: npt.NDArray[np.bool_]) -> None:
+        """Store the observation ``(B, ...)`` acted on at step t, and where an episode starts with it."""
         if isinstance(self.observations, dict):
             assert isinstance(observation, dict)
             for key, array in self.observations.items():
                 array[t] = observation[key]
         else:
             self.observations[t] = observation
+        self.episode_starts[t] = starts
+        before = self._digests if t else [0] * len(self._inputs())
+        self._digests = [
+            crc32(array[t].data, sum_) for array, sum_ in zip(self._inputs(), before, strict=True)
+        ]
+
+    def is_as_put(self) -> bool:
+        """False where observations or episode starts are no longer those that :meth:`put` stored."""
+        return [crc32(np.ascontiguousarray(array).data) for array in self._inputs()] == self._digests
+
+    def _inputs(self) -> list[npt.NDArray[Any]]:
+        observations = self.observations
+        every = observations.values() if isinstance(observations, dict) else [observations]
+        return [*every, self.episode_starts]
 
     def flat_observations(self, device: torch.device) -> ObservationTensor:
         """Return all observations as tensors ``(T * B, ...)``."""

@@ -239,3 +239,10 @@ def _batched_dict(observation: Any, space: spaces.Dict, name: str) -> tuple[dict
         lengths = {key: len(array) if several else None for key, (array, several) in found.items()}
         raise ValueError(f"all parts of {name} must be of the same number of environments, not {lengths}")
     return {key: array for key, (array, _) in found.items()}, any(several for _, several in found.values())
+
+
+def to_numpy(tensor: Tensor) -> npt.NDArray[Any]:
+    """The tensor as an array; floats of 16 bits, as ``torch.autocast`` makes them, become float32."""
+    short = tensor.is_floating_point() and tensor.dtype.itemsize < 4  # numpy has no bfloat16
+    array: npt.NDArray[Any] = (tensor.float() if short else tensor).detach().cpu().numpy()
+    return array
