@@ -1,6 +1,6 @@
-"""The worlds: the maze and the supervised tasks, as Gymnasium environments, single and batched.
+"""The maze and the supervised tasks as Gymnasium environments, single and batched.
 
-Names load when first used, so that importing this package needs neither torch nor Stable-Baselines3.
+Names are loaded when first used, so that importing this package needs neither torch nor Stable-Baselines3.
 """
 
 from importlib import import_module

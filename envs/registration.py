@@ -1,4 +1,4 @@
-"""Registers the environments; importing this module needs Gymnasium only."""
+"""Registration of the environments with Gymnasium, the only package that this module needs."""
 
 from typing import Any
 
@@ -23,8 +23,8 @@ def register_envs() -> None:
     ``PlasticOmniglot-v0`` are the paper's supervised tasks as ``plasticrl.envs.EpisodeEnv``; ``gym.make``
     takes the options of ``plasticrl.envs.make_task``, such as ``n_bits``, ``n_way`` or ``data_dir``.
 
-    Registering twice does nothing. No time limit is set: the environments themselves end their episodes
-    with ``terminated``. One can be given as ``max_episode_steps``, to batches, too.
+    A second call has no effect. No time limit is set: the environments themselves end their episodes
+    with ``terminated``. A limit can be given as ``max_episode_steps``, also for batches.
     """
     maze, supervised = "plasticrl.envs.maze.env", "plasticrl.envs.supervised.env"
     for env_id, settings in _MAZES.items():

@@ -1,6 +1,6 @@
-"""Networks that go on learning after training: differentiable plasticity for Gymnasium and Stable-Baselines3.
+"""Networks that keep learning after training: differentiable plasticity for Gymnasium and Stable-Baselines3.
 
-Importing this package registers its environments with Gymnasium and stays light: torch is loaded
+Importing this package registers its environments with Gymnasium. The import is light: torch is loaded
 only when a name that needs it is first used.
 """
 
@@ -42,9 +42,9 @@ _HOME = {
 
 
 class _SubpackagesBeside:
-    """An import hook that finds the sub-packages of a checkout, which lie beside this folder.
+    """Import hook that finds the sub-packages of a checkout, which lie beside this folder.
 
-    In the checkout's root, ``./plasticrl`` hides an installed package and would be without them.
+    If Python runs in the checkout's root, ``./plasticrl`` hides the installed package and would lack them.
     """
 
     def __init__(self, root: Path) -> None:

@@ -1,11 +1,16 @@
-"""Checks of arguments: each names the argument, its value and the allowed range."""
+"""Checks of arguments; their errors name the argument, its value and the allowed range."""
 
+import os
 from math import ceil, isfinite, isnan
 from numbers import Real
 from typing import Any, TypeGuard
 
 import numpy as np
-from torch import Tensor
+
+
+def with_home(folder: str | None) -> str | None:
+    """Return the path of a folder with the home folder in place of ``~``, which no shell expanded."""
+    return None if folder is None else os.path.expanduser(folder)
 
 
 def check_count(name: str, value: int, *, least: int = 1) -> int:
@@ -29,15 +34,15 @@ MOST_STEPS = 2**63 - 1
 
 def plain_number(value: Any) -> Any:
     """The value as Python's own, where it is a number of numpy's, or an array or a tensor of one."""
-    one = isinstance(value, (np.ndarray, Tensor)) and value.ndim == 0
-    return value.item() if one or isinstance(value, np.generic) else value
+    # Torch is not imported for this: environments use the module, too.
+    return value.item() if getattr(value, "ndim", None) == 0 and hasattr(value, "item") else value
 
 
 def check_whole(name: str, value: Any, *, least: int | None = None, most: int | None = None) -> int:
-    """A whole number as a plain int; True is 1, and 2.0 is 2.
+    """Return a whole number as a plain int; True counts as 1, and 2.0 as 2.
 
     Raises:
-        ValueError: it is none, or out of its range; the text names the argument and its range.
+        ValueError: it is not a whole number, or out of range; the message names the argument and its range.
     """
     number = plain_number(value)
     whole = isinstance(number, int) or (isinstance(number, float) and number.is_integer())
@@ -49,10 +54,10 @@ def check_whole(name: str, value: Any, *, least: int | None = None, most: int | 
 
 
 def check_flag(name: str, value: Any) -> bool:
-    """True or False, from 0, 1 and numpy's too.
+    """Return a flag as a plain bool; 0, 1 and numpy's bools are accepted.
 
     Raises:
-        ValueError: it is something else; the text names the argument.
+        ValueError: it is something else; the message names the argument.
     """
     flag = plain_number(value)
     if not isinstance(flag, (bool, int)) or flag not in (0, 1):
@@ -61,7 +66,7 @@ def check_flag(name: str, value: Any) -> bool:
 
 
 def whole_steps(name: str, steps: Any) -> int:
-    """Return the whole number of steps that reaches ``steps``: 1000.5 takes 1,001; infinity has no end.
+    """Round a number of steps up to a whole one: 1000.5 gives 1,001; infinity gives the largest int64.
 
     Raises:
         ValueError: it is not a number, or is below 0.
@@ -73,10 +78,10 @@ def whole_steps(name: str, steps: Any) -> int:
 
 
 def check_number(name: str, value: float, *, least: float = 0.0, most: float | None = None) -> float:
-    """A number as Python's own, where it is finite and within its range, ends included.
+    """Return a finite number within ``least`` and ``most``, ends included, as a plain Python number.
 
     Raises:
-        ValueError: it is not; the text names the argument and its range.
+        ValueError: it is not such a number; the message names the argument and its range.
     """
     if not is_number(value) or not isfinite(value) or value < least or (most is not None and value > most):
         allowed = f"between {least:g} and {most:g}" if most is not None else f"finite and at least {least:g}"
@@ -85,7 +90,7 @@ def check_number(name: str, value: float, *, least: float = 0.0, most: float | N
 
 
 def check_learning_rate(rate: Any) -> Any:
-    """A number to descend with, as Python's own, or the function that gives one.
+    """Return a learning rate, a plain Python number above 0 or a function.
 
     Raises:
         ValueError: it is neither.
@@ -96,10 +101,10 @@ def check_learning_rate(rate: Any) -> Any:
 
 
 def check_max_grad_norm(norm: float) -> float:
-    """The norm that gradients are clipped to, as Python's own number; infinity stands for no clipping.
+    """Return the norm to which gradients are clipped as a plain Python number; infinity means no clipping.
 
     Raises:
-        ValueError: it is not such a number.
+        ValueError: it is not a number above 0.
     """
     if not (is_number(norm) and norm > 0):
         raise ValueError(f"max_grad_norm must be above 0 (math.inf: no clipping), not {norm!r}")
@@ -107,20 +112,18 @@ def check_max_grad_norm(norm: float) -> float:
 
 
 def check_max_grad_ratio(ratio: float, max_grad_norm: float) -> float:
-    """The multiple of the usual gradient that is too much, as Python's own number; infinity allows all.
+    """Return the largest allowed ratio of a gradient's norm to the usual one; infinity allows all.
 
     Raises:
-        ValueError: it is not such a number, or what is too short to be clipped has no limit.
+        ValueError: it is not a number above 1, or is finite although ``max_grad_norm`` is not.
     """
     if not (is_number(ratio) and ratio > 1):
-        raise ValueError(f"max_grad_ratio must be above 1 (math.inf: no update is left out), not {ratio!r}")
+        raise ValueError(f"max_grad_ratio must be above 1 (math.inf: no update is skipped), not {ratio!r}")
     if isfinite(ratio) and not isfinite(max_grad_norm):
-        raise ValueError(
-            "max_grad_ratio must be math.inf where max_grad_norm is: give a finite max_grad_norm"
-        )
+        raise ValueError("max_grad_ratio must be math.inf if max_grad_norm is: give a finite max_grad_norm")
     return _own(ratio)
 
 
 def _own(number: Any) -> float:
-    """Python's own number; what is one already stays what it is."""
+    """Convert a number to a plain Python number; an int stays an int."""
     return number if type(number) in (int, float) else float(number)

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM, handled so that nothing is stopped half-way."""
+"""Handling of Ctrl-C, SIGTERM and SIGHUP that stops work only at consistent points."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from types import FrameType
 from typing import Any
 
 INTERRUPTED = 130
-"""The exit status of a process that a signal stopped: for all of them that which shells give for Ctrl-C."""
+"""Exit status of a process stopped by any of these signals: the one that shells use for Ctrl-C."""
 
 STOP_SIGNALS = tuple(
     signal.Signals[name] for name in ("SIGTERM", "SIGHUP") if name in signal.Signals.__members__
 )
-"""Those that are taken as a Ctrl-C; Windows has no SIGHUP."""
+"""Signals that are treated like Ctrl-C; Windows has no SIGHUP."""
 
 
 def interrupt_once(number: int, frame: FrameType | None) -> None:
-    """A handler: raises KeyboardInterrupt, and ignores the signals that it handles from then on.
+    """Signal handler that raises KeyboardInterrupt and ignores all later signals that it handles.
 
-    A process may get the signal several times, from its process group and from its parent.
+    A process may receive the signal several times, from its process group and from its parent.
     """
     for one in STOP_SIGNALS:
         if one == number or signal.getsignal(one) is interrupt_once:
@@ -31,14 +31,17 @@ def interrupt_once(number: int, frame: FrameType | None) -> None:
 
 @contextmanager
 def sigterm_interrupts() -> Iterator[None]:
-    """Inside, these signals are a Ctrl-C, and further ones are ignored, unless someone else handles them."""
+    """Treat ``STOP_SIGNALS`` as Ctrl-C in the block, and ignore repeated ones; keep other handlers."""
     with _handled_by(interrupt_once, instead_of=signal.SIG_DFL):
         yield
 
 
 @contextmanager
 def sigterm_ends() -> Iterator[None]:
-    """Inside :func:`sigterm_interrupts`, let them end the process again: C++ that waits calls no handler."""
+    """Let the signals end the process again, inside :func:`sigterm_interrupts`; for waits in C++ code.
+
+    Such code does not return to Python, so a handler would not run.
+    """
     with _handled_by(signal.SIG_DFL, instead_of=interrupt_once):
         yield
 
@@ -61,13 +64,13 @@ class StoppedBetweenUpdates(KeyboardInterrupt):
 
 
 class PostponedInterrupt:
-    """Inside the block, Ctrl-C, SIGTERM or SIGHUP only sets ``pending``; a second Ctrl-C interrupts at once.
+    """Context manager in which Ctrl-C, SIGTERM or SIGHUP only sets ``pending``; a second Ctrl-C interrupts.
 
-    A SIGTERM or SIGHUP after that changes nothing, as with :func:`plasticrl.signals.interrupt_once`.
+    A repeated SIGTERM or SIGHUP has no effect, as with :func:`plasticrl.signals.interrupt_once`.
 
-    The block polls ``pending`` at points where stopping leaves a consistent state. At its end,
-    :class:`StoppedBetweenUpdates` is raised. Has no effect outside the main thread, or on a signal that has
-    another handler.
+    The block polls ``pending`` at points where stopping leaves a consistent state. If it is set at the end
+    of the block, :class:`StoppedBetweenUpdates` is raised. There is no effect outside the main thread, or on
+    a signal that has another handler.
     """
 
     def __init__(self) -> None:
@@ -94,6 +97,6 @@ class PostponedInterrupt:
         if self.pending and number == signal.SIGINT:
             raise KeyboardInterrupt
         self.pending = True
-        if self._replaced[number] is interrupt_once:  # this was the one
+        if self._replaced[number] is interrupt_once:  # it interrupts once only, and this was that time
             for one, usual in self._replaced.items():
                 self._replaced[one] = signal.SIG_IGN if usual is interrupt_once else usual

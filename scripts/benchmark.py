@@ -1,6 +1,6 @@
 """Measure the speed claims of docs/performance.md side by side, and write them to a folder.
 
-"Plain" is ``bench_plain.py``, the published equations in plain torch. For RecurrentPPO it is sb3-contrib's
+"Plain" is the published equations in plain torch (``bench/cases.py``). For RecurrentPPO it is sb3-contrib's
 own class.
 """
 

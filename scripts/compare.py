@@ -12,7 +12,7 @@ from plasticrl.scripts.runs.terminal import ProgressDisplay
 
 
 def run(command: Compare) -> None:
-    """Train what is missing, then print and write the comparison.
+    """Train the missing runs, then print and write the comparison.
 
     Raises:
         UserError: the settings are wrong, a folder is taken, or a training failed.
@@ -22,7 +22,7 @@ def run(command: Compare) -> None:
 
 
 def make_comparison(command: Compare) -> Comparison:
-    """As :func:`run`, without the last line; returns what was printed."""
+    """Do the same as :func:`run` except its last line; return the comparison."""
     check_runs(command, jobs=command.jobs)
     jobs = processors() if command.jobs is None else command.jobs
     with ProgressDisplay(command.output.quiet) as display:

@@ -18,7 +18,7 @@ _GIF, _FPS = "plastic.gif", 12
 
 
 def run(command: Demo) -> None:
-    """Make the demo's comparison, let the plastic agent play for a GIF, and say how to see more.
+    """Make the demo's comparison and a GIF of the plastic agent, and print the way to TensorBoard.
 
     Raises:
         UserError: an option is out of range, or the folder cannot be written.
@@ -42,7 +42,7 @@ def _play_typical(command: Demo, comparison: MazeComparison) -> bytes:
 
 
 def _tensorboard() -> str:
-    """The program's name, or its path where the shell would not find it (a virtual environment's)."""
+    """Return the program's name, or its path if the shell would not find it (in a virtual environment)."""
     beside = Path(sys.executable).with_name("tensorboard")
     return str(beside) if shutil.which("tensorboard") is None and beside.exists() else "tensorboard"
 

@@ -1,4 +1,4 @@
-"""Errors that a command reports in one line, and runs that fail among others."""
+"""Errors that a command reports in one line, and the failures of single runs among many."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from contextlib import contextmanager
 from typing import TypeAlias
 
 _AGAIN = "then run the same command again"
-_ROOM = f"make room on its disk, {_AGAIN}"
-_RIGHTS = "give this user the right to it, or choose another place"
-_LOST = f"its disk or network fails: mend it, {_AGAIN}"
+_ROOM = f"free space on its disk, {_AGAIN}"
+_RIGHTS = "give this user permission, or choose another place"
+_LOST = f"its disk or network fails: repair it, {_AGAIN}"
 _WAYS_OUT = {
     errno.ENOSPC: _ROOM,
     errno.EDQUOT: _ROOM,
@@ -25,9 +25,9 @@ _WAYS_OUT = {
     errno.EPERM: _RIGHTS,
     errno.ENAMETOOLONG: "choose a shorter name",
     errno.ENOTDIR: "a part of the path is a file, not a folder: choose another place",
-    errno.EEXIST: "a file is where a folder belongs: choose another place",
-    errno.EISDIR: "a folder is where a file belongs: choose another place",
-    errno.ENOENT: f"it was removed or renamed, or never was: put it back, {_AGAIN}",
+    errno.EEXIST: "a file is in the place of a folder: choose another place",
+    errno.EISDIR: "a folder is in the place of a file: choose another place",
+    errno.ENOENT: f"it was removed or renamed, or never existed: put it back, {_AGAIN}",
     errno.ELOOP: "its symbolic links go in a circle: choose another place",
     errno.EMFILE: f"raise the limit on open files (ulimit -n), {_AGAIN}",
     errno.ENFILE: f"close other programs, {_AGAIN}",
@@ -39,16 +39,16 @@ _OUT_OF_MEMORY = (
     "out of memory: use a smaller network, task or batch, such as by --hidden-size, --n-envs or --size on "
     "the maze, --n-bits or --batch-size elsewhere"
 )
-# torch raises a RuntimeError, numpy a ValueError where not even the size of an array can be told.
+# torch raises a RuntimeError, numpy a ValueError if an array's size overflows.
 _SAYS_OUT_OF_MEMORY = re.compile(
     "can't allocate memory|out of memory|array is too big|Maximum allowed dimension"
     "|Storage size calculation overflowed|[Cc]annot allocate memory"
 )
-_LONGEST_PATH = 300  # letters
+_LONGEST_PATH = 300  # characters
 
 
 def in_one_line(error: BaseException) -> str | None:
-    """The cause of a machine's error and the way out; None for any other error, which may be a defect."""
+    """Return cause and remedy of an error of the system; None for any other error, which may be a defect."""
     if isinstance(error, OverflowError):
         return f"a number is too large ({error}): give a smaller one"
     if isinstance(error, OSError):
@@ -63,32 +63,32 @@ def in_one_line(error: BaseException) -> str | None:
 
 
 def os_error_in_one_line(error: OSError, about: str = "") -> str:
-    """The cause and the way out.
+    """Return the cause and the remedy of an OSError.
 
     Args:
-        error: what the system says.
-        about: what could not be done, such as "cannot write to runs"; default: names the file, where known.
+        error: the error.
+        about: the failed action, such as "cannot write to runs". Default: the name of the file, if known.
     """
     place = place_of(error)
     reason = " ".join((error.strerror or str(error)).split()) or type(error).__name__
-    way_out = _WAYS_OUT.get(error.errno or 0, f"mend it, {_AGAIN}")
+    way_out = _WAYS_OUT.get(error.errno or 0, f"repair it, {_AGAIN}")
     return f"{about or shortened(place) or 'the system refuses'}: {reason}: {way_out}"
 
 
 def shortened(path: str | os.PathLike[str]) -> str:
-    """A path as it fits into a line."""
+    """Return a path, shortened in the middle if it is too long for a message."""
     text = os.fspath(path)
     half = _LONGEST_PATH // 2
     return text if len(text) <= _LONGEST_PATH else f"{text[:half]}...{text[-half:]}"
 
 
 def place_of(error: OSError) -> str:
-    """The file that an error is about; empty where it does not say."""
+    """Return the path of the file that an error is about; empty if unknown."""
     return os.fsdecode(error.filename) if isinstance(error.filename, (str, bytes)) else ""
 
 
 def _said_by(text: str) -> str | None:
-    """The same where a library says it in words of its own."""
+    """Return cause and remedy of a system error that a library reports in its own words; None for others."""
     if _SAYS_OUT_OF_MEMORY.search(text):
         return _OUT_OF_MEMORY
     if os.strerror(errno.EMFILE) in text:
@@ -99,11 +99,11 @@ def _said_by(text: str) -> str | None:
 
 
 class UserError(Exception):
-    """The input is at fault; the text names the cause and the way out."""
+    """The user's input is wrong; the message names the cause and the remedy."""
 
 
 def one_line(what: object, most: int = 200) -> str:
-    """A stranger's text as part of a message: on one line, printable, and not too long."""
+    """Return a text from elsewhere as part of a message: on one line, printable, and not too long."""
     text = " ".join(str(what).split())
     text = "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text[: most + 1])
     return text if len(text) <= most else text[:most] + "..."
@@ -111,15 +111,15 @@ def one_line(what: object, most: int = 200) -> str:
 
 @contextmanager
 def blame_user(*errors: type[Exception], about: str = "") -> Iterator[None]:
-    """Turn ``errors`` raised inside into a :class:`UserError` with the same text.
+    """Turn ``errors`` raised in the block into a :class:`UserError` with the same text.
 
-    An OSError with ``about`` also says what to do about it.
+    For an OSError with ``about``, the text also names the remedy.
 
-    Only for code that raises them for wrong input: anything else should keep its traceback.
+    Use it only for code that raises these errors for wrong input; other errors should keep their traceback.
 
     Args:
-        *errors: the exceptions to turn.
-        about: put before the text, as what it is about.
+        *errors: the exceptions to convert.
+        about: subject to put before the text.
     """
     try:
         yield
@@ -131,11 +131,11 @@ def blame_user(*errors: type[Exception], about: str = "") -> Iterator[None]:
 
 
 Failure: TypeAlias = tuple[str, str]
-"""The label of a run, and the reason."""
+"""The label of a run, and the reason of its failure."""
 
 
 def reason_of_failure(work: Callable[[], object]) -> str:
-    """Do it; why it failed, or an empty text. A defect of the program is also shown with its traceback."""
+    """Run ``work``; return the reason if it failed, else an empty text. Print the traceback of defects."""
     try:
         work()
     except UserError as error:
@@ -149,14 +149,14 @@ def reason_of_failure(work: Callable[[], object]) -> str:
 
 
 def blame_failures(failed: Sequence[Failure], among: int) -> None:
-    """Refuse to go on if runs failed.
+    """Raise UserError if runs failed.
 
     Args:
-        failed: which, and why.
-        among: how many there were.
+        failed: the runs that failed, with the reasons.
+        among: total number of runs.
 
     Raises:
-        UserError: some did; the text says which and why.
+        UserError: runs failed; the message lists them with the reasons.
     """
     if failed:
         reasons = "; ".join(f"{label}: {reason}" for label, reason in failed)

@@ -14,7 +14,7 @@ from plasticrl.scripts.tasks.task import EVALUATION_SEEDS
 
 
 def run(command: Evaluate) -> None:
-    """Load a network, try it on episodes that it was not trained on, and print a table or JSON.
+    """Evaluate a trained network on episodes that it was not trained on; print a table or JSON.
 
     Raises:
         UserError: there is no such run or checkpoint, it does not fit, or an option is out of range.

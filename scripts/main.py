@@ -1,4 +1,4 @@
-"""The command ``plasticrl``: from the command line to the command, and from errors to exit codes."""
+"""The command ``plasticrl``: dispatch of the command line, and conversion of errors to exit codes."""
 
 from __future__ import annotations
 
@@ -33,18 +33,18 @@ def main(words: Sequence[str] | None = None) -> int:
     """Run one command.
 
     Args:
-        words: the command line without the program's name; default: the process's own.
+        words: the command line without the program's name. Default: that of the process.
 
     Returns:
-        Exit status: 0; 2 for wrong input or a machine that refuses, told in one line on stderr; 130 after
-        Ctrl-C, SIGTERM or SIGHUP. A standard output that is closed, or whose reader has left, is no error.
+        Exit status: 0; 2 for wrong input or an error of the system, reported in one line on stderr; 130 after
+        Ctrl-C, SIGTERM or SIGHUP. A closed standard output, or a broken pipe, is not an error.
     """
-    logging.getLogger("matplotlib").setLevel(logging.ERROR)  # where its own cache lies concerns nobody
+    logging.getLogger("matplotlib").setLevel(logging.ERROR)  # hides its warning about its cache folder
     with lasting_streams() as output, sigterm_interrupts():
         status = _status(sys.argv[1:] if words is None else words)
         sys.stdout.flush()
         if output is None or output.error is None or isinstance(output.error, BrokenPipeError):
-            return status  # a reader that leaves, such as head, has seen enough
+            return status  # a reader such as head may close the pipe early
         _say(os_error_in_one_line(output.error, "cannot write to standard output"))
         return status or 2
 
@@ -59,7 +59,7 @@ def _status(words: Sequence[str]) -> int:
         _say(str(error))
         return 2
     except KeyboardInterrupt:
-        print("\nplasticrl: stopped; what was written so far is kept", file=sys.stderr)
+        print("\nplasticrl: stopped; everything written so far is kept", file=sys.stderr)
         return INTERRUPTED
     except SystemExit as stop:  # after --help
         return int(stop.code or 0)
@@ -73,23 +73,24 @@ def _status(words: Sequence[str]) -> int:
 
 
 def _leave_removed_folder(command: object) -> None:
-    """Go elsewhere if the current folder was removed: torch cannot be loaded there, nor processes started.
+    """Change to the root folder if the current one was removed: torch and new processes would fail there.
 
     Raises:
-        UserError: it was, and a path of the command leads from there.
+        UserError: it was removed, and a path of the command is relative to it.
     """
     try:
         os.getcwd()
     except FileNotFoundError:
         if not all(path.is_absolute() for path in _paths(command)):
             raise UserError(
-                "the current folder was removed: go to another one (cd), or give absolute paths, --root too"
+                "the current folder was removed: change to another one (cd), or give absolute paths, also "
+                "for --root"
             ) from None
         os.chdir(os.sep)
 
 
 def _paths(settings: object) -> Iterator[Path]:
-    """Those among the values of a dataclass, and of the dataclasses in it."""
+    """Yield the paths among the values of a dataclass and of nested dataclasses."""
     if isinstance(settings, Path):
         yield settings
     elif is_dataclass(settings):

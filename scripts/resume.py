@@ -9,19 +9,19 @@ from plasticrl.scripts.train import train_and_tell
 
 
 def run(command: Resume) -> None:
-    """Go on with a training and say where everything is.
+    """Resume a training and print the paths of its output.
 
     Raises:
-        UserError: there is no unfinished run there.
+        UserError: the folder holds no unfinished run.
     """
     folder = command.resume.absolute()
     found = read_run(folder)
     if is_finished(folder):
-        raise UserError(f"{command.resume} came to its end: there is nothing to go on with")
+        raise UserError(f"{command.resume} is finished: there is nothing to resume")
     root = folder.parents[2]
     if found.folder(root) != folder or not is_unfinished(folder, found):
         raise UserError(
-            f"{command.resume} is not where a run with its settings belongs: move it to {_place(found)}"
+            f"{command.resume} is not the folder of a run with its settings: move it to {_place(found)}"
         )
     if command.data_dir is not None:
         if not found.reads_data:

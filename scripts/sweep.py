@@ -97,7 +97,7 @@ def _studies(command: SweepOptions, folder: Path) -> list[SearchStudy]:
 
 
 def _remove_runs(command: SweepOptions, core: str) -> None:
-    """Remove the runs of a search, none of which may be under way; what else is there stays."""
+    """Remove the runs of a search and keep all other files; none of the runs may be in use."""
     for seed in seeds_in(command.make_run(core, 0).folder(command.output.root).parent):
         run = command.make_run(core, seed)
         remove_run(run.folder(command.output.root), run)
@@ -110,12 +110,13 @@ def _write(studies: Sequence[SearchStudy], command: SweepOptions, folder: Path) 
 
 
 def run(command: SweepOptions) -> None:
-    """Train what is missing, on Ray or one after another; then print and write the comparison.
+    """Train the missing runs, on Ray or one after another; then print and write the comparison.
 
-    With ``search``, look for better settings instead.
+    With ``search``, search for better settings instead.
 
     Raises:
-        UserError: the settings are wrong, a folder is taken, there is no such cluster, or a training failed.
+        UserError: the settings are wrong, a folder is taken, the cluster cannot be reached, or a training
+            failed.
     """
     command = _with_resources(command)
     _check_which(command)
@@ -128,7 +129,7 @@ def run(command: SweepOptions) -> None:
         missing = missing_runs(placed(command), command.output, display)
         if not on_ray:
             if not command.local:
-                display.note("no Ray here (pip install 'plasticrl[sweep]'): one run after another")
+                display.note("Ray is not installed (pip install 'plasticrl[sweep]'): one run after another")
             train_all(missing, command.output, 1, display.show)
         elif missing:
             from plasticrl.scripts.experiments.ray_trials import train_on_ray
@@ -139,11 +140,11 @@ def run(command: SweepOptions) -> None:
 
 
 def _with_resources(command: SweepOptions) -> SweepOptions:
-    """A run's threads are its processors, with Ray and without: bits depend on their number."""
+    """Set each run's threads to its processors, with and without Ray, since results depend on the number."""
     if not 0 <= command.gpus_per_run < float("inf"):
         raise UserError(f"gpus_per_run must be finite and at least 0, not {command.gpus_per_run}")
     if command.gpus_per_run > 1 and command.gpus_per_run % 1:
-        raise UserError(f"gpus_per_run must be whole where it is above 1, not {command.gpus_per_run}")
+        raise UserError(f"gpus_per_run must be a whole number if above 1, not {command.gpus_per_run}")
     if command.output.device == "cuda" and not command.gpus_per_run and not command.local:
         raise UserError("--device cuda needs a GPU for each run: give --gpus-per-run, such as 1 or 0.25")
     output = command.output
@@ -155,17 +156,17 @@ def _with_resources(command: SweepOptions) -> SweepOptions:
 
 
 def _check_which(command: SweepOptions) -> None:
-    """Refuse what only the other of the two has: runs to compare, or settings to try."""
+    """Check that --trials is only given for a search, and --seeds only for a comparison."""
     plain = SweepOptions.__dataclass_fields__
     for name, wrong in (("trials", not command.search), ("seeds", command.search)):
         if wrong and getattr(command, name) != plain[name].default:
-            without = "needs --search" if name == "trials" else "is not for --search, which has --trials"
+            without = "needs --search" if name == "trials" else "does not apply to --search (see --trials)"
             raise UserError(f"--{name} {without}: leave it out")
 
 
 def _on_ray(command: SweepOptions) -> bool:
     if command.local and command.address is not None:
-        raise UserError("--local trains without a cluster: leave it out, or --address")
+        raise UserError("--local trains without a cluster: leave out --local or --address")
     if command.local:
         return False
     there = all(find_spec(name) is not None for name in ("ray", "pyarrow", "tensorboardX"))  # Tune's needs

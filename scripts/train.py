@@ -13,7 +13,7 @@ from plasticrl.signals import INTERRUPTED
 
 
 def run(command: Train) -> None:
-    """Train one network and say where everything is.
+    """Train one network and print the paths of its output.
 
     Raises:
         UserError: the settings are wrong, or the folder is taken.
@@ -22,14 +22,14 @@ def run(command: Train) -> None:
 
 
 def train_and_tell(run: Run, output: OutputSettings) -> None:
-    """Train, or go on training, with progress; then say how good it is and where everything is.
+    """Train or resume with progress output; then print the score and the paths of the output.
 
-    Of several processes that ``torchrun`` started, the first does so and the others assist it.
+    If ``torchrun`` started several processes, the first does this and the others assist it.
     """
     if process_rank() > 0:
         try:
             assist(run, output)
-        except KeyboardInterrupt:  # the first process says so
+        except KeyboardInterrupt:  # the first process prints the message
             sys.exit(INTERRUPTED)
         return
     with ProgressDisplay(output.quiet) as display:

@@ -21,8 +21,8 @@ from plasticrl.scripts.tasks.maze.animation import captioned, gif, play, side_by
 from plasticrl.scripts.tasks.maze.setup import load_to_act, make_learner, make_mazes
 from plasticrl.whole_files import write_whole
 
-FASTEST_GIF = 50.0  # pictures per second; viewers slow faster ones down
-SLOWEST_GIF = 0.01  # the format cannot hold much longer pauses
+FASTEST_GIF = 50.0  # frames per second; viewers play faster ones slowly
+SLOWEST_GIF = 0.01  # the format does not support much longer pauses
 _WHOLE, _HALF = 384, 288  # side of a picture in pixels, alone and of each of two
 
 
@@ -30,17 +30,15 @@ def run(command: Watch) -> None:
     """Play one episode and show it.
 
     Raises:
-        UserError: there is no such checkpoint, it is not of the maze, an option is out of range, or the
-            GIF's folder cannot be written.
+        UserError: the checkpoint does not exist or is not of the maze, an option is out of range, or the
+            GIF cannot be written.
     """
     if not 0 < command.fps < math.inf or (command.gif and not SLOWEST_GIF <= command.fps <= FASTEST_GIF):
         most = f", from {SLOWEST_GIF:g} to {FASTEST_GIF:g} in a GIF" if command.gif else ""
         raise UserError(f"fps must be finite and above 0{most}, not {command.fps}")
     check_seed(command.seed)
     if command.gif and command.gif.suffix.lower() != ".gif":
-        raise UserError(
-            f"cannot write {command.gif}: only GIFs can be written, give a name that ends in .gif"
-        )
+        raise UserError(f"cannot write {command.gif}: only GIFs are supported, give a name that ends in .gif")
     if command.gif and (command.gif.is_dir() or not command.gif.absolute().parent.is_dir()):
         raise UserError(f"cannot write {command.gif}: give a file in a folder that exists")
     folder, checkpoint = find_checkpoint(command.run)
@@ -78,7 +76,7 @@ def run(command: Watch) -> None:
 
 
 def write_gif(path: Path, encoded: bytes) -> None:
-    """Write a file, whole or not at all.
+    """Write a file atomically.
 
     Raises:
         UserError: it cannot be written.
@@ -88,7 +86,7 @@ def write_gif(path: Path, encoded: bytes) -> None:
 
 
 def _show(frames: Iterable[str], fps: float) -> None:
-    """Frames in one place on a terminal; one below the other, without waiting, elsewhere."""
+    """Animate the frames in place on a terminal; elsewhere, print them one after another without waiting."""
     if not sys.stdout.isatty():
         between = ""
         for frame in frames:

@@ -25,51 +25,50 @@ from plasticrl.agents.recurrent.distributed import JointAgent
 from plasticrl.agents.recurrent.policies import PlasticPolicy
 from plasticrl.agents.recurrent.rollout import Rollout
 from plasticrl.agents.recurrent.spaces import check_spaces
-from plasticrl.arguments import check_whole, whole_steps
+from plasticrl.arguments import check_whole, whole_steps, with_home
 from plasticrl.signals import PostponedInterrupt
 
 
 class RecurrentA2C(JointAgent):
     """A2C whose core is unrolled through the whole rollout: no minibatches, no stored states.
 
-    Follows SB3's ``A2C`` in names and behaviour and ``RecurrentPPO`` in :meth:`predict`. One update
-    per rollout; the core's state goes on from rollout to rollout and is cleared where an episode
-    starts, gradients stop at the rollout's first step. Episodes that a time limit cuts off
-    (``truncated``) are bootstrapped from their last observation, ended ones (``terminated``) are not.
+    Names and behaviour follow SB3's ``A2C``; :meth:`predict` follows ``RecurrentPPO``. There is one
+    update per rollout. The core's state is carried from rollout to rollout and reset at the start of an
+    episode; gradients stop at the rollout's first step. Episodes cut off by a time limit (``truncated``)
+    are bootstrapped from their last observation; episodes that end (``terminated``) are not.
 
-    The defaults are those of the paper's maze (Miconi et al. 2018, experiment 4) except where the
-    text says otherwise.
+    The defaults are those of the paper's maze (Miconi et al. 2018, experiment 4) unless noted otherwise.
 
     Args:
         policy: ``"PlasticPolicy"`` or a subclass of :class:`PlasticPolicy`.
         env: a Gymnasium env, its id, an SB3 ``VecEnv``, or a Gymnasium ``VectorEnv`` that resets in the
             same step.
-        learning_rate: of the optimiser, or a function of the remaining progress (1 to 0).
+        learning_rate: learning rate of the optimiser, or a function of the remaining progress (1 to 0).
             Default 1e-3 (paper: 1e-4, with one episode per update).
-        n_steps: steps per environment and update. Default: the env's episode length (its
-            attribute ``episode_length`` or its time limit, the smaller of them); 128 where neither is.
+        n_steps: steps per environment and update. Default: the env's episode length, which is the
+            smaller of its attribute ``episode_length`` and its time limit; 128 if it has neither.
         gamma: discount factor. Default 0.9.
-        gae_lambda: bias-variance trade-off of the advantages; default 1: whole returns.
+        gae_lambda: bias-variance trade-off of the advantages. Default 1: full returns.
         ent_coef: weight of an entropy bonus. Default 0.
         concentration_coef: weight of the penalty ``sum p²``. Default 0.1.
         vf_coef: weight of the value loss. Default 0.03.
-        max_grad_norm: the gradient is clipped to this norm. Default 1; ``math.inf`` for none, as
-            in the paper.
-        max_grad_ratio: an update is left out where the gradient's norm is more than this multiple of the
-            usual one, the running geometric mean of those before, and of ``max_grad_norm``, from the first
-            update on. Default ``math.inf``: none is. See
+        max_grad_norm: norm to which the gradient is clipped. Default 1; ``math.inf`` disables clipping,
+            as in the paper.
+        max_grad_ratio: skip an update if the gradient's norm exceeds this multiple of ``max_grad_norm``
+            and this multiple of the usual norm, the running geometric mean of the earlier norms. Applies
+            from the first update. Default ``math.inf``: no update is skipped. See
             :class:`plasticrl.agents.a2c.loss.UsualGradient`.
-        normalize_advantage: zero mean and unit variance over the rollout; a single step's is left as it is.
-            Default False.
+        normalize_advantage: scale advantages to zero mean and unit variance over the rollout; the
+            advantage of a rollout of one step is not changed. Default False.
         stats_window_size: episodes over which the logged reward is averaged. Default 100.
-        tensorboard_log: folder for TensorBoard; default none.
+        tensorboard_log: folder for TensorBoard. Default: none.
         policy_kwargs: arguments of :class:`PlasticPolicy`, such as ``dict(core="lstm")``.
         verbose: 0 silent, 1 info, 2 debug.
-        seed: of weights, actions and envs.
+        seed: seed of weights, actions and envs.
         device: ``"auto"``, ``"cpu"``, ``"cuda"``.
 
     Raises:
-        ValueError: an argument is out of its range; the text names it.
+        ValueError: an argument is out of range; the message names it.
     """
 
     policy_aliases: ClassVar[dict[str, type[BasePolicy]]] = {"PlasticPolicy": PlasticPolicy}
@@ -104,6 +103,8 @@ class RecurrentA2C(JointAgent):
             raise ValueError(
                 f"policy must be 'PlasticPolicy' or a subclass of it, not {policy!r}{_instead_of(policy)}"
             )
+        if env is None and _init_setup_model:
+            raise ValueError("env must be an environment, its id, or a VecEnv, not None")
         if policy_kwargs is not None and not isinstance(policy_kwargs, dict):
             raise ValueError(f"policy_kwargs must be a dict such as dict(core='lstm'), not {policy_kwargs!r}")
         settings = checked_settings(
@@ -132,7 +133,7 @@ class RecurrentA2C(JointAgent):
             **settings,
             use_sde=False,
             sde_sample_freq=-1,
-            tensorboard_log=tensorboard_log,
+            tensorboard_log=with_home(tensorboard_log),
             policy_kwargs=own_copy(policy_kwargs or {}),
             device=device,
             _init_setup_model=False,
@@ -145,7 +146,7 @@ class RecurrentA2C(JointAgent):
 
     @staticmethod
     def _wrap_env(env: GymEnv | str, verbose: int = 0, monitor_wrapper: bool = True) -> VecEnv:
-        """As in SB3, also for an id. Spaces are checked before SB3's wrappers stumble over them."""
+        """Wrap an env or an id as SB3 does; check its spaces first, before SB3's wrappers fail on them."""
         made = maybe_make_env(env, verbose)
         if isinstance(made, (gym.Env, VecEnv)):
             check_spaces(made.observation_space, made.action_space)
@@ -162,11 +163,11 @@ class RecurrentA2C(JointAgent):
 
     def train(self) -> None:
         """Take one gradient step over the whole rollout; called again, another step over the same one."""
+        rollout = self.rollout_buffer
+        # The rollout's results, as long as they would be the same again.
+        known = self._replay is not None and self._replay.holds(self.policy, rollout, self._state)
         self.policy.set_training_mode(True)
         self._update_learning_rate(self.policy.optimizer)
-        rollout = self.rollout_buffer
-        # What the rollout has computed already, as long as it would be the same again.
-        known = self._replay is not None and self._replay.holds(self.policy)
         distribution, values, state = self.policy(
             rollout.flat_observations(self.device),
             rollout.state,
@@ -179,7 +180,7 @@ class RecurrentA2C(JointAgent):
             every = torch.as_tensor(
                 self.ranks.gather(rollout.advantages, axis=1), device=self.device
             ).flatten()
-            if len(every) > 1:  # of one there is no standard deviation
+            if len(every) > 1:  # a single value has no standard deviation
                 advantages = (advantages - every.mean()) / (every.std() + 1e-8)
         actions = rollout.flat_actions(self.device)
         loss = a2c_loss(
@@ -227,9 +228,9 @@ class RecurrentA2C(JointAgent):
         """Write a log entry, as in SB3.
 
         Args:
-            iteration: 0, as callbacks leave it, writes at once. The number of a rollout, as :meth:`learn`
-                gives it, puts that off until the update is made: SB3 logs an update with the next rollout,
-                and the last one never.
+            iteration: 0, the default for callbacks, writes at once. The number of a rollout, as passed by
+                :meth:`learn`, defers writing until the update is done: SB3 logs an update with the next
+                rollout, and never logs the last one.
         """
         if iteration > 0:
             self._iteration = iteration
@@ -247,24 +248,25 @@ class RecurrentA2C(JointAgent):
     ) -> Self:
         """Train for at least ``total_timesteps`` env steps, in whole rollouts; arguments as in SB3.
 
-        Logged is every update whose number is a multiple of ``log_interval``, so that a training that goes on
-        logs the same ones; None leaves logging to callbacks.
+        Every update whose number is a multiple of ``log_interval`` is logged, so that a resumed training
+        logs the same updates as an uninterrupted one; None leaves logging to callbacks.
 
-        Ctrl-C and SIGTERM let the update that is under way end: the agent can be saved then, and can go on.
+        On Ctrl-C or SIGTERM, the current update is completed first; the agent can then be saved and resumed.
 
         Raises:
-            StoppedBetweenUpdates: a KeyboardInterrupt, after that and the callbacks' ``on_training_end``.
+            StoppedBetweenUpdates: a KeyboardInterrupt, raised after the update and the callbacks'
+                ``on_training_end``.
             NonFiniteError: an observation, a reward, a loss or a gradient is NaN or infinite; the
-                parameters are still those of the update before.
-            ValueError: there is no environment, as after ``load`` without one, or ``total_timesteps`` is not
-                a number, or ``log_interval`` neither None nor a whole number above 0.
+                parameters are still those of the previous update.
+            ValueError: there is no environment (for example after ``load`` without one), ``total_timesteps``
+                is not a number, or ``log_interval`` is neither None nor a whole number above 0.
         """
         total_timesteps = whole_steps("total_timesteps", total_timesteps)
         if log_interval is not None:
             log_interval = check_whole("log_interval", log_interval, least=1)
         if self.env is None:
             raise ValueError("there is no environment to train in: call set_env(), or give env= to load()")
-        self._settle()  # before what it needs is replaced, where an interrupt has kept it from that
+        self._settle()  # an interrupt may have prevented it; it needs the buffer that is replaced below
         self.rollout_buffer = Rollout(self.n_steps, self.n_envs, self.observation_space, self.action_space)
         self._log_interval = log_interval
         with PostponedInterrupt() as self._interrupt:
@@ -272,7 +274,7 @@ class RecurrentA2C(JointAgent):
 
 
 def _instead_of(policy: object) -> str:
-    """What to write instead of a policy of SB3 or sb3-contrib, where it is one."""
+    """Return advice on what replaces a policy of SB3 or sb3-contrib; empty for any other value."""
     if not isinstance(policy, str) or not policy.endswith("Policy"):
         return ""
     core = ", with policy_kwargs=dict(core='lstm')" if "Lstm" in policy else ""

@@ -17,7 +17,7 @@ from stable_baselines3.common.policies import BasePolicy
 from torch import Tensor
 
 from plasticrl.agents.checkpoint.env_state import env_state
-from plasticrl.agents.checkpoint.optimizer import frozen, optimizer_state, parameters_of
+from plasticrl.agents.checkpoint.optimizer import optimizer_state, pack_network, replaced_in_core
 from plasticrl.agents.checkpoint.random_state import random_states
 from plasticrl.agents.checkpoint.spaces import plain_space
 from plasticrl.agents.checkpoint.tensor_file import TensorFileError
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
 
 _MOST_SEED = 2**32 - 1  # numpy's
-# Each as the plain value that it is kept as, or an error that names it.
+# Each check returns the plain value that is stored, or raises an error that names the setting.
 _CHECKS: dict[str, Callable[[str, Any], Any]] = {
     "n_steps": lambda name, value: positive(name, plain_number(value)),
     "gamma": partial(check_number, most=1),
@@ -62,10 +62,10 @@ _WHOLE = ("n_steps", "verbose", "seed", "stats_window_size")
 
 
 def checked_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Values of the names in ``PLAIN_SETTINGS``, as Python's own.
+    """Return the values of ``PLAIN_SETTINGS`` as plain Python values.
 
     Raises:
-        ValueError: one is not allowed; the text names it.
+        ValueError: a value is not allowed; the message names the setting.
     """
     found = {name: check(name, settings[name]) for name, check in _CHECKS.items()}
     return {
@@ -75,7 +75,7 @@ def checked_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def own_copy(options: Any) -> Any:
-    """Nested options that nobody else can change, with Python's own numbers in place of numpy's."""
+    """Return a deep copy of nested options, with numpy's numbers converted to Python's."""
     if type(options) is dict:
         return {name: own_copy(value) for name, value in options.items()}
     if type(options) in (list, tuple):
@@ -89,24 +89,24 @@ def loaded_settings(
     given: dict[str, Any],
     aliases: dict[str, type[BasePolicy]],
 ) -> dict[str, Any]:
-    """Arguments of the agent's constructor, but for env and device.
+    """Return the arguments of the agent's constructor, except env and device.
 
     Args:
-        saved: what the file holds.
-        custom_objects: replace what it holds.
-        given: replace it too, but ``policy_kwargs`` only add to it.
+        saved: the settings of the file.
+        custom_objects: settings that replace those of the file.
+        given: settings that replace those of the file, except that ``policy_kwargs`` only add to them.
         aliases: the policies that a file can name.
 
     Raises:
-        TensorFileError: the file's settings are not whole.
-        ValueError: a name is unknown, or something is lacking that no file can hold.
+        TensorFileError: the file's settings are invalid.
+        ValueError: a name is unknown, or a setting that a file cannot hold is not given.
     """
     custom = dict(custom_objects or {})
     if (schedule := custom.pop("lr_schedule", None)) is not None:  # SB3's examples give both
         custom.setdefault("learning_rate", schedule)
     for name in (*custom, *given):
         if name not in _GIVEN:
-            raise ValueError(f"load: there is no setting {name!r}; there is {', '.join(_GIVEN)}")
+            raise ValueError(f"load: unknown setting {name!r}: choose from {', '.join(_GIVEN)}")
     replaced = {*custom, *given} - {"policy_kwargs"}
     try:
         found = {name: saved[name] for name in _HELD if name in saved and name not in replaced}
@@ -118,7 +118,9 @@ def loaded_settings(
         if not isinstance(found.get("policy_kwargs", {}), dict):
             raise TypeError("policy_kwargs are a JSON object")
     except (KeyError, TypeError, ValueError) as error:
-        raise TensorFileError(f"settings in the file are not whole ({error}): give another file") from error
+        raise TensorFileError(
+            f"settings in the file are incomplete or invalid ({error}): give another file"
+        ) from error
     found |= custom
     if "policy_kwargs" in given:
         found["policy_kwargs"] = _completed(found.get("policy_kwargs", {}), given["policy_kwargs"])
@@ -133,7 +135,7 @@ def loaded_settings(
 
 
 def _completed(saved: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:
-    """As in SB3, what is given may not differ from what is saved."""
+    """Return the saved policy_kwargs with absent ones filled in; as in SB3, the others must not differ."""
     for name, value in given.items():
         if name not in saved or not (isinstance(saved[name], Absent) or saved[name] == value):
             raise ValueError(
@@ -149,12 +151,13 @@ def _check_none_is_absent(found: dict[str, Any]) -> None:
             raise ValueError(f"the file does not hold {name}: give it, load(..., {name}=...)")
         if isinstance(found[name], Absent):
             raise ValueError(
-                f"the saved agent's {name} was {found[name].what}, which no file holds: load(..., {name}=...)"
+                f"the saved agent's {name} was {found[name].what}, which a file cannot hold: "
+                f"load(..., {name}=...)"
             )
     for name, value in found["policy_kwargs"].items():
         if isinstance(value, Absent):
             raise ValueError(
-                f"the saved agent's {name} was {value.what}, which no file holds: "
+                f"the saved agent's {name} was {value.what}, which a file cannot hold: "
                 f"load(..., policy_kwargs=dict({name}=...))"
             )
 
@@ -168,34 +171,33 @@ COUNTERS = (
     "_num_timesteps_at_start",
     "_n_skipped",
 )
-ROUNDED_UP = ("_total_timesteps", "_num_timesteps_at_start")  # of these, users give learn() any number
+ROUNDED_UP = ("_total_timesteps", "_num_timesteps_at_start")  # from learn(), which accepts any number
 BUFFERS = ("ep_info_buffer", "ep_success_buffer")
 _EXCLUDABLE = (*PLAIN_SETTINGS, "policy_kwargs", "_last_obs", "env", "random_states", *BUFFERS)
 
 
 def pack(agent: ResumableAgent, exclude: Iterable[str] = ()) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """All that training needs to go on, as tensors and plain data.
+    """Return the content of an agent's checkpoint, as tensors and plain data.
 
     Args:
-        agent: to save.
-        exclude: what to leave out: names of settings, ``"_last_obs"`` (the episodes that are under way),
+        agent: the agent to save.
+        exclude: parts to leave out: names of settings, ``"_last_obs"`` (the current episodes),
             ``"env"``, ``"random_states"``, ``"ep_info_buffer"``, ``"ep_success_buffer"``.
 
     Raises:
-        TypeError: a file cannot hold the spaces, or something in the policy.
-        ValueError: there is no such thing to exclude, or a setting is not allowed; the text names it.
+        TypeError: a file cannot hold the spaces or a part of the policy.
+        ValueError: ``exclude`` names an unknown part, or a setting is not allowed; the message names it.
     """
     exclude = set(exclude)
     unknown = exclude - set(_EXCLUDABLE)
     if unknown:
         raise ValueError(
-            f"exclude: there is no {', '.join(map(repr, sorted(unknown)))} to leave out; "
-            f"there is {', '.join(_EXCLUDABLE)}"
+            f"exclude: unknown part {', '.join(map(repr, sorted(unknown)))}: "
+            f"choose from {', '.join(_EXCLUDABLE)}"
         )
     tensors: dict[str, Tensor] = {}
     parts = {
-        "policy": parameters_of(agent.policy),
-        "frozen": frozen(agent.policy),
+        **pack_network(agent.policy),
         "optimizer": optimizer_state(agent.policy, agent.policy.optimizer),
         "spaces": [plain_space(agent.observation_space), plain_space(agent.action_space)],
         "settings": {name: value for name, value in _settings(agent).items() if name not in exclude},
@@ -214,10 +216,10 @@ def pack(agent: ResumableAgent, exclude: Iterable[str] = ()) -> tuple[dict[str, 
 
 
 def _settings(agent: ResumableAgent) -> dict[str, Any]:
-    """The constructor's arguments; what a file cannot hold is marked as absent.
+    """Return the constructor's arguments, with Absent for those that a file cannot hold.
 
     Raises:
-        ValueError: one was changed to what the constructor does not allow; the text names it.
+        ValueError: a setting was changed to a value that the constructor refuses; the message names it.
     """
     settings = checked_settings({name: plain_number(value) for name, value in own_settings(agent).items()})
     rate = plain_rate(settings["learning_rate"])
@@ -231,7 +233,7 @@ def _settings(agent: ResumableAgent) -> dict[str, Any]:
 
 
 def own_settings(agent: ResumableAgent) -> dict[str, Any]:
-    """Values of the names in ``PLAIN_SETTINGS``, as they are."""
+    """Return the agent's current values of ``PLAIN_SETTINGS``."""
     return {
         name: getattr(agent, "_stats_window_size" if name == "stats_window_size" else name)
         for name in PLAIN_SETTINGS
@@ -239,12 +241,12 @@ def own_settings(agent: ResumableAgent) -> dict[str, Any]:
 
 
 def own_policy_kwargs(agent: ResumableAgent) -> dict[str, Any]:
-    """Arguments that make this policy again, with the optimiser that it has, which may have been replaced."""
+    """Arguments that make this policy again, also where its optimiser, rule or backend was replaced."""
     optimizer, kwargs = agent.policy.optimizer, dict(agent.policy_kwargs)
-    if (
-        agent.policy_class in agent.policy_aliases.values()
-        and type(optimizer) is not agent.policy.optimizer_class
-    ):
+    if agent.policy_class not in agent.policy_aliases.values():
+        return kwargs
+    kwargs |= replaced_in_core(agent.policy, agent.policy.core_kwargs)
+    if type(optimizer) is not agent.policy.optimizer_class:
         known = inspect.signature(type(optimizer)).parameters
         options = {
             name: value for name, value in optimizer.defaults.items() if name in known and name != "lr"
@@ -258,7 +260,7 @@ def _counter(name: str, value: Any) -> int:
 
 
 def _episodes(agent: ResumableAgent) -> dict[str, Any] | None:
-    """Where the episodes are that are under way, as the agent knows it."""
+    """Return the agent's part of the current episodes: last observations, starts and the core's state."""
     if agent._last_obs is None:
         return None
     state = agent.core_state
@@ -270,35 +272,35 @@ def _episodes(agent: ResumableAgent) -> dict[str, Any] | None:
 
 
 def _random(agent: ResumableAgent) -> dict[str, Any] | None:
-    if agent._resume is not None:  # what was loaded is not used before it is learned on
+    if agent._resume is not None:  # a loaded state is applied by the next learn()
         return agent._resume.random_states
     return random_states(agent.device)
 
 
 def _env(agent: ResumableAgent, tensors: dict[str, Tensor], *, left_out: bool) -> Any:
-    """The environments' state; where it cannot be held, the reason why."""
+    """Return the encoded state of the environments, or Absent with the reason."""
     found: dict[str, Tensor] = {}
     state: Any
     try:
         if agent._last_obs is None:
             state = None
         elif left_out:
-            state = Absent("it was left out of the file")
+            state = Absent("the environments' state was left out of the file")
         elif agent._resume is not None:
             state = agent._resume.env
         elif agent.env is None:
-            state = Absent("there was no environment")
+            state = Absent("the saved agent had no environment")
         else:
             state = env_state(agent.env)
         data = encode(state, found, "env")
-    except Exception as error:  # whatever an environment raises here, the training is worth more
+    except Exception as error:  # no error of an environment may prevent saving
         return encode(Absent(str(error) or repr(error)), {}, "env")
     tensors.update(found)
     return data
 
 
 def _holdable(name: str, buffer: Any) -> list[Any] | None:
-    """The part of a log buffer that a file can hold; a warning names the rest."""
+    """Return the part of a log buffer that a file can hold; warn about the rest."""
     if buffer is None:
         return None
     kept, left_out = [], set()
@@ -312,7 +314,7 @@ def _holdable(name: str, buffer: Any) -> list[Any] | None:
             left_out.add(type(item).__name__)
     if left_out:
         found = ", ".join(sorted(left_out))
-        warnings.warn(f"no file holds {found} of {name}: they are left out", stacklevel=5)
+        warnings.warn(f"a file cannot hold {found} of {name}: left out", stacklevel=5)
     return kept
 
 

@@ -1,9 +1,8 @@
-"""A recurrent agent from a checkpoint, nothing in which is trusted."""
+"""Loading of a recurrent agent from a checkpoint; every part of the file is validated first."""
 
 from __future__ import annotations
 
 from collections import deque
-from functools import partial
 from math import inf
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
@@ -26,18 +25,17 @@ from plasticrl.agents.checkpoint.agent import (
 from plasticrl.agents.checkpoint.optimizer import (
     check_alike,
     check_as_made,
-    check_fits,
-    check_frozen,
+    check_network,
+    check_optimizer,
     check_optimizer_kind,
-    freeze,
-    made_without_memory,
-    restore,
+    load_optimizer,
+    restore_network,
 )
 from plasticrl.agents.checkpoint.random_state import check_random_states, undisturbed
 from plasticrl.agents.checkpoint.spaces import space_from_plain
 from plasticrl.agents.checkpoint.tensor_file import TensorFileError, as_read, check_format, settings_of_a_file
-from plasticrl.agents.checkpoint.tree import Absent, decode, holds
-from plasticrl.agents.recurrent.policies import PlasticPolicy
+from plasticrl.agents.checkpoint.tree import Absent, decode
+from plasticrl.agents.recurrent.policies import PlasticPolicy, in_no_memory
 from plasticrl.arguments import check_whole, whole_steps
 
 if TYPE_CHECKING:
@@ -51,18 +49,18 @@ ACTION_SPACES = (spaces.Box, spaces.Discrete, spaces.MultiDiscrete, spaces.Multi
 
 
 class Resume(NamedTuple):
-    """The state from which a loaded agent goes on learning."""
+    """The state from which a loaded agent resumes training."""
 
-    env: Any  # the state of the environments, Absent where the file does not hold it, None before the first
+    env: Any  # state of the environments; Absent if the file does not hold it, None before the first reset
     random_states: dict[str, Any] | None
     force_reset: bool
 
 
 def decoded(tensors: dict[str, Tensor], data: dict[str, Any]) -> dict[str, Any]:
-    """The parts of a file, by name.
+    """Return the decoded parts of a file, by name.
 
     Raises:
-        TensorFileError: it is no agent's, or of a later version, or not whole.
+        TensorFileError: the file is not one of an agent, has another version, or is incomplete.
     """
     check_format(data, FORMAT, VERSION, "RecurrentA2C.save")
     left = dict(tensors)
@@ -72,15 +70,15 @@ def decoded(tensors: dict[str, Tensor], data: dict[str, Any]) -> dict[str, Any]:
             parts[name] = decode(part, left)
         except (ValueError, KeyError, TypeError, RecursionError) as error:
             raise TensorFileError(
-                f"{name} in the file is not whole ({error!r}): give another file"
+                f"the part {name!r} of the file is incomplete or invalid ({error!r}): give another file"
             ) from error
     if left:
-        raise TensorFileError(f"{min(left)} is in the file, but belongs to nothing: give another file")
+        raise TensorFileError(f"{min(left)} is in the file, but is unknown: give another file")
     return parts
 
 
 class Whole(NamedTuple):
-    """The parts of a file once each of them is known to be what an agent can have."""
+    """The validated parts of a file."""
 
     counters: dict[str, int]
     progress: float
@@ -94,10 +92,10 @@ class Whole(NamedTuple):
 
 
 def whole(parts: dict[str, Any]) -> Whole:
-    """Check all parts of a file but the policy, which only a policy of its settings can be compared with.
+    """Validate all parts of a file except the policy, which :func:`check_policy` compares with a fresh one.
 
     Raises:
-        TensorFileError: a part is not whole.
+        TensorFileError: a part is missing or invalid.
     """
     try:
         observations, actions = saved_spaces(parts)
@@ -119,12 +117,12 @@ def whole(parts: dict[str, Any]) -> Whole:
         if found.random_states is not None:
             check_random_states(found.random_states)
     except (KeyError, TypeError, ValueError, OverflowError) as error:
-        raise TensorFileError(f"the file is not whole ({error}): give another file") from error
+        raise TensorFileError(f"the file is incomplete or invalid ({error}): give another file") from error
     return found
 
 
 def _counter(name: str, value: Any) -> int:
-    """Return a counter as an int; older files have learn()'s total as it was given, such as 1e6 or -5."""
+    """Return a counter as an int; older files store learn()'s total as given, such as 1e6 or -5."""
     if type(value) not in (int, float):
         raise ValueError(f"counters are whole numbers, not {value!r}")
     if name in ROUNDED_UP:
@@ -142,19 +140,19 @@ def made_again(
     force_reset: bool,
     keep_options: bool = False,
 ) -> A:
-    """An agent with these settings, and the file's parameters, counters and episodes.
+    """Build an agent with these settings and with the file's parameters, counters and episodes.
 
     Args:
-        cls: its class.
-        parts: of the file.
+        cls: class of the agent.
+        parts: the decoded parts of the file.
         settings: arguments of the constructor.
-        env: to train in, or None.
+        env: environment to train in, or None.
         device: as in the constructor.
         force_reset: as for ``load``.
-        keep_options: the optimiser's options are those of the settings, not of the file.
+        keep_options: take the optimiser's options from the settings, not from the file.
 
     Raises:
-        TensorFileError: a part of the file is not whole, or does not fit the others.
+        TensorFileError: a part of the file is invalid or does not fit the others.
         ValueError: a setting is not allowed.
     """
     saved = whole(parts)
@@ -168,9 +166,9 @@ def made_again(
         agent.adopt(env)
     agent._setup_model()
     policy = agent.policy
-    restore(policy, policy.optimizer, parts["policy"], parts["optimizer"], keep_options=keep_options)
-    if "frozen" in parts:  # the first files did not have it
-        freeze(policy, parts["frozen"])
+    groups, states = check_policy(policy, parts, keep_options=keep_options)
+    restore_network(policy, parts)
+    load_optimizer(policy, policy.optimizer, groups, states)
     for name in COUNTERS:
         setattr(agent, name, saved.counters[name])
     agent._current_progress_remaining = saved.progress
@@ -189,17 +187,17 @@ def made_again(
 
 
 def check_loads(agent: ResumableAgent, tensors: dict[str, Tensor], data: dict[str, Any]) -> None:
-    """Check that ``load`` will take this content, given the settings that no file can hold.
+    """Check that ``load`` accepts this content, given the settings that a file cannot hold.
 
     Args:
-        agent: whose state it is.
-        tensors: of the file.
-        data: of the file.
+        agent: the agent that is saved.
+        tensors: the tensors of the file.
+        data: the plain data of the file.
 
     Raises:
-        ValueError: it will not; the text names what it would refuse.
+        ValueError: ``load`` would refuse it; the message says why.
     """
-    with undisturbed(agent.device):  # a policy of the user's own may draw numbers while it is made
+    with undisturbed(agent.device):  # the constructor of a custom policy may draw random numbers
         parts = decoded(tensors, as_read(data))
         settings = loaded_settings(parts["settings"], _not_in(parts, agent), {}, agent.policy_aliases)
         checked_settings(settings)
@@ -213,7 +211,7 @@ def check_loads(agent: ResumableAgent, tensors: dict[str, Tensor], data: dict[st
 
 
 def _not_in(parts: dict[str, Any], agent: ResumableAgent) -> dict[str, Any]:
-    """The settings that a file lacks, wholly or in part, as the agent has them."""
+    """Return the agent's values of those settings that are missing in the file, at least in part."""
     has = {
         **own_settings(agent),
         "policy_class": agent.policy_class,
@@ -229,26 +227,25 @@ def _not_in(parts: dict[str, Any], agent: ResumableAgent) -> dict[str, Any]:
     }
 
 
-def check_policy(made: PlasticPolicy, parts: dict[str, Any], *, keep_options: bool = False) -> None:
-    """Check that the policy in the file fits a fresh one.
+def check_policy(
+    policy: PlasticPolicy, parts: dict[str, Any], *, keep_options: bool = False
+) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+    """Groups and states of the optimiser in the file, once all of the file's policy is known to fit this one.
 
     Raises:
-        TensorFileError: it does not.
+        TensorFileError: it does not fit.
     """
-    try:
-        parameters, optimizer = parts["policy"], parts["optimizer"]
-    except KeyError as error:
-        raise TensorFileError(f"the file is not whole ({error}): give another file") from error
-    check_fits(made, made.optimizer, parameters, optimizer, keep_options=keep_options)
-    if "frozen" in parts:
-        check_frozen(made, parts["frozen"])
+    check_network(policy, parts)
+    if "optimizer" not in parts:
+        raise TensorFileError("the file is not whole ('optimizer'): give another file")
+    return check_optimizer(policy, policy.optimizer, parts["optimizer"], keep_options=keep_options)
 
 
 def saved_spaces(parts: dict[str, Any]) -> tuple[spaces.Space[Any], spaces.Space[Any]]:
-    """Observation and action space.
+    """Return the observation space and the action space of a file.
 
     Raises:
-        ValueError: they are not spaces that an agent can have.
+        ValueError: they are not spaces that an agent supports.
     """
     observations, actions = map(space_from_plain, parts["spaces"])
     check_for_nested_spaces(observations)
@@ -260,26 +257,20 @@ def saved_spaces(parts: dict[str, Any]) -> tuple[spaces.Space[Any], spaces.Space
 def fresh_policy(
     settings: dict[str, Any], observations: spaces.Space[Any], actions: spaces.Space[Any]
 ) -> PlasticPolicy:
-    """One that these settings make, in no memory, so that a file cannot ask for more than it holds.
+    """Build a policy without allocating memory, so that a file cannot demand more than it holds.
 
     Raises:
-        TensorFileError: they make none.
+        TensorFileError: the settings are not allowed.
     """
-    kwargs = dict(settings["policy_kwargs"])
-    make = partial(settings["policy"], observations, actions, FloatSchedule(1.0), **kwargs)
-    own = settings["policy"] is not PlasticPolicy or not holds(kwargs)  # given by the user, not by the file
-    try:
-        policy: PlasticPolicy = made_without_memory(make, trusted=own)
-    except (TypeError, ValueError, RuntimeError, OverflowError, AttributeError, AssertionError) as error:
-        raise TensorFileError(f"policy_kwargs in the file are not allowed ({error})") from error
-    return policy
+    first = (observations, actions, FloatSchedule(1.0))
+    return in_no_memory(settings["policy"], first, settings["policy_kwargs"])
 
 
 def checked_episodes(policy: PlasticPolicy, saved: Any, n_envs: int) -> tuple[Any, Any, Any]:
-    """Last observations, starts and the core's state of the episodes under way, on the policy's device.
+    """Return last observations, starts and the core's state of the saved episodes, on the policy's device.
 
     Raises:
-        TensorFileError: they do not fit the policy and so many environments.
+        TensorFileError: they do not fit the policy and ``n_envs`` environments.
     """
     space = policy.observation_space
     inner = space.spaces if isinstance(space, spaces.Dict) else {"": space}
@@ -290,7 +281,7 @@ def checked_episodes(policy: PlasticPolicy, saved: Any, n_envs: int) -> tuple[An
         if found != {key: (n_envs, *(one.shape or ())) for key, one in inner.items()}:
             raise ValueError(f"the observations have shapes {found}, which do not fit {n_envs} x {space}")
         if starts.shape != (n_envs,) or starts.dtype != np.bool_:
-            raise ValueError(f"starts are not {n_envs} times True or False")
+            raise ValueError(f"starts must be {n_envs} bools")
         initial = policy.initial_state(1)
         one = initial._asdict()
         state = None
@@ -300,5 +291,7 @@ def checked_episodes(policy: PlasticPolicy, saved: Any, n_envs: int) -> tuple[An
     except TensorFileError:
         raise
     except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise TensorFileError(f"episodes in the file are not whole ({error}): give another file") from error
+        raise TensorFileError(
+            f"episodes in the file are incomplete or invalid ({error}): give another file"
+        ) from error
     return obs, starts, state

@@ -1,4 +1,4 @@
-"""The state of the training environments, so that a run can go on within its episodes."""
+"""Saving and restoring the state of the training environments, so that a run resumes within its episodes."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.running_mean_std import RunningMeanStd
 from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv, VecNormalize, VecTransposeImage
 
-# What each wrapper remembers within an episode, with its types. Monitor's lists of past episodes are left
-# out: they grow without end, and nothing in training reads them.
+# Attributes that each wrapper keeps within an episode, with their types. Monitor's lists of past episodes are
+# left out: they grow without bound, and training does not read them.
 _WRAPPERS: dict[type, dict[str, tuple[type, ...]]] = {
     Monitor: {"rewards": (list,), "needs_reset": (bool,), "total_steps": (int,)},
     TimeLimit: {"_elapsed_steps": (int, type(None))},
@@ -25,34 +25,34 @@ _WRAPPERS: dict[type, dict[str, tuple[type, ...]]] = {
 
 @runtime_checkable
 class TellsState(Protocol):
-    """An environment whose state can be taken and given: those of this package, and any with these two."""
+    """An environment whose state can be saved and restored, such as those of this package."""
 
     def state_dict(self) -> dict[str, Any]:
-        """Plain values, lists, dicts and arrays."""
+        """Return the state as plain values, lists, dicts and arrays."""
         ...
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from there; ValueError where ``state`` does not fit."""
+        """Restore a state; raise ValueError if ``state`` does not fit."""
         ...
 
 
 class EnvStateError(ValueError):
-    """The state of an environment cannot be taken, or does not fit; the text says why."""
+    """The state of an environment cannot be saved, or does not fit; the message says why."""
 
 
 def env_state(env: VecEnv) -> dict[str, Any]:
-    """The state of environments within their episodes, as nested plain values and arrays.
+    """Return the state of environments within their episodes, as nested plain values and arrays.
 
-    Taken are environments with ``state_dict()`` and ``load_state_dict()``, as one batch or inside SB3's
-    ``DummyVecEnv``, under wrappers that are known here, and SB3's ``VecNormalize`` and
-    ``VecTransposeImage`` around them.
+    Supported are environments with ``state_dict()`` and ``load_state_dict()``, as one batch or inside SB3's
+    ``DummyVecEnv``, in the wrappers listed above, and inside SB3's ``VecNormalize`` and
+    ``VecTransposeImage``.
 
     Raises:
-        EnvStateError: the state of one of them cannot be taken.
+        EnvStateError: an environment or a wrapper is not supported.
     """
     kind = type(env).__name__
-    if _tells(env):
-        return {"kind": kind, "state": _asked(env)}
+    if _has_state(env):
+        return {"kind": kind, "state": _state_of(env)}
     if isinstance(env, DummyVecEnv) and type(env) is DummyVecEnv:
         return {"kind": kind, "envs": [_wrapped_state(one) for one in env.envs]}
     if isinstance(env, VecTransposeImage) and type(env) is VecTransposeImage:
@@ -60,18 +60,18 @@ def env_state(env: VecEnv) -> dict[str, Any]:
     if isinstance(env, VecNormalize) and type(env) is VecNormalize:
         means = {name: [rms.mean, rms.var, rms.count] for name, rms in _running_means(env).items()}
         return {"kind": kind, "inside": env_state(env.venv), "means": means, "returns": env.returns}
-    raise EnvStateError(f"{kind} does not tell its state")
+    raise EnvStateError(f"{kind} cannot save its state")
 
 
 def restore_env_state(env: VecEnv, saved: Any) -> None:
-    """Let the environments go on where :func:`env_state` was asked; they need no ``reset``.
+    """Restore a state that :func:`env_state` returned; no ``reset`` is needed.
 
     Args:
-        env: made as those that were asked.
-        saved: what was told.
+        env: environments of the same kind as the saved ones.
+        saved: the saved state.
 
     Raises:
-        EnvStateError: it does not fit; the environments must be reset then.
+        EnvStateError: the state does not fit; the environments must be reset before use.
     """
     try:
         _restore(env, saved)
@@ -83,15 +83,17 @@ def restore_env_state(env: VecEnv, saved: Any) -> None:
 
 def _restore(env: VecEnv, saved: Any) -> None:
     _check_kind(type(env).__name__, saved["kind"])
-    if _tells(env):
+    if _has_state(env):
         env.load_state_dict(saved["state"])
         return
     if isinstance(env, DummyVecEnv):
         if len(saved["envs"]) != env.num_envs:
-            raise EnvStateError(f"{len(saved['envs'])} environments were saved, here are {env.num_envs}")
+            raise EnvStateError(
+                f"the saved state is of {len(saved['envs'])} environments, not of {env.num_envs}"
+            )
         for one, its in zip(env.envs, saved["envs"], strict=True):
             _restore_wrapped(one, its)
-        env._reset_seeds()  # they are for the next reset, which the saved ones have behind them
+        env._reset_seeds()  # pending seeds are for the next reset, which the saved state has already passed
         return
     assert isinstance(env, (VecTransposeImage, VecNormalize))
     _restore(env.venv, saved["inside"])
@@ -103,19 +105,19 @@ def _restore(env: VecEnv, saved: Any) -> None:
 
 
 def _wrapped_state(env: gym.Env[Any, Any]) -> list[Any]:
-    """The state of each wrapper, from the outermost, then of the environment."""
-    if _tells(env):
-        return [[type(env).__name__, _asked(env)]]
+    """Return the state of each wrapper, from the outermost inwards, and then that of the environment."""
+    if _has_state(env):
+        return [[type(env).__name__, _state_of(env)]]
     if isinstance(env, gym.Wrapper) and type(env) in _WRAPPERS:
         own = {name: getattr(env, name) for name in _WRAPPERS[type(env)]}
         return [[type(env).__name__, own], *_wrapped_state(env.env)]
-    raise EnvStateError(f"{type(env).__name__} does not tell its state")
+    raise EnvStateError(f"{type(env).__name__} cannot save its state")
 
 
 def _restore_wrapped(env: gym.Env[Any, Any], saved: list[Any]) -> None:
     kind, state = saved[0]
     _check_kind(type(env).__name__, kind)
-    if _tells(env):
+    if _has_state(env):
         env.load_state_dict(state)
         return
     assert isinstance(env, gym.Wrapper)
@@ -124,29 +126,29 @@ def _restore_wrapped(env: gym.Env[Any, Any], saved: list[Any]) -> None:
         if not isinstance(state[name], types):
             raise EnvStateError(f"{kind}'s {name} cannot be {state[name]!r}")
         setattr(env, name, state[name])
-    if isinstance(env, PassiveEnvChecker):  # it would compare the next step with a reset that was not here
+    if isinstance(env, PassiveEnvChecker):  # it would compare the next step with a reset that it never saw
         env.checked_step = env.checked_data_reuse = True
 
 
-def _tells(env: Any) -> TypeGuard[TellsState]:
-    """Whether the environment itself tells its state, and not one that it wraps and asks for it."""
+def _has_state(env: Any) -> TypeGuard[TellsState]:
+    """Return True if the class itself has ``state_dict``; a wrapper may only forward it to an inner env."""
     return hasattr(type(env), "state_dict") and isinstance(env, TellsState)
 
 
-def _asked(env: TellsState) -> dict[str, Any]:
+def _state_of(env: TellsState) -> dict[str, Any]:
     try:
         return env.state_dict()
     except (TypeError, ValueError, NotImplementedError, gym.error.Error) as error:
-        raise EnvStateError(f"{type(env).__name__} does not tell its state ({error})") from error
+        raise EnvStateError(f"{type(env).__name__} cannot save its state ({error})") from error
 
 
 def _check_kind(here: str, saved: Any) -> None:
     if saved != here:
-        raise EnvStateError(f"the state of {saved} was saved, here is {here}")
+        raise EnvStateError(f"the saved state is of {saved}, but the environment is {here}")
 
 
 def _running_means(env: VecNormalize) -> dict[str, RunningMeanStd]:
-    """VecNormalize's statistics of returns, and of observations: one, one for each key, or none."""
+    """Return VecNormalize's statistics of returns, and those of observations: none, one, or one per key."""
     of_obs = getattr(env, "obs_rms", {})
     by_key = of_obs if isinstance(of_obs, dict) else {"": of_obs}
     return {"returns": env.ret_rms, **{f"observation {key}": rms for key, rms in by_key.items()}}
@@ -154,5 +156,5 @@ def _running_means(env: VecNormalize) -> dict[str, RunningMeanStd]:
 
 def _like(old: Any, new: Any) -> Any:
     if np.shape(new) != np.shape(old):
-        raise EnvStateError(f"an array of shape {np.shape(new)} was saved, here it is {np.shape(old)}")
+        raise EnvStateError(f"the saved array has shape {np.shape(new)}, not {np.shape(old)}")
     return np.array(new, dtype=np.float64)

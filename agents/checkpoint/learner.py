@@ -1,9 +1,10 @@
-"""The content of an episode learner's checkpoint, and making a learner from it again."""
+"""The content of an episode learner's checkpoint, and its restoration."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from functools import partial
 from math import inf, isfinite
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -14,15 +15,19 @@ from torch.optim import Adam
 
 from plasticrl.agents.checkpoint.optimizer import (
     changed_groups,
+    check_alike,
     check_as_made,
     check_frozen,
     check_optimizer,
     check_optimizer_kind,
     freeze,
+    kind_of,
     load_optimizer,
     load_parameters,
+    made_without_memory,
     parameters_of,
-    plain_name,
+    plain_names,
+    replaced_in_core,
     trained,
 )
 from plasticrl.agents.checkpoint.tensor_file import TensorFileError, as_read, check_format
@@ -40,6 +45,7 @@ from plasticrl.arguments import (
 )
 from plasticrl.envs.supervised.task import EpisodeTask
 from plasticrl.nn.core import positive
+from plasticrl.rules import RULES
 
 if TYPE_CHECKING:
     from plasticrl.agents.supervised.learner import EpisodeLearner
@@ -47,16 +53,20 @@ if TYPE_CHECKING:
 _FORMAT, _VERSION = "plasticrl.EpisodeLearner", 1
 _NETWORK, _OPTIMIZER, _STATISTICS = "network/", "optimizer/", "statistics"
 _ADAM = ("step", "exp_avg", "exp_avg_sq", "max_exp_avg_sq")
+_ONLY_ADAM = (
+    "a learner's file holds Adam alone, so set learner.optimizer to a torch.optim.Adam, or keep only the "
+    "parameters, torch.save(learner.network.state_dict(), path)"
+)
 _COUNTERS = ("num_episodes", "n_updates")
 _CHECKED = ("learning_rate", "max_grad_norm", "batch_size", "stats_window_size", "verbose", "seed")
 _PLAIN = ("batch_size", "loss", "network_kwargs", "optimizer_kwargs", "seed", "stats_window_size")
 
 
 def plain(name: str, options: dict[str, Any] | None) -> dict[str, Any]:
-    """The options as a checkpoint gives them back: numpy's numbers as Python's own, tuples as lists.
+    """Return options as a checkpoint restores them: numpy's numbers become Python's, tuples become lists.
 
     Raises:
-        ValueError: they are not plain values.
+        ValueError: a value is not plain.
     """
     found = {}
     for option, value in dict(options or {}).items():
@@ -64,17 +74,17 @@ def plain(name: str, options: dict[str, Any] | None) -> dict[str, Any]:
             found[option] = json.loads(json.dumps(value, allow_nan=False, default=plain_number))
         except (TypeError, ValueError) as error:
             raise ValueError(
-                f"{name}: {option} must be a plain, finite value, which a checkpoint can hold, "
+                f"{name}: {option} must be a plain, finite value that a checkpoint can hold, "
                 f"not {value!r}: give a rule by its name, such as rule='oja'"
             ) from error
     return found
 
 
 def checked_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """The learner's numbers, as Python's own.
+    """Return the learner's numeric settings as plain Python values.
 
     Raises:
-        ValueError: one is not allowed; the text names it.
+        ValueError: a value is not allowed; the message names the setting.
     """
     seed = settings["seed"]
     return {
@@ -87,16 +97,16 @@ def checked_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def pack(learner: EpisodeLearner) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """All that training needs to go on, as tensors and plain data.
+    """Return the content of a learner's checkpoint, as tensors and plain data.
 
     Raises:
-        ValueError: a setting, the optimiser or the generator was changed to what no file holds; the text
-            names it.
+        ValueError: a setting, the optimiser or the generator was replaced by one that a file cannot hold;
+            the message names it.
     """
-    check_optimizer_kind(learner.optimizer, Adam)
+    check_optimizer_kind(learner.optimizer, Adam, _ONLY_ADAM)
     if type(learner.rng.bit_generator) is not np.random.PCG64:
         raise ValueError(f"rng must be a generator of np.random.default_rng(), not {learner.rng}")
-    tensors = {_NETWORK + name: tensor for name, tensor in parameters_of(learner.network).items()}
+    tensors = _named(parameters_of(learner.network))
     for name, parameter in trained(learner.network).items():
         for key, value in learner.optimizer.state.get(parameter, {}).items():
             tensors[f"{_OPTIMIZER}{name}/{key}"] = value
@@ -112,7 +122,8 @@ def pack(learner: EpisodeLearner) -> tuple[dict[str, Tensor], dict[str, Any]]:
             "learning_rate": plain_rate(settings["learning_rate"]),
             "max_grad_norm": settings["max_grad_norm"] if isfinite(settings["max_grad_norm"]) else None,
             "loss": loss_for(learner.loss, learner.task.n_classes),
-            **{name: plain(name, getattr(learner, name)) for name in ("network_kwargs", "optimizer_kwargs")},
+            "network_kwargs": plain("network_kwargs", _network_kwargs(learner)),
+            "optimizer_kwargs": plain("optimizer_kwargs", learner.optimizer_kwargs),
         },
         "num_episodes": check_whole("num_timesteps", learner.num_timesteps, least=0),
         "n_updates": check_whole("n_updates", learner.n_updates, least=0),
@@ -126,11 +137,22 @@ def pack(learner: EpisodeLearner) -> tuple[dict[str, Tensor], dict[str, Any]]:
     return tensors, data
 
 
+def _network_kwargs(learner: EpisodeLearner) -> dict[str, Any]:
+    """Options that make this network again, also where its rule or backend was replaced."""
+    replaced = {}
+    if learner.network_name:
+        replaced = replaced_in_core(learner.network, learner.network_kwargs)
+    if "rule" in replaced:  # one without a name is left as it is, which plain() refuses
+        names = [name for name, kind in RULES.items() if kind() == replaced["rule"]]
+        replaced |= {"rule": names[0]} if names else {}
+    return {**learner.network_kwargs, **replaced}
+
+
 def check_loads(learner: EpisodeLearner, tensors: dict[str, Tensor], data: dict[str, Any]) -> None:
-    """Check that ``load`` will take this content, given the settings that no file can hold.
+    """Check that ``load`` accepts this content, given the settings that a file cannot hold.
 
     Raises:
-        ValueError: it will not; the text names what it would refuse.
+        ValueError: ``load`` would refuse it; the message says why.
     """
     read = as_read(data)
     given: dict[str, Any] = {} if learner.network_name else {"network": learner.network}
@@ -140,17 +162,17 @@ def check_loads(learner: EpisodeLearner, tensors: dict[str, Tensor], data: dict[
     checked_settings(found)
     network: nn.Module = learner.network
     if learner.network_name:
-        network = _made_without_memory(found, learner.task)
+        network = _made(found, learner.task)
         check_as_made("network", learner.network, network)
     _checked(network, learner.optimizer, tensors, read)
 
 
 def settings(data: dict[str, Any], task: EpisodeTask, given: dict[str, Any]) -> dict[str, Any]:
-    """Arguments of the learner's constructor: what the file says, and instead of it what is given.
+    """Return the arguments of the learner's constructor: those of the file, overridden by the given ones.
 
     Raises:
-        TensorFileError: the file is no learner's, or of a later version.
-        ValueError: it does not fit the task, or lacks what must be given.
+        TensorFileError: the file is not one of a learner, or has another version.
+        ValueError: it does not fit the task, or a value that it cannot hold is not given.
     """
     check_format(data, _FORMAT, _VERSION, "EpisodeLearner.save")
     try:
@@ -159,47 +181,51 @@ def settings(data: dict[str, Any], task: EpisodeTask, given: dict[str, Any]) -> 
         found["max_grad_norm"] = inf if saved["max_grad_norm"] is None else saved["max_grad_norm"]
         if "learning_rate" not in given:
             found["learning_rate"] = rate_from_plain(saved["learning_rate"])
-        found["verbose"] = saved.get("verbose", 0)  # the first files did not have it
+        found["verbose"] = saved.get("verbose", 0)  # missing in the oldest files
         if "verbose" not in given and not isinstance(found["verbose"], int):
             raise TypeError(f"verbose is a whole number, not {found['verbose']!r}")
     except (KeyError, TypeError, ValueError) as error:
-        raise TensorFileError(f"the file's settings are not whole ({error!r}): give another file") from error
+        raise TensorFileError(
+            f"the file's settings are incomplete or invalid ({error!r}): give another file"
+        ) from error
     if trained_on != _task(task):
         raise ValueError(f"the learner was trained for {trained_on}, but the task has {_task(task)}")
     if isinstance(given.get("network"), torch.nn.Module):
         found["network_kwargs"] = None
     found |= given
     for name, why in (
-        ("network", "was made with a network of its own"),
+        ("network", "was built with a network object"),
         ("learning_rate", "had a function as learning rate"),
     ):
         if found[name] is None:
-            raise ValueError(f"the saved learner {why}, which no file holds: load(..., {name}=...)")
+            raise ValueError(f"the saved learner {why}, which a file cannot hold: load(..., {name}=...)")
     return found
 
 
 def check_sizes(settings: dict[str, Any], task: EpisodeTask, tensors: dict[str, Tensor]) -> None:
-    """Before any memory is taken, see that the settings ask for what is in the file.
+    """Check, before memory is allocated, that the settings give a network of the file's parameters.
 
     Raises:
         TensorFileError: they do not.
-        TypeError, ValueError: they are not settings.
+        TypeError, ValueError: the settings are invalid.
     """
     if isinstance(settings["network"], torch.nn.Module):
         return
-    network = _made_without_memory(settings, task)
-    expected = {_NETWORK + name: _size(tensor) for name, tensor in network.state_dict().items()}
-    found = {plain_name(name): tensor for name, tensor in tensors.items()}
-    _check_alike({name: tensor for name, tensor in found.items() if name.startswith(_NETWORK)}, expected)
+    found = {name: tensor for name, tensor in plain_names(tensors).items() if name.startswith(_NETWORK)}
+    check_alike("", found, _named(parameters_of(_made(settings, task))))
 
 
-def _made_without_memory(settings: dict[str, Any], task: EpisodeTask) -> nn.Module:
-    with torch.device("meta"):
-        return make_network(task, settings["network"], **(settings["network_kwargs"] or {}))
+def _made(settings: dict[str, Any], task: EpisodeTask) -> nn.Module:
+    kwargs = settings["network_kwargs"] or {}
+    return made_without_memory(partial(make_network, task, settings["network"], **kwargs), trusted=False)
+
+
+def _named(parameters: Mapping[str, Any]) -> dict[str, Any]:
+    return {_NETWORK + name: tensor for name, tensor in parameters.items()}
 
 
 class _Saved(NamedTuple):
-    """The content of a file beside the settings, known to fit a learner."""
+    """The content of a file except the settings, validated against a learner."""
 
     parameters: dict[str, Tensor]
     groups: list[dict[str, Any]]
@@ -217,13 +243,13 @@ def unpack(
     """Put a file's parameters, optimiser state, counters and generator into a learner.
 
     Args:
-        learner: made with the file's settings.
-        tensors: of the file.
-        data: of the file.
-        keep_options: the optimiser's options are those of the settings, not of the file.
+        learner: a learner built with the file's settings.
+        tensors: the tensors of the file.
+        data: the plain data of the file.
+        keep_options: take the optimiser's options from the settings, not from the file.
 
     Raises:
-        TensorFileError: something is missing, is unknown, or has the wrong shape.
+        TensorFileError: a part is missing or unknown, or has the wrong shape.
     """
     saved = _checked(learner.network, learner.optimizer, tensors, data, keep_options=keep_options)
     load_parameters(learner.network, saved.parameters)
@@ -244,25 +270,25 @@ def _checked(
     *,
     keep_options: bool = False,
 ) -> _Saved:
-    """Check a file against a network and its optimiser, and change nothing.
+    """Validate a file against a network and its optimiser without changing them.
 
     Raises:
-        TensorFileError: something is missing, is unknown, or has the wrong shape.
+        TensorFileError: a part is missing or unknown, or has the wrong shape.
     """
-    tensors = {plain_name(name): tensor for name, tensor in tensors.items()}
-    expected = {_NETWORK + name: _size(tensor) for name, tensor in parameters_of(network).items()}
+    tensors = plain_names(tensors)
+    expected = _named(parameters_of(network))
     states: dict[str, dict[str, Tensor]] = {}
     for name, parameter in trained(network).items():
         start = f"{_OPTIMIZER}{name}/"
         for key in ("exp_avg", "exp_avg_sq", "max_exp_avg_sq"):
             if start + key in tensors:
-                expected[start + key] = _size(parameter)
-                expected[f"{start}step"] = _size(torch.tensor(0.0))
+                expected[start + key] = parameter
+                expected[f"{start}step"] = torch.tensor(0.0)
         state = {key: tensors[start + key] for key in _ADAM if start + key in tensors}
         if state:
             states[name] = state
     names, values = _statistics(tensors.pop(_STATISTICS, None), data)
-    _check_alike(tensors, expected)
+    check_alike("", tensors, expected)
     try:
         groups = decode(data["groups"], {}) if "groups" in data else None
         frozen = data.get("frozen")
@@ -273,7 +299,9 @@ def _checked(
     except TensorFileError:
         raise
     except (KeyError, TypeError, ValueError, OverflowError) as error:
-        raise TensorFileError(f"the file's counters are not whole ({error!r}): give another file") from error
+        raise TensorFileError(
+            f"the file's counters are incomplete or invalid ({error!r}): give another file"
+        ) from error
     saved = {"state": states, "groups": groups}
     groups, states = check_optimizer(network, optimizer, saved, keep_options=keep_options)
     return _Saved(
@@ -283,15 +311,17 @@ def _checked(
 
 
 def _statistics(values: Tensor | None, data: dict[str, Any]) -> tuple[tuple[str, ...], Tensor]:
-    """Names and values, where a learner with the file's settings can have them."""
+    """Return names and values of the running statistics, validated against the file's settings."""
     names, settings = data.get("statistics"), data["settings"]
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-        raise TensorFileError(f"the statistics' names are {names!r}, not a list of texts: give another file")
+        raise TensorFileError(
+            f"the statistics' names are {names!r}, not a list of strings: give another file"
+        )
     try:
         most = updates_within(settings["stats_window_size"], settings["batch_size"])
     except (TypeError, ZeroDivisionError) as error:
         raise TensorFileError(f"the file's settings are not whole ({error!r}): give another file") from error
-    found = "missing" if values is None else _size(values)
+    found = "missing" if values is None else kind_of(values)
     if (
         values is None
         or not values.is_floating_point()
@@ -300,26 +330,12 @@ def _statistics(values: Tensor | None, data: dict[str, Any]) -> tuple[tuple[str,
         or values.shape[1] != len(names)
     ):
         raise TensorFileError(
-            f"{_STATISTICS} is {found} in the file, and must be floating-point of at most {most} updates x "
+            f"{_STATISTICS} is {found} in the file, but must be floating-point of at most {most} updates x "
             f"{len(names)} names: give another file"
         )
     return tuple(names), values
 
 
-def _check_alike(tensors: dict[str, Tensor], expected: dict[str, str]) -> None:
-    found = {name: _size(tensor) for name, tensor in tensors.items()}
-    for name in sorted(found.keys() | expected.keys()):
-        if found.get(name) != expected.get(name):
-            raise TensorFileError(
-                f"{name} is {found.get(name, 'missing')} in the file and {expected.get(name, 'missing')} in "
-                "the learner: give the network and the task that the file was made with"
-            )
-
-
 def _task(task: EpisodeTask) -> dict[str, Any]:
     shape, n_classes = [int(size) for size in task.input_shape], task.n_classes
     return {"input_shape": shape, "n_classes": None if n_classes is None else int(n_classes)}
-
-
-def _size(tensor: Tensor) -> str:
-    return f"{tensor.dtype} {tuple(tensor.shape)}"

@@ -1,4 +1,4 @@
-"""The state of a network and its optimiser by the parameters' names, and back with every tensor checked."""
+"""Saving and restoring of a network and its optimiser by parameter names, with every tensor checked."""
 
 from __future__ import annotations
 
@@ -6,53 +6,65 @@ import warnings
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from copy import copy
+from inspect import signature
 from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from plasticrl.agents.checkpoint.random_state import undisturbed
 from plasticrl.agents.checkpoint.tensor_file import TensorFileError
 from plasticrl.agents.checkpoint.tree import OPTIMIZERS
 from plasticrl.arguments import plain_number
+from plasticrl.nn import PlasticLinear, PlasticRNN
+from plasticrl.rules import get_rule
 
 T = TypeVar("T")
+K = TypeVar("K")
 M = TypeVar("M", bound=nn.Module)
+_CPU = torch.device("cpu")
 _COMPILED = "_orig_mod."  # what torch.compile puts before the names of a module's parameters
+# Attributes of this package's networks that choose what they compute, and are in no tensor.
+_SETTINGS = (
+    *("rule", "mode", "bound_eta", "backend", "activation"),
+    *("normalize_images", "input_mean", "input_std", "extra_neurons"),
+)
+_ANOTHER = ", so a file of it would be loaded as another network: undo the change"
 # How a step is computed, not what it is: a trial on other tensors has no such choice.
 _HOW = {"fused": None, "foreach": None, "capturable": False}
 
 
 def plain_name(name: str) -> str:
-    """The name of a parameter as it was before ``torch.compile``."""
+    """Return a parameter's name without the prefix of ``torch.compile``."""
     return name.replace(_COMPILED, "")
 
 
 def plain_names(by_name: Mapping[str, T]) -> dict[str, T]:
-    """Values by :func:`plain_name`."""
+    """Return a mapping with its keys replaced by their :func:`plain_name`."""
     return {plain_name(name): value for name, value in by_name.items()}
 
 
 def parameters_of(module: nn.Module) -> dict[str, Any]:
-    """Parameters and buffers, by their plain names."""
+    """Return parameters and buffers by their plain names."""
     return plain_names(module.state_dict())
 
 
 def trained(module: nn.Module) -> dict[str, nn.Parameter]:
-    """Parameters only, by their plain names."""
+    """Return parameters, without buffers, by their plain names."""
     return plain_names(dict(module.named_parameters()))
 
 
 def frozen(module: nn.Module) -> list[str]:
-    """Parameters that get no gradient."""
+    """Return the names of the parameters without gradient."""
     return sorted(name for name, parameter in trained(module).items() if not parameter.requires_grad)
 
 
 def freeze(module: nn.Module, names: Any) -> None:
-    """Let these parameters have no gradient, and all others one.
+    """Disable gradients for these parameters, and enable them for all others.
 
     Raises:
-        TensorFileError: ``names`` are not of its parameters.
+        TensorFileError: ``names`` are not names of the module's parameters.
     """
     check_frozen(module, names)
     for name, parameter in trained(module).items():
@@ -61,27 +73,53 @@ def freeze(module: nn.Module, names: Any) -> None:
 
 
 def check_frozen(module: nn.Module, names: Any) -> None:
-    """Check that ``names`` are those of a network's parameters.
+    """Check that ``names`` is a list of names of the module's parameters.
 
     Raises:
-        TensorFileError: they are not.
+        TensorFileError: it is not.
     """
     known = trained(module)
     if not isinstance(names, list) or not all(isinstance(name, str) and name in known for name in names):
         raise TensorFileError("the frozen parameters in the file are not among the network's")
 
 
-def optimizer_state(module: nn.Module, optimizer: Optimizer) -> dict[str, Any]:
-    """The optimiser's memory of each parameter, and its options, as nested plain values and tensors.
+def pack_network(module: nn.Module) -> dict[str, Any]:
+    """The parts of a file that are a policy's alone: its parameters and which of them are frozen."""
+    return {"policy": parameters_of(module), "frozen": frozen(module)}
 
-    A warning names what it holds that is no parameter of the module, which is left out.
+
+def check_network(module: nn.Module, parts: dict[str, Any]) -> None:
+    """Check that the parts of :func:`pack_network` in a file fit a policy.
+
+    Raises:
+        TensorFileError: they do not.
+    """
+    try:
+        check_parameters(module, parts["policy"])
+    except KeyError as error:
+        raise TensorFileError(f"the file is not whole ({error}): give another file") from error
+    if "frozen" in parts:  # the first files did not have it
+        check_frozen(module, parts["frozen"])
+
+
+def restore_network(module: nn.Module, parts: dict[str, Any]) -> None:
+    """Put parts that passed :func:`check_network` into a policy."""
+    load_parameters(module, plain_names(parts["policy"]))
+    if "frozen" in parts:
+        freeze(module, parts["frozen"])
+
+
+def optimizer_state(module: nn.Module, optimizer: Optimizer) -> dict[str, Any]:
+    """Return the optimiser's state of each parameter and its options, as nested plain values and tensors.
+
+    Parameters that no longer belong to the module are left out with a warning.
     """
     names = _names(module)
     held = [parameter for group in optimizer.param_groups for parameter in group["params"]]
     if lost := [tuple(parameter.shape) for parameter in held if parameter not in names]:
         warnings.warn(
-            f"the optimizer holds parameters of shapes {lost} that the network no longer has; a file leaves "
-            "them out",
+            f"the optimizer holds parameters of shapes {lost} that the network no longer has; they are not "
+            "saved",
             stacklevel=4,
         )
     states = {names[p]: dict(state) for p, state in optimizer.state.items() if state and p in names}
@@ -89,26 +127,30 @@ def optimizer_state(module: nn.Module, optimizer: Optimizer) -> dict[str, Any]:
 
 
 def changed_groups(module: nn.Module, optimizer: Optimizer, made: nn.Module | None = None) -> dict[str, Any]:
-    """``groups`` and ``frozen``, each only where it is not as the constructor left it.
+    """Return ``groups`` and ``frozen``, each only if it was changed after construction.
 
     Args:
-        module: whose state it is.
-        optimizer: its own.
-        made: a fresh one; by default all parameters of a fresh one are trained.
+        module: the network.
+        optimizer: the network's optimiser.
+        made: a fresh network to compare with. Default: one without frozen parameters.
     """
     usual = _usual_options(optimizer)
     groups, still = optimizer_groups(module, optimizer), frozen(module)
     as_made = [{**usual, "lr": None, "params": list(trained(module))}]
-    changed = {} if [{**group, "lr": None} for group in groups] == as_made else {"groups": groups}
+    changed = {} if [{**usual, **group, "lr": None} for group in groups] == as_made else {"groups": groups}
     return changed if still == (frozen(made) if made else []) else {**changed, "frozen": still}
 
 
 def optimizer_groups(module: nn.Module, optimizer: Optimizer) -> list[dict[str, Any]]:
-    """The optimiser's options, and the names of the parameters that each of them is for."""
+    """Return the options of each of the optimiser's groups, with the names of its parameters."""
     names = _names(module)
     return [
         {
-            **{name: _plain_option(group[name], usual) for name, usual in optimizer.defaults.items()},
+            **{
+                name: _plain_option(group[name], usual)
+                for name, usual in optimizer.defaults.items()
+                if name in group  # once loaded, torch adds defaults that not every optimizer knows
+            },
             "params": [names[parameter] for parameter in group["params"] if parameter in names],
         }
         for group in optimizer.param_groups
@@ -132,17 +174,17 @@ def _plain_option(value: Any, usual: Any) -> Any:
 def restore(
     module: nn.Module, optimizer: Optimizer, parameters: Any, saved: Any, *, keep_options: bool = False
 ) -> None:
-    """Put parameters and the optimiser's state into a network; all of it, or none.
+    """Load parameters and optimiser state into a network; on an error, nothing is changed.
 
     Args:
-        module: to change.
-        optimizer: its own.
-        parameters: tensors by name, as :func:`parameters_of` has them.
-        saved: what :func:`optimizer_state` told.
-        keep_options: leave the optimiser's options as they are.
+        module: the network to change.
+        optimizer: the network's optimiser.
+        parameters: tensors by name, as returned by :func:`parameters_of`.
+        saved: the result of :func:`optimizer_state`.
+        keep_options: do not change the optimiser's options.
 
     Raises:
-        TensorFileError: something is missing, is unknown, or has another shape or type.
+        TensorFileError: a value is missing or unknown, or has another shape or type.
     """
     groups, states = check_fits(module, optimizer, parameters, saved, keep_options=keep_options)
     load_parameters(module, plain_names(parameters))
@@ -150,10 +192,10 @@ def restore(
 
 
 def load_parameters(module: nn.Module, parameters: dict[str, Any], *, strict: bool = True) -> None:
-    """``module.load_state_dict`` by plain names.
+    """Call ``module.load_state_dict`` with plain names.
 
     Raises:
-        RuntimeError: a shape differs, or, if strict, a name.
+        RuntimeError: a shape differs or, if ``strict``, a name differs.
     """
     own = {plain_name(name): name for name in module.state_dict()}
     module.load_state_dict({own.get(name, name): value for name, value in parameters.items()}, strict=strict)
@@ -162,7 +204,7 @@ def load_parameters(module: nn.Module, parameters: dict[str, Any], *, strict: bo
 def load_optimizer(
     module: nn.Module, optimizer: Optimizer, groups: list[dict[str, Any]], states: dict[str, Any]
 ) -> None:
-    """Put groups and states, by the parameters' plain names, into an optimiser."""
+    """Load groups and states, by the parameters' plain names, into an optimiser."""
     parameters = trained(module)
     optimizer.param_groups.clear()
     for group in groups:
@@ -177,29 +219,38 @@ def load_optimizer(
 def check_fits(
     module: nn.Module, optimizer: Optimizer, parameters: Any, saved: Any, *, keep_options: bool = False
 ) -> tuple[list[dict[str, Any]], dict[str, Any]]:
-    """Groups and states for :func:`load_optimizer`; arguments as for :func:`restore`, nothing is changed.
+    """Validate the arguments of :func:`restore`; return groups and states for :func:`load_optimizer`.
+
+    Raises:
+        TensorFileError: a value is missing or unknown, or has another shape or type.
+    """
+    check_parameters(module, parameters)
+    return check_optimizer(module, optimizer, saved, keep_options=keep_options)
+
+
+def check_parameters(module: nn.Module, parameters: Any) -> None:
+    """As :func:`check_fits`, of the parameters alone.
 
     Raises:
         TensorFileError: something is missing, is unknown, or has another shape or type.
     """
     if not isinstance(parameters, dict):
-        raise TensorFileError(f"policy is {type(parameters).__name__} where a JSON object belongs")
+        raise TensorFileError(f"policy is {type(parameters).__name__}, but must be a JSON object")
     check_alike("policy", plain_names(parameters), parameters_of(module))
-    return check_optimizer(module, optimizer, saved, keep_options=keep_options)
 
 
 def check_optimizer(
     module: nn.Module, optimizer: Optimizer, saved: Any, *, keep_options: bool = False
 ) -> tuple[list[dict[str, Any]], dict[str, Any]]:
-    """As :func:`check_fits`, of the optimiser alone.
+    """Do the same as :func:`check_fits` for the optimiser alone.
 
     Raises:
-        TensorFileError: something is missing, is unknown, or has another shape or type.
+        TensorFileError: a value is missing or unknown, or has another shape or type.
     """
     usual = _usual_options(optimizer)
     try:
         states, groups = plain_names(saved["state"]), saved.get("groups")
-        if groups is None:  # as the constructor makes them
+        if groups is None:  # unchanged since construction
             groups = [{"params": list(trained(module))}]
         named = [[plain_name(name) for name in group["params"]] for group in groups]
         groups = [
@@ -207,58 +258,95 @@ def check_optimizer(
             for group, names in zip(groups, named, strict=True)
         ]
     except (KeyError, TypeError, AttributeError) as error:
-        raise TensorFileError(f"the optimizer's state is not whole ({error!r})") from error
+        raise TensorFileError(f"the optimizer's state is incomplete ({error!r})") from error
     held = [name for names in named for name in names]
     parameters = trained(module)
     if len(set(held)) < len(held) or not set(held) <= parameters.keys():
         raise TensorFileError(
-            "the optimizer's groups in the file are not of the agent's parameters, each once"
+            "the optimizer's groups in the file do not list parameters of the agent, each at most once"
         )
     if unknown := sorted(states.keys() - set(held)):
-        raise TensorFileError(f"the optimizer's state is of {unknown[0]!r}, which the agent has not")
+        raise TensorFileError(f"the optimizer's state is of {unknown[0]!r}, which the agent lacks")
     after_one_step = _after_one_step(optimizer, groups, parameters)
     for name, state in states.items():
         check_alike(f"optimizer/{name}", state, after_one_step[name])
     return groups, states
 
 
+def check_state_dict(name: str, optimizer: Optimizer, given: Any) -> None:
+    """Check that ``optimizer.load_state_dict`` can take a state dict; nothing is changed.
+
+    Args:
+        name: of the optimiser, for the text.
+        optimizer: to load it into.
+        given: what the ``state_dict`` of another returned.
+
+    Raises:
+        ValueError: something is missing, is unknown, or has another shape.
+    """
+    own = [group["params"] for group in optimizer.param_groups]
+    try:
+        groups, states = given["param_groups"], given["state"]
+        numbers = [number for group in groups for number in group["params"]]
+        if [len(group["params"]) for group in groups] != [len(held) for held in own]:
+            raise ValueError("it has other groups of parameters")
+        if unknown := states.keys() - set(numbers):
+            raise ValueError(f"it holds the state of {min(unknown, key=str)!r}, which is in no group")
+        usual, options = _usual_options(optimizer), []
+        for group in groups:
+            found = _plain_group(group, usual)
+            for key, here, there in differences(found, {key: usual[key] for key in found}, _kind_of_option):
+                raise ValueError(f"{key} is {here}, and {there} in the agent")
+            options.append({**usual, **found, "params": group["params"]})
+        parameters = dict(zip(numbers, (parameter for held in own for parameter in held), strict=True))
+        after_one_step = _after_one_step(optimizer, options, parameters)
+        for number, state in states.items():
+            for key, here, there in differences(dict(state), after_one_step[number], _shape):
+                raise ValueError(f"{key} of parameter {number} is {here}, and {there} in the agent")
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        raise ValueError(f"{name}: the state dict does not fit the agent's optimizer ({error})") from error
+
+
 def _checked_options(group: dict[str, Any], usual: dict[str, Any]) -> dict[str, Any]:
-    options = {name: _plain_option(value, usual[name]) for name, value in group.items() if name in usual}
-    for name, value in options.items():
-        check_alike("optimizer's options", {name: value}, {name: usual[name]}, kind=_kind_of_option)
+    options = _plain_group(group, usual)
+    check_alike("optimizer's options", options, {name: usual[name] for name in options}, kind=_kind_of_option)
     return {**usual, **options}
 
 
+def _plain_group(group: dict[str, Any], usual: dict[str, Any]) -> dict[str, Any]:
+    return {name: _plain_option(value, usual[name]) for name, value in group.items() if name in usual}
+
+
 def _after_one_step(
-    optimizer: Optimizer, groups: list[dict[str, Any]], parameters: dict[str, nn.Parameter]
-) -> dict[str, dict[str, Any]]:
+    optimizer: Optimizer, groups: list[dict[str, Any]], parameters: Mapping[K, Tensor]
+) -> dict[K, dict[str, Any]]:
     """The optimiser's memory after one step, tried out on copies, in little memory if possible.
 
     Raises:
-        TensorFileError: it cannot step with these options.
+        TensorFileError: the optimiser cannot step with these options.
     """
     held = [{**group, "params": {name: parameters[name] for name in group["params"]}} for group in groups]
     try:
         if type(optimizer) in OPTIMIZERS:
             return _tried_on_few(optimizer, held)
         try:
-            return _tried(optimizer, held, torch.device("meta"), _HOW)
-        except (RuntimeError, AssertionError):  # one of the user's own may look at values
-            return _tried(optimizer, held, None, {})
+            return _tried(optimizer, held, torch.device("meta"))
+        except Exception:  # it may look at values, and fail in a way of its own where there are none
+            return _tried(optimizer, held, _CPU)
     except (ArithmeticError, RuntimeError, TypeError, ValueError, AssertionError) as error:
-        raise TensorFileError(f"the optimizer's options in the file are not allowed ({error!r})") from error
+        raise TensorFileError(f"the optimizer's options are not allowed ({error!r})") from error
 
 
-def _tried_on_few(optimizer: Optimizer, groups: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
+def _tried_on_few(optimizer: Optimizer, groups: list[dict[str, Any]]) -> dict[Any, dict[str, Any]]:
     """As :func:`_tried`, but on one small tensor of each group and type.
 
-    What torch's usual optimisers remember of a parameter has its shape, or is a single number.
+    It serves torch's own optimisers, whose states have the parameter's shape or are single numbers.
     """
     small = [
         {**group, "params": {f"{i} {p.dtype}": p.new_zeros(2, 3) for p in group["params"].values()}}
         for i, group in enumerate(groups)
     ]
-    found = _tried(optimizer, small, torch.device("cpu"), _HOW)
+    found = _tried(optimizer, small, _CPU)
     return {
         name: {
             key: value.new_empty(()).expand(p.shape) if isinstance(value, Tensor) and value.ndim else value
@@ -270,8 +358,8 @@ def _tried_on_few(optimizer: Optimizer, groups: list[dict[str, Any]]) -> dict[st
 
 
 def _tried(
-    optimizer: Optimizer, groups: list[dict[str, Any]], device: torch.device | None, how: dict[str, Any]
-) -> dict[str, dict[str, Any]]:
+    optimizer: Optimizer, groups: list[dict[str, Any]], device: torch.device
+) -> dict[Any, dict[str, Any]]:
     trial = copy(optimizer)
     trial.state, trial.param_groups = defaultdict(dict), []
     copies = {}
@@ -279,9 +367,10 @@ def _tried(
         for name, parameter in group["params"].items():
             copies[name] = nn.Parameter(torch.zeros_like(parameter, device=device))
             copies[name].grad = torch.zeros_like(copies[name])
-        options = {**group, **{option: value for option, value in how.items() if option in group}}
+        options = {**group, **{option: value for option, value in _HOW.items() if option in group}}
         trial.param_groups.append({**options, "params": [copies[name] for name in group["params"]]})
-    trial.step()
+    step = type(trial).step
+    getattr(step, "__wrapped__", step)(trial)  # without the hooks that a user put on steps
     return {name: dict(trial.state[parameter]) for name, parameter in copies.items()}
 
 
@@ -290,78 +379,154 @@ def check_alike(
 ) -> None:
     """Check that ``found`` has the same keys as ``expected``, with values of the same shapes and types.
 
+    Args:
+        name: of both, for the text; empty where the keys are whole names.
+        found: in the file.
+        expected: in the agent.
+        kind: the description that must be the same. Default: :func:`kind_of`.
+
     Raises:
-        TensorFileError: they differ; the text names the first difference.
+        TensorFileError: they differ; the message names the first difference.
     """
     if not isinstance(found, dict):
         raise TensorFileError(f"{name} is {type(found).__name__} where a JSON object belongs")
-    for key, here, there in differences(found, expected, kind or _kind):
+    for key, here, there in differences(found, expected, kind or kind_of):
         raise TensorFileError(
-            f"{name}/{key} is {here} in the file and {there} in the agent: "
+            f"{name}{'/' if name else ''}{key} is {here} in the file and {there} in the agent: "
             "give the settings that the file was made with"
         )
 
 
 def check_as_made(name: str, module: nn.Module, made: nn.Module) -> None:
-    """Check that a network has the parameters that its settings make.
+    """Check that a network is one that its settings make: the same parameters, layers and options.
 
     Raises:
-        ValueError: it has not, so that what is saved could not be loaded.
+        ValueError: it is not, so that what is saved could not be loaded, or would be another network.
     """
-    for key, here, there in differences(parameters_of(module), parameters_of(made), _kind):
+    for key, here, there in differences(parameters_of(module), parameters_of(made), kind_of):
         raise ValueError(
-            f"{name}/{key} is {here}, but {there} in one that the settings make, so a file of it could not "
-            "be loaded: undo the change (as by remove_parametrizations or prune.remove), or give a class "
-            "of your own that makes it so"
+            f"{name}/{key} is {here}, but {there} in a network built from the settings, so its file could "
+            "not be loaded: undo the change (for example with remove_parametrizations or prune.remove), or "
+            "give a class of your own that builds it so"
         )
+    layers, expected = _layers(module), _layers(made)
+    for path in sorted(expected.keys() & layers.keys()):
+        own, usual = layers[path], expected[path]
+        where = f"{name}/{path}" if path else name
+        if _class(own) != _class(usual) and not isinstance(own, torch.jit.ScriptModule):
+            raise ValueError(
+                f"{where} is a {_class(own)}, but a {_class(usual)} in one that the settings make{_ANOTHER}, "
+                "or give a class of your own that makes it so"
+            )
+        for option in sorted(_options(own) & _options(usual)):
+            here, there = (getattr(layer, option) for layer in (own, usual))
+            if here != there:
+                raise ValueError(
+                    f"{where}{'.' if path else '/'}{option} is {here!r}, but {there!r} in one that the "
+                    f"settings make{_ANOTHER}, or make the network anew with that setting"
+                )
 
 
-def check_optimizer_kind(optimizer: Optimizer, usual: type[Optimizer]) -> None:
+def _class(layer: nn.Module) -> str:
+    return f"{type(layer).__module__}.{type(layer).__qualname__}"
+
+
+def _layers(module: nn.Module) -> dict[str, nn.Module]:
+    """All modules in one, by their plain names; of a compiled one, what was compiled."""
+    return {
+        plain_name(f"{name}.").removesuffix("."): layer
+        for name, layer in module.named_modules(remove_duplicate=False)
+    }
+
+
+def _options(layer: nn.Module) -> set[str]:
+    """The names in ``_SETTINGS`` that a layer of this package has; those of users' own may count anything."""
+    ours = any(cls.__module__.startswith("plasticrl.") for cls in type(layer).__mro__)
+    return {name for name in _SETTINGS if ours and name in vars(layer)}
+
+
+def replaced_in_core(network: nn.Module, given: Mapping[str, Any]) -> dict[str, Any]:
+    """``rule`` and ``backend`` of a plastic core, each only where it was replaced after the constructor.
+
+    Args:
+        network: that has the core, a policy or a learner's.
+        given: options that it was made with.
+    """
+    core = getattr(network, "core", None)
+    core = getattr(core, "_orig_mod", core)  # as it was before torch.compile
+    if not isinstance(core, (PlasticRNN, PlasticLinear)):
+        return {}
+    made = {name: known.default for name, known in signature(type(core)).parameters.items()} | dict(given)
+    replaced: dict[str, Any] = {}
+    if core.plasticity.rule != get_rule(made["rule"]):
+        replaced["rule"] = core.plasticity.rule
+    if isinstance(core, PlasticRNN) and core.backend != made["backend"]:
+        replaced["backend"] = core.backend
+    return replaced
+
+
+def check_optimizer_kind(optimizer: Optimizer, usual: type[Optimizer], way_out: str | None = None) -> None:
     """Check that the optimiser is of the kind that is made again when a file is loaded.
 
+    Args:
+        optimizer: to save.
+        usual: the kind that is made.
+        way_out: advice for the text. Default: to give the class to the policy.
+
     Raises:
-        ValueError: it was replaced by another.
+        ValueError: it was replaced by one of another class.
     """
     if type(optimizer) is not usual:
+        own = type(optimizer).__name__
+        advice = way_out or f"make the agent with policy_kwargs=dict(optimizer_class={own}) instead"
         raise ValueError(
-            f"the optimizer is {type(optimizer).__name__}, but the settings make {usual.__name__}, so a file "
-            "of it could not be loaded: give the optimizer as a setting, not after the constructor"
+            f"the optimizer is {own}, but the settings make {usual.__name__}, so a file of it could not be "
+            f"loaded: {advice}"
         )
 
 
 def made_without_memory(make: Callable[[], M], *, trusted: bool) -> M:
-    """The network that ``make`` makes, its tensors without content.
+    """The network that ``make`` makes, its tensors without content; the random generators stay as they are.
 
     Args:
-        make: makes it.
-        trusted: whether one that cannot be made so, since it looks at values, may take memory instead.
+        make: builds the network.
+        trusted: if building fails on the meta device, since ``make`` reads values, build it in memory.
     """
-    try:
-        with torch.device("meta"):
-            return make()
-    except (RuntimeError, TypeError):
-        if not trusted:
-            raise
+    with undisturbed(_CPU):
+        try:
+            with torch.device("meta"):
+                return make()
+        except Exception:  # code that looks at values fails in ways of its own where there are none
+            if not trusted:
+                raise
+    with undisturbed(_CPU):
         return make()
 
 
 def differences(
     found: dict[str, Any], expected: dict[str, Any], kind: Callable[[Any], str]
 ) -> Iterator[tuple[str, str, str]]:
-    """Each key of which the two do not have the same kind of value, with both kinds."""
+    """Yield each key whose values differ in kind, with the kinds of both."""
     for key in sorted(found.keys() | expected.keys()):
         here, there = (kind(side[key]) if key in side else "missing" for side in (found, expected))
         if here != there:
             yield key, here, there
 
 
-def _kind(value: Any) -> str:
+def kind_of(value: Any) -> str:
+    """Dtype and shape of a tensor, or the type of another value."""
     if isinstance(value, Tensor):
         return f"{value.dtype} {tuple(value.shape)}"
     if isinstance(value, tuple):
-        return f"({', '.join(_kind(item) for item in value)})"
+        return f"({', '.join(kind_of(item) for item in value)})"
     return "a number" if type(value) in (int, float) else type(value).__name__
 
 
 def _kind_of_option(value: Any) -> str:
-    return "a switch" if value is None or isinstance(value, bool) else _kind(value)
+    return "a switch" if value is None or isinstance(value, bool) else kind_of(value)
+
+
+def _shape(value: Any) -> str:
+    if isinstance(value, Tensor) and value.ndim:
+        return f"of shape {tuple(value.shape)}"
+    return "a number" if isinstance(value, (int, float, Tensor)) else type(value).__name__

@@ -1,4 +1,4 @@
-"""Parameters that one agent takes over from another, or from its file."""
+"""Getting and setting of an agent's parameters, from state dicts or from a file."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from plasticrl.agents.checkpoint.optimizer import (
+    check_state_dict,
     differences,
     load_parameters,
     optimizer_state,
@@ -26,10 +27,10 @@ _OBJECTS = frozenset({"policy", "policy.optimizer"})
 
 
 class ParameterExchange(BaseAlgorithm):
-    """The part of an SB3 algorithm that gives and takes parameters; SB3's own would unpickle a file."""
+    """Replacement of an SB3 algorithm's methods for parameters, since SB3's own would unpickle a file."""
 
     def get_parameters(self) -> dict[str, dict[str, Any]]:
-        """State dicts of ``policy`` and ``policy.optimizer``, as in SB3, also of a compiled policy."""
+        """Return the state dicts of ``policy`` and ``policy.optimizer`` as in SB3, also if compiled."""
         return {"policy": parameters_of(self.policy), "policy.optimizer": self.policy.optimizer.state_dict()}
 
     def set_parameters(
@@ -38,19 +39,20 @@ class ParameterExchange(BaseAlgorithm):
         exact_match: bool = True,
         device: torch.device | str = "auto",
     ) -> None:
-        """Take over parameters and the optimiser's state; all of it, or none.
+        """Load parameters and optimiser state; on an error, nothing is changed.
 
         Args:
-            load_path_or_dict: what ``save`` wrote, as a path or a binary file object, or state dicts by
-                name, as :meth:`get_parameters` gives them. No file is unpickled.
-            exact_match: there must be each parameter, and nothing else. False takes what both have.
-            device: SB3's; parameters stay where they are.
+            load_path_or_dict: a file written by ``save``, as a path or a binary file object, or state dicts
+                by name, as returned by :meth:`get_parameters`. Nothing is unpickled.
+            exact_match: require every parameter, and no others. False loads those that both have.
+            device: for compatibility with SB3; the parameters stay on their device.
 
         Raises:
             OSError: the file cannot be read.
             TensorFileError: it is damaged, is none that this class wrote, or does not fit.
-            ValueError: the dict's names are not those of the agent's objects.
-            RuntimeError: as in SB3, a state dict does not fit.
+            ValueError: the dict's names are not those of the agent's objects, or a state dict does not fit
+                the optimiser.
+            RuntimeError: as in SB3, a state dict does not fit the policy.
         """
         if isinstance(load_path_or_dict, Mapping):
             self._set_from_dicts(load_path_or_dict, exact_match)
@@ -64,16 +66,18 @@ class ParameterExchange(BaseAlgorithm):
                 parameters = own | _among(own, parameters)
                 optimizer = {**held, "state": held["state"] | _among(known, optimizer["state"])}
         except (KeyError, TypeError, AttributeError) as error:
-            raise TensorFileError(f"the file is not whole ({error!r}): give another file") from error
+            raise TensorFileError(
+                f"the file is incomplete or invalid ({error!r}): give another file"
+            ) from error
         restore(self.policy, self.policy.optimizer, parameters, optimizer)
 
     @classmethod
     @abstractmethod
     def _parts_in_file(cls, tensors: dict[str, Tensor], data: dict[str, Any]) -> dict[str, Any]:
-        """``policy`` and ``optimizer`` of a file of this class, among other parts.
+        """Return the parts of a file of this class, among them ``policy`` and ``optimizer``.
 
         Raises:
-            TensorFileError: it is none.
+            TensorFileError: the file was not written by this class.
         """
 
     def _set_from_dicts(self, given: Mapping[str, dict[str, Any]], exact_match: bool) -> None:
@@ -90,12 +94,13 @@ class ParameterExchange(BaseAlgorithm):
             except (AttributeError, TypeError) as error:
                 raise ValueError(f"the agent has no object {name!r}") from error
             if isinstance(target, Optimizer):
+                check_state_dict(name, target, state)
                 optimizers.append((target, state))
             elif isinstance(target, nn.Module):
                 modules.append((target, _fitting(name, target, plain_names(state), exact_match)))
             else:
                 raise ValueError(f"{name!r} is neither a network nor an optimizer of the agent")
-        for optimizer, state in optimizers:  # they refuse what does not fit before they change
+        for optimizer, state in optimizers:  # all of it fits: nothing is refused from here on
             optimizer.load_state_dict(state)
         for module, state in modules:
             load_parameters(module, state, strict=exact_match)
@@ -107,7 +112,7 @@ def _fitting(name: str, module: nn.Module, state: dict[str, Any], exact_match: b
         state = _among(own, state)
         own = _among(state, own)
     for key, found, expected in differences(state, own, _shape):
-        raise RuntimeError(f"{name}'s {key} is {found} in what is given and {expected} in the agent")
+        raise RuntimeError(f"{name}'s {key} is {found} in the state dict and {expected} in the agent")
     return state
 
 

@@ -1,4 +1,4 @@
-"""The global random generators that training draws from: Python's, numpy's and torch's."""
+"""Saving and restoring the global random generators of Python, numpy and torch."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ _KEY = 624  # words of the Mersenne Twister's state
 
 
 def random_states(device: torch.device) -> dict[str, Any]:
-    """The states of all of them, as plain values, arrays and tensors.
+    """Return the states of all generators, as plain values, arrays and tensors.
 
     Args:
-        device: the learner's: torch has a generator for each.
+        device: device of the learner; torch has a generator for each device.
     """
     version, words, gauss = random.getstate()
     _, key, position, has_gauss, numpy_gauss = np.random.get_state()  # noqa: NPY002 (the global one is meant)
@@ -30,10 +30,10 @@ def random_states(device: torch.device) -> dict[str, Any]:
 
 
 def check_random_states(states: Any) -> None:
-    """Check that :func:`restore_random_states` will take them.
+    """Check that :func:`restore_random_states` accepts these states.
 
     Raises:
-        ValueError: they are not what :func:`random_states` told.
+        ValueError: they were not returned by :func:`random_states`.
     """
     try:
         python, key, torch_state = _parts(states)
@@ -47,7 +47,7 @@ def check_random_states(states: Any) -> None:
 
 
 def restore_random_states(states: dict[str, Any], device: torch.device) -> None:
-    """Let all of them go on from the states that :func:`random_states` told."""
+    """Set all generators to the states that :func:`random_states` returned."""
     python, key, torch_state = _parts(states)
     random.setstate(python)
     np.random.set_state(key)  # noqa: NPY002
@@ -58,7 +58,7 @@ def restore_random_states(states: dict[str, Any], device: torch.device) -> None:
 
 @contextmanager
 def undisturbed(device: torch.device) -> Iterator[None]:
-    """Inside, random numbers may be drawn; outside it is as if none had been."""
+    """Restore all generators at the end of the block, as if no random number had been drawn in it."""
     before = random_states(device)
     try:
         yield
@@ -69,7 +69,7 @@ def undisturbed(device: torch.device) -> Iterator[None]:
 def _parts(states: Any) -> tuple[Any, Any, torch.Tensor]:
     version, words, gauss = states["python"]
     key, position, has_gauss, numpy_gauss = states["numpy"]
-    if key.shape != (_KEY,) or not 0 <= position <= _KEY:  # numpy would read beyond its words
+    if key.shape != (_KEY,) or not 0 <= position <= _KEY:  # numpy would read beyond the array
         raise ValueError(f"numpy's position must be between 0 and {_KEY}, got {position}")
     return (
         (version, tuple(words), gauss),

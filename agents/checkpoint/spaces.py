@@ -1,4 +1,4 @@
-"""Gymnasium's spaces as plain values and arrays, and back."""
+"""Conversion of Gymnasium's spaces to plain values and arrays, and back."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ _INTEGERS: dict[str, Any] = {
 
 
 def plain_space(space: spaces.Space[Any]) -> dict[str, Any]:
-    """Box, Discrete, MultiDiscrete, MultiBinary, or a Dict of them, by what makes it.
+    """Return the constructor's arguments of a Box, Discrete, MultiDiscrete, MultiBinary or Dict of these.
 
-    Of a subclass the file holds the plain kind, which is equal to it.
+    A subclass is stored as its base class, which compares equal to it.
 
     Raises:
-        TypeError: it is another space.
+        TypeError: it is another kind of space.
     """
     if isinstance(space, spaces.Box):
         return {"kind": "Box", "low": space.low, "high": space.high}
@@ -39,10 +39,10 @@ def plain_space(space: spaces.Space[Any]) -> dict[str, Any]:
 
 
 def space_from_plain(plain: Any) -> spaces.Space[Any]:
-    """The space that :func:`plain_space` was given.
+    """Return the space that :func:`plain_space` converted.
 
     Raises:
-        ValueError: ``plain`` was not made by it.
+        ValueError: ``plain`` was not returned by it.
     """
     try:
         with np.errstate(all="ignore"):  # gymnasium compares bounds of any size
@@ -74,11 +74,11 @@ def _space(plain: Any) -> spaces.Space[Any]:
 
 def _array(value: Any) -> Any:
     if not isinstance(value, np.ndarray):
-        raise TypeError(f"an array belongs where {value!r} is")
+        raise TypeError(f"expected an array, got {value!r}")
     return value
 
 
 def _whole(value: Any) -> int:
     if type(value) is not int or abs(value) > 2**62:
-        raise TypeError(f"a whole number belongs where {value!r} is")
+        raise TypeError(f"expected a whole number, got {value!r}")
     return value

@@ -1,4 +1,4 @@
-"""One file for tensors and the plain data that belongs to them: safetensors with JSON, no pickle."""
+"""A file format for tensors with plain data: safetensors with JSON, without pickle."""
 
 from __future__ import annotations
 
@@ -24,28 +24,28 @@ from plasticrl.whole_files import UnfitFileError, check_size, open_regular, writ
 FileObject: TypeAlias = IO[bytes] | BufferedIOBase | RawIOBase
 PathOrFile: TypeAlias = str | bytes | os.PathLike[str] | os.PathLike[bytes] | FileObject
 SUFFIX, _OTHER_SUFFIX = ".safetensors", ".zip"  # SB3's CheckpointCallback calls its files .zip
-_ENTRY = "plasticrl"  # the only one of the metadata: safetensors writes several in no fixed order
+_ENTRY = "plasticrl"  # a single metadata entry, since safetensors writes several in no fixed order
 _LENGTH_BYTES = 8  # a safetensors file starts with the length of its header
-_MOST_HEADER = 100_000_000  # safetensors refuses a longer one, too
-_ENDS = re.compile(rb'"data_offsets":\[\d{1,18},(\d{1,18})\]')  # of the tensors, after the header
+_MOST_HEADER = 100_000_000  # the limit of safetensors
+_ENDS = re.compile(rb'"data_offsets":\[\d{1,18},(\d{1,18})\]')  # end of each tensor, after the header
 _OTHERS = {b"PK\x03\x04": "a zip archive, such as Stable-Baselines3 writes", b"\x80": "a pickle"}
 
 
 class TensorFileError(ValueError):
-    """A file that is not what :func:`write_tensors` wrote; the text names the file and the cause."""
+    """A file was not written by :func:`write_tensors`, or is damaged; the message names file and cause."""
 
 
 def with_suffix(path: Path) -> Path:
-    """The path, with ``.safetensors`` where it has no suffix."""
+    """Return the path, with ``.safetensors`` added if it has no suffix."""
     return path if path.suffix else path.with_suffix(SUFFIX)
 
 
 def place_to_write(file: PathOrFile) -> Path | FileObject:
-    """A path :func:`with_suffix`, in a folder that is made where there is none; a file object as it is.
+    """Return a path :func:`with_suffix` and create its folder; return a file object unchanged.
 
     Raises:
-        OSError: the folder cannot be made.
-        TypeError: it is neither a path nor a binary file object.
+        OSError: the folder cannot be created.
+        TypeError: ``file`` is neither a path nor a binary file object.
     """
     place = _place(file, "write")
     if not isinstance(place, Path):
@@ -56,13 +56,14 @@ def place_to_write(file: PathOrFile) -> Path | FileObject:
 
 
 def place_to_read(file: PathOrFile) -> Path | FileObject:
-    """The file that a path means; a file object as it is.
+    """Return the file that a path means; a file object as it is.
 
-    ``PATH``, ``PATH.safetensors`` and ``PATH.zip`` stand for one another, in this order, where only one of
-    them exists: SB3's callbacks write names with and without suffix.
+    SB3's callbacks write names with and without suffix, so the first that exists is taken of the name as it
+    is given, the name that ``save`` would write, ``PATH.safetensors``, ``PATH.zip``, and ``PATH``.
 
     Raises:
         TypeError: it is neither a path nor a binary file object.
+        ValueError: it is the path of a folder.
     """
     place = _place(file, "read")
     if not isinstance(place, Path):
@@ -75,9 +76,12 @@ def place_to_read(file: PathOrFile) -> Path | FileObject:
 
 
 def _place(file: PathOrFile, method: str) -> Path | FileObject:
-    """A path with the home folder in place of ``~``, or the file object, which must have that method."""
+    """Return a path with ``~`` expanded, or a file object, which must have ``method``."""
     if isinstance(file, (str, bytes, os.PathLike)):
-        return Path(os.path.expanduser(os.fsdecode(file)))
+        path = Path(os.path.expanduser(os.fsdecode(file)))
+        if path.name in ("", "..") or path == Path(os.path.expanduser("~")):
+            raise ValueError(f"{file!r} is a folder: give the path of a file in it")
+        return path
     if isinstance(file, TextIOBase) or not callable(getattr(file, method, None)):
         raise TypeError(
             f"{file!r} is neither a path nor a binary file object, such as io.BytesIO() or open(path, 'rb')"
@@ -86,11 +90,11 @@ def _place(file: PathOrFile, method: str) -> Path | FileObject:
 
 
 def as_read(data: Mapping[str, Any]) -> dict[str, Any]:
-    """Plain data as :func:`read_tensors` will give it back.
+    """Return plain data as :func:`read_tensors` would return it.
 
     Raises:
-        TypeError: it holds what JSON cannot.
-        ValueError: it holds a number that is not finite.
+        TypeError: a value cannot be represented in JSON.
+        ValueError: a number is not finite.
     """
     read: dict[str, Any] = json.loads(_canonical(data))
     return read
@@ -99,20 +103,20 @@ def as_read(data: Mapping[str, Any]) -> dict[str, Any]:
 def write_tensors(
     file: str | os.PathLike[str] | FileObject, tensors: Mapping[str, Tensor], data: Mapping[str, Any]
 ) -> None:
-    """Write tensors and plain data: equal content gives equal bytes.
+    """Write tensors and plain data; equal content gives equal bytes.
 
-    A path gets the whole file or keeps what it had: the bytes go to a temporary file beside it, which is
-    flushed to the disk and then takes its place.
+    A path is written atomically: the bytes go to a temporary file in the same folder, which is flushed to
+    disk and then renamed.
 
     Args:
-        file: a path, or a binary file object, which then holds this and nothing else.
-        tensors: by name; any device.
-        data: what JSON can hold; no NaN, no infinity.
+        file: a path, or a binary file object, whose content is replaced.
+        tensors: tensors by name, on any device.
+        data: values that JSON can represent, without NaN and infinity.
 
     Raises:
         OSError: the file cannot be written.
-        TypeError: ``data`` holds what JSON cannot.
-        ValueError: it holds a number that is not finite.
+        TypeError: a value of ``data`` cannot be represented in JSON.
+        ValueError: a number in ``data`` is not finite.
     """
     on_cpu = _apart(tensors)
     text = _canonical({"data": data, "sha256": _digest(on_cpu, data)})
@@ -124,7 +128,7 @@ def write_tensors(
 
 
 def _apart(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """On the CPU, each with memory of its own: layers may share a tensor, and safetensors refuses that."""
+    """Return the tensors on the CPU, each in separate memory: safetensors refuses shared tensors."""
     apart: dict[str, Tensor] = {}
     taken = set()
     for name, tensor in tensors.items():
@@ -137,7 +141,7 @@ def _apart(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def _write_all(file: FileObject, content: bytes) -> None:
-    """Make it the only content of a file object; where it cannot go back to its start, add it."""
+    """Replace the content of a file object, or append to one that is not seekable."""
     if _seekable(file):
         if file.tell():
             file.seek(0)
@@ -145,26 +149,26 @@ def _write_all(file: FileObject, content: bytes) -> None:
             file.truncate()
     left = memoryview(content)
     while left:
-        written = file.write(left)  # unbuffered files may take less than they are given
+        written = file.write(left)  # an unbuffered file may write only a part
         left = left[len(left) if written is None else written :]
     file.flush()
 
 
 def _seekable(file: FileObject) -> bool:
-    seekable = getattr(file, "seekable", None)  # Python 3.10's SpooledTemporaryFile has none, and can
+    seekable = getattr(file, "seekable", None)  # Python 3.10's SpooledTemporaryFile lacks it, but can seek
     return seekable is None or bool(seekable())
 
 
 def read_tensors(file: str | os.PathLike[str] | FileObject) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Read what :func:`write_tensors` wrote, tensors on the CPU; run no code that the file could bring.
+    """Read tensors, onto the CPU, and plain data that :func:`write_tensors` wrote; no code from it is run.
 
     Args:
         file: a path, or a binary file object, which is read from its start.
 
     Raises:
         OSError: the file cannot be read.
-        TensorFileError: it was not written here, or is damaged.
-        TypeError: the file object gives text.
+        TensorFileError: it was not written by :func:`write_tensors`, or is damaged.
+        TypeError: the file object is not binary.
     """
     if isinstance(file, (str, os.PathLike)):
         name, content = os.fspath(file), _content(Path(file))
@@ -175,12 +179,12 @@ def read_tensors(file: str | os.PathLike[str] | FileObject) -> tuple[dict[str, T
     if not isinstance(content, bytes):
         raise TypeError(f"the file object {name} must be binary, but its content is {type(content).__name__}")
     try:
-        tensors = tensors_from_bytes(content)  # checks the header's lengths against those of the content
+        tensors = tensors_from_bytes(content)  # checks the lengths in the header against the content
         header = content[_LENGTH_BYTES : _LENGTH_BYTES + int.from_bytes(content[:_LENGTH_BYTES], "little")]
         text = json.loads(header)["__metadata__"][_ENTRY]
         entry = json.loads(text)
         data, digest = entry["data"], entry["sha256"]
-        # JSON has several ways to write one thing: only the one that is written here is whole.
+        # JSON has several representations of the same data; only the canonical one is accepted.
         fits = digest == _digest(tensors, data) and text == _canonical(entry)
     except (SafetensorError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise TensorFileError(
@@ -190,15 +194,15 @@ def read_tensors(file: str | os.PathLike[str] | FileObject) -> tuple[dict[str, T
     if not fits:
         raise TensorFileError(f"{name} is damaged (its content does not fit its sha256): give another file")
     if not isinstance(data, dict):
-        raise TensorFileError(f"{name} holds {type(data).__name__} where a JSON object belongs")
+        raise TensorFileError(f"{name} holds {type(data).__name__}, but must hold a JSON object")
     return tensors, data
 
 
 def check_format(data: Mapping[str, Any], form: str, version: int, writer: str) -> None:
-    """Check that a file's data say that they are in this form.
+    """Check that a file's data declare this format and version.
 
     Raises:
-        TensorFileError: they are in another, or of another version; the text names who writes it.
+        TensorFileError: they declare another format or version; the message names the expected writer.
     """
     if data.get("format") != form or data.get("version") != version:
         raise TensorFileError(
@@ -208,7 +212,7 @@ def check_format(data: Mapping[str, Any], form: str, version: int, writer: str) 
 
 
 def _content(path: Path) -> bytes:
-    """A file's bytes, no more than its header and this machine's memory allow.
+    """Read a file whose size must not exceed the size declared in its header nor this machine's memory.
 
     Raises:
         OSError: the file cannot be read.
@@ -217,32 +221,31 @@ def _content(path: Path) -> bytes:
     with open_regular(path, links=True) as stream:
         start = stream.read(_LENGTH_BYTES)
         header = stream.read(min(int.from_bytes(start, "little"), _MOST_HEADER))
-        told = len(start) + len(header) + max(map(int, _ENDS.findall(header)), default=0)
+        declared = len(start) + len(header) + max(map(int, _ENDS.findall(header)), default=0)
         try:
-            check_size(path, stream, min(told, _memory()))
+            size = check_size(path, stream, min(declared, _memory()))
             stream.seek(0)
-            return stream.read(told)
-        except (UnfitFileError, MemoryError) as error:
-            cause = getattr(error, "strerror", None) or "it does not fit into the memory that is free"
+            return stream.read(size)
+        except UnfitFileError as error:
             raise TensorFileError(
                 f"{path} is not a file that plasticrl wrote, or is damaged ({_guess(start + header)}"
-                f"{cause}): give another file"
+                f"{error.strerror}): give another file"
             ) from error
 
 
 def _memory() -> int:
-    """Bytes of this machine's memory: what is larger can only be a file with holes."""
+    """Return the size of this machine's memory in bytes; a larger file can only be a sparse one."""
     if not hasattr(os, "sysconf"):
         return sys.maxsize
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
 def _guess(content: bytes) -> str:
-    """Guess what a file that cannot be read is instead."""
+    """Return a remark on the likely kind of an unreadable file, or an empty string."""
     for start, kind in _OTHERS.items():
-        # The length of a safetensors header can begin with 0x80, too; JSON follows it.
+        # The length of a safetensors header may also start with 0x80, but JSON follows it.
         if content.startswith(start) and content[_LENGTH_BYTES : _LENGTH_BYTES + 1] != b"{":
-            return f"it starts like {kind}, which is never unpickled here: that can run code; "
+            return f"it looks like {kind}, which is never unpickled, since that can run code; "
     return ""
 
 
@@ -251,7 +254,7 @@ def _canonical(data: Any) -> str:
 
 
 def _digest(tensors: Mapping[str, Tensor], data: Any) -> str:
-    """Over all that the file says: the data, and each tensor's name, type, shape and bytes."""
+    """Return the SHA-256 of the data and of each tensor's name, dtype, shape and bytes."""
     digest = hashlib.sha256(_canonical(data).encode())
     for name, tensor in sorted(tensors.items()):
         digest.update(f"\n{name!r} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
@@ -261,10 +264,10 @@ def _digest(tensors: Mapping[str, Tensor], data: Any) -> str:
 
 @contextmanager
 def settings_of_a_file() -> Iterator[None]:
-    """Around a constructor that is given what a file holds, which may be of any type.
+    """Turn errors of a constructor called with a file's settings, which may be of any type.
 
     Raises:
-        TensorFileError: instead of what constructors raise for a wrong type.
+        TensorFileError: in place of the errors that constructors raise for wrong types.
     """
     try:
         yield

@@ -1,4 +1,4 @@
-"""Nested values as JSON beside tensors, and back; the kinds that can come back are a closed list."""
+"""Encoding of nested values as JSON plus tensors, and decoding; only a closed list of types is decoded."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ OPTIMIZERS: tuple[type[torch.optim.Optimizer], ...] = (
     *(torch.optim.Adamax, torch.optim.NAdam, torch.optim.RAdam, torch.optim.RMSprop, torch.optim.SGD),
     RMSpropTFLike,
 )
-# The only classes that a file can name. They are looked up here, never imported by their name.
+# The only classes that a file can name. They are looked up here, never imported by name.
 _CLASSES: dict[str, type] = {
     cls.__name__: cls
     for cls in (
@@ -38,38 +38,38 @@ _IN_FILES = frozenset(
         *(torch.uint64, torch.uint32, torch.uint16, torch.uint8),
     }
 )
-_MOST_BITS = 4096  # of a whole number: Python itself refuses to read one of 4,300 digits
+_MOST_BITS = 4096  # limit for integers; Python itself refuses to parse more than 4,300 digits
 _NOT_FINITE = {"inf": float("inf"), "-inf": float("-inf"), "nan": float("nan")}
 
 
 class Absent(NamedTuple):
-    """Stands in a tree for what a file cannot hold."""
+    """Placeholder in a tree for a value that a file cannot hold."""
 
-    what: str
+    what: str  # the value or the reason, for messages
 
 
 class NotPlainError(TypeError):
-    """A value that a file cannot hold; the text names it."""
+    """A value cannot be stored in a file; the message names it."""
 
 
 def encode(value: Any, tensors: dict[str, Tensor], name: str) -> Any:
-    """``value`` as what JSON holds; its arrays and tensors are put into ``tensors``.
+    """Encode ``value`` as JSON data, and move its arrays and tensors to ``tensors``.
 
-    Plain values, lists, tuples, mappings, arrays, tensors, the rules of plasticity, and the optimisers,
-    feature extractors and activations of a closed list.
+    Supported are plain values, lists, tuples, mappings, arrays, tensors, the rules of plasticity, and a
+    closed list of optimisers, features extractors and activations.
 
     Args:
-        value: what to encode.
-        tensors: is added to, by names that start with ``name``.
-        name: of the value.
+        value: the value to encode.
+        tensors: receives arrays and tensors, under names that start with ``name``.
+        name: name of the value.
 
     Raises:
-        NotPlainError: the value is, or holds, anything else.
+        NotPlainError: the value is not supported, or holds one that is not.
     """
     if isinstance(value, np.generic):
         value = float(value) if isinstance(value, np.floating) else value.item()
     if isinstance(value, int) and value.bit_length() > _MOST_BITS:
-        raise NotPlainError(f"{name} is a number of {value.bit_length()} bits, which no file holds")
+        raise NotPlainError(f"{name} is a number of {value.bit_length()} bits, which a file cannot hold")
     if value is None or isinstance(value, (bool, int, str)):
         return value
     if isinstance(value, float):
@@ -89,22 +89,24 @@ def encode(value: Any, tensors: dict[str, Tensor], name: str) -> Any:
         return {"$mapping": [encode(list(pair), tensors, f"{name}/{i}") for i, pair in pairs]}
     if isinstance(value, Tensor):
         if value.layout is not torch.strided or value.dtype not in _IN_FILES:
-            raise NotPlainError(f"{name} is a tensor of {value.dtype}, {value.layout}, which no file holds")
+            raise NotPlainError(
+                f"{name} is a tensor of {value.dtype}, {value.layout}, which a file cannot hold"
+            )
         return {"$tensor": _put(value.detach(), tensors, name)}
     if isinstance(value, np.ndarray):
         try:
             array = torch.from_numpy(value.astype(value.dtype.newbyteorder("="), order="C"))
         except TypeError as error:
-            raise NotPlainError(f"{name} is an array of {value.dtype}, which no file holds") from error
+            raise NotPlainError(f"{name} is an array of {value.dtype}, which a file cannot hold") from error
         if array.dtype not in _IN_FILES:
-            raise NotPlainError(f"{name} is an array of {value.dtype}, which no file holds")
+            raise NotPlainError(f"{name} is an array of {value.dtype}, which a file cannot hold")
         return {"$array": _put(array, tensors, name)}
     if isinstance(value, type) and _CLASSES.get(value.__name__) is value:
         return {"$class": value.__name__}
     if type(value) in RULES.values():
         options = {field.name: getattr(value, field.name) for field in fields(value)}
         return {"$rule": value.name, **encode(options, tensors, name)}
-    raise NotPlainError(f"{name} is {value!r}, which no file holds")
+    raise NotPlainError(f"{name} is {value!r}, which a file cannot hold")
 
 
 def holds(value: Any) -> bool:
@@ -117,19 +119,19 @@ def holds(value: Any) -> bool:
 
 
 def held(value: Any) -> Any:
-    """Return the value, or :class:`Absent` if no file can hold it."""
+    """Return the value, or :class:`Absent` if a file cannot hold it."""
     return value if holds(value) else Absent(repr(value))
 
 
 def decode(value: Any, tensors: dict[str, Tensor]) -> Any:
-    """The value that :func:`encode` was given.
+    """Return the value that :func:`encode` encoded.
 
     Args:
-        value: what it returned.
-        tensors: what it filled; what is used is taken out.
+        value: the result of :func:`encode`.
+        tensors: the tensors that it stored; those that are used are removed.
 
     Raises:
-        ValueError, KeyError, TypeError: ``value`` was not made by it.
+        ValueError, KeyError, TypeError: ``value`` was not returned by :func:`encode`.
     """
     if isinstance(value, list):
         return [decode(item, tensors) for item in value]
@@ -160,15 +162,15 @@ def decode(value: Any, tensors: dict[str, Tensor]) -> Any:
 
 
 def _put(tensor: Tensor, tensors: dict[str, Tensor], name: str) -> str:
-    name = name.encode("ascii", "backslashreplace").decode()  # text may hold what no file's name may
-    while name in tensors:  # "a/b" in one mapping and "b" in its neighbour "a"
+    name = name.encode("ascii", "backslashreplace").decode()  # keys may hold characters that files refuse
+    while name in tensors:  # the key "a/b", and the key "b" within "a", give the same name
         name += "'"
     tensors[name] = tensor
     return name
 
 
 def plain_rate(rate: Any) -> Any:
-    """A number, SB3's schedules as their arguments, None for any other function."""
+    """Return a learning rate as a number, SB3's linear schedule as its arguments, other functions as None."""
     if isinstance(rate, FloatSchedule):
         rate = rate.value_schedule
     if isinstance(rate, ConstantSchedule):
@@ -179,9 +181,9 @@ def plain_rate(rate: Any) -> Any:
 
 
 def rate_from_plain(plain: Any) -> Any:
-    """The learning rate that :func:`plain_rate` was given, except for functions.
+    """Return the learning rate that :func:`plain_rate` converted, except for functions.
 
     Raises:
-        TypeError, ValueError: ``plain`` was not made by it.
+        TypeError, ValueError: ``plain`` was not returned by it.
     """
     return LinearSchedule(*map(float, plain)) if isinstance(plain, list) else plain

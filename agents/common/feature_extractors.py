@@ -1,4 +1,4 @@
-"""Features of images and dicts that SB3's own extractors cannot take."""
+"""Features extractors for images and dicts that SB3's own extractors do not support."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from stable_baselines3.common.torch_layers import (
 )
 from torch import Tensor, nn
 
-_NATURE_CNN_SIDE = 36  # the least height and width that its three convolutions leave something of
+_NATURE_CNN_SIDE = 36  # smallest height and width for its three convolutions
 
 
 class SmallCNN(BaseFeaturesExtractor):
-    """Convolutions for images of any size, meant for those below the 36 x 36 of NatureCNN.
+    """Convolutional network for images of any size, meant for those below NatureCNN's 36 x 36.
 
     Three layers of 3 x 3 kernels with padding, the last two with stride 2, and a linear layer.
 
     Args:
-        observation_space: of channels, height and width, in this order.
+        observation_space: image space (channels, height, width).
         features_dim: number of features. Default 256.
     """
 
@@ -44,7 +44,7 @@ class SmallCNN(BaseFeaturesExtractor):
         self.linear = nn.Sequential(nn.Linear(64 * height * width, features_dim), nn.ReLU())
 
     def forward(self, observations: Tensor) -> Tensor:
-        """Features ``(N, features_dim)`` of images ``(N, channels, height, width)``."""
+        """Return features ``(N, features_dim)`` of images ``(N, channels, height, width)``."""
         features: Tensor = self.linear(self.cnn(observations))
         return features
 
@@ -52,12 +52,12 @@ class SmallCNN(BaseFeaturesExtractor):
 class DictExtractor(CombinedExtractor):
     """SB3's CombinedExtractor for any keys and for images of any size.
 
-    torch refuses some keys as names of modules, such as "a.b" and "type".
+    torch does not allow some keys as names of modules, such as "a.b" and "type".
 
     Args:
-        observation_space: its parts are flattened, but for images.
-        cnn_output_dim: features of each image. Default 256.
-        normalized_image: every Box of three dimensions is an image, whatever its dtype and bounds.
+        observation_space: the dict space; all parts except images are flattened.
+        cnn_output_dim: number of features of each image. Default 256.
+        normalized_image: treat every Box of three dimensions as an image, whatever its dtype and bounds.
     """
 
     def __init__(
@@ -80,19 +80,19 @@ class DictExtractor(CombinedExtractor):
         self.parts = nn.ModuleList(parts)
 
     def forward(self, observations: dict[str, Tensor]) -> Tensor:
-        """Features ``(N, features_dim)`` of all parts, in the order of the space."""
+        """Return features ``(N, features_dim)`` of all parts, in the order of the space."""
         return torch.cat(
             [part(observations[name]) for name, part in zip(self.names, self.parts, strict=True)], dim=1
         )
 
 
 def image_extractor(space: spaces.Box) -> type[BaseFeaturesExtractor]:
-    """NatureCNN where the image is large enough for it, else :class:`SmallCNN`."""
+    """Return NatureCNN if the image is large enough for it, otherwise :class:`SmallCNN`."""
     return NatureCNN if min(space.shape[1:]) >= _NATURE_CNN_SIDE else SmallCNN
 
 
 def default_extractor(space: spaces.Space[Any], normalize_images: bool) -> type[BaseFeaturesExtractor]:
-    """SB3's choice where it can serve, else one of this module.
+    """Return the class that SB3 would choose if it supports the space, otherwise one of this module.
 
     Raises:
         ValueError: an image has its channels last.
@@ -106,7 +106,7 @@ def default_extractor(space: spaces.Space[Any], normalize_images: bool) -> type[
     for image in images:
         if not is_image_space(image) and image.shape[2] < image.shape[0]:  # SB3 transposes the others
             raise ValueError(
-                f"with normalize_images=False an image has its channels first, not the shape {image.shape}: "
+                f"with normalize_images=False an image must have channels first, not shape {image.shape}: "
                 "transpose it with gymnasium.wrappers.TransformObservation"
             )
     if not isinstance(space, spaces.Dict):
@@ -116,7 +116,7 @@ def default_extractor(space: spaces.Space[Any], normalize_images: bool) -> type[
 
 
 def _are_names(keys: Any) -> bool:
-    """Whether torch takes them as names of modules."""
+    """Return True if torch accepts all keys as names of modules."""
     try:
         nn.ModuleDict({key: nn.Flatten() for key in keys})
     except KeyError:

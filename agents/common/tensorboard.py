@@ -1,4 +1,4 @@
-"""What TensorBoard shows: a plastic core's matrices and metrics, and infos of episodes."""
+"""TensorBoard output: a plastic core's matrices and metrics, and the infos of episodes."""
 
 from collections.abc import Callable, Mapping
 from math import ceil

@@ -1,4 +1,4 @@
-"""sb3-contrib's RecurrentPPO, faster, and with files that are no pickles."""
+"""sb3-contrib's RecurrentPPO with faster LSTM policies and files without pickle."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ from plasticrl.envs.common.vec_env import as_vec_env
 from plasticrl.signals import PostponedInterrupt
 
 _NO_PICKLE = (
-    "the file of this policy alone would be a pickle, which can run code: save and load the agent, "
+    "a file of this policy alone would be a pickle, which can run code: save and load the whole agent "
     "with PlainRecurrentPPO.save and PlainRecurrentPPO.load"
 )
 
@@ -86,7 +86,7 @@ class WholeSequences:
         return torch.flatten(outputs.transpose(0, 1), 0, 1), last_states
 
     def save(self, path: str) -> None:
-        """Refuse: sb3-contrib would write a pickle.
+        """Raise NotImplementedError, since sb3-contrib would write a pickle.
 
         Raises:
             NotImplementedError: always.
@@ -95,7 +95,7 @@ class WholeSequences:
 
     @classmethod
     def load(cls, path: str, device: torch.device | str = "auto") -> Any:
-        """Refuse: sb3-contrib would unpickle, and a pickle can run code.
+        """Raise NotImplementedError, since sb3-contrib would unpickle, and a pickle can run code.
 
         Raises:
             NotImplementedError: always.
@@ -127,34 +127,38 @@ _COUNTERS = ("num_timesteps", "_n_updates", "_episode_num")
 
 
 class PlainRecurrentPPO(ParameterExchange, RecurrentPPO):
-    """``RecurrentPPO`` with files, interrupts and errors as the package's own learners have them.
+    """``RecurrentPPO`` with the files, interrupts and errors of the package's own learners.
 
-    A file is safetensors with JSON. It holds the parameters and which of them are frozen, what the optimiser
-    remembers of them, and the counters; no settings, and not the episodes under way: a training that goes
-    on begins new ones, with new random numbers, so not to the same bits.
+    A file is safetensors with JSON. It holds the parameters, the names of the frozen ones, the optimiser's
+    state and the counters. It holds neither settings nor the current episodes: a resumed training begins new
+    episodes with new random numbers, so resuming is not bit-exact.
 
-    A policy given by its name, such as "MlpLstmPolicy", is the one of that name in ``lstm_policies.py``.
+    A policy given by name, such as "MlpLstmPolicy", is the corresponding whole-sequence policy of this
+    module.
     """
 
     policy_aliases: ClassVar[dict[str, type[BasePolicy]]] = WHOLE_SEQUENCE_POLICIES
-    _interrupt = PostponedInterrupt()  # replaced by one that listens while learning
+    _interrupt = PostponedInterrupt()  # replaced by an active one in learn()
 
     @staticmethod
     def _wrap_env(env: Any, verbose: int = 0, monitor_wrapper: bool = True) -> VecEnv:
-        """As in SB3, and Gymnasium's batches are taken, too."""
+        """Wrap an env as SB3 does; also accept a Gymnasium ``VectorEnv``."""
         return RecurrentPPO._wrap_env(as_vec_env(env), verbose, monitor_wrapper)
 
     def collect_rollouts(
         self, env: VecEnv, callback: BaseCallback, rollout_buffer: RolloutBuffer, n_rollout_steps: int
     ) -> bool:
-        """As in sb3-contrib, but for an interrupt: here everything is whole, the update before is done."""
+        """Collect a rollout as sb3-contrib does, or return False if an interrupt is pending.
+
+        Before a rollout the state is consistent, since the previous update is complete.
+        """
         if self._interrupt.pending:
             return False
-        going_on: bool = super().collect_rollouts(env, callback, rollout_buffer, n_rollout_steps)
-        return going_on
+        continues: bool = super().collect_rollouts(env, callback, rollout_buffer, n_rollout_steps)
+        return continues
 
     def train(self) -> None:
-        """As in sb3-contrib.
+        """Update the policy as sb3-contrib does, and check the parameters.
 
         Raises:
             NonFiniteError: a parameter is NaN or infinite after the update.
@@ -174,10 +178,11 @@ class PlainRecurrentPPO(ParameterExchange, RecurrentPPO):
         reset_num_timesteps: bool = True,
         progress_bar: bool = False,
     ) -> Self:
-        """As in sb3-contrib; Ctrl-C and SIGTERM let the update that is under way end.
+        """Train as sb3-contrib does; on Ctrl-C or SIGTERM, the current update is completed first.
 
         Raises:
-            StoppedBetweenUpdates: a KeyboardInterrupt, after that and the callbacks' ``on_training_end``.
+            StoppedBetweenUpdates: a KeyboardInterrupt, raised after the update and the callbacks'
+                ``on_training_end``.
             NonFiniteError: a parameter is no longer finite.
             ValueError: ``total_timesteps`` is not a number.
         """
@@ -193,23 +198,23 @@ class PlainRecurrentPPO(ParameterExchange, RecurrentPPO):
         exclude: Iterable[str] | None = None,
         include: Iterable[str] | None = None,
     ) -> None:
-        """Write parameters, optimiser and counters, whole or not at all.
+        """Write parameters, optimiser state and counters atomically.
 
         Args:
-            path: of the file, or a binary file object, which then holds this and nothing else.
-                ``.safetensors`` is added to a path without suffix, and ``~`` is the home folder.
-            exclude: SB3's; nothing can be left out.
+            path: path of the file, or a binary file object, whose content is replaced. ``.safetensors`` is
+                added to a path without suffix, and ``~`` is the home folder.
+            exclude: for compatibility with SB3; must be empty.
             include: likewise.
 
         Raises:
             OSError: the file cannot be written.
-            TypeError: no file can hold something in the policy, or ``path`` is neither a path nor a binary
-                file object.
-            ValueError: ``exclude`` or ``include`` name something, or :meth:`load` would refuse the file; the
-                text names why.
+            TypeError: a part of the policy cannot be stored in a file, or ``path`` is neither a path nor a
+                binary file object.
+            ValueError: ``exclude`` or ``include`` is not empty, or :meth:`load` would refuse the file; the
+                message says why.
         """
         if exclude or include:
-            raise ValueError("exclude and include: nothing can be left out or put in, give none")
+            raise ValueError("exclude and include are not supported: leave them out")
         tensors: dict[str, Tensor] = {}
         optimizer, made = self.policy.optimizer, self._made_anew()
         parts = {
@@ -230,7 +235,7 @@ class PlainRecurrentPPO(ParameterExchange, RecurrentPPO):
         write_tensors(place_to_write(path), tensors, data)
 
     def _made_anew(self) -> BasePolicy:
-        """A policy as the constructor would make it, if it can in no memory."""
+        """Build a policy as the constructor would, without allocating memory if possible."""
         kwargs = {"use_sde": self.use_sde, **self.policy_kwargs}
         make = partial(
             self.policy_class, self.observation_space, self.action_space, self.lr_schedule, **kwargs
@@ -247,20 +252,20 @@ class PlainRecurrentPPO(ParameterExchange, RecurrentPPO):
         policy: str | type[RecurrentActorCriticPolicy] = "MlpLstmPolicy",
         **kwargs: Any,
     ) -> Self:
-        """An agent with a file's parameters and counters; runs no code that the file could bring.
+        """Return an agent with a file's parameters and counters; no code from the file is run.
 
         Args:
-            path: as in :meth:`save`; ``PATH``, ``PATH.safetensors`` and ``PATH.zip`` stand for one another
-                where only one of them is there. A file object is read from its start.
-            env: to train in or to act in.
+            path: as in :meth:`save`; ``PATH``, ``PATH.safetensors`` and ``PATH.zip`` are interchangeable
+                if only one of them exists. A file object is read from its start.
+            env: environment to train or act in.
             device: as in the constructor.
-            policy: as it was.
-            **kwargs: the other arguments of the constructor, as they were. A ``seed`` is mixed with the steps
-                done, so that a training that goes on does not see the same episodes again.
+            policy: the policy that the saved agent was built with.
+            **kwargs: the other arguments that the saved agent was built with. A ``seed`` is mixed with the
+                number of steps done, so that a resumed training does not repeat the same episodes.
 
         Raises:
             OSError: the file cannot be read.
-            TensorFileError: it is damaged, was not written here, or does not fit the arguments.
+            TensorFileError: it is damaged, was not written by :meth:`save`, or does not fit the arguments.
         """
         parts = cls._parts_in_file(*read_tensors(place_to_read(path)))
         agent = cls(policy, env, device=device, **kwargs)
@@ -287,6 +292,8 @@ class PlainRecurrentPPO(ParameterExchange, RecurrentPPO):
             if "groups" in data:
                 optimizer["groups"] = decode(data["groups"], left)
         except (ValueError, KeyError, TypeError, RecursionError) as error:
-            raise TensorFileError(f"the file is not whole ({error!r}): give another file") from error
+            raise TensorFileError(
+                f"the file is incomplete or invalid ({error!r}): give another file"
+            ) from error
         own = {"optimizer": optimizer, "counters": counters, "frozen": data.get("frozen")}
         return {**parts, **own}

@@ -1,110 +1,117 @@
-"""Tells whether networks still compute what the source of their classes says, as the fast paths assume."""
+"""Guard of the shortcuts: they hold for networks that compute what the source of their classes says."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from itertools import chain
-from operator import attrgetter, is_, itemgetter
-from types import FunctionType
+from operator import is_
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
 import torch
 from stable_baselines3.common.torch_layers import CombinedExtractor, FlattenExtractor, NatureCNN
 from torch import Tensor, nn
 
 from plasticrl.agents.common.feature_extractors import DictExtractor, SmallCNN
 from plasticrl.agents.recurrent.policies import PlasticPolicy
+from plasticrl.agents.recurrent.rollout import Rollout
 from plasticrl.nn import PlasticRNN
 from plasticrl.nn.core import HOOKS, hooks_for_all
 from plasticrl.nn.plastic import Plasticity
 
-_SPECIAL = ("__call__", "__getattr__", "__setattr__")
-_SAMPLED = 64  # elements of each tensor that are looked at after every step
-
-
-class _Class:
-    """A class as it was when this module was imported."""
-
-    def __init__(self, kind: type) -> None:
-        self.names = frozenset(name for name in dir(kind) if not name.startswith("__") or name in _SPECIAL)
-        self._looked_up = attrgetter(*sorted(self.names))
-        self._kind, self._found = kind, self._looked_up(kind)
-        self._replaced_before = not all(map(_own_methods, kind.__mro__))
-
-    def holds(self) -> bool:
-        """False where a method was replaced, in the class or in one it derives from."""
-        return not self._replaced_before and bool(self._looked_up(self._kind) == self._found)
-
-
-def _own_methods(kind: type) -> bool:
-    """False where a method comes from another package: someone has replaced it."""
-    package = kind.__module__.partition(".")[0]
-    return all(
-        value.__globals__["__name__"].partition(".")[0] == package
-        for name, value in vars(kind).items()
-        if isinstance(value, FunctionType) and (not name.startswith("__") or name in _SPECIAL)
-    )
-
-
-# What computes the same in training and evaluation, without random numbers.
-_CLASSES = {
-    kind: _Class(kind)
+# They compute the same in training and evaluation, without random numbers; with all their attributes' names.
+_NAMES = {
+    kind: frozenset(dir(kind))
     for kind in (
-        PlasticPolicy, PlasticRNN, Plasticity, FlattenExtractor, CombinedExtractor, NatureCNN,
-        SmallCNN, DictExtractor,
-        nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ELU, nn.Flatten, nn.GELU, nn.Identity, nn.LayerNorm, nn.LeakyReLU,
-        nn.Linear, nn.MaxPool1d, nn.MaxPool2d, nn.ModuleDict, nn.ModuleList, nn.ReLU, nn.Sequential,
-        nn.Sigmoid, nn.SiLU, nn.Softplus, nn.Tanh,
+        PlasticPolicy, PlasticRNN, Plasticity, FlattenExtractor, CombinedExtractor, NatureCNN, SmallCNN,
+        DictExtractor, nn.Conv2d, nn.Flatten, nn.Linear, nn.ModuleDict, nn.ModuleList, nn.ReLU, nn.Sequential,
     )
 }  # fmt: skip
+# These classes and those they derive from, as they were when this module was imported.
+_WRITTEN = {base: dict(vars(base)) for base in chain.from_iterable(kind.__mro__[:-1] for kind in _NAMES)}
+# Python adds these to a class when they are first asked for.
+_CACHES = ("__annotations__", "__annotations_cache__", "__annotate_func__", "__slotnames__")
 
 
 def as_written(modules: Iterable[Any]) -> bool:
-    """True where each module computes what its class's source says, the same at every call.
+    """Return True if each module computes what its class's source says, the same at every call.
 
-    False where one is of an unknown class (also a subclass), has a hook or an attribute that hides one of
-    its class, where a method of its class was replaced, or where there are hooks for all modules.
+    Return False if a module is of an unknown class (including a subclass of a known one), has a hook or an
+    attribute that hides one of its class, or if a method of its class was replaced, or if global hooks for
+    all modules are registered.
     """
-    kinds = set()
-    for module in modules:
-        kind = type(module)
-        known = _CLASSES.get(kind)
-        if known is None:
-            return False
-        own = vars(module)
-        if not known.names.isdisjoint(own) or any(own[name] for name in HOOKS):
-            return False
-        kinds.add(kind)
-    return not hooks_for_all() and all(_CLASSES[kind].holds() for kind in kinds)
+    modules = list(modules)
+    return (
+        all(
+            type(module) in _NAMES
+            and _NAMES[type(module)].isdisjoint(vars(module))
+            and not any(vars(module)[name] for name in HOOKS)
+            for module in modules
+        )
+        and not hooks_for_all()
+        and _methods_hold(_bases(modules))
+    )
 
 
-class Values:
-    """The parameters and buffers of some modules as they are now."""
+def _bases(modules: Sequence[nn.Module]) -> list[type]:
+    return list(dict.fromkeys(chain.from_iterable(type(module).__mro__[:-1] for module in modules)))
+
+
+def _methods_hold(bases: Iterable[type]) -> bool:
+    for base in bases:
+        if vars(base) != _WRITTEN[base]:
+            now = dict(vars(base))
+            if {**now, **dict.fromkeys(_CACHES)} != {**_WRITTEN[base], **dict.fromkeys(_CACHES)}:
+                return False
+            _WRITTEN[base] = now
+    return True
+
+
+def computing(policy: Any) -> list[Any]:
+    """The policy and the layers that decide an action; the policy alone where it is of another class."""
+    if type(policy) is not PlasticPolicy:
+        return [policy]
+    return [policy, *policy.features_extractor.modules(), *policy.core.modules(), policy.action_net]
+
+
+def mark(tensors: Iterable[Tensor]) -> list[tuple[int, int]]:
+    """Identity and version of tensors; another mark means another tensor or a change that torch counts."""
+    return [(id(tensor), tensor._version) for tensor in tensors]
+
+
+class Watch:
+    """Notices that modules which are :func:`as_written` are no longer what they were.
+
+    It sees their attributes, layers, hooks, methods, parameters and buffers.
+    """
 
     def __init__(self, modules: Sequence[nn.Module]) -> None:
-        self._modules = modules
-        self._tensors = self._now()
-        self._versions = [tensor._version for tensor in self._tensors]
-        self._copies = [tensor.detach().clone() for tensor in self._tensors]
+        own = [vars(module) for module in modules]
+        inner = [one[name] for one in own for name in ("_parameters", "_buffers", "_modules", *HOOKS)]
+        self._dicts = own + inner
+        self._sizes = list(map(len, self._dicts))
+        self._values = [one.values() for one in self._dicts if one]
+        self._held = list(chain.from_iterable(self._values))
+        self._bases = _bases(modules)
+        self._parameters = [held for held in self._held if isinstance(held, Tensor)]
+        self._copies = [parameter.detach().clone() for parameter in self._parameters]
+        self._versions = [parameter._version for parameter in self._parameters]
 
-    def hold(self) -> bool:
-        """True where these are the same tensors with the same values, and were so all the time.
-
-        A change that was undone is noticed where torch counts it.
-        """
-        now = self._now()
+    def unchanged(self) -> bool:
+        """False after any change that Python or torch count; cheap enough for every step."""
         return (
-            len(now) == len(self._tensors)
-            and all(map(is_, now, self._tensors))
-            and [tensor._version for tensor in now] == self._versions
-            and all(_equal(*pair) for pair in zip(now, self._copies, strict=True))
+            list(map(len, self._dicts)) == self._sizes
+            and all(map(is_, chain.from_iterable(self._values), self._held))
+            and [parameter._version for parameter in self._parameters] == self._versions
+            and not hooks_for_all()
+            and _methods_hold(self._bases)
         )
 
-    def _now(self) -> list[Tensor]:
-        own = [[*module._parameters.values(), *module._buffers.values()] for module in self._modules]
-        return [tensor for tensor in chain.from_iterable(own) if tensor is not None]
+    def no_hidden_change(self) -> bool:
+        """False where torch did not count that a parameter changed, as through ``.data`` or numpy."""
+        return all(
+            parameter._version != version or _equal(parameter, copy)
+            for parameter, version, copy in zip(self._parameters, self._versions, self._copies, strict=True)
+        )
 
 
 def _equal(one: Tensor, other: Tensor) -> bool:
@@ -112,94 +119,35 @@ def _equal(one: Tensor, other: Tensor) -> bool:
 
 
 class Replay:
-    """Tells whether a rollout's outputs are still what the update would compute again.
+    """Check that a rollout's outputs are what the update would compute again.
 
-    To be made when the rollout begins.
+    Args:
+        policy: the policy that begins the rollout.
+        rollout: what it fills; its ``state`` is set.
     """
 
-    def __init__(self, policy: Any) -> None:
-        self._modules = self._computing(policy)
-        self._values = Values(self._modules) if self._modules else None
+    def __init__(self, policy: Any, rollout: Rollout) -> None:
+        self._policy, self._rollout, self._start = policy, rollout, rollout.state
+        modules = computing(policy)
+        self._watch = Watch(modules) if as_written(modules) else None
+        self._start_mark = mark(self._start)
+        self._results: tuple[Tensor, ...] = ()
+        self._results_mark: list[tuple[int, int]] = []
 
-    def holds(self, policy: Any) -> bool:
+    def note_results(self, final: Iterable[Tensor]) -> None:
+        """Take note of the rollout's outputs and of the state after its last step."""
+        self._results = (self._rollout.outputs, *final)
+        self._results_mark = mark(self._results)
+
+    def holds(self, policy: Any, rollout: Rollout, final: Iterable[Tensor]) -> bool:
         """False where that is not known: the update must then run the core again."""
-        return self._values is not None and self._computing(policy) == self._modules and self._values.hold()
-
-    @staticmethod
-    def _computing(policy: Any) -> list[nn.Module]:
-        """The modules between an observation and the core's output; none where they are not as written."""
-        kind = type(policy)
-        if (
-            not isinstance(policy, PlasticPolicy)
-            or _UNROLLS(kind) != _UNROLLS(PlasticPolicy)
-            or not _CLASSES[PlasticPolicy].holds()
-            or not _CLASSES[PlasticPolicy].names.isdisjoint(vars(policy))
-            or any(vars(policy)[name] for name in HOOKS)
-            or type(policy.core) is not PlasticRNN
-        ):
-            return []
-        modules = [*policy.features_extractor.modules(), *policy.core.modules()]
-        return modules if as_written(modules) else []
-
-
-_UNROLLS = attrgetter("__call__", "forward", "step_", "_features", "extract_features")
-
-
-class Watch:
-    """Notices between two steps that modules on the CPU, or other objects, are no longer what they were.
-
-    A look is cheap enough for every step. Of a large tensor whose change torch does not count (through
-    ``.data`` or numpy) it sees some elements, and of a class the methods that a step runs;
-    :meth:`Values.hold` and :func:`as_written` see all.
-    """
-
-    def __init__(self, modules: Sequence[nn.Module], *others: object) -> None:
-        own = [vars(module) for module in modules]
-        parts = [one[name] for one in own for name in ("_parameters", "_buffers", "_modules")]
-        self._own, self._hooks = (
-            own + [vars(other) for other in others],
-            [one[name] for one in own for name in HOOKS],
-        )
-        self._parts = [part.values() for part in parts if part]
-        self._held = list(chain.from_iterable(self._parts))
-        self._tensors = [part for part in self._held if isinstance(part, Tensor)]
-        self._views = [_sample(tensor) for tensor in self._tensors]
-        public = [(one, [name for name in one if not name.startswith("_")]) for one in own]
-        self._settings = [(itemgetter(*names), one) for one, names in public]
-        self._classes = [(_STEP[kind], kind) for kind in {type(module) for module in modules}]
-        self._sizes = list(map(len, self._own))
-        self._seen = self._look()
-
-    def unchanged(self) -> bool:
-        """False where an attribute, a hook, a layer, a method or a parameter has changed."""
         return (
-            list(map(len, self._own)) == self._sizes  # a method of one object that hides its class's
-            and not any(self._hooks)
-            and all(map(is_, chain.from_iterable(self._parts), self._held))
-            and not hooks_for_all()
-            and self._look() == self._seen
+            self._watch is not None
+            and policy is self._policy
+            and rollout is self._rollout
+            and mark(rollout.state) == self._start_mark
+            and mark((rollout.outputs, *final)) == self._results_mark
+            and rollout.is_as_put()
+            and self._watch.unchanged()
+            and self._watch.no_hidden_change()
         )
-
-    def _look(self) -> tuple[list[Any], ...]:
-        return (
-            [tensor._version for tensor in self._tensors],
-            [view.tobytes() for view in self._views],
-            [get(one) for get, one in self._settings],
-            [get(kind) for get, kind in self._classes],
-        )
-
-
-def _sample(tensor: Tensor) -> npt.NDArray[Any]:
-    flat: npt.NDArray[Any] = np.reshape(tensor.detach().numpy(), -1)
-    return flat[:: 1 + len(flat) // _SAMPLED]
-
-
-# The methods that a step runs.
-_STEP = {
-    PlasticPolicy: attrgetter("__call__", "_features", "distribution", "extract_features", "sample", "step_"),
-    PlasticRNN: attrgetter("__call__", "coefficients", "forward", "step_"),
-    Plasticity: attrgetter("eta"),
-    FlattenExtractor: attrgetter("__call__", "forward"),
-    nn.Flatten: attrgetter("__call__", "forward"),
-    nn.Linear: attrgetter("__call__", "forward"),
-}

@@ -1,4 +1,4 @@
-"""Rollouts: how a recurrent agent steps its environments."""
+"""Collection of rollouts: a recurrent agent steps its environments."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
-from stable_baselines3.common.callbacks import BaseCallback, ConvertCallback
+from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
 from stable_baselines3.common.utils import obs_as_tensor
 from stable_baselines3.common.vec_env import VecEnv
@@ -19,52 +19,54 @@ from torch import Tensor
 
 from plasticrl.agents.common.distributed import ALONE, Ranks
 from plasticrl.agents.common.finite_checks import NonFiniteError, first_non_finite, non_finite_place
-from plasticrl.agents.recurrent.as_written import Replay
+from plasticrl.agents.recurrent.as_written import Replay, mark
 from plasticrl.agents.recurrent.native_rollout import Played, can_play, play_ahead
 from plasticrl.agents.recurrent.policies import PlasticPolicy
 from plasticrl.agents.recurrent.rollout import Rollout, returns_and_advantages
-from plasticrl.agents.recurrent.spaces import actions_to_env
+from plasticrl.agents.recurrent.spaces import actions_to_env, to_numpy
 from plasticrl.signals import PostponedInterrupt
 from plasticrl.state import PlasticState
 
 
 class RolloutCollection(OnPolicyAlgorithm):
-    """The part of an agent that plays; what it learns from that is a subclass's business."""
+    """Base of an agent that collects rollouts; subclasses define the update."""
 
     policy: PlasticPolicy  # type: ignore[assignment]
     rollout_buffer: Rollout  # type: ignore[assignment]
-    ranks: Ranks = ALONE  # the processes that play and learn together
+    ranks: Ranks = ALONE  # the processes that train together
     _state: Any = None  # the core's state; None until the first rollout
-    _ahead: Played | None = None  # what a rollout that was played ahead holds, while its steps are taken
-    _played: int | None = None  # how many of them are
+    _ahead: Played | None = None  # a rollout that was played ahead, while the envs take its steps
+    _played: int | None = None  # number of its steps that the envs have taken
     _replay: Replay | None = None  # of the last rollout
-    _interrupt = PostponedInterrupt()  # replaced by one that listens while learning
+    _interrupt = PostponedInterrupt()  # replaced by an active one in learn()
 
     @property
     def core_state(self) -> Any:
-        """The core's state after the last step of the training envs, B rows; None before the first."""
-        if self._played is None:
-            return self._state
-        if self._played == 0 or self._ahead is None:
-            return self.rollout_buffer.state
-        return self._ahead.state_after(self._played, self.rollout_buffer.state)
+        """A copy of the core's state after the last step of the training envs, B rows.
+
+        It is None before the first step.
+        """
+        if self._played and self._ahead is not None:
+            return self._ahead.state_after(self._played)
+        return _copy(self._state if self._played is None else self.rollout_buffer.state)
 
     def collect_rollouts(  # type: ignore[override]
         self, env: VecEnv, callback: BaseCallback, rollout_buffer: Rollout, n_rollout_steps: int
     ) -> bool:
-        """Step the envs and fill ``rollout_buffer``; False where the callback or Ctrl-C stopped it.
+        """Step the envs and fill ``rollout_buffer``; return False if the callback or Ctrl-C stopped it.
 
         The callback's ``locals`` have SB3's names: ``self``, ``env``, ``callback``, ``rollout_buffer``,
         ``n_rollout_steps``, ``n_steps``, ``obs_tensor``, ``actions``, ``clipped_actions``, ``new_obs``,
-        ``rewards``, ``dones`` and ``infos``. ``values`` and ``log_probs`` are not among them, since values
-        are computed together after the last step, and log-probabilities in the update: read
-        ``rollout_buffer.values`` in ``_on_rollout_end``.
+        ``rewards``, ``dones`` and ``infos``. ``values`` and ``log_probs`` are missing: values are computed
+        together after the last step, and log-probabilities in the update. Read ``rollout_buffer.values`` in
+        ``_on_rollout_end`` instead.
 
         Raises:
             NonFiniteError: an observation, a reward, the core's state or a value is NaN or infinite.
-            RuntimeError: a callback changed the policy within the rollout in a way that cannot be followed.
+            RuntimeError: a callback changed the policy or the core's state within the rollout in a way that
+                cannot be followed.
         """
-        if self.ranks.any(self._interrupt.pending):  # here everything is whole: the update before is done
+        if self.ranks.any(self._interrupt.pending):  # the state is consistent here: the last update is done
             self._interrupt.pending = True
             return False
         assert self._last_obs is not None
@@ -72,70 +74,81 @@ class RolloutCollection(OnPolicyAlgorithm):
         self.policy.set_training_mode(False)
         if self._state is None:
             self._state = self.policy.initial_state(env.num_envs)
-        rollout_buffer.state = type(self._state)(*(s.clone() for s in self._state))
         self._start_rollout(callback)
+        rollout_buffer.state = _copy(self._state)  # after the callback, which may change it
         new_obs: Any = self._last_obs
         dones = np.asarray(self._last_episode_starts, dtype=np.bool_)
         given = {
             "self": self, "env": env, "callback": callback, "rollout_buffer": rollout_buffer,
             "n_rollout_steps": n_rollout_steps,
         }  # fmt: skip
-        watched = runs_others_code(callback)
+        core_mark = self._core_mark
+        follows = True  # each step went on from where the one before left the core
         with self._settles(), self._blames_non_finite():
-            self._replay = Replay(self.policy)
-            if can_play(self.policy, env) and _arrays_fit(env, self._state, new_obs):
+            self._replay = Replay(self.policy, rollout_buffer)
+            if (
+                self._samples_as_written()
+                and can_play(self.policy, env)
+                and _arrays_fit(env, self._state, new_obs)
+            ):
                 self._played = 0  # from here on: play_ahead may be interrupted, too
                 self._ahead = play_ahead(
-                    self.policy, env, self._state, new_obs, dones, n_rollout_steps, self.ranks, watched
-                )
+                    self.policy, env, self._state, rollout_buffer.state, new_obs, dones, n_rollout_steps,
+                    self.ranks,
+                )  # fmt: skip
                 rollout_buffer.outputs = self._ahead.outputs
+                left = core_mark(rollout_buffer)
             else:
                 rollout_buffer.outputs = torch.empty(
                     n_rollout_steps, env.num_envs, self.policy.core.output_size, device=self.device
                 )
             for t in range(n_rollout_steps):
                 ahead = self._ahead
-                if ahead is None or watched:
-                    obs_tensor = obs_as_tensor(new_obs, self.device)
+                obs_tensor = obs_as_tensor(new_obs, self.device)
                 if ahead is None:
                     outputs = self.policy.step_(
                         obs_tensor, self._state, torch.as_tensor(dones, device=self.device)
                     )
-                    actions = self._sampled(outputs).cpu().numpy()
+                    actions = to_numpy(self._sampled(outputs))
                     rollout_buffer.outputs[t] = outputs
+                    left = core_mark(rollout_buffer)
                 else:
                     actions = ahead.actions(t)
-                rollout_buffer.put_observation(t, new_obs)  # before the envs may write into it
-                rollout_buffer.episode_starts[t] = dones
+                rollout_buffer.put(t, new_obs, dones)  # before the envs may write into them
 
                 clipped_actions = actions_to_env(actions, self.action_space)
                 new_obs, rewards, dones, own_infos = env.step(clipped_actions)
-                dones = np.asarray(dones, dtype=np.bool_)  # some envs of others have numbers
+                dones = np.asarray(dones, dtype=np.bool_)  # some third-party envs return numbers
                 infos = self._of_all(own_infos) if (ended := np.count_nonzero(dones)) else own_infos
-                # Before the callback, so that a run it stops goes on from where the envs are.
+                # Set before the callback, so that a run stopped by it resumes where the envs are.
                 self._last_obs, self._last_episode_starts = new_obs, dones
                 self._played = None if ahead is None else t + 1
                 self.num_timesteps += env.num_envs * self.ranks.size
                 given |= {
                     "n_steps": t, "actions": actions, "clipped_actions": clipped_actions, "new_obs": new_obs,
-                    "rewards": rewards, "dones": dones, "infos": infos,
+                    "rewards": rewards, "dones": dones, "infos": infos, "obs_tensor": obs_tensor,
                 }  # fmt: skip
-                if watched:
-                    given["obs_tensor"] = obs_tensor
                 callback.update_locals(given)
                 if not callback.on_step():
                     return False
-                # After the callback, which may change them in place, as in SB3.
+                # Stored after the callback, which may change them in place, as in SB3.
                 rollout_buffer.actions[t] = actions.reshape(env.num_envs, -1)
                 rollout_buffer.rewards[t] = rewards
                 if ended:
                     self._update_info_buffer(infos, dones)
                     rollout_buffer.rewards[t] += self.gamma * self._values_cut_off(dones, own_infos)
-                if ahead is not None and not ahead.goes_on(self.policy, t, new_obs, dones):
+                if ahead is None:
+                    follows &= core_mark(rollout_buffer) == left
+                elif core_mark(rollout_buffer) != left:
+                    raise RuntimeError(
+                        "a callback changed the core's state or outputs within a rollout: change the state "
+                        "in on_rollout_start, the outputs in on_rollout_end"
+                    )
+                elif not (ahead.goes_on(self.policy, t, new_obs, dones) and self._samples_as_written()):
+                    ahead.check()
                     self._settle()
-                    ahead.hand_over(t + 1)
             if self._ahead is not None:
-                self._ahead.check_end()
+                self._ahead.check()
             self._played = self._ahead = None
             last_values = self.policy.predict_values(
                 obs_as_tensor(new_obs, self.device), self._state, torch.as_tensor(dones, device=self.device)
@@ -145,16 +158,18 @@ class RolloutCollection(OnPolicyAlgorithm):
             values = self.policy.values(rollout_buffer.outputs)
         with self.ranks.non_finite_together():
             self._check_rollout(rollout_buffer, values)
-        rollout_buffer.values = values.cpu().numpy()
+        rollout_buffer.values = to_numpy(values)
         rollout_buffer.returns, rollout_buffer.advantages = returns_and_advantages(
             rollout_buffer.rewards,
             rollout_buffer.values,
             rollout_buffer.episode_starts,
-            last_values.cpu().numpy(),
+            to_numpy(last_values),
             dones,
             gamma=self.gamma,
             gae_lambda=self.gae_lambda,
         )
+        if follows:
+            self._replay.note_results(self._state)
         callback.update_locals(given | {"n_steps": n_rollout_steps})
         callback.on_rollout_end()
         return True
@@ -163,13 +178,19 @@ class RolloutCollection(OnPolicyAlgorithm):
         callback.on_rollout_start()
 
     def _sampled(self, outputs: Tensor) -> Tensor:
-        """Actions; torch's numbers are drawn for all processes, so that they stay the same on each."""
+        """Draw actions; each process draws those of all, so that torch's generators stay the same."""
         return self.policy.sample(self.ranks.among_all(outputs))[
             self.ranks.share(len(outputs) * self.ranks.size)
         ]
 
+    def _core_mark(self, rollout: Rollout) -> list[tuple[int, int]]:
+        return mark((rollout.outputs, *rollout.state, *self._state))
+
+    def _samples_as_written(self) -> bool:
+        return getattr(self._sampled, "__func__", None) is _SAMPLED
+
     def _of_all(self, infos: list[dict[str, Any]]) -> list[dict[str, Any]]:
-        """What ended episodes told, in all processes: their mazes run in lockstep."""
+        """Return the infos of all processes' environments; called where episodes end, in lockstep."""
         if self.ranks.size == 1:
             return infos
         plain = [{k: v for k, v in info.items() if not isinstance(v, np.ndarray)} for info in infos]
@@ -178,14 +199,14 @@ class RolloutCollection(OnPolicyAlgorithm):
 
     @contextmanager
     def _settles(self) -> Iterator[None]:
-        """Inside, a callback, an error or an interrupt may break a rollout off."""
+        """Call :meth:`_settle` on exit: a callback, an error or an interrupt may end a rollout early."""
         try:
             yield
         finally:
             self._settle()
 
     def _settle(self) -> None:
-        """Where a rollout that was played ahead was broken off, go back to the state that fits the envs."""
+        """Restore the core's state at the envs' step if a rollout played ahead was stopped early."""
         if self._played is not None:
             self._state, self._played, self._ahead = self.core_state, None, None
 
@@ -196,10 +217,10 @@ class RolloutCollection(OnPolicyAlgorithm):
     def _values_cut_off(
         self, dones: npt.NDArray[np.bool_], infos: list[dict[str, Any]]
     ) -> npt.NDArray[np.float32]:
-        """Value of the last observation where a time limit cut an episode off, else 0: ``(B,)``.
+        """Return the value of the last observation of truncated episodes, else 0, ``(B,)``.
 
-        It is 0 also where the env does not give that observation, as in SB3.
-        The step that values it is not committed to the trace: the episode is over.
+        It is 0 if the env does not provide that observation, as in SB3. The step that computes the value
+        does not change the trace, since the episode is over.
         """
         values = np.zeros(len(dones), dtype=np.float32)
         rows = [
@@ -214,7 +235,7 @@ class RolloutCollection(OnPolicyAlgorithm):
                 if isinstance(observations[0], dict)
                 else np.stack(observations)
             )
-            state = self.core_state
+            state = self._state if self._played is None else self.core_state
             state = type(state)(*(s[rows] for s in state))
             no_start = torch.zeros(len(rows), dtype=torch.bool, device=self.device)
             obs: Any = obs_as_tensor(stacked, self.device)
@@ -222,11 +243,11 @@ class RolloutCollection(OnPolicyAlgorithm):
             self._check_finite(
                 {f"the terminal observation {key}".strip(): one for key, one in by_key.items()}
             )
-            values[rows] = self.policy.predict_values(obs, state, no_start).cpu().numpy()
+            values[rows] = to_numpy(self.policy.predict_values(obs, state, no_start))
         return values
 
     def _check_rollout(self, rollout: Rollout, values: Tensor) -> None:
-        """Blame what came first: the environments, then the core, then the heads."""
+        """Raise an error for the first non-finite value in the order environments, core, heads."""
         for name, arrays in (("observation", rollout.observations), ("reward", rollout.rewards)):
             place = non_finite_place(arrays)
             if place is not None:
@@ -236,7 +257,10 @@ class RolloutCollection(OnPolicyAlgorithm):
 
     @contextmanager
     def _blames_non_finite(self) -> Iterator[None]:
-        """Drawing an action or stepping an env may fail before there is a whole rollout to check."""
+        """Turn errors of drawing actions and stepping envs into NonFiniteError if a value is not finite.
+
+        Such an error can come before there is a complete rollout to check.
+        """
         try:
             yield
         except (RuntimeError, ValueError) as error:
@@ -276,23 +300,15 @@ class RolloutCollection(OnPolicyAlgorithm):
         )
 
 
-_PACKAGES = ("plasticrl", "stable_baselines3", "sb3_contrib")
+_SAMPLED = RolloutCollection._sampled
 
 
-def runs_others_code(callback: BaseCallback) -> bool:
-    """Whether a callback may change what is under way: one of this package or of SB3 only watches."""
-    if type(callback).__module__.partition(".")[0] not in _PACKAGES:
-        return True
-    if isinstance(callback, ConvertCallback) and callback.callback is not None:
-        module = getattr(callback.callback, "__module__", None) or ""
-        return module.partition(".")[0] not in _PACKAGES
-    parts = [part for name, part in vars(callback).items() if name != "parent"]
-    inner = [one for part in parts for one in (part if isinstance(part, list) else [part])]
-    return any(runs_others_code(one) for one in inner if isinstance(one, BaseCallback))
+def _copy(state: Any) -> Any:
+    return None if state is None else type(state)(*(part.clone() for part in state))
 
 
 def _arrays_fit(env: VecEnv, state: Any, obs: Any) -> bool:
-    """Whether the kernel can read where the episodes are; where not, stepping says what is wrong."""
+    """True where the kernel can read where the episodes are; where not, stepping says what is wrong."""
     shape = (env.num_envs, *(env.observation_space.shape or ()))
     return (
         isinstance(obs, np.ndarray)
@@ -308,18 +324,18 @@ UNKNOWN_EPISODE_LENGTH = 128  # RecurrentPPO's default number of steps per updat
 
 
 def episode_length(env: VecEnv) -> int:
-    """The smaller of the env's attribute ``episode_length`` and its time limit; 128 where it has neither.
+    """Return the smaller of the env's attribute ``episode_length`` and its time limit; 128 if it has neither.
 
-    The time limit is that of Gymnasium's wrapper ``TimeLimit``, else the spec's ``max_episode_steps``.
+    The time limit is that of Gymnasium's wrapper ``TimeLimit``, or else the spec's ``max_episode_steps``.
     """
     limit = _attribute(env, "_max_episode_steps")
     if limit is None:
         limit = getattr(_attribute(env, "spec"), "max_episode_steps", None)
-    told = (_attribute(env, "episode_length"), limit)
-    lengths = [int(number) for number in told if isinstance(number, Integral)]
+    found = (_attribute(env, "episode_length"), limit)
+    lengths = [int(number) for number in found if isinstance(number, Integral)]
     return min((length for length in lengths if length > 0), default=UNKNOWN_EPISODE_LENGTH)
 
 
 def _attribute(env: VecEnv, name: str) -> Any:
-    # Asked for what it lacks, a worker of SubprocVecEnv would end.
+    # get_attr for a missing attribute would end a worker of SubprocVecEnv.
     return env.get_attr(name)[0] if env.has_attr(name) else None

@@ -1,4 +1,4 @@
-"""Several processes that train one recurrent agent: shares of its mazes, and the agent made whole."""
+"""Data-parallel training of one recurrent agent: splitting its mazes, and gathering them again."""
 
 from __future__ import annotations
 
@@ -70,10 +70,10 @@ _EPISODES = ("env", "n_envs", "_last_obs", "_last_episode_starts", "_state")
 
 
 class JointAgent(ResumableAgent):
-    """The part of an agent that trains with other processes, each with its share of the environments."""
+    """Base of an agent that trains with other processes, each with its share of the environments."""
 
     _whole_env: VecEnv | None = None  # environments of all processes
-    _others_wait = False  # for a message of the first process
+    _others_wait = False  # the other processes wait for a message of the first
 
     def join(self, ranks: Ranks) -> Self:
         """Train with other processes from now on; all of them must call it with the same agent.
@@ -152,11 +152,11 @@ class JointAgent(ResumableAgent):
         super()._start_rollout(callback)
         self._others_wait = False
         if self.ranks.size > 1:
-            while self.ranks.told(_GO_ON) == _SAVE:  # the others send their part to the first
+            while self.ranks.told(_GO_ON) == _SAVE:  # each of the others sends its share to the first
                 self._gathered()
 
     def _be_whole(self) -> None:
-        """Take over all environments, in their state in the processes, and all episodes."""
+        """Take over the environments and the episodes of all processes, in their current state."""
         episodes = self._gathered()
         assert isinstance(self._whole_env, VectorEnvAdapter)
         self.env, self.n_envs = self._whole_env, self._whole_env.num_envs

@@ -1,4 +1,4 @@
-"""Plays a whole rollout on the native maze ahead of the envs, where policy and world allow it."""
+"""Plays a whole rollout on the native maze ahead of the envs, if the policy and the envs allow it."""
 
 from __future__ import annotations
 
@@ -7,17 +7,18 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 import torch
-from stable_baselines3.common.distributions import CategoricalDistribution
 from stable_baselines3.common.policies import BasePolicy
+from stable_baselines3.common.torch_layers import FlattenExtractor
 from stable_baselines3.common.vec_env import VecEnv
 from torch import Tensor, nn
 
 from plasticrl.agents.common.distributed import ALONE, Ranks
-from plasticrl.agents.recurrent.as_written import Values, Watch, as_written
-from plasticrl.agents.recurrent.policies import PlasticPolicy
+from plasticrl.agents.recurrent.as_written import Watch, as_written, computing
+from plasticrl.agents.recurrent.policies import PlasticPolicy, draws_from_softmax
 from plasticrl.envs.common.vec_env import VectorEnvAdapter
 from plasticrl.envs.maze.dynamics import MazeDynamics
 from plasticrl.envs.maze.env import PlasticMazeVectorEnv
+from plasticrl.nn.plastic import Plasticity
 from plasticrl.nn.plastic_rnn import PlasticRNN
 from plasticrl.ops.numba.buffers import empty
 from plasticrl.ops.numba.threads import split_batch
@@ -29,15 +30,15 @@ if TYPE_CHECKING:
 
 
 class Played:
-    """What the policy does in the next T steps of B mazes, as long as nothing is changed meanwhile.
+    """The next T steps of the policy in B mazes, as long as nothing is changed meanwhile.
 
     Args:
         policy: the policy that played.
         problem: the recurrence of all T steps, with copies of the parameters; its state is not used.
-        record: what was seen and done.
+        record: the observations, actions and inner values of all steps.
         outputs: the core's outputs ``(T, B, hidden_size)``.
-        noise: what decided the actions.
-        watched: somebody may change the policy or draw torch's random numbers between two steps.
+        noise: the random numbers that decided the actions.
+        start: the core's state before the first step.
     """
 
     def __init__(
@@ -47,119 +48,111 @@ class Played:
         record: Record,
         outputs: Tensor,
         noise: Noise,
-        watched: bool,
+        start: PlasticState,
     ) -> None:
-        self.outputs, self.watched = outputs, watched
+        self.outputs = outputs
         self._policy, self._problem, self._record, self._noise = policy, problem, record, noise
+        self._start = start
         self._as_planned = True  # torch's random numbers are those that the actions were drawn with
-        if watched:
-            modules = _playing(policy)
-            self._watch, self._values = Watch(modules, policy.action_dist), Values(modules)
-            noise.rewind(0)
+        self._watch = Watch(computing(policy))
 
     def actions(self, t: int) -> npt.NDArray[np.int64]:
-        """The actions of step t, ``(B,)``; to be asked for step by step."""
+        """Return the actions of step t, ``(B,)``; call it for each step in turn."""
         actions: npt.NDArray[np.int64] = self._record.actions[t]
-        if self.watched:
-            own = self._noise.draw()
-            if own.tobytes() != self._noise.own[t].tobytes():
-                self._as_planned = False
-                with torch.no_grad():
-                    shares = torch.softmax(self._policy.action_net(self.outputs[t]), dim=-1)
-                actions = (shares / torch.from_numpy(own)).argmax(dim=-1).numpy()
+        own = self._noise.draw()
+        if own.tobytes() != self._noise.own[t].tobytes():
+            self._as_planned = False
+            with torch.no_grad():
+                shares = torch.softmax(self._policy.action_net(self.outputs[t]), dim=-1)
+            actions = (shares / torch.from_numpy(own)).argmax(dim=-1).numpy()
         return actions
 
     def goes_on(self, policy: object, t: int, obs: object, starts: npt.NDArray[np.bool_]) -> bool:
-        """Whether the steps after t are still those that stepping would take.
+        """True where the steps after t are still those that stepping would take.
 
         Args:
             policy: the agent's policy now.
             t: the step that was taken.
-            obs: what the envs really showed after it.
-            starts: where they really began an episode.
+            obs: the envs' observations after it.
+            starts: true where they began an episode.
         """
         record = self._record
         return (
             isinstance(obs, np.ndarray)
             and obs.tobytes() == record.observations[t + 1].tobytes()
             and starts.tobytes() == record.starts[t + 1].tobytes()
-            and (
-                not self.watched or (policy is self._policy and self._as_planned and self._watch.unchanged())
-            )
+            and policy is self._policy
+            and self._as_planned
+            and self._watch.unchanged()
+            and draws_from_softmax(self._policy)
+            and not torch.is_autocast_enabled("cpu")
         )
 
-    def state_after(self, steps: int, state: PlasticState) -> PlasticState:
-        """The core's state after that many steps, at least 1, from the state before the first one."""
+    def check(self) -> None:
+        """Make sure that no step up to here had other parameters than those played with.
+
+        Raises:
+            RuntimeError: they were changed in a way that no step noticed.
+        """
+        if not self._watch.no_hidden_change():
+            raise RuntimeError(
+                "a callback changed the policy within a rollout where torch does not count it (.data, "
+                "numpy): change it under torch.no_grad(), or in on_rollout_start or on_rollout_end"
+            )
+
+    def state_after(self, steps: int) -> PlasticState:
+        """The core's state after that many steps, at least 1."""
         from plasticrl.ops.numba import engine as native
 
         p = self._problem
-        trace = state.trace.clone()
+        trace = self._start.trace.clone()
         problem = p._replace(
-            drive=p.drive[:steps], reset=None if p.reset is None else p.reset[:steps], hidden=state.hidden
+            drive=p.drive[:steps],
+            reset=None if p.reset is None else p.reset[:steps],
+            hidden=self._start.hidden,
         )
         native.run_in_place(problem, trace, torch.empty_like(problem.drive))
         return PlasticState(self.outputs[steps - 1].clone(), trace)
 
-    def hand_over(self, steps: int) -> None:
-        """Set torch's random numbers to where they are after that many steps."""
-        if not self.watched:  # else they are there
-            self._noise.rewind(steps)
-
-    def check_end(self) -> None:
-        """Nothing, where the policy is still what the whole rollout was played with.
-
-        Raises:
-            RuntimeError: it was changed in a way that no step noticed.
-        """
-        if self.watched and not (self._values.hold() and as_written(_playing(self._policy))):
-            raise RuntimeError(
-                "a callback changed the policy within a rollout where torch does not count it (.data, numpy, "
-                "a class): change it under torch.no_grad(), or in on_rollout_start or on_rollout_end"
-            )
-
 
 class Noise:
-    """What ``torch.multinomial`` draws at each of T steps; drawn in one piece it would be other numbers.
+    """The random numbers that ``torch.multinomial`` draws at each of T steps.
 
-    It is drawn for all processes, so that they stay the same on each.
+    Drawn in one piece they would be others. They are drawn for all processes, so that they stay the same on
+    each. Torch's generator is left as it was: the numbers are drawn again, step by step.
     """
 
     def __init__(self, n_steps: int, batch: int, n_actions: int, ranks: Ranks) -> None:
-        self._before = torch.get_rng_state()
         self._row = empty(batch * ranks.size, n_actions)
         self._share = ranks.share(batch * ranks.size)
         self.own: npt.NDArray[np.float32] = np.empty((n_steps, batch, n_actions), dtype=np.float32)
-        for row in self.own:
-            row[:] = self.draw()
+        with torch.random.fork_rng(devices=[]):
+            for row in self.own:
+                row[:] = self.draw()
 
     def draw(self) -> npt.NDArray[np.float32]:
-        """The next step's, ``(B, A)``; overwritten by the one after it."""
+        """Draw the numbers of the next step, ``(B, A)``; the next call overwrites them."""
         drawn: npt.NDArray[np.float32] = self._row.exponential_().numpy()[self._share]
         return drawn
 
-    def rewind(self, steps: int) -> None:
-        """Set torch's generator to where it was after that many steps."""
-        torch.set_rng_state(self._before)
-        for _ in range(steps):
-            self._row.exponential_()
-
 
 def can_play(policy: BasePolicy, env: VecEnv) -> bool:
-    """Whether :func:`play_ahead` does what stepping would do.
+    """True where :func:`play_ahead` does what stepping would do.
 
-    It does for a :class:`PlasticPolicy` with a :class:`PlasticRNN` on the CPU, in float32, on the
-    package's own batched maze without wrappers, where all of them are as their classes say. Of the envs
-    only what playing reads is looked at: what they do is compared step by step.
+    This holds for a :class:`PlasticPolicy` with a :class:`PlasticRNN` on the CPU, in float32, on the
+    package's own batched maze without wrappers, provided that all of them behave as their classes say. Only
+    those parts of the envs that playing reads are checked here; their behaviour is compared step by step.
     """
     if type(env) is not VectorEnvAdapter or type(env.env) is not PlasticMazeVectorEnv:
         return False
-    maze = env.env
+    maze, modules = env.env, computing(policy)
     dynamics = maze.dynamics
     return (
-        as_written(_playing(policy))
+        vars(env).keys().isdisjoint(("step", "step_async", "step_wait"))
         and isinstance(policy, PlasticPolicy)
-        and type(policy.action_dist) is CategoricalDistribution
-        and vars(policy.action_dist).keys() <= {"action_dim", "distribution"}
+        and list(map(type, modules)) == _PLAYING
+        and as_written(modules)
+        and draws_from_softmax(policy)
         and isinstance(policy.core, PlasticRNN)
         and policy.core.backend == "auto"
         and type(policy.core.plasticity.rule) in FUSED_RULES
@@ -173,18 +166,11 @@ def can_play(policy: BasePolicy, env: VecEnv) -> bool:
     )
 
 
-def _playing(policy: Any) -> list[Any]:
-    """The modules that decide an action; None for those that are lacking."""
-    core = getattr(policy, "core", None)
-    extractor = getattr(policy, "features_extractor", None)
-    return [
-        policy, extractor, getattr(extractor, "flatten", None), core, getattr(core, "in_proj", None),
-        getattr(core, "plasticity", None), getattr(policy, "action_net", None),
-    ]  # fmt: skip
+_PLAYING = [PlasticPolicy, FlattenExtractor, nn.Flatten, PlasticRNN, nn.Linear, Plasticity, nn.Linear]
 
 
 def _sizes_fit(policy: PlasticPolicy, core: PlasticRNN, observed: int) -> bool:
-    """Whether the kernel can read the parameters: it gets bare addresses."""
+    """True where the kernel can read the parameters: it gets bare addresses."""
     n, alpha, eta = core.hidden_size, core.plasticity.alpha, core.plasticity.eta_raw
     wanted: list[tuple[Any, tuple[int, ...]]] = [(core.weight_hh, (n, n))]
     for layer, sizes in ((core.in_proj, (n, observed)), (policy.action_net, (4, n))):
@@ -205,28 +191,26 @@ def play_ahead(
     policy: PlasticPolicy,
     env: VecEnv,
     state: PlasticState,
+    start: PlasticState,
     obs: npt.NDArray[np.float32],
     starts: npt.NDArray[np.bool_],
     n_steps: int,
     ranks: Ranks = ALONE,
-    watched: bool = True,
 ) -> Played:
-    """What the policy would do if it were stepped from here; the envs are left as they are.
+    """Play the policy's next steps; the envs and torch's generator are left as they are.
 
-    The mazes' own generators and torch's decide as they would step by step, so stepping the envs with
-    these actions gives what the policy saw.
+    The random numbers are those that stepping would draw from the mazes' generators and torch's, so
+    stepping the envs with these actions gives the recorded observations.
 
     Args:
         policy: the policy; :func:`can_play` must hold for it and the envs.
         env: the mazes.
         state: the core's state, changed to that after the last step.
+        start: a copy of it.
         obs: the envs' observations ``(B, D)``.
         starts: bool ``(B,)``, true where an episode starts.
         n_steps: T.
         ranks: the processes that play together, each with its own B mazes; by default there is one.
-        watched: somebody may change the policy or draw torch's random numbers between two steps. Torch's
-            generator is then where it was before the first of them, and goes on step by step; else it is
-            where it will be after the last one.
     """
     from plasticrl.agents.recurrent.native_rollout_kernel import (  # numba loads when first needed
         Actor,
@@ -279,7 +263,7 @@ def play_ahead(
             (call.memory, actor, world, record),
         )
         state.hidden.copy_(outputs[-1])
-    return Played(policy, problem, record, outputs, noise, watched)
+    return Played(policy, problem, record, outputs, noise, start)
 
 
 def _transposed(weight: Tensor) -> npt.NDArray[Any]:

@@ -1,7 +1,7 @@
-"""A whole rollout on the maze in one compiled loop, one episode after the other.
+"""A whole rollout on the maze in one compiled loop, one maze after the other.
 
-Stepping all mazes side by side streams every trace through the memory at every step; here the trace of
-one episode stays in the processor's cache for all of its steps.
+Stepping all mazes side by side streams every trace through memory at every step. Here the trace of one
+maze stays in the processor's cache for all of its steps.
 """
 
 from math import exp
@@ -17,7 +17,7 @@ from plasticrl.ops.numba.vectors import Range, kernel
 
 
 class Actor(NamedTuple):
-    """The layers around a core of n neurons: D observed numbers in, A actions out."""
+    """The layers around a core of n neurons, for observations of size D and A actions."""
 
     in_weight: NDArray[np.float32]  # (D, n)
     in_bias: NDArray[np.float32]  # (n,)
@@ -26,7 +26,7 @@ class Actor(NamedTuple):
 
 
 class Record(NamedTuple):
-    """What happens, T steps of B episodes; all but the first observations and starts is written."""
+    """T steps of B mazes; the kernel writes everything except the first observations and starts."""
 
     observations: NDArray[np.float32]  # (T + 1, B, D)
     starts: NDArray[np.bool_]  # (T + 1, B)
@@ -50,12 +50,12 @@ def play(
     noise: NDArray[np.float32],
     record: Record,
 ) -> None:
-    """Play these samples' episodes.
+    """Play T steps in the mazes of the range ``samples``.
 
     The first six arguments are those of the core's kernel, with the addresses of the record's drive,
-    starts and outputs. ``positions`` (B, 3) are square, goal and step of each episode, ``uniform`` (B, U)
-    the numbers in [0, 1) that each maze draws next, enough for T steps, ``noise`` (T, B, A) what decides
-    the actions.
+    starts and outputs. ``positions`` (B, 3) holds the square, goal and step of each maze, ``uniform`` (B, U)
+    the numbers in [0, 1) that each maze draws next, enough for T steps, and ``noise`` (T, B, A) the random
+    numbers that decide the actions.
     """
     steps, _, n = shape
     whole = (0, n)
@@ -97,7 +97,7 @@ def _logits(actor: Actor, outputs: NDArray[np.float32], logits: NDArray[np.float
 
 @kernel
 def _choose(logits: NDArray[np.float32], noise: NDArray[np.float32]) -> int:
-    """The draw of ``torch.multinomial``: the action with the highest probability over its noise."""
+    """Draw an action as ``torch.multinomial`` does: the highest ratio of probability to noise wins."""
     highest = logits.max()
     action, most = 0, -1.0
     for a in range(len(logits)):

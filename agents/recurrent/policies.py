@@ -2,6 +2,7 @@
 
 import os
 from difflib import get_close_matches
+from functools import partial
 from inspect import signature
 from io import BufferedIOBase
 from typing import Any
@@ -24,17 +25,26 @@ from stable_baselines3.common.utils import get_device, obs_as_tensor
 from torch import Tensor, nn
 from typing_extensions import Never, Self
 
-from plasticrl.agents.checkpoint.optimizer import check_alike
+from plasticrl.agents.checkpoint.optimizer import (
+    check_as_made,
+    check_network,
+    made_without_memory,
+    pack_network,
+    replaced_in_core,
+    restore_network,
+)
+from plasticrl.agents.checkpoint.random_state import undisturbed
 from plasticrl.agents.checkpoint.spaces import plain_space, space_from_plain
 from plasticrl.agents.checkpoint.tensor_file import (
     TensorFileError,
+    as_read,
     check_format,
     place_to_read,
     place_to_write,
     read_tensors,
     write_tensors,
 )
-from plasticrl.agents.checkpoint.tree import Absent, decode, encode, held
+from plasticrl.agents.checkpoint.tree import Absent, decode, encode, held, holds
 from plasticrl.agents.common.feature_extractors import default_extractor
 from plasticrl.agents.recurrent.rollout import ObservationTensor
 from plasticrl.agents.recurrent.spaces import (
@@ -45,6 +55,7 @@ from plasticrl.agents.recurrent.spaces import (
     chosen_space,
     seen,
     seen_space,
+    to_numpy,
 )
 from plasticrl.nn import Init
 from plasticrl.nn.factory import CoreName, make_core
@@ -53,9 +64,10 @@ from plasticrl.rules import RuleLike
 
 FORMAT, VERSION = "plasticrl.PlasticPolicy", 1
 _SPACES = ("observation_space", "action_space")
+_FIRST = (*_SPACES, "lr_schedule")  # of the constructor's arguments
 _NO_GSDE = "there is no state-dependent exploration (gSDE): leave it out"
 _ONE_CORE = "actor and critic share one core: leave it out"
-# Arguments of SB3's and sb3-contrib's policies that this one has not.
+# Arguments of SB3's and sb3-contrib's policies that this policy lacks.
 _ELSEWHERE = {
     "net_arch": "the core is the only layer: set hidden_size, or a features_extractor_class before it",
     "activation_fn": "the activation belongs to the core: choose core",
@@ -74,35 +86,37 @@ _ELSEWHERE = {
 
 
 class PlasticPolicy(BasePolicy):
-    """Features, a recurrent core, and two linear heads on it: the policy and the value.
+    """Actor-critic policy: a features extractor, a recurrent core, and linear heads for action and value.
 
     Args:
         observation_space: Box, Discrete, MultiDiscrete, MultiBinary or Dict of these.
-        action_space: Discrete, MultiDiscrete, MultiBinary or Box, with finite bounds. Actions of a Box are
-            clipped to it, as in SB3; of integers, they are rounded, too.
+        action_space: Discrete, MultiDiscrete, MultiBinary, or Box with finite bounds. Actions of a Box are
+            clipped to its bounds, as in SB3; those of an integer Box are also rounded.
         lr_schedule: learning rate as a function of the remaining progress, from 1 to 0.
         core: ``"plastic"`` (default), ``"homogeneous"``, ``"rnn"``, ``"lstm"``, ``"gru"`` or
             ``"feedforward"``; see :func:`plasticrl.agents.make_core`.
-        hidden_size: neurons of the core. Default 200, as in the paper's maze.
-        rule: how the trace changes; like the next five, see :class:`plasticrl.PlasticRNN`, whose
-            defaults hold where None is given. Plastic cores only.
+        hidden_size: number of neurons of the core. Default 200, as in the paper's maze.
+        rule: update rule of the trace. For this and the next five arguments see
+            :class:`plasticrl.PlasticRNN`; None selects its default. Plastic cores only.
         eta: initial learning rate of the trace.
         bound_eta: keep eta in (0, 1).
         init: distribution of the initial w and alpha.
-        init_scale: its scale.
-        backend: what computes the recurrence, see :func:`plasticrl.plastic_scan`.
+        init_scale: scale of that distribution.
+        backend: implementation of the recurrence, see :func:`plasticrl.plastic_scan`.
         ortho_init: orthogonal initial weights for features and heads, as in SB3. Default True.
         log_std_init: initial logarithm of the standard deviation, for Box actions. Default 0.
-        features_extractor_class: default by observation: NatureCNN for images, CombinedExtractor
-            for dicts, else FlattenExtractor; see ``feature_extractors.py`` for small images and odd keys.
-        features_extractor_kwargs: its arguments.
+        features_extractor_class: class of the features extractor. Default: NatureCNN for images,
+            CombinedExtractor for dicts, otherwise FlattenExtractor; see ``feature_extractors.py`` for small
+            images and for keys that torch refuses.
+        features_extractor_kwargs: arguments of that class.
         normalize_images: divide images by 255. Default True.
-        optimizer_class: default Adam.
-        optimizer_kwargs: beside the learning rate. Default ``eps=1e-4`` for Adam, as in the paper.
+        optimizer_class: class of the optimiser. Default Adam.
+        optimizer_kwargs: arguments of the optimiser except the learning rate. Default ``eps=1e-4`` for Adam,
+            as in the paper.
 
     Raises:
-        ValueError: a space that it cannot take, an unknown core or rule, an option that the core does not
-            have, or an argument that there is not.
+        ValueError: a space is not supported, the core or the rule is unknown, or an argument is unknown or
+            not an option of the core.
     """
 
     def __init__(
@@ -184,11 +198,11 @@ class PlasticPolicy(BasePolicy):
         self.optimizer = optimizer_class(self.parameters(), lr=lr_schedule(1), **optimizer_kwargs)  # type: ignore[call-arg]
 
     def initial_state(self, batch_size: int) -> Any:
-        """The core's state at the start of ``batch_size`` episodes."""
+        """Return the core's state at the start of ``batch_size`` episodes."""
         return self.core.initial_state(batch_size)
 
     def step_(self, obs: ObservationTensor, state: Any, episode_starts: Tensor) -> Tensor:
-        """One step of the core, without gradient; overwrites ``state``.
+        """Run one step of the core without gradient and overwrite ``state``.
 
         Args:
             obs: ``(B, ...)``.
@@ -196,8 +210,7 @@ class PlasticPolicy(BasePolicy):
             episode_starts: bool ``(B,)``.
 
         Returns:
-            the core's outputs ``(B, hidden_size)``, from which :meth:`distribution` and
-            :meth:`values` are read.
+            The core's outputs ``(B, hidden_size)``, the input of :meth:`distribution` and :meth:`values`.
         """
         with torch.no_grad():
             return self.core.step_(self._features(obs), state, episode_starts)
@@ -215,12 +228,12 @@ class PlasticPolicy(BasePolicy):
             obs: ``(T * B, ...)``, time first.
             state: the core's state before the first step.
             episode_starts: bool ``(T, B)``.
-            known: what :meth:`step_` returned at each step, ``(T, B, hidden_size)``, and the state after
-                the last one: spares a plastic core the forward pass. Only for a policy that computes the
-                same in training, and has been run with the same parameters, which is not checked.
+            known: the outputs of :meth:`step_` at each step, ``(T, B, hidden_size)``, and the state after
+                the last one. A plastic core then skips the forward pass. The policy must compute the same in
+                training and have been run with the same parameters; this is not checked.
 
         Returns:
-            distribution of the ``T * B`` actions, values ``(T * B,)``, and the final state.
+            Distribution of the ``T * B`` actions, values ``(T * B,)``, and the final state.
         """
         steps, batch = episode_starts.shape
         features = self._features(obs).view(steps, batch, -1)
@@ -232,13 +245,13 @@ class PlasticPolicy(BasePolicy):
         return self.distribution(latent), self.values(latent), state
 
     def state_after(self, obs: ObservationTensor, state: Any, episode_starts: Tensor) -> Any:
-        """The core's state after whole sequences, without gradient; arguments as for :meth:`forward`."""
+        """Return the core's state after whole sequences, without gradient; see :meth:`forward`."""
         steps, batch = episode_starts.shape
         with torch.no_grad():
             return self.core(self._features(obs).view(steps, batch, -1), state, episode_starts)[1]
 
     def distribution(self, outputs: Tensor) -> Distribution:
-        """Distribution of the actions, given the core's outputs ``(N, hidden_size)``."""
+        """Return the distribution of the actions, given the core's outputs ``(N, hidden_size)``."""
         head = self.action_net(outputs)
         if isinstance(self.action_dist, DiagGaussianDistribution):
             assert self.log_std is not None
@@ -246,24 +259,24 @@ class PlasticPolicy(BasePolicy):
         return self.action_dist.proba_distribution(head)
 
     def sample(self, outputs: Tensor) -> Tensor:
-        """Actions drawn without gradient, given the core's outputs ``(B, hidden_size)``."""
+        """Draw actions without gradient, given the core's outputs ``(B, hidden_size)``."""
         with torch.no_grad():
-            if _is_usual_categorical(self):
+            if draws_from_softmax(self):
                 # The draw of Categorical.sample(), without building the distribution at every step.
                 return torch.multinomial(torch.softmax(self.action_net(outputs), dim=-1), 1).squeeze(-1)
             return self.distribution(outputs).sample()
 
     def values(self, outputs: Tensor) -> Tensor:
-        """Value estimates ``(...)``, given the core's outputs ``(..., hidden_size)``."""
+        """Return the value estimates ``(...)``, given the core's outputs ``(..., hidden_size)``."""
         value: Tensor = self.value_net(outputs)
         return value.squeeze(-1)
 
     def predict_values(self, obs: ObservationTensor, state: Any, episode_starts: Tensor) -> Tensor:
-        """Values of observations, without gradient and without changing the state: for bootstrapping.
+        """Return the values of observations for bootstrapping, without gradient; the state is not changed.
 
         Args:
             obs: ``(B, ...)``, or whole sequences ``(T * B, ...)``, time first.
-            state: the core's state before them; None for the start of episodes.
+            state: the core's state before the observations; None for the start of episodes.
             episode_starts: ``(B,)``, or ``(T, B)``.
 
         Returns:
@@ -276,17 +289,17 @@ class PlasticPolicy(BasePolicy):
     def evaluate_actions(
         self, obs: ObservationTensor, actions: Tensor, state: Any, episode_starts: Tensor
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Judge actions that were taken, with gradient; named as in SB3, with the state as in sb3-contrib.
+        """Evaluate given actions, with gradient; named as in SB3, with the state as in sb3-contrib.
 
         Args:
             obs: ``(B, ...)``, or whole sequences ``(T * B, ...)``, time first (sb3-contrib has batch first).
-            actions: in the action space, as :meth:`predict` returns them, one for each observation; of a
-                Box, also beyond its bounds.
-            state: the core's state before them, which is not changed; None for the start of episodes.
+            actions: one action for each observation, as returned by :meth:`predict`; those of a Box may
+                exceed its bounds.
+            state: the core's state before the observations, not changed; None for the start of episodes.
             episode_starts: ``(B,)``, or ``(T, B)``.
 
         Returns:
-            values, log-probabilities of the actions, and entropies, each with one entry for each observation.
+            Values, log-probabilities of the actions, and entropies, each with one entry per observation.
         """
         distribution, values, _ = self(obs, *self._whole(state, episode_starts))
         log_prob: Tensor = distribution.log_prob(actions_from_env(actions, self.action_space))
@@ -295,21 +308,21 @@ class PlasticPolicy(BasePolicy):
     def get_distribution(
         self, obs: ObservationTensor, state: Any, episode_starts: Tensor
     ) -> tuple[Distribution, Any]:
-        """Distribution of the actions, with gradient, and the state after them; arguments as above.
+        """Return the distribution of the actions, with gradient, and the state after the observations.
 
-        It counts the categories of Discrete and MultiDiscrete actions from 0, wherever those start, and has
-        the actions of a Box before they are clipped.
+        The arguments are those of :meth:`evaluate_actions`. The categories of Discrete and MultiDiscrete
+        actions are counted from 0, whatever the space's start; actions of a Box are not clipped.
         """
         distribution, _, after = self(obs, *self._whole(state, episode_starts))
         return distribution, after
 
     def reset_noise(self, n_envs: int = 1) -> None:
-        """Refuse, as SB3's policies do without state-dependent exploration (gSDE).
+        """Raise, as SB3's policies do without state-dependent exploration (gSDE).
 
         Raises:
             NotImplementedError: always.
         """
-        raise NotImplementedError("reset_noise() is for gSDE (use_sde=True), which this policy has not")
+        raise NotImplementedError("reset_noise() is for gSDE (use_sde=True), which this policy lacks")
 
     def predict(
         self,
@@ -318,25 +331,25 @@ class PlasticPolicy(BasePolicy):
         episode_start: npt.NDArray[Any] | None = None,
         deterministic: bool = False,
     ) -> tuple[npt.NDArray[Any], tuple[npt.NDArray[Any], ...] | None]:
-        """Act, as ``RecurrentPPO.predict`` does; the state given is not changed.
+        """Return actions, as ``RecurrentPPO.predict`` does; the given state is not changed.
 
         Args:
-            observation: of one environment or of B.
-            state: what the last call returned; None at the start.
-            episode_start: bool ``(B,)``, true where an episode begins. Default: none does.
-            deterministic: the most probable action instead of a draw.
+            observation: observation of one environment or of B.
+            state: the state returned by the previous call; None at the start.
+            episode_start: bool ``(B,)``, true if an episode begins. Default: none begins.
+            deterministic: return the most probable action instead of a sample.
 
         Returns:
-            actions and the new state, a tuple of arrays with B rows.
+            Actions and the new state, a tuple of arrays with B rows.
 
         Raises:
-            ValueError: the observation does not fit the space, or the state or ``episode_start`` another
-                number of environments.
+            ValueError: the observation does not fit the space, or the state or ``episode_start`` is for
+                another number of environments.
         """
         self.set_training_mode(False)
         if isinstance(observation, tuple) and observation and isinstance(observation[-1], (dict, list)):
             raise ValueError(
-                "predict() was given a tuple, as env.reset() and env.step() return, and not an observation: "
+                "predict() got a tuple, as env.reset() and env.step() return, not an observation: "
                 "write obs, info = env.reset() for a Gymnasium env, obs = env.reset() for an SB3 VecEnv"
             )
         obs, vectorized = self.obs_to_tensor(observation)
@@ -350,14 +363,14 @@ class PlasticPolicy(BasePolicy):
         with torch.no_grad():
             first = torch.as_tensor(starts.astype(np.bool_), device=self.device).expand(batch)
             outputs = self.step_(obs, current, first)
-            chosen = self.distribution(outputs).get_actions(deterministic=deterministic).cpu().numpy()
+            chosen = to_numpy(self.distribution(outputs).get_actions(deterministic=deterministic))
         actions = actions_to_env(chosen, self.action_space)
         if not vectorized:
             actions = actions.squeeze(axis=0)
-        return actions, tuple(c.cpu().numpy() for c in current)
+        return actions, tuple(map(to_numpy, current))
 
     def _given_state(self, state: Any, batch: int) -> Any:
-        """A copy of what ``predict`` returned before, as the core's state."""
+        """Return a copy of the state that ``predict`` returned before, as the core's state."""
         fresh = self.initial_state(batch)
         if state is None:
             return fresh
@@ -365,7 +378,7 @@ class PlasticPolicy(BasePolicy):
         advice = f"must have shapes {expected} for {batch} environments"
         if not isinstance(state, (tuple, list)):
             raise ValueError(
-                f"state {advice}, as predict returns it, and not be {type(state).__name__}; "
+                f"state {advice}, as predict returns it, not {type(state).__name__}; "
                 "pass state=None at the start"
             )
         try:
@@ -385,30 +398,37 @@ class PlasticPolicy(BasePolicy):
         )
 
     def obs_to_tensor(self, observation: Any) -> tuple[Any, bool]:
-        """Tensors ``(N, ...)`` of observations, and True where they are of several environments, as in SB3.
+        """Return observations as tensors ``(N, ...)``, and True if they are of several environments.
+
+        Named as in SB3.
 
         Raises:
-            ValueError: they do not fit the observation space.
+            ValueError: the observations do not fit the observation space.
         """
         arrays, several = batched(observation, self.observation_space)
         return obs_as_tensor(arrays, self.device), several
 
     def is_vectorized_observation(self, observation: Any) -> bool:
-        """True where observations are of several environments, False where of one.
+        """Return True if observations are of several environments, False if of one.
 
         Raises:
-            ValueError: they do not fit the observation space.
+            ValueError: the observations do not fit the observation space.
         """
         return batched(observation, self.observation_space)[1]
 
     def make_features_extractor(self) -> BaseFeaturesExtractor:
-        """A features extractor of the class and with the arguments that were given."""
+        """Build a features extractor of the given class with the given arguments."""
         return self.features_extractor_class(self._seen_space, **self.features_extractor_kwargs)
 
     def extract_features(
         self, obs: ObservationTensor, features_extractor: BaseFeaturesExtractor | None = None
     ) -> Tensor:
-        """Features ``(N, features_dim)`` of observations ``(N, ...)``, by default from the policy's own."""
+        """Return features ``(N, features_dim)`` of observations ``(N, ...)``.
+
+        Args:
+            obs: the observations.
+            features_extractor: the extractor to use. Default: the policy's own.
+        """
         prepared = preprocess_obs(
             seen(obs, self.observation_space), self._seen_space, normalize_images=self.normalize_images
         )
@@ -417,10 +437,10 @@ class PlasticPolicy(BasePolicy):
         return features
 
     def load_from_vector(self, vector: npt.NDArray[Any]) -> None:
-        """Set all parameters from what :meth:`parameters_to_vector` returned.
+        """Set all parameters from a vector that :meth:`parameters_to_vector` returned.
 
         Raises:
-            ValueError: it has another length.
+            ValueError: the vector has another length.
         """
         values = np.asarray(vector, dtype=np.float32)
         parameters = list(self.parameters())
@@ -433,77 +453,90 @@ class PlasticPolicy(BasePolicy):
                 parameter.copy_(torch.tensor(part).view_as(parameter))
 
     def save(self, path: str | os.PathLike[str] | BufferedIOBase) -> None:
-        """Write the parameters, and the arguments to make the policy again; nothing is pickled.
+        """Write the parameters and the constructor's arguments to a file; nothing is pickled.
 
         Args:
-            path: of the file, ``.safetensors`` added where it has no suffix, or a binary file object.
+            path: path of the file (``.safetensors`` is added if it has no suffix), or a binary file object.
 
         Raises:
             OSError: the file cannot be written.
+            TypeError: no file can hold the spaces, or something in the policy.
+            ValueError: :meth:`load` would refuse the file; the text names why.
         """
         arguments = self._get_constructor_parameters()
-        del arguments["lr_schedule"]  # as in SB3, a policy alone has none
         tensors: dict[str, Tensor] = {}
         parts = {
-            "policy": dict(self.state_dict()),
-            "spaces": [plain_space(arguments.pop(name)) for name in _SPACES],
-            "arguments": {name: held(value) for name, value in arguments.items()},
+            **pack_network(self),
+            "spaces": [plain_space(arguments[name]) for name in _SPACES],
+            # As in SB3, a policy alone has no schedule.
+            "arguments": {name: held(value) for name, value in arguments.items() if name not in _FIRST},
         }
         data = {name: encode(part, tensors, name) for name, part in parts.items()}
-        write_tensors(place_to_write(path), tensors, {"format": FORMAT, "version": VERSION, **data})
+        data = {"format": FORMAT, "version": VERSION, **data}
+        self._check_loads(tensors, data, arguments)
+        write_tensors(place_to_write(path), tensors, data)
+
+    def _check_loads(
+        self, tensors: dict[str, Tensor], data: dict[str, Any], arguments: dict[str, Any]
+    ) -> None:
+        """Check that :meth:`load` will take this content, given the arguments that no file can hold.
+
+        Raises:
+            ValueError: it will not; the text names what it would refuse.
+        """
+        parts = _parts_in_file(dict(tensors), as_read(data))
+        absent = {name for name, value in parts["arguments"].items() if isinstance(value, Absent)}
+        own = {name: arguments[name] for name in absent}
+        first = (*parts["spaces"], arguments["lr_schedule"])
+        with undisturbed(self.device):  # what a user gave may draw numbers while it is made
+            try:
+                made = in_no_memory(type(self), first, {**parts["arguments"], **own})
+            except TensorFileError:
+                if type(self) is PlasticPolicy:
+                    raise
+                made = self  # a class of one's own may need arguments that only the call of load can give
+        check_as_made("policy", self, made)
+        check_network(made, parts)
 
     @classmethod
     def load(
         cls, path: str | os.PathLike[str] | BufferedIOBase, device: torch.device | str = "auto", **given: Any
     ) -> Self:
-        """A policy that :meth:`save` wrote; runs no code that the file could bring.
+        """Load a policy that :meth:`save` wrote; no code from the file is run.
 
         Args:
             path: as in :meth:`save`.
-            device: to put it on.
-            **given: arguments of the constructor that replace the saved ones; what no file can hold must
-                be given, such as a features extractor of one's own.
+            device: device of the policy.
+            **given: arguments of the constructor that replace the saved ones. Those that a file cannot hold,
+                such as a custom features extractor, must be given.
 
         Raises:
             OSError: the file cannot be read.
-            TensorFileError: it is damaged, or no policy's.
-            ValueError: an argument is lacking, or is not allowed.
+            TensorFileError: it is damaged, or not the file of a policy.
+            ValueError: an argument is missing or not allowed.
         """
-        tensors, data = read_tensors(place_to_read(path))
-        check_format(data, FORMAT, VERSION, "PlasticPolicy.save")
-        try:
-            parts = {name: decode(data[name], tensors) for name in ("policy", "spaces", "arguments")}
-            held_spaces = dict(zip(_SPACES, map(space_from_plain, parts["spaces"]), strict=True))
-            arguments: dict[str, Any] = {
-                **parts["arguments"],
-                **held_spaces,
-                "lr_schedule": cls._dummy_schedule,
-                **given,
-            }
-        except (ValueError, KeyError, TypeError, RecursionError) as error:
-            raise TensorFileError(f"the file is not whole ({error!r}): give another file") from error
-        if tensors:
-            raise TensorFileError(f"{min(tensors)} is in the file, but belongs to nothing: give another file")
+        parts = _parts_in_file(*read_tensors(place_to_read(path)))
+        arguments: dict[str, Any] = {
+            **parts["arguments"],
+            **dict(zip(_SPACES, parts["spaces"], strict=True)),
+            "lr_schedule": cls._dummy_schedule,
+            **given,
+        }
         for name, value in arguments.items():
             if isinstance(value, Absent):
                 raise ValueError(
-                    f"the saved policy's {name} was {value.what}, which no file holds: load(..., {name}=...)"
+                    f"the saved policy's {name} was {value.what}, which a file cannot hold: "
+                    f"load(..., {name}=...)"
                 )
-        try:
-            with torch.device("meta"):  # before any memory is taken
-                expected = cls(**arguments).state_dict()
-        except (AssertionError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
-            raise TensorFileError(
-                f"the arguments in the file are not allowed ({error}): give another file"
-            ) from error
-        check_alike("policy", parts["policy"], expected)
-        policy = cls(**arguments)
-        policy.load_state_dict(parts["policy"])
+        first = tuple(arguments.pop(name) for name in _FIRST)
+        check_network(in_no_memory(cls, first, arguments), parts)
+        policy = cls(*first, **arguments)
+        restore_network(policy, parts)
         policy.to(get_device(device))
         return policy
 
     def _whole(self, state: Any, episode_starts: Tensor) -> tuple[Any, Tensor]:
-        """State and starts as :meth:`forward` takes them, whether of one step or of whole sequences."""
+        """Return state and starts in the form that :meth:`forward` takes, for one step or whole sequences."""
         starts = torch.as_tensor(episode_starts, device=self.device).bool()
         starts = starts if starts.ndim == 2 else starts[None]
         return self.initial_state(starts.shape[1]) if state is None else state, starts
@@ -514,7 +547,7 @@ class PlasticPolicy(BasePolicy):
     def _get_constructor_parameters(self) -> dict[str, Any]:
         data = super()._get_constructor_parameters()
         data.update(
-            self.core_kwargs,
+            {**self.core_kwargs, **replaced_in_core(self, self.core_kwargs)},
             lr_schedule=self._dummy_schedule,
             ortho_init=self.ortho_init,
             log_std_init=self.log_std_init,
@@ -526,19 +559,59 @@ class PlasticPolicy(BasePolicy):
         return data
 
 
+def in_no_memory(
+    cls: type[PlasticPolicy], first: tuple[Any, ...], arguments: dict[str, Any]
+) -> PlasticPolicy:
+    """A policy that these arguments make, in no memory, so that a file cannot ask for more than it holds.
+
+    Args:
+        cls: its class.
+        first: spaces and schedule.
+        arguments: all others.
+
+    Raises:
+        TensorFileError: they make none.
+    """
+    own = cls is not PlasticPolicy or not holds(arguments)  # given by the user, not by the file
+    try:
+        return made_without_memory(partial(cls, *first, **arguments), trusted=own)
+    except (ArithmeticError, AssertionError, AttributeError, LookupError, RuntimeError) as error:
+        raise TensorFileError(f"policy_kwargs in the file are not allowed ({error!r})") from error
+    except (TypeError, ValueError) as error:
+        raise TensorFileError(f"policy_kwargs in the file are not allowed ({error})") from error
+
+
+def _parts_in_file(tensors: dict[str, Tensor], data: dict[str, Any]) -> dict[str, Any]:
+    """The parts of a policy's file, decoded.
+
+    Raises:
+        TensorFileError: it is no policy's, or not whole.
+    """
+    check_format(data, FORMAT, VERSION, "PlasticPolicy.save")
+    names = ("policy", "spaces", "arguments", *(("frozen",) if "frozen" in data else ()))
+    try:
+        parts = {name: decode(data[name], tensors) for name in names}
+        observations, actions = map(space_from_plain, parts["spaces"])
+        arguments = {name: value for name, value in parts["arguments"].items() if name not in _FIRST}
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise TensorFileError(f"the file is not whole ({error!r}): give another file") from error
+    if tensors:
+        raise TensorFileError(f"{min(tensors)} is in the file, but belongs to nothing: give another file")
+    return {**parts, "spaces": (observations, actions), "arguments": arguments}
+
+
 def _no_argument(name: str) -> str:
-    """The complaint about an argument that there is not, with what to write instead."""
+    """Return the error message for an unknown argument, with advice."""
     if name in _ELSEWHERE:
         return f"PlasticPolicy has no argument {name!r}: {_ELSEWHERE[name]}"
-    given_by_the_agent = ("lr_schedule", *_SPACES)
-    names = [known for known in signature(PlasticPolicy).parameters if known not in given_by_the_agent][:-1]
+    names = [known for known in signature(PlasticPolicy).parameters if known not in _FIRST][:-1]
     close = get_close_matches(name, names, n=1)
     advice = f"did you mean {close[0]!r}?" if close else f"it has {', '.join(names)}"
     return f"PlasticPolicy has no argument {name!r}: {advice}"
 
 
-def _is_usual_categorical(policy: PlasticPolicy) -> bool:
-    """Whether the actions are those of a softmax of the head: neither method nor distribution is another."""
+def draws_from_softmax(policy: PlasticPolicy) -> bool:
+    """True where actions are those of a softmax of the head: neither method nor distribution is another."""
     return (
         type(policy.action_dist) is CategoricalDistribution
         and vars(policy.action_dist).keys() <= {"action_dim", "distribution"}

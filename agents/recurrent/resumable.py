@@ -1,4 +1,4 @@
-"""Saving and loading a recurrent agent, which goes on within its episodes."""
+"""Saving and loading of a recurrent agent, which resumes within its episodes."""
 
 from __future__ import annotations
 
@@ -33,10 +33,10 @@ from plasticrl.envs.common.vec_env import as_vec_env
 
 
 class ResumableAgent(ParameterExchange, RolloutCollection):
-    """The part of an agent that outlives its process."""
+    """Base of an agent that can be saved and resumed."""
 
     usual_gradient: UsualGradient
-    _resume: Resume | None = None  # of an agent that was loaded and has not learned since
+    _resume: Resume | None = None  # set by load() until the next learn()
 
     def save(
         self,
@@ -44,25 +44,25 @@ class ResumableAgent(ParameterExchange, RolloutCollection):
         exclude: Iterable[str] | None = None,
         include: Iterable[str] | None = None,
     ) -> None:
-        """Write all that training needs to go on: parameters, optimiser, counters, episodes, random states.
+        """Write a checkpoint: parameters, optimiser, counters, current episodes and random states.
 
-        The file is safetensors with JSON; nothing in it is pickled. Before anything is written, all of it
-        is checked as :meth:`load` would.
+        The file is safetensors with JSON; nothing in it is pickled. The content is checked as by :meth:`load`
+        before anything is written.
 
         Args:
-            path: of the file, or a binary file object, which then holds this and nothing else.
-                ``.safetensors`` is added to a path without suffix, ``~`` is the home folder, and the
-                file's folder is made. The file is written whole or not at all.
-            exclude: what to leave out: names of settings, ``"_last_obs"`` (the episodes under way),
+            path: path of the file, or a binary file object, whose content is replaced. ``.safetensors`` is
+                added to a path without suffix, ``~`` is the home folder, and the parent folder is created.
+                The file is written atomically.
+            exclude: parts to leave out: names of settings, ``"_last_obs"`` (the current episodes),
                 ``"env"``, ``"random_states"``, ``"ep_info_buffer"``, ``"ep_success_buffer"``.
-            include: what to put in all the same.
+            include: parts to write even if ``exclude`` names them.
 
         Raises:
             OSError: the file cannot be written.
-            TypeError: no file can hold the spaces or something in the policy, or ``path`` is neither a path
-                nor a binary file object.
-            ValueError: there is no such thing to exclude, or :meth:`load` would refuse the file; the text
-                names why.
+            TypeError: a space or a part of the policy cannot be stored in a file, or ``path`` is neither a
+                path nor a binary file object.
+            ValueError: ``exclude`` names an unknown part, or :meth:`load` would refuse the file; the message
+                says why.
         """
         tensors, data = pack(self, set(exclude or ()) - set(include or ()))
         check_loads(self, tensors, data)
@@ -79,26 +79,26 @@ class ResumableAgent(ParameterExchange, RolloutCollection):
         force_reset: bool = True,
         **kwargs: Any,
     ) -> Self:
-        """An agent that goes on where the saved one was; runs no code that the file could bring.
+        """Return an agent that resumes where the saved one stopped; no code from the file is run.
 
         Args:
-            path: as in :meth:`save`; ``PATH``, ``PATH.safetensors`` and ``PATH.zip`` stand for one another
-                where only one of them is there. A file object is read from its start.
-            env: to train in. Where it takes the saved environments' state (the package's own do),
-                training goes on within their episodes, with the same random numbers; elsewhere new
-                episodes begin.
+            path: as in :meth:`save`; ``PATH``, ``PATH.safetensors`` and ``PATH.zip`` are interchangeable
+                if only one of them exists. A file object is read from its start.
+            env: environment to train in. If it can load the saved state (the package's own environments
+                can), training resumes within the saved episodes, with the same random numbers; otherwise
+                new episodes begin.
             device: as in the constructor.
             custom_objects: settings that replace those of the file.
-            print_system_info: print the versions of the libraries here and then.
-            force_reset: begin new episodes where ``env`` does not take the saved state. False leaves it
-                as it is, and the agent's memory with it. Default True.
-            **kwargs: further arguments of the constructor, instead of the saved ones. What no file
-                can hold must be given: a function as ``learning_rate``, classes of one's own.
+            print_system_info: print the versions of the libraries, those here and those at saving.
+            force_reset: begin new episodes if ``env`` cannot load the saved state. False leaves the
+                environment and the agent's memory as they are. Default True.
+            **kwargs: further arguments of the constructor, which replace the saved ones. Values that a file
+                cannot hold must be given: a function as ``learning_rate``, custom classes.
 
         Raises:
             OSError: the file cannot be read.
-            TensorFileError: it is damaged, or no agent's.
-            ValueError: it does not fit ``env``, or lacks what must be given.
+            TensorFileError: it is damaged, or not the file of an agent.
+            ValueError: it does not fit ``env``, or a value that it cannot hold is not given.
         """
         parts = decoded(*read_tensors(place_to_read(path)))
         if print_system_info:
@@ -107,7 +107,7 @@ class ResumableAgent(ParameterExchange, RolloutCollection):
             print("== SAVED MODEL SYSTEM INFO ==")
             print("\n".join(f"- {name}: {version}" for name, version in dict(parts["versions"]).items()))
         settings = loaded_settings(parts.get("settings"), custom_objects, kwargs, cls.policy_aliases)
-        keep = "policy_kwargs" in (custom_objects or {})  # optimizer_kwargs, too, are then those given
+        keep = "policy_kwargs" in (custom_objects or {})  # these include optimizer_kwargs
         return made_again(cls, parts, settings, env, device, force_reset=force_reset, keep_options=keep)
 
     @classmethod
@@ -115,19 +115,19 @@ class ResumableAgent(ParameterExchange, RolloutCollection):
         return decoded(tensors, data)
 
     def set_random_seed(self, seed: int | None = None) -> None:
-        """Seed everything, as in SB3; a loaded agent then starts new episodes with new random numbers."""
+        """Seed all generators, as in SB3; a loaded agent then begins new episodes with new random numbers."""
         super().set_random_seed(seed)
         if self._resume is not None and seed is not None:
             self._resume = None
             self._forget_episodes()
 
     def set_env(self, env: GymEnv | str, force_reset: bool = True) -> None:
-        """Train on another env from now on; it may have another number of environments.
+        """Replace the training env; the new one may have another number of environments.
 
         Args:
             env: as in the constructor; its spaces must be the same.
-            force_reset: start new episodes at the next :meth:`learn`; always so where the number of
-                environments changes. After :meth:`load` without env: as if ``env`` had been given there.
+            force_reset: begin new episodes at the next :meth:`learn`; this always happens if the number of
+                environments changes. After :meth:`load` without env, ``env`` is used as if passed there.
 
         Raises:
             ValueError: the spaces differ.
@@ -141,22 +141,22 @@ class ResumableAgent(ParameterExchange, RolloutCollection):
 
     @staticmethod
     def _wrap_env(env: Any, verbose: int = 0, monitor_wrapper: bool = True) -> VecEnv:
-        """As in SB3, and Gymnasium's batches are taken, too."""
+        """Wrap an env as SB3 does; also accept a Gymnasium ``VectorEnv``."""
         return RolloutCollection._wrap_env(as_vec_env(env), verbose, monitor_wrapper)
 
     def _start_anew(self) -> None:
-        """Begin new episodes at the next ``learn``, also where a checkpoint has others."""
+        """Begin new episodes at the next ``learn``, even if a checkpoint holds current ones."""
         self._forget_episodes()
         if self._resume is not None:
             self._resume = self._resume._replace(env=None)
 
     def adopt(self, env: GymEnv | str) -> None:
-        """Take an env of any number of environments, and leave the episodes as they are.
+        """Replace the training env by one with any number of environments; keep the current episodes.
 
         Raises:
             ValueError: the spaces differ.
         """
-        env = self._wrap_env(env, self.verbose)  # it takes an id, too
+        env = self._wrap_env(env, self.verbose)
         check_for_correct_spaces(env, self.observation_space, self.action_space)
         self.n_envs = env.num_envs  # SB3 would refuse another number: its buffer has a fixed size
         super().set_env(env, force_reset=False)
@@ -175,7 +175,7 @@ class ResumableAgent(ParameterExchange, RolloutCollection):
         return super()._setup_learn(total_timesteps, callback, reset_num_timesteps, tb_log_name, progress_bar)
 
     def _go_on(self, resume: Resume, *, silent: bool) -> None:
-        """Bring environments and random generators to where the saved agent's were."""
+        """Restore the saved state of the environments and of the random generators."""
         assert self.env is not None
         try:
             if isinstance(resume.env, Absent):
@@ -183,11 +183,13 @@ class ResumableAgent(ParameterExchange, RolloutCollection):
             if resume.env is not None:
                 restore_env_state(self.env, resume.env)
         except EnvStateError as error:
-            where = "the episode that the environments are in"
+            where = "the current episodes of the environments"
             if resume.force_reset or self._last_obs is None:
                 where = "new episodes"
                 self._start_anew()
             if not silent:
-                warnings.warn(f"training goes on in {where}, so not to the same bits: {error}", stacklevel=4)
+                warnings.warn(
+                    f"training resumes in {where}, so it will not be bit-exact: {error}", stacklevel=4
+                )
         if resume.random_states is not None:
             restore_random_states(resume.random_states, self.device)

@@ -1,6 +1,7 @@
 """Storage of one rollout, its returns and its advantages."""
 
 from typing import Any, TypeAlias
+from zlib import crc32
 
 import numpy as np
 import numpy.typing as npt
@@ -23,12 +24,12 @@ class Rollout:
     Args:
         n_steps: T.
         n_envs: B.
-        observation_space: what an observation is.
-        action_space: what an action is.
+        observation_space: space of the observations.
+        action_space: space of the actions.
 
     Attributes:
-        observations: ``(T, B, ...)``, or a dict of such.
-        actions: ``(T, B, action_dim)``, as they were drawn; Discrete and MultiDiscrete as int64, from 0.
+        observations: ``(T, B, ...)``, or a dict of such arrays.
+        actions: ``(T, B, action_dim)``, as drawn; Discrete and MultiDiscrete as int64, counted from 0.
         rewards: ``(T, B)``.
         episode_starts: bool ``(T, B)``.
         state: the core's state before the first step.
@@ -64,24 +65,39 @@ class Rollout:
         )
         self.rewards = np.empty(shape, dtype=np.float32)
         self.episode_starts = np.empty(shape, dtype=np.bool_)
+        self._digests: list[int] = []
 
-    def put_observation(self, t: int, observation: Observation) -> None:
-        """Store the observation ``(B, ...)`` acted on at step t."""
+    def put(self, t: int, observation: Observation, starts: npt.NDArray[np.bool_]) -> None:
+        """Store the observation ``(B, ...)`` acted on at step t, and where an episode starts with it."""
         if isinstance(self.observations, dict):
             assert isinstance(observation, dict)
             for key, array in self.observations.items():
                 array[t] = observation[key]
         else:
             self.observations[t] = observation
+        self.episode_starts[t] = starts
+        before = self._digests if t else [0] * len(self._inputs())
+        self._digests = [
+            crc32(array[t].data, sum_) for array, sum_ in zip(self._inputs(), before, strict=True)
+        ]
+
+    def is_as_put(self) -> bool:
+        """False where observations or episode starts are no longer those that :meth:`put` stored."""
+        return [crc32(np.ascontiguousarray(array).data) for array in self._inputs()] == self._digests
+
+    def _inputs(self) -> list[npt.NDArray[Any]]:
+        observations = self.observations
+        every = observations.values() if isinstance(observations, dict) else [observations]
+        return [*every, self.episode_starts]
 
     def flat_observations(self, device: torch.device) -> ObservationTensor:
-        """All observations as tensors ``(T * B, ...)``."""
+        """Return all observations as tensors ``(T * B, ...)``."""
         if isinstance(self.observations, dict):
             return {key: _flat(array, device) for key, array in self.observations.items()}
         return _flat(self.observations, device)
 
     def flat_actions(self, device: torch.device) -> Tensor:
-        """All actions, ``(T * B, action_dim)``."""
+        """Return all actions as a tensor ``(T * B, action_dim)``."""
         return _flat(self.actions, device)
 
 

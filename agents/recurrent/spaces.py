@@ -1,7 +1,7 @@
-"""The spaces that a recurrent agent can take, and how its network sees them.
+"""The spaces that a recurrent agent supports, and the conversion of values between env and network.
 
-A network counts categories from 0, and has the parts of an action along one axis. Environments may count from
-elsewhere, and have any shape; what passes between the two is converted here.
+A network counts categories from 0 and has the parts of an action along one axis. An environment may start
+its categories at another number and use any shape.
 """
 
 from __future__ import annotations
@@ -23,14 +23,15 @@ from plasticrl.agents.checkpoint.tree import NotPlainError, decode, encode
 
 _KINDS = (spaces.Box, spaces.Discrete, spaces.MultiDiscrete, spaces.MultiBinary)
 _NAMES = "Box, Discrete, MultiDiscrete or MultiBinary"
+_MOST_CATEGORIES = 2**24
 _LARGEST_WHOLE = 2**53  # floating point holds every whole number up to it
 
 
 def check_spaces(observations: spaces.Space[Any], actions: spaces.Space[Any]) -> None:
-    """Refuse spaces that an agent cannot see or act in, or that no file of it can hold.
+    """Check that an agent supports these spaces and that its file can hold them.
 
     Raises:
-        ValueError: there is such a space; the text names it and what to do.
+        ValueError: a space is not supported; the message names it and the remedy.
     """
     if not isinstance(observations, spaces.Dict):
         _check_observation(f"the observation space {type(observations).__name__}", observations)
@@ -43,12 +44,12 @@ def check_spaces(observations: spaces.Space[Any], actions: spaces.Space[Any]) ->
 
 def _check_dict(space: spaces.Dict) -> None:
     if not space.spaces:
-        raise ValueError("the observation space Dict is empty: there must be something to see")
+        raise ValueError("the observation space Dict is empty: give it at least one entry")
     for key in space.spaces:
-        if not isinstance(key, str) or key.startswith("$"):
+        if not isinstance(key, str):
             raise ValueError(
-                f"the observation space Dict has the key {key!r}: keys must be text that does not begin with "
-                "'$', change it with gymnasium.wrappers.TransformObservation"
+                f"the observation space Dict has the key {key!r}: keys must be text, change it with "
+                "gymnasium.wrappers.TransformObservation"
             )
     if any(isinstance(inner, (spaces.Dict, spaces.Tuple)) for inner in space.values()):
         advice = (
@@ -61,10 +62,10 @@ def _check_dict(space: spaces.Dict) -> None:
     if others:
         known = [key for key in space if key not in others]
         named = ", ".join(f"{key!r}: {kind}" for key, kind in others.items())
-        leave_out = f"leave that out with gymnasium.wrappers.FilterObservation(env, {known}), or "
+        leave_out = f"remove that with gymnasium.wrappers.FilterObservation(env, {known}), or "
         raise ValueError(
             f"the observation space Dict holds {named}, which is not {_NAMES}: "
-            f"{leave_out if known else ''}write a gymnasium.ObservationWrapper that makes numbers of it"
+            f"{leave_out if known else ''}write a gymnasium.ObservationWrapper that converts it to numbers"
         )
 
 
@@ -74,7 +75,7 @@ def _check_observation(where: str, space: spaces.Space[Any]) -> None:
         advice = (
             "gymnasium.wrappers.FlattenObservation makes one vector of it"
             if flat
-            else "write a gymnasium.ObservationWrapper that makes numbers of it"
+            else "write a gymnasium.ObservationWrapper that converts it to numbers"
         )
         raise ValueError(f"{where} is not {_NAMES}, or a Dict of these: {advice}")
     _check_part(where, space)
@@ -84,7 +85,7 @@ def _check_actions(space: spaces.Space[Any]) -> None:
     where = f"the action space {type(space).__name__}"
     if not isinstance(space, _KINDS):
         raise ValueError(
-            f"{where} is not {_NAMES}: write a gymnasium.ActionWrapper that makes its actions of one of these"
+            f"{where} is not {_NAMES}: write a gymnasium.ActionWrapper that converts from one of these"
         )
     _check_part(where, space)
     if not isinstance(space, spaces.Box):
@@ -92,14 +93,20 @@ def _check_actions(space: spaces.Space[Any]) -> None:
     bounds = np.stack([space.low, space.high]).astype(np.float64)
     if not np.isfinite(bounds).all() or (space.dtype.kind != "f" and np.abs(bounds).max() > _LARGEST_WHOLE):
         raise ValueError(
-            f"{where} must have finite bounds (of integers: up to 2**53), not {space}: give it some with "
+            f"{where} must have finite bounds (for integers, up to 2**53), not {space}: set them with "
             f"gymnasium.wrappers.TransformAction(env, lambda action: action, Box(-1, 1, {space.shape}))"
         )
 
 
 def _check_part(where: str, space: spaces.Space[Any]) -> None:
+    categories = space.n if isinstance(space, spaces.Discrete) else getattr(space, "nvec", np.zeros(1)).sum()
+    if categories > _MOST_CATEGORIES:
+        raise ValueError(
+            f"{where} has {categories:,} categories, and a network has a unit for each: divide it "
+            "into several smaller ones, such as a MultiDiscrete, in a wrapper"
+        )
     if not prod(space.shape or ()):
-        raise ValueError(f"{where} of shape {space.shape} holds no number at all: leave it out")
+        raise ValueError(f"{where} of shape {space.shape} has no elements: remove it")
     tensors: dict[str, Tensor] = {}
     try:
         plain = encode(plain_space(space), tensors, "space")
@@ -107,11 +114,13 @@ def _check_part(where: str, space: spaces.Space[Any]) -> None:
     except (NotPlainError, ValueError):
         held = False
     if not held:
-        raise ValueError(f"{where} is {space!r}, which no file of an agent holds: make it a plain {_NAMES}")
+        raise ValueError(
+            f"{where} is {space!r}, which a file of an agent cannot hold: make it a plain {_NAMES}"
+        )
 
 
 def seen_space(space: spaces.Space[Any]) -> spaces.Space[Any]:
-    """What a network sees of observations in this space; the space itself wherever that is the same."""
+    """Return the space of a network's inputs for observations in ``space``; ``space`` itself if equal."""
     if isinstance(space, spaces.Dict):
         inner = OrderedDict((key, seen_space(part)) for key, part in space.spaces.items())
         same = all(part is inner[key] for key, part in space.spaces.items())
@@ -127,7 +136,7 @@ def seen_space(space: spaces.Space[Any]) -> spaces.Space[Any]:
 
 
 def seen(obs: Any, space: spaces.Space[Any]) -> Any:
-    """Tensors of observations ``(N, ...)`` as elements of :func:`seen_space`."""
+    """Convert tensors of observations ``(N, ...)`` to elements of :func:`seen_space`."""
     if isinstance(space, spaces.Dict):
         return {key: seen(obs[key], inner) for key, inner in space.spaces.items()}
     if isinstance(space, spaces.Discrete) and space.start != 0:
@@ -140,16 +149,16 @@ def seen(obs: Any, space: spaces.Space[Any]) -> Any:
 
 
 def chosen_space(space: spaces.Space[Any]) -> spaces.Space[Any]:
-    """What a network chooses from, where the environment takes actions of this space."""
+    """Return the space of a network's actions for an environment with this action space."""
     if isinstance(space, spaces.MultiBinary):
         return spaces.MultiBinary(prod(space.shape))
     return seen_space(space)
 
 
 def actions_to_env(actions: npt.NDArray[Any], space: spaces.Space[Any]) -> npt.NDArray[Any]:
-    """Actions ``(N, ...)`` of :func:`chosen_space` as the environment takes them, each in its space.
+    """Convert actions ``(N, ...)`` of :func:`chosen_space` to actions of the environment's space.
 
-    Those of a Box are clipped, as in SB3; in a Box of integers they are rounded, too.
+    Actions of a Box are clipped, as in SB3; those of an integer Box are also rounded.
     """
     shaped = actions.reshape(-1, *(space.shape or ()))
     if isinstance(space, spaces.Box):
@@ -162,7 +171,7 @@ def actions_to_env(actions: npt.NDArray[Any], space: spaces.Space[Any]) -> npt.N
 
 
 def actions_from_env(actions: Tensor, space: spaces.Space[Any]) -> Tensor:
-    """Actions ``(N, ...)`` as the environment takes them, turned into those of :func:`chosen_space`."""
+    """Convert actions ``(N, ...)`` of the environment's space to those of :func:`chosen_space`."""
     flat = actions.reshape(len(actions), -1)
     if isinstance(space, spaces.Discrete):
         return flat.long().squeeze(1) - int(space.start)
@@ -176,15 +185,15 @@ def _start(space: spaces.MultiDiscrete, device: torch.device) -> Tensor:
 
 
 def batched(observation: Any, space: spaces.Space[Any], name: str = "observation") -> tuple[Any, bool]:
-    """Observations of one or of several environments as arrays ``(N, ...)``, and True where it was several.
+    """Return observations as arrays ``(N, ...)``, and True if they are of several environments.
 
     Args:
-        observation: an array, or a dict of arrays; images with their channels first or last.
-        space: of one observation.
-        name: what errors call it.
+        observation: an array, or a dict of arrays; images with channels first or last.
+        space: space of one observation.
+        name: name for error messages.
 
     Raises:
-        ValueError: it is no observation of that space; the text says why.
+        ValueError: it is not an observation of that space; the message says why.
     """
     if isinstance(space, spaces.Dict):
         return _batched_dict(observation, space, name)
@@ -195,16 +204,18 @@ def batched(observation: Any, space: spaces.Space[Any], name: str = "observation
     try:
         array = np.array(observation)
     except ValueError as error:
-        raise ValueError(f"{name} must be an array of numbers, not of unequal parts ({error})") from error
+        raise ValueError(f"{name} must be an array of numbers, not a ragged sequence ({error})") from error
     if array.dtype.kind not in "biuf":
         raise ValueError(f"{name} must be an array of numbers, not of {array.dtype}")
+    if array.dtype.kind == "f" and not np.isfinite(array).all():
+        raise ValueError(f"{name} holds NaN or infinity: an agent needs finite numbers")
     if array.ndim in (3, 4):
         array = maybe_transpose(array, space)
     shape: tuple[int, ...] = space.shape or ()
     if array.shape != shape and array.shape[1:] != shape:
         raise ValueError(
-            f"Unexpected observation shape {array.shape} of the {name}: the space is {space}, so give "
-            f"{shape}, or of n environments (n, {', '.join(map(str, shape))})"
+            f"Unexpected observation shape {array.shape} of the {name}: the space is {space}, so give shape "
+            f"{shape}, or for n environments (n, {', '.join(map(str, shape))})"
         )
     if isinstance(space, (spaces.Discrete, spaces.MultiDiscrete)):
         counts = space.n if isinstance(space, spaces.Discrete) else space.nvec
@@ -221,10 +232,17 @@ def _batched_dict(observation: Any, space: spaces.Dict, name: str) -> tuple[dict
         wrong = sorted(observation.keys() ^ space.spaces.keys(), key=str)
         raise ValueError(
             f"{name} must have exactly {', '.join(map(repr, space))}; {', '.join(map(repr, wrong))} "
-            "is missing or too many"
+            "is missing or unknown"
         )
     found = {key: batched(observation[key], inner, f"{name}[{key!r}]") for key, inner in space.items()}
     if len({(len(array), several) for array, several in found.values()}) > 1:
         lengths = {key: len(array) if several else None for key, (array, several) in found.items()}
-        raise ValueError(f"{name} must be of equally many environments in all its parts, not {lengths}")
+        raise ValueError(f"all parts of {name} must be of the same number of environments, not {lengths}")
     return {key: array for key, (array, _) in found.items()}, any(several for _, several in found.values())
+
+
+def to_numpy(tensor: Tensor) -> npt.NDArray[Any]:
+    """The tensor as an array; floats of 16 bits, as ``torch.autocast`` makes them, become float32."""
+    short = tensor.is_floating_point() and tensor.dtype.itemsize < 4  # numpy has no bfloat16
+    array: npt.NDArray[Any] = (tensor.float() if short else tensor).detach().cpu().numpy()
+    return array

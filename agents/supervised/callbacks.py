@@ -1,4 +1,4 @@
-"""SB3's callbacks and loggers on a learner that counts episodes."""
+"""SB3's callbacks and loggers for a learner that counts episodes."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 class CallbackSide:
-    """The part of SB3's algorithms that its callbacks see, as far as a learner of episodes can have it."""
+    """The interface of SB3's algorithms that callbacks use, as far as it applies to a learner of episodes."""
 
     _logger: Logger | None = None
     _custom_logger: bool = False
@@ -32,23 +32,23 @@ class CallbackSide:
 
     @property
     def logger(self) -> Logger:
-        """Where is logged; there is one once ``learn`` or :meth:`set_logger` was called."""
+        """The logger; available once ``learn`` or :meth:`set_logger` was called."""
         if self._logger is None:
             raise RuntimeError("there is no logger yet: call learn() or set_logger() first")
         return self._logger
 
     def set_logger(self, logger: Logger) -> None:
-        """Log there from now on, instead of where ``verbose`` and ``tensorboard_log`` say."""
+        """Replace the logger that ``verbose`` and ``tensorboard_log`` configure."""
         self._logger = logger
         self._custom_logger = True
 
     def dump_logs(self) -> None:
-        """Write a log entry about the last update, beside those of ``log_interval``.
+        """Write a log entry about the last update, in addition to those of ``log_interval``.
 
-        For callbacks. Where several processes train, all of them must call it after the same update.
+        Meant for callbacks. If several processes train, all of them must call it after the same update.
 
         Raises:
-            RuntimeError: no update was made since ``learn`` began, or it has ended.
+            RuntimeError: ``learn`` is not running, or has not made an update yet.
         """
         if self._log is None or self._log.episodes == 0:
             raise RuntimeError("there is no update to log: call dump_logs() in a callback's on_step")
@@ -63,20 +63,20 @@ class CallbackSide:
             self._log = None
 
     def get_env(self) -> NoReturn:
-        """There is none; SB3's callbacks that play in an environment ask for it.
+        """Raise TypeError: there is no environment for SB3's callbacks that play in one.
 
         Raises:
-            TypeError: always; the text names what there is instead.
+            TypeError: always; the message names the alternatives.
         """
         raise TypeError(
-            "EpisodeLearner draws episodes from a task and has no environment, which this callback asks for. "
-            "Instead of EvalCallback, call EpisodeLearner.evaluate() in a callback of your own (eval_task is "
-            "what it draws from); instead of StopTrainingOnMaxEpisodes, give learn() total_episodes; instead "
-            "of ProgressBarCallback, progress_bar=True"
+            "EpisodeLearner draws episodes from a task and has no environment, which this callback needs. "
+            "Instead of EvalCallback, call EpisodeLearner.evaluate() in a callback of your own (it draws "
+            "from eval_task); instead of StopTrainingOnMaxEpisodes, give learn() total_episodes; instead "
+            "of ProgressBarCallback, give progress_bar=True"
         )
 
     def get_vec_normalize_env(self) -> None:
-        """None, as in SB3 where nothing is normalized."""
+        """Return None, as SB3 does if nothing is normalized."""
 
 
 class EpisodeProgressBar(ProgressBarCallback):

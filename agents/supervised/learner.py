@@ -1,4 +1,4 @@
-"""Gradient descent through whole supervised episodes, in the shape of Stable-Baselines3."""
+"""Gradient descent through whole supervised episodes, with the interface of Stable-Baselines3."""
 
 from __future__ import annotations
 
@@ -29,54 +29,54 @@ from plasticrl.agents.supervised.metrics import EpisodeStatistics, updates_withi
 from plasticrl.agents.supervised.network import EpisodeNetwork, to_tensors
 from plasticrl.agents.supervised.networks import NetworkName, make_network
 from plasticrl.agents.supervised.update import EpisodeUpdate, LossName, loss_for, predicted
-from plasticrl.arguments import whole_steps
+from plasticrl.arguments import whole_steps, with_home
 from plasticrl.envs.supervised.task import Episode, EpisodeTask, check_task
 from plasticrl.nn.core import positive
 from plasticrl.signals import PostponedInterrupt
 
 
 class EpisodeLearner(CallbackSide):
-    """Trains a network on a task's episodes with Adam; each update is one batch of whole lifetimes.
+    """Learner that trains a network on a task's episodes with Adam; each update is one batch of lifetimes.
 
-    Names and behaviour are SB3's where it has them, with episodes where it counts env steps:
-    ``num_timesteps`` counts episodes too, for SB3's callbacks. They are called after every update
-    (``on_step``), and around it (``on_rollout_start``, ``on_rollout_end``). ``CheckpointCallback``,
-    ``EveryNTimesteps``, ``LogEveryNTimesteps``, ``CallbackList`` and functions work. Those that play in an
-    environment or count its episodes raise a TypeError, since there is none: ``EvalCallback`` with what
-    belongs to it, ``StopTrainingOnMaxEpisodes``, and ``ProgressBarCallback``.
+    Names and behaviour are SB3's where it has them, with episodes in place of env steps: ``num_timesteps``
+    counts episodes, too, for SB3's callbacks. Callbacks are called after every update (``on_step``), and
+    around it (``on_rollout_start``, ``on_rollout_end``). ``CheckpointCallback``, ``EveryNTimesteps``,
+    ``LogEveryNTimesteps``, ``CallbackList`` and functions work. Callbacks that play in an environment or
+    count its episodes raise a TypeError, since there is none: ``EvalCallback`` and its companions,
+    ``StopTrainingOnMaxEpisodes``, and ``ProgressBarCallback``.
 
-    All that is random comes from ``seed``: the network's first parameters, and the generator that draws
-    the episodes, which a checkpoint holds. Evaluating draws from a generator of its own. So the same
-    seed gives the same bits on the same machine, whether training is interrupted or not.
+    All randomness comes from ``seed``: the network's initial parameters, and the generator that draws the
+    episodes, whose state is part of a checkpoint. Evaluation uses a separate generator. The same seed
+    therefore gives bit-exact results on the same machine, also when training is interrupted and resumed.
 
     Args:
         network: "plastic", "homogeneous", "rnn" or "lstm" (see
             :func:`plasticrl.agents.supervised.networks.make_network`), or a network.
-        task: what to learn.
-        learning_rate: Adam's, or a function of the remaining progress (1 at the start of ``learn``, to
-            0). Default 1e-3.
+        task: task to train on.
+        learning_rate: learning rate of Adam, or a function of the remaining progress (from 1 at the start
+            of ``learn`` to 0). Default 1e-3.
         batch_size: episodes per update. Default 1, as in the paper.
-        eval_task: what :meth:`evaluate` draws from, such as held-out images. Default: ``task``.
-        loss: "squared_error" where vectors are completed; "cross_entropy" (default) or
-            "binary_cross_entropy" where classes are told. See
+        eval_task: task that :meth:`evaluate` draws from, such as held-out images. Default: ``task``.
+        loss: "squared_error" for tasks that complete vectors; "cross_entropy" (default) or
+            "binary_cross_entropy" for tasks that predict classes. See
             :func:`plasticrl.agents.supervised.update.episode_loss`.
-        max_grad_norm: the gradient is clipped to this norm. Default ``math.inf``: it is not.
+        max_grad_norm: norm to which the gradient is clipped. Default ``math.inf``: no clipping.
         stats_window_size: episodes over which logged losses and metrics are averaged. Default 100.
-        tensorboard_log: folder for TensorBoard; default none.
+        tensorboard_log: folder for TensorBoard. Default: none.
         network_kwargs: arguments of the named network; plain values, such as ``dict(rule="oja")``.
-        optimizer_kwargs: of ``torch.optim.Adam``, beside the learning rate; plain values.
+        optimizer_kwargs: arguments of ``torch.optim.Adam`` except the learning rate; plain values.
         verbose: 0 silent, 1 info, 2 debug.
-        seed: of parameters and episodes; at least 0. Default: a new one each time.
+        seed: seed of parameters and episodes, at least 0. Default: a new one each time.
         device: "auto", "cpu", "cuda".
 
     Attributes:
-        network: what is trained.
-        num_timesteps: episodes trained on.
+        network: the network that is trained.
+        num_timesteps: number of episodes trained on.
 
     Raises:
         TypeError: ``task`` or ``eval_task`` is not an ``EpisodeTask``.
-        ValueError: an argument is out of its range, or ``eval_task`` has other inputs or classes than
-            ``task``; the text names it.
+        ValueError: an argument is out of range, or ``eval_task`` has other inputs or classes than
+            ``task``; the message names it.
     """
 
     def __init__(
@@ -111,12 +111,12 @@ class EpisodeLearner(CallbackSide):
             }
         )
         if is_network(network) and network_kwargs:
-            raise ValueError("network_kwargs are for a network given by name: this one is made already")
+            raise ValueError("network_kwargs are for a network given by name, but a network object was given")
         self.network_name = None if is_network(network) else network
         self.network_kwargs = episode_checkpoint.plain("network_kwargs", network_kwargs)
         self.optimizer_kwargs = episode_checkpoint.plain("optimizer_kwargs", optimizer_kwargs)
         if "lr" in self.optimizer_kwargs:
-            raise ValueError("optimizer_kwargs must be without lr: give it as learning_rate")
+            raise ValueError("optimizer_kwargs must not contain lr: give it as learning_rate")
         self.task = task
         self.eval_task = eval_task
         self.learning_rate = settings["learning_rate"]
@@ -125,7 +125,7 @@ class EpisodeLearner(CallbackSide):
         self.loss = loss_for(loss, task.n_classes)
         self.max_grad_norm: float = settings["max_grad_norm"]
         self.stats_window_size: int = settings["stats_window_size"]
-        self.tensorboard_log = tensorboard_log
+        self.tensorboard_log = with_home(tensorboard_log)
         self.verbose: int = settings["verbose"]
         self.seed: int | None = settings["seed"]
         self.device = get_device(device)
@@ -137,31 +137,31 @@ class EpisodeLearner(CallbackSide):
         seeds = np.random.SeedSequence(self.seed)
         self.rng = np.random.default_rng(seeds)
         if not is_network(network):
-            with torch.random.fork_rng(devices=[]):  # nobody else's random numbers change
+            with torch.random.fork_rng(devices=[]):  # leave torch's global generator unchanged
                 torch.default_generator.manual_seed(int(seeds.generate_state(1, np.uint64)[0]))
                 network = make_network(task, network, **self.network_kwargs)
         self.network = network.to(self.device)
-        # Fused: one pass over the parameters instead of ten; 5 times faster at two million.
+        # Fused: one pass over the parameters instead of ten; 5 times faster with two million parameters.
         options = {"fused": True, **self.optimizer_kwargs}
         self.optimizer = torch.optim.Adam(self.network.parameters(), lr=self.lr_schedule(1.0), **options)
 
     @property
     def num_episodes(self) -> int:
-        """Episodes trained on."""
+        """Number of episodes trained on."""
         return self.num_timesteps
 
     def join(self, ranks: Ranks) -> Self:
-        """Train with other processes from now on; to be called on all of them, with the same learner.
+        """Train with other processes from now on; all of them must call it with the same learner.
 
-        Each trains on its share of every batch; the updates are those that one process would make of the
-        whole batch. Callbacks and logs are each process's own. All of them hold the whole learner at any
-        time: :meth:`save` as one process would.
+        Each process trains on its share of every batch; the updates are those of a single process with the
+        whole batch. Each process has its own callbacks and logs. Every process holds the complete learner
+        at any time, so :meth:`save` works as with one process.
 
         Args:
-            ranks: the processes. Alone, nothing changes.
+            ranks: the processes. With a single one, nothing changes.
 
         Raises:
-            ValueError: the learners are not the same, or a batch cannot be shared evenly.
+            ValueError: the learners differ, or a batch cannot be shared evenly.
         """
         ranks.share(self.batch_size)
         if ranks.size > 1:
@@ -172,7 +172,7 @@ class EpisodeLearner(CallbackSide):
         return self
 
     def leave(self) -> Self:
-        """Go on alone."""
+        """Continue as a single process."""
         self.ranks = ALONE
         return self
 
@@ -187,20 +187,23 @@ class EpisodeLearner(CallbackSide):
     ) -> Self:
         """Train on at least ``total_episodes`` episodes, in whole batches.
 
-        Ctrl-C and SIGTERM let the update that is under way end: the learner can be saved then, and can go on.
+        On Ctrl-C or SIGTERM, the current update is completed first; the learner can then be saved and
+        resumed.
 
         Args:
-            total_episodes: how many, beside those before where ``reset_num_episodes`` is off; 1e3 will do.
-            callback: as in SB3; training ends where ``on_step`` returns False.
+            total_episodes: number of episodes, in addition to earlier ones if ``reset_num_episodes`` is
+                False. A float such as 1e3 is accepted.
+            callback: as in SB3; training ends if ``on_step`` returns False.
             log_interval: updates between two log entries. Default 100.
             tb_log_name: name of the run in TensorBoard.
-            reset_num_episodes: count from 0 again. False goes on where the last call ended.
-            progress_bar: show one.
+            reset_num_episodes: count episodes from 0 again. False continues the count of the last call.
+            progress_bar: show a progress bar.
 
         Raises:
-            StoppedBetweenUpdates: a KeyboardInterrupt, after that and the callbacks' ``on_training_end``.
+            StoppedBetweenUpdates: a KeyboardInterrupt, raised after the update and the callbacks'
+                ``on_training_end``.
             NonFiniteError: a loss or a gradient is NaN or infinite; the parameters are still those of
-                the update before.
+                the previous update.
             ValueError: a number is not above 0.
         """
         total_episodes = whole_steps("total_episodes", total_episodes)
@@ -210,7 +213,7 @@ class EpisodeLearner(CallbackSide):
         if reset_num_episodes:
             self.num_timesteps = 0
             self.statistics.clear()
-        total_timesteps = self.num_timesteps + total_episodes  # SB3's callbacks know it by this name
+        total_timesteps = self.num_timesteps + total_episodes  # the name that SB3's callbacks use
         if not self._custom_logger:
             self._logger = configure_logger(
                 self.verbose, self.tensorboard_log, tb_log_name, reset_num_episodes
@@ -229,7 +232,7 @@ class EpisodeLearner(CallbackSide):
                 )
                 # Every process draws all episodes, so that the generator stays the same on each.
                 update.run(self.task.sample(self.batch_size, self.rng).rows(own))
-                if self.n_updates % log_interval == 0:  # first: what a callback saves is then logged
+                if self.n_updates % log_interval == 0:  # before the callback: it may save a checkpoint
                     self.dump_logs()
                 callback.update_locals(locals())
                 if not callback.on_step():
@@ -239,13 +242,13 @@ class EpisodeLearner(CallbackSide):
         return self
 
     def predict(self, episode: Episode) -> NDArray[Any]:
-        """What the network makes of each episode at its last judged step.
+        """Return the network's prediction at the last judged step of each episode.
 
         Args:
-            episode: B episodes; their targets are not looked at.
+            episode: B episodes; their targets are not used.
 
         Returns:
-            ``(B, D)`` float32 where vectors are completed, the class ``(B,)`` int64 where classes are told.
+            Vectors ``(B, D)`` float32 for tasks that complete vectors, or classes ``(B,)`` int64.
         """
         self.network.eval()
         tensors = to_tensors(episode, self.device)
@@ -260,14 +263,14 @@ class EpisodeLearner(CallbackSide):
         seed: int = 0,
         batch_size: int = 32,
     ) -> EpisodeEvaluation:
-        """Metrics over fresh episodes, without gradient; training goes on as if nothing had been.
+        """Compute metrics over new episodes, without gradient; training is not affected.
 
         Args:
-            n_episodes: how many. Default 1,000.
-            task: what to draw from. Default: ``eval_task``, or else the training's. Where that has a
-                ``pool``, the episodes of a batch share pictures, and the intervals are too narrow.
-            seed: of these episodes.
-            batch_size: episodes side by side. Default 32.
+            n_episodes: number of episodes. Default 1,000.
+            task: task to draw from. Default: ``eval_task``, or else the training task. If that task has a
+                ``pool``, the episodes of a batch share pictures, and the confidence intervals are too narrow.
+            seed: seed of these episodes.
+            batch_size: number of episodes run side by side. Default 32.
 
         Raises:
             ValueError: as :func:`plasticrl.agents.supervised.evaluation.evaluate_predictor`.
@@ -277,19 +280,19 @@ class EpisodeLearner(CallbackSide):
         )
 
     def save(self, path: PathOrFile) -> None:
-        """Write all that training needs to go on: parameters, Adam's state, counters, the generator.
+        """Write a checkpoint: parameters, Adam's state, counters and the generator's state.
 
-        Before anything is written, all of it is checked as :meth:`load` would.
+        The content is checked as by :meth:`load` before anything is written.
 
         Args:
-            path: of the file, or a binary file object, which then holds this and nothing else.
-                ``.safetensors`` is added to a path without suffix, ``~`` is the home folder, and the
-                file's folder is made. The file is written whole or not at all.
+            path: path of the file, or a binary file object, whose content is replaced. ``.safetensors`` is
+                added to a path without suffix, ``~`` is the home folder, and the parent folder is created.
+                The file is written atomically.
 
         Raises:
-            OSError: it cannot be written.
+            OSError: the file cannot be written.
             TypeError: ``path`` is neither a path nor a binary file object.
-            ValueError: :meth:`load` would refuse the file; the text names why.
+            ValueError: :meth:`load` would refuse the file; the message says why.
         """
         tensors, data = episode_checkpoint.pack(self)
         episode_checkpoint.check_loads(self, tensors, data)
@@ -304,24 +307,24 @@ class EpisodeLearner(CallbackSide):
         device: torch.device | str = "auto",
         **kwargs: Any,
     ) -> Self:
-        """A learner that goes on where the saved one was; runs no code that the file could bring.
+        """Return a learner that resumes where the saved one stopped; no code from the file is run.
 
         Args:
-            path: as in :meth:`save`; ``PATH``, ``PATH.safetensors`` and ``PATH.zip`` stand for one another
-                where only one of them is there. A file object is read from its start.
-            task: as in the constructor; its inputs and classes must be those of the saved learner's.
+            path: as in :meth:`save`; ``PATH``, ``PATH.safetensors`` and ``PATH.zip`` are interchangeable
+                if only one of them exists. A file object is read from its start.
+            task: as in the constructor; its inputs and classes must match those of the saved learner.
             eval_task: as in the constructor.
             device: as in the constructor.
-            **kwargs: further arguments of the constructor, instead of the saved ones. ``network`` must
-                be given where the saved learner was made with a network instead of a name, and
-                ``learning_rate`` where it had a function other than SB3's schedules. Unlike in SB3,
-                ``tensorboard_log`` is none unless given: no file says where to write.
+            **kwargs: further arguments of the constructor, which replace the saved ones. ``network`` must
+                be given if the saved learner was built with a network object instead of a name, and
+                ``learning_rate`` if it was a function other than SB3's schedules. Unlike in SB3,
+                ``tensorboard_log`` is None unless given: a file never decides where to write.
 
         Raises:
             OSError: the file cannot be read.
-            TensorFileError: it is damaged, or no learner's.
+            TensorFileError: it is damaged, or not the file of a learner.
             TypeError: ``task`` is not an ``EpisodeTask``.
-            ValueError: it does not fit the task or the network, or lacks what must be given.
+            ValueError: it does not fit the task or the network, or a value that it cannot hold is not given.
         """
         check_task("task", task)
         tensors, data = read_tensors(place_to_read(path))
@@ -334,7 +337,7 @@ class EpisodeLearner(CallbackSide):
 
 
 def is_network(network: Any) -> TypeIs[EpisodeNetwork]:
-    """Tell a network from the name of one; ``torch.compile`` wraps it in a module of its own."""
+    """Return True for a network, also one wrapped by ``torch.compile``, and False for a network's name."""
     return isinstance(getattr(network, "_orig_mod", network), EpisodeNetwork)
 
 

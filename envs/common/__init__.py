@@ -1,1 +1,1 @@
-"""Parts that the environments share."""
+"""Parts shared by the environments."""

@@ -41,7 +41,7 @@ def reseeded(
 
 
 def refuse_reset_mask(options: Mapping[str, Any] | None) -> None:
-    """Refuse options of a reset that ask for some of the environments only.
+    """Check that the options of a reset do not select some of the environments.
 
     Raises:
         ValueError: ``options`` contains "reset_mask".
@@ -72,11 +72,11 @@ def final_infos(observation: NDArray[np.float32], info: Mapping[str, NDArray[Any
 
 
 class LockstepTimeLimit(VectorWrapper):
-    """Cuts the episodes of a batch off after some steps, as Gymnasium's ``TimeLimit`` does a single one's.
+    """Wrapper that truncates a batch's episodes, as Gymnasium's ``TimeLimit`` does for a single environment.
 
     Args:
         env: a batch whose episodes all end in the same step and restart there.
-        max_episode_steps: steps of an episode at most, at least 1.
+        max_episode_steps: largest number of steps of an episode, at least 1.
     """
 
     def __init__(self, env: VectorEnv[Any, Any, Any], max_episode_steps: int) -> None:
@@ -117,7 +117,7 @@ class LockstepTimeLimit(VectorWrapper):
         return observation, reward, terminated, truncated, infos
 
     def state_dict(self) -> dict[str, Any]:
-        """All that is needed to go on from here: the batch's own state, and where its episodes are.
+        """Return the complete state: that of the batch, and the steps since its episodes began.
 
         Raises:
             gymnasium.error.ResetNeeded: before the first ``reset``.
@@ -130,7 +130,7 @@ class LockstepTimeLimit(VectorWrapper):
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from where :meth:`state_dict` was asked; no ``reset`` is needed.
+        """Restore a state that :meth:`state_dict` returned; no ``reset`` is needed.
 
         Raises:
             ValueError: it is not the state of such a batch with this limit.
@@ -138,7 +138,7 @@ class LockstepTimeLimit(VectorWrapper):
         limit, elapsed = entry(state, "max_episode_steps"), entry(state, "elapsed_steps")
         if limit != self.max_episode_steps:
             raise ValueError(
-                f"the saved episodes end after {limit} steps, these after {self.max_episode_steps}"
+                f"the saved episodes end after {limit} steps, those here after {self.max_episode_steps}"
             )
         if type(elapsed) is not int or not 0 <= elapsed < self.max_episode_steps:
             raise ValueError(f"elapsed_steps must be from 0 to {self.max_episode_steps - 1}, got {elapsed!r}")
@@ -148,5 +148,5 @@ class LockstepTimeLimit(VectorWrapper):
 
 
 def limited(env: VectorEnv[Any, Any, Any], max_episode_steps: int | None) -> VectorEnv[Any, Any, Any]:
-    """The batch under a time limit; None and -1 mean none, as in ``gym.make``."""
+    """Return the batch with a time limit; None and -1 mean no limit, as in ``gym.make``."""
     return env if max_episode_steps in (None, -1) else LockstepTimeLimit(env, max_episode_steps)

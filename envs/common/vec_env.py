@@ -1,10 +1,11 @@
-"""Batched Gymnasium environments as Stable-Baselines3 ``VecEnv``; the one module here that needs SB3."""
+"""Batched Gymnasium environments as Stable-Baselines3 ``VecEnv``; the only module of envs that needs SB3."""
 
 from __future__ import annotations
 
 import os
 import time
 from collections.abc import Callable, Sequence
+from copy import deepcopy
 from importlib import import_module
 from operator import index
 from typing import Any
@@ -22,7 +23,7 @@ from stable_baselines3.common.vec_env.base_vec_env import VecEnvIndices, VecEnvO
 from plasticrl.arguments import check_count
 from plasticrl.envs.common.state_dict import entry, finite_array, whole_numbers
 
-_ONE_FOR_EACH = ("render", "call", "get_attr")  # methods of a Gymnasium VectorEnv
+_ONE_FOR_EACH = ("render", "call", "get_attr")  # VectorEnv methods that return one result per environment
 
 
 def make_vec_env(
@@ -39,20 +40,20 @@ def make_vec_env(
     wrapper_kwargs: dict[str, Any] | None = None,
     **more_env_kwargs: Any,
 ) -> VecEnv:
-    """An environment as an SB3 ``VecEnv``, batched natively where it can be; arguments as in SB3.
+    """Make an SB3 ``VecEnv``, batched natively if possible; the arguments are those of SB3.
 
-    An environment that is registered with a vector implementation of its own that resets in the same
-    step (those of this package) is stepped as one batch. Any other is given to SB3's ``make_vec_env``, which
-    steps one environment after another. Both kinds report finished episodes as SB3's ``Monitor`` does.
+    An environment that is registered with a vector implementation that resets in the same step, as those of
+    this package are, is stepped as one batch. All others are made by SB3's ``make_vec_env``, which steps one
+    environment after another. Both kinds report finished episodes as SB3's ``Monitor`` does.
 
     Args:
-        env_id: registered id, such as "PlasticMaze-v0"; "module:id" imports the module first. Or a class or
-            function that makes an environment: always stepped by SB3.
+        env_id: registered id, such as "PlasticMaze-v0"; "module:id" imports the module first. A class or
+            function that makes an environment is also accepted, and always stepped by SB3.
         n_envs: number of environments, at least 1.
         seed: environment i gets ``seed + i`` at its first reset; None seeds at random.
-        start_index: as in SB3, it numbers the monitor files and is added to the action space's seed.
+        start_index: as in SB3, first number of the monitor files, and added to the action space's seed.
         monitor_dir: folder of the monitor files.
-        wrapper_class: wraps each environment.
+        wrapper_class: wrapper of each environment.
         env_kwargs: arguments of the environment.
         vec_env_cls: ``DummyVecEnv`` or ``SubprocVecEnv``.
         vec_env_kwargs: arguments of ``vec_env_cls``.
@@ -60,24 +61,25 @@ def make_vec_env(
         wrapper_kwargs: arguments of ``wrapper_class``.
         **more_env_kwargs: further arguments of the environment: ``size=5`` is ``env_kwargs={"size": 5}``.
 
-    ``monitor_dir``, ``wrapper_class``, ``vec_env_cls``, ``vec_env_kwargs`` and ``monitor_kwargs`` are about
-    single environments: where one is given, SB3 steps the package's environments, too, several times slower.
-    ``SubprocVecEnv`` alone is refused for what can be batched: processes would only slow it down.
+    ``monitor_dir``, ``wrapper_class``, ``vec_env_cls``, ``vec_env_kwargs`` and ``monitor_kwargs`` apply to
+    single environments: if one is given, SB3 steps the package's environments, too, several times slower.
+    ``SubprocVecEnv`` without any other of these arguments is refused for an environment that can be batched,
+    since processes would only slow it down.
 
     Raises:
-        ValueError: ``n_envs`` is no whole number from 1, or ``seed`` is negative.
-        TypeError: an argument of the environment is given twice, or processes are asked for in vain.
+        ValueError: ``n_envs`` is not a whole number above 0, or ``seed`` is negative.
+        TypeError: an argument of the environment is given twice, or ``SubprocVecEnv`` is refused.
         gymnasium.error.Error: no environment is registered with this id.
     """
     n_envs, start_index = check_count("n_envs", n_envs), index(start_index)
     if seed is not None:
-        seed = index(seed)  # Gymnasium takes no numpy integers
+        seed = index(seed)  # Gymnasium does not accept numpy integers
         if seed < 0:
             raise ValueError(f"seed must be 0 or more, or None, got {seed}")
     options = {**(env_kwargs or {}), **more_env_kwargs}
     if twice := sorted((env_kwargs or {}).keys() & more_env_kwargs.keys()):
         raise TypeError(
-            f"make_vec_env got {', '.join(twice)} twice, in env_kwargs and beside it: give it once"
+            f"make_vec_env got {', '.join(twice)} twice, in env_kwargs and as an argument: give it once"
         )
     of_single_envs: dict[str, Any] = {
         "monitor_dir": None if monitor_dir is None else os.fspath(monitor_dir),
@@ -96,8 +98,8 @@ def make_vec_env(
             if batch is not None and in_processes:
                 batch.close()
                 raise TypeError(
-                    f"{env_id} is stepped as one batch, faster than in processes: leave out vec_env_cls, or "
-                    "call stable_baselines3.common.env_util.make_vec_env"
+                    f"{env_id} is stepped as one batch, which is faster than processes: leave out "
+                    "vec_env_cls, or call stable_baselines3.common.env_util.make_vec_env"
                 )
             if batch is not None:
                 batch.seed(seed)
@@ -117,7 +119,7 @@ def make_vec_env(
 
 
 def _native_batch(env_id: str, n_envs: int, options: dict[str, Any]) -> VectorEnvAdapter | None:
-    """None where the environment has no vector implementation that resets in the same step."""
+    """Return the environment's own batch; None if it has none that resets in the same step."""
     spec = gym.registry.get(env_id)
     if spec is None or not _may_reset_in_the_same_step(spec.vector_entry_point):
         return None
@@ -129,7 +131,7 @@ def _native_batch(env_id: str, n_envs: int, options: dict[str, Any]) -> VectorEn
 
 
 def _may_reset_in_the_same_step(vector_entry_point: str | Callable[..., Any] | None) -> bool:
-    """False where that can be told without building a batch, whose arguments may be others: of a class."""
+    """Return False if a batch's class declares another mode; a function's mode is known only after a call."""
     if vector_entry_point is None:
         return False
     creator: Any = vector_entry_point
@@ -140,7 +142,7 @@ def _may_reset_in_the_same_step(vector_entry_point: str | Callable[..., Any] | N
 
 
 def as_vec_env(env: Any) -> Any:
-    """A Gymnasium ``VectorEnv`` in a :class:`VectorEnvAdapter`; anything else as it is.
+    """Wrap a Gymnasium ``VectorEnv`` in a :class:`VectorEnvAdapter`; return anything else unchanged.
 
     Raises:
         ValueError: the ``VectorEnv`` does not reset in the same step.
@@ -149,19 +151,20 @@ def as_vec_env(env: Any) -> Any:
 
 
 class VectorEnvAdapter(VecEnv):
-    """Any Gymnasium ``VectorEnv`` with ``AutoresetMode.SAME_STEP`` as an SB3 ``VecEnv``.
+    """Adapter that presents a Gymnasium ``VectorEnv`` with ``AutoresetMode.SAME_STEP`` as an SB3 ``VecEnv``.
 
-    At the end of an episode its info holds the environment's own final info, ``terminal_observation``,
+    At the end of an episode, its info holds the environment's own final info, ``terminal_observation``,
     ``TimeLimit.truncated`` and ``episode`` (return "r", length "l", seconds "t", as from ``Monitor``).
 
-    ``RecurrentA2C`` puts a ``VectorEnv`` in one of these itself; SB3's ``evaluate_policy`` and callbacks need
-    it done.
+    ``RecurrentA2C`` wraps a ``VectorEnv`` in an adapter itself; for SB3's ``evaluate_policy`` and callbacks,
+    wrap it first.
 
-    The environments are one object: an attribute is the same for all, and can only be set for all. Where
-    ``env`` is Gymnasium's own batch of single environments, attributes and methods that it lacks are theirs.
+    The environments are one object: an attribute is the same for all, and can only be set for all. If
+    ``env`` is Gymnasium's own batch of single environments, attributes and methods that the batch lacks are
+    looked up in these.
 
     Args:
-        env: the batched environment, in wrappers or not. ``gym.make_vec`` makes one of any registered
+        env: the batched environment, possibly wrapped. ``gym.make_vec`` makes one of any registered
             environment: ``gym.make_vec("CartPole-v1", 4, vectorization_mode="sync",
             vector_kwargs={"autoreset_mode": "SameStep"})``.
 
@@ -173,11 +176,13 @@ class VectorEnvAdapter(VecEnv):
         mode = env.metadata.get("autoreset_mode")
         if mode != AutoresetMode.SAME_STEP:
             raise ValueError(
-                f"VectorEnvAdapter: {env} must declare AutoresetMode.SAME_STEP in its metadata, it declares "
+                f"VectorEnvAdapter: {env} must declare AutoresetMode.SAME_STEP in its metadata, but declares "
                 f"{mode}: use plasticrl.envs.make_vec_env, or gym.make_vec(..., vectorization_mode='sync', "
                 "vector_kwargs={'autoreset_mode': 'SameStep'})"
             )
         self.env = env
+        # Gymnasium's own batches with copy=False write into the observations that they returned before.
+        self._reuses_observations = not getattr(env.unwrapped, "copy", True)
         super().__init__(env.num_envs, env.single_observation_space, env.single_action_space)
         self.metadata = env.metadata
         self._began = time.time()
@@ -186,26 +191,26 @@ class VectorEnvAdapter(VecEnv):
         self._lengths = np.zeros(env.num_envs, dtype=np.int64)
 
     def reset(self) -> VecEnvObs:
-        """Start new episodes, with the seeds and options set before; returns the observations."""
+        """Start new episodes with the seeds and options set before; return the observations."""
         if any(options != self._options[0] for options in self._options):
             raise ValueError("the environments are one batch: set_options needs the same options for all")
         observation: VecEnvObs
         first = self._seeds[0]
-        seed = None if first is None else int(first)  # Gymnasium's batches take no numpy integers
+        seed = None if first is None else int(first)  # Gymnasium does not accept numpy integers
         observation, infos = self.env.reset(seed=seed, options=self._options[0] or None)
         self.reset_infos = self._rows_of(infos)
         self._reset_seeds()
         self._reset_options()
         self._returns[:] = 0
         self._lengths[:] = 0
-        return observation
+        return deepcopy(observation) if self._reuses_observations else observation
 
     def step_async(self, actions: NDArray[Any]) -> None:
-        """Keep the actions (n_envs, ...) for ``step_wait``."""
+        """Store the actions (n_envs, ...) for ``step_wait``."""
         self._actions = actions
 
     def step_wait(self) -> VecEnvStepReturn:
-        """Step the batch: observations, rewards (n_envs,) float32, dones (n_envs,), one info for each."""
+        """Step the batch; return observations, rewards (n_envs,) float32, dones (n_envs,), and infos."""
         observation, reward, terminated, truncated, batch_info = self.env.step(self._actions)
         done = np.logical_or(terminated, truncated)
         self._returns += reward
@@ -218,6 +223,8 @@ class VectorEnvAdapter(VecEnv):
                 infos[row] = self._final_info(row, final, bool(truncated[row] and not terminated[row]))
         else:
             infos = [{} for _ in range(self.num_envs)]
+        if self._reuses_observations:
+            observation = deepcopy(observation)
         return observation, np.array(reward, dtype=np.float32), done, infos
 
     def _final_info(self, row: int, final: dict[str, Any], truncated: bool) -> dict[str, Any]:
@@ -225,7 +232,7 @@ class VectorEnvAdapter(VecEnv):
         if final["final_obs"] is not None:
             info["terminal_observation"] = _observation(final["final_obs"], row)
         info["TimeLimit.truncated"] = truncated
-        if "episode" not in info:  # of a Monitor inside
+        if "episode" not in info:  # else a Monitor inside has written it
             info["episode"] = {
                 "r": round(float(self._returns[row]), 6),
                 "l": int(self._lengths[row]),
@@ -239,7 +246,7 @@ class VectorEnvAdapter(VecEnv):
         return [_row(infos, row, self.num_envs) for row in range(self.num_envs)]
 
     def state_dict(self) -> dict[str, Any]:
-        """All that is needed to go on from here: the batch's own ``state_dict()``, and what is counted.
+        """Return the complete state: the batch's ``state_dict()``, and returns and lengths of its episodes.
 
         Raises:
             TypeError: the batch has no ``state_dict()``.
@@ -247,12 +254,12 @@ class VectorEnvAdapter(VecEnv):
         """
         env: Any = self.env
         if not hasattr(env, "state_dict"):
-            raise TypeError(f"{type(env).__name__} does not tell its state: it has no state_dict()")
+            raise TypeError(f"{type(env).__name__} cannot save its state: it has no state_dict()")
         counts = {"returns": self._returns.copy(), "lengths": self._lengths.copy()}
         return {"env": env.state_dict(), **counts}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from where :meth:`state_dict` was asked; no ``reset`` is needed.
+        """Restore a state that :meth:`state_dict` returned; no ``reset`` is needed.
 
         Raises:
             TypeError: the batch has no ``load_state_dict()``.
@@ -260,7 +267,7 @@ class VectorEnvAdapter(VecEnv):
         """
         env: Any = self.env
         if not hasattr(env, "load_state_dict"):
-            raise TypeError(f"{type(env).__name__} does not take a state: it has no load_state_dict()")
+            raise TypeError(f"{type(env).__name__} cannot load a state: it has no load_state_dict()")
         returns = finite_array("returns", entry(state, "returns"), self._returns.shape)
         lengths = whole_numbers(
             "lengths", entry(state, "lengths"), self._lengths.shape, 0, np.iinfo(np.intp).max
@@ -276,16 +283,16 @@ class VectorEnvAdapter(VecEnv):
         self.env.close()
 
     def get_images(self) -> Sequence[NDArray[np.uint8] | None]:
-        """One RGB picture for each environment; needs ``render_mode="rgb_array"``."""
+        """Return one RGB picture for each environment; needs ``render_mode="rgb_array"``."""
         frames: Any = self.env.render()
         return [None] * self.num_envs if frames is None else list(frames)
 
     def get_attr(self, attr_name: str, indices: VecEnvIndices = None) -> list[Any]:
-        """The batch's attribute, once for each index; wrappers are asked before the environment itself.
+        """Return an attribute once for each index; wrappers are searched before the environment itself.
 
         Raises:
-            AttributeError: neither the batch nor single environments in it have one of that name.
-            IndexError: there is no environment of that index.
+            AttributeError: neither the batch nor the single environments in it have the attribute.
+            IndexError: there is no environment with such an index.
         """
         rows = self._rows(indices)
         if self._is_of_singles(attr_name):
@@ -298,7 +305,7 @@ class VectorEnvAdapter(VecEnv):
         """Set an attribute of the batch, or of each single environment in it.
 
         Raises:
-            ValueError: ``indices`` leaves environments out.
+            ValueError: ``indices`` does not name all environments.
         """
         self._need_all(indices, "set an attribute")
         if self._singles is None:
@@ -311,20 +318,20 @@ class VectorEnvAdapter(VecEnv):
     ) -> list[Any]:
         """Call a method of the batch once, and repeat its result for each environment.
 
-        A method that only single environments in it have is called for each of them. What ``render`` gives,
-        and Gymnasium's ``call`` and ``get_attr`` of batches of single environments, is one result for each
-        already.
+        A method that only the single environments in the batch have is called for each of them. ``render``,
+        and Gymnasium's ``call`` and ``get_attr`` of batches of single environments, already return one result
+        per environment.
 
         Raises:
-            ValueError: ``indices`` leaves environments out, or the method is ``reset`` or ``step``: the
-                episodes counted here would then be others than those under way.
+            ValueError: ``indices`` does not name all environments, or the method is ``reset`` or ``step``,
+                which would make the adapter's episode counts wrong.
             AttributeError: the batch has no such method.
-            IndexError: there is no environment of an index.
+            IndexError: there is no environment with such an index.
         """
         if method_name in ("reset", "step"):
             raise ValueError(
-                f"{method_name} is for all environments, and their episodes are counted here: call "
-                f"{method_name}() itself, not env_method({method_name!r})"
+                f"env_method({method_name!r}) would bypass the count of episodes: call {method_name}() "
+                "instead"
             )
         self._need_all(indices, "call a method")
         if self._is_of_singles(method_name):
@@ -337,17 +344,17 @@ class VectorEnvAdapter(VecEnv):
     def env_is_wrapped(
         self, wrapper_class: type[gym.Wrapper[Any, Any, Any, Any]], indices: VecEnvIndices = None
     ) -> list[bool]:
-        """True for ``Monitor``, whose work this class does, and False for every other wrapper."""
+        """Return True for ``Monitor``, since this class does the same, and False for all other wrappers."""
         return [wrapper_class is Monitor for _ in self._rows(indices)]
 
     @property
     def _singles(self) -> Any:
-        """The batch itself where it is Gymnasium's own of single environments, else None."""
+        """The batch if it is Gymnasium's own batch of single environments, else None."""
         batch = self.env.unwrapped
         return batch if isinstance(batch, (SyncVectorEnv, AsyncVectorEnv)) else None
 
     def _is_of_singles(self, name: str) -> bool:
-        """Whether only single environments have it; a worker that is asked for what it lacks would end."""
+        """Return True if only the single environments have ``name``; a missing one would end a worker."""
         if self._singles is None or hasattr(self.env, name) or hasattr(self.env.unwrapped, name):
             return False
         return all(self._singles.call("has_wrapper_attr", name))
@@ -357,17 +364,17 @@ class VectorEnvAdapter(VecEnv):
             raise ValueError(f"the {self.num_envs} environments are one batch: {what} for all or none")
 
     def _rows(self, indices: VecEnvIndices) -> list[int]:
-        """The environments meant; negative ones count from the end."""
-        asked, rows = list(self._get_indices(indices)), range(self.num_envs)
-        if wrong := [index for index in asked if not -len(rows) <= index < len(rows)]:
+        """Return the selected environments; negative indices count from the end."""
+        given, rows = list(self._get_indices(indices)), range(self.num_envs)
+        if wrong := [index for index in given if not -len(rows) <= index < len(rows)]:
             raise IndexError(f"there are {len(rows)} environments, 0 to {len(rows) - 1}: none is {wrong[0]}")
-        return [rows[index] for index in asked]
+        return [rows[index] for index in given]
 
 
 def _row(infos: dict[str, Any], row: int, num_envs: int) -> dict[str, Any]:
-    """One environment's info out of a batch's.
+    """Return one environment's info out of a batch's.
 
-    ``_name`` tells which rows have ``name``; what has no such mask is there for all.
+    The mask ``_name`` marks the rows that have ``name``; a value without mask applies to all rows.
     """
     info = {}
     for name, value in infos.items():
@@ -386,7 +393,7 @@ def _is_for_each(value: Any, num_envs: int) -> bool:
 
 
 def _observation(batch: Any, row: int) -> Any:
-    """One environment's observation, out of one for each or out of one with stacked parts."""
+    """Return one environment's observation out of a sequence of observations or a stacked one."""
     if isinstance(batch, dict):
         return {name: part[row] for name, part in batch.items()}
     return tuple(part[row] for part in batch) if isinstance(batch, tuple) else batch[row]

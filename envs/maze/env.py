@@ -26,10 +26,11 @@ class PlasticMazeEnv(gym.Env[NDArray[np.float32], np.int64]):
     """The maze of Miconi et al. (2018), section 4.4, for one agent.
 
     Each episode hides a reward on one free square, never on the start. Stepping on it pays ``reward``
-    and moves the agent to a random other free square (to the start with ``recenter``); walking into a
+    and moves the agent to a random other free square (to the start with ``recenter``). Walking into a
     wall leaves the agent where it is and costs ``wall_penalty``. After ``episode_length`` steps the
-    episode is ``terminated``: the lifetime is over, so nothing is left to bootstrap from, and the
-    environment is registered without a time limit. A find on the last step does not move the agent.
+    episode is ``terminated``, since the lifetime is over and there is nothing to bootstrap from; the
+    environment is therefore registered without a time limit. A find on the last step does not move the
+    agent.
 
     Actions: 0 up, 1 down, 2 left, 3 right.
 
@@ -37,9 +38,9 @@ class PlasticMazeEnv(gym.Env[NDArray[np.float32], np.int64]):
     the middle); the previous reward; with ``observe_action`` the previous action (4 numbers, one-hot,
     zeros at the start); with ``observe_time`` step / episode_length.
 
-    ``info`` is empty but at the end of an episode, where it holds what
-    ``plasticrl.envs.maze.dynamics.summary`` lists: ``rewards_found``, ``wall_hits``,
-    ``first_reward_step``, ``mean_steps_later``.
+    ``info`` is empty except at the end of an episode, when it holds the values of
+    ``plasticrl.envs.maze.dynamics.summary``: ``rewards_found``, ``wall_hits``, ``first_reward_step``,
+    ``mean_steps_later``.
 
     Args:
         render_mode: None, "rgb_array", "ansi" or "human" (needs ``pip install plasticrl[render]``).
@@ -47,7 +48,7 @@ class PlasticMazeEnv(gym.Env[NDArray[np.float32], np.int64]):
         **maze: the fields of ``plasticrl.envs.MazeConfig``.
 
     Raises:
-        ValueError, TypeError: an argument is not allowed; the text names it.
+        ValueError, TypeError: an argument is not allowed; the message names it.
     """
 
     metadata = {"render_modes": ["human", "rgb_array", "ansi"], "render_fps": FPS}  # noqa: RUF012
@@ -108,7 +109,7 @@ class PlasticMazeEnv(gym.Env[NDArray[np.float32], np.int64]):
         return observation[0], float(reward[0]), over, False, info
 
     def state_dict(self) -> dict[str, Any]:
-        """All that is needed to go on from here, as plain values and arrays.
+        """Return the complete state, as plain values and arrays.
 
         Raises:
             gymnasium.error.ResetNeeded: before the first ``reset``.
@@ -116,7 +117,7 @@ class PlasticMazeEnv(gym.Env[NDArray[np.float32], np.int64]):
         return maze_state_dict(self.config, self.state, [self.np_random])
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from where :meth:`state_dict` was asked; no ``reset`` is needed.
+        """Restore a state that :meth:`state_dict` returned; no ``reset`` is needed.
 
         Raises:
             ValueError: it is not the state of a maze with these settings.
@@ -126,7 +127,7 @@ class PlasticMazeEnv(gym.Env[NDArray[np.float32], np.int64]):
         self._shown()
 
     def render(self) -> Any:
-        """The picture (render_size, render_size, 3) uint8, the text, or None with "human"."""
+        """Return the picture (render_size, render_size, 3) uint8 or the text; None with "human"."""
         if self.render_mode is None:
             gym.logger.warn("render() needs a render_mode, given to gym.make: 'rgb_array', 'ansi' or 'human'")
             return None
@@ -151,11 +152,11 @@ Observations = NDArray[np.float32]
 class PlasticMazeVectorEnv(VectorEnv[Observations, NDArray[Any], NDArray[Any]]):
     """``num_envs`` mazes with the rules, spaces and arguments of ``PlasticMazeEnv``.
 
-    Environment i behaves exactly as a ``PlasticMazeEnv`` seeded with ``seed + i``. An episode that ends
-    is followed by the next one in the same step (``AutoresetMode.SAME_STEP``): the observation returned
-    is the new episode's first, the last one is ``infos["final_obs"][i]`` and the end's ``info`` is
-    ``infos["final_info"]``, both with their masks ``"_final_obs"`` and ``"_final_info"``. All returned
-    arrays are the caller's: no later step writes into them.
+    Environment i behaves exactly as a ``PlasticMazeEnv`` seeded with ``seed + i``. When an episode ends, the
+    next one begins in the same step (``AutoresetMode.SAME_STEP``): the returned observation is the first of
+    the new episode, the last one of the old is ``infos["final_obs"][i]``, and its final ``info`` is in
+    ``infos["final_info"]``, with the masks ``"_final_obs"`` and ``"_final_info"``. Later steps do not
+    overwrite returned arrays.
 
     Args:
         num_envs: number of mazes, at least 1.
@@ -164,7 +165,7 @@ class PlasticMazeVectorEnv(VectorEnv[Observations, NDArray[Any], NDArray[Any]]):
         **maze: the fields of ``plasticrl.envs.MazeConfig``.
 
     Raises:
-        ValueError, TypeError: an argument is not allowed; the text names it.
+        ValueError, TypeError: an argument is not allowed; the message names it.
     """
 
     metadata = {  # noqa: RUF012
@@ -216,11 +217,11 @@ class PlasticMazeVectorEnv(VectorEnv[Observations, NDArray[Any], NDArray[Any]]):
         seed: int | Sequence[int | None] | None = None,
         options: dict[str, Any] | None = None,
     ) -> tuple[Observations, dict[str, Any]]:
-        """Start a new episode in every maze; returns observations (num_envs, D) and an empty dict.
+        """Start a new episode in every maze; return observations (num_envs, D) and an empty dict.
 
         Args:
-            seed: maze i gets ``seed + i``; a sequence gives each its own; None goes on with the
-                generators there are.
+            seed: maze i gets ``seed + i``; a sequence holds one seed per maze; None keeps the current
+                generators.
             options: not used; the mazes run in lockstep, so a "reset_mask" is refused.
 
         Raises:
@@ -258,7 +259,7 @@ class PlasticMazeVectorEnv(VectorEnv[Observations, NDArray[Any], NDArray[Any]]):
         return observation, reward, ended, np.zeros(self.num_envs, dtype=np.bool_), infos
 
     def state_dict(self) -> dict[str, Any]:
-        """All that is needed to go on from here, as plain values and arrays.
+        """Return the complete state, as plain values and arrays.
 
         Raises:
             gymnasium.error.ResetNeeded: before the first ``reset``.
@@ -266,20 +267,20 @@ class PlasticMazeVectorEnv(VectorEnv[Observations, NDArray[Any], NDArray[Any]]):
         return maze_state_dict(self.config, self.state, self._rngs)
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from where :meth:`state_dict` was asked; no ``reset`` is needed.
+        """Restore a state that :meth:`state_dict` returned; no ``reset`` is needed.
 
         Raises:
-            ValueError: it is not the state of as many mazes with these settings.
+            ValueError: it is not the state of the same number of mazes with these settings.
         """
         self._state, self._rngs = restored_mazes(self.dynamics, state, self.num_envs, over=False)
         self._history.clear()
         self._shown()
 
     def upcoming(self, steps: int) -> NDArray[np.float64]:
-        """The next random numbers of each maze, as many as that many steps can take; none of them is drawn.
+        """Return the next random numbers of each maze, enough for ``steps`` steps, without drawing them.
 
         Returns:
-            (num_envs, steps), or twice as many where the reward moves: a step may then take two.
+            (num_envs, steps), or (num_envs, 2 * steps) if the reward moves, since a step may then use two.
         """
         count = steps if self.config.relocate_every is None else 2 * steps
         numbers = np.empty((self.num_envs, count))
@@ -290,7 +291,7 @@ class PlasticMazeVectorEnv(VectorEnv[Observations, NDArray[Any], NDArray[Any]]):
         return numbers
 
     def render(self) -> tuple[Any, ...] | None:
-        """One picture (render_size, render_size, 3) uint8, or one text, for each maze."""
+        """Return one picture (render_size, render_size, 3) uint8, or one text, for each maze."""
         if self.render_mode is None:
             gym.logger.warn("render() needs a render_mode, given to gym.make_vec: 'rgb_array' or 'ansi'")
             return None
@@ -306,7 +307,7 @@ class PlasticMazeVectorEnv(VectorEnv[Observations, NDArray[Any], NDArray[Any]]):
 def make_maze_vector_env(
     num_envs: int = 1, *, max_episode_steps: int | None = None, **options: Any
 ) -> VectorEnv[Any, Any, Any]:
-    """The batched entry point of the registered mazes.
+    """Make the batched environment of a registered maze; the entry point for ``gym.make_vec``.
 
     Args:
         num_envs: number of mazes.

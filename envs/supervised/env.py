@@ -49,35 +49,35 @@ def input_picture(
 
 
 class EpisodeEnv(gym.Env[NDArray[np.float32], Any]):
-    """Lives through the episodes of a task: sees them step by step, and is asked at the end.
+    """A supervised task as an environment: it shows an episode step by step and judges the predictions.
 
-    An episode is one lifetime of ``task.steps`` steps and ends with ``terminated``: nothing is left to
-    bootstrap from. Which step asks can be seen: its input has zeroed elements, or no label.
+    An episode is one lifetime of ``task.steps`` steps and ends with ``terminated``, since there is nothing
+    to bootstrap from. The query step can be recognised: its input has zeroed elements, or no label.
 
-    Observation, a float32 vector, flat so that every SB3 policy takes it as it is (an image of 31 x 31
-    is too small for SB3's own convolutions): the step's input, then, for a task of N classes, its
-    label (N numbers, one-hot, zeros where none is told). ``task.input_shape`` tells how to fold the input
-    back. After the last step it is all zeros.
+    Observation: a float32 vector, flat so that every SB3 policy accepts it (an image of 31 x 31 is too small
+    for SB3's own convolutions). It is the step's input, followed, for a task of N classes, by its label
+    (N numbers, one-hot, zeros if no label is shown). ``task.input_shape`` is the shape of the input. After
+    the last step the observation is all zeros.
 
-    Action, the prediction, given at every step: (D,) numbers in [-1, 1], or one of N classes.
-    The action that follows an observation is its answer; only those to the judged steps
-    (``Episode.target_mask``) count, the others are free.
+    Action: the prediction, given at every step, (D,) numbers in [-1, 1] or one of N classes. The action that
+    follows an observation is the answer to it; only the answers to judged steps (``Episode.target_mask``)
+    count.
 
-    Reward: 0 but at the judged steps. There, for classes, 1 if right, else 0; for vectors, minus the mean
-    over all D elements of the squared error, so between -4 and 0: the loss of Miconi et al. (2018), whose
-    best answer under doubt is the expected value.
+    Reward: 0 except at judged steps. For classes it is 1 if right, else 0. For vectors it is minus the
+    squared error, averaged over all D elements, between -4 and 0: the loss of Miconi et al. (2018), which is
+    minimised by the expected value.
 
-    ``info`` is empty but at the end of an episode, where it tells of the last judged step ``correct``
-    (bool), or ``error`` (mean squared, all elements), ``hidden_error`` (the same over the elements that
-    the query hides, where the task tells them), and ``wrong_signs`` (share of all elements whose sign is
-    another, 0 being neither: of binary patterns, the bit error).
+    ``info`` is empty except at the end of an episode, when it describes the last judged step: ``correct``
+    (bool), or ``error`` (mean squared error over all elements), ``hidden_error`` (the same over the elements
+    that the query hides, if the task provides them), and ``wrong_signs`` (share of all elements with the
+    wrong sign, 0 being neither; for binary patterns, the bit error).
 
     Args:
-        task: what draws the episodes.
+        task: the task that draws the episodes.
         render_mode: None, or "rgb_array": the step's input as a picture.
 
     Raises:
-        ValueError, TypeError: an argument is not allowed; the text names it.
+        ValueError, TypeError: an argument is not allowed; the message names it.
     """
 
     metadata = {"render_modes": ["rgb_array"], "render_fps": FPS}  # noqa: RUF012
@@ -115,11 +115,11 @@ class EpisodeEnv(gym.Env[NDArray[np.float32], Any]):
         return observation[0], {}
 
     def step(self, action: Any) -> tuple[NDArray[np.float32], float, bool, bool, dict[str, Any]]:
-        """Answer the step that was shown, and see the next one.
+        """Answer the current step, and return the next one.
 
         Raises:
             gymnasium.error.ResetNeeded: the episode has not begun or is over.
-            ValueError: the action has another shape or type, or is out of its range, or NaN.
+            ValueError: the action has the wrong shape or type, is out of range, or is NaN.
         """
         if self.state.step >= self.episode_length:
             raise gym.error.ResetNeeded("the episode is over: call reset() before the next step")
@@ -128,7 +128,7 @@ class EpisodeEnv(gym.Env[NDArray[np.float32], Any]):
         return observation[0], float(reward[0]), over, False, info
 
     def state_dict(self) -> dict[str, Any]:
-        """All that is needed to go on from here, as plain values and arrays.
+        """Return the complete state, as plain values and arrays.
 
         Raises:
             gymnasium.error.ResetNeeded: before the first ``reset``.
@@ -136,7 +136,7 @@ class EpisodeEnv(gym.Env[NDArray[np.float32], Any]):
         return episode_state_dict(self.dynamics, self.state, [self.np_random])
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from where :meth:`state_dict` was asked; no ``reset`` is needed.
+        """Restore a state that :meth:`state_dict` returned; no ``reset`` is needed.
 
         Raises:
             ValueError: it is not the state of an episode of this task.
@@ -144,7 +144,7 @@ class EpisodeEnv(gym.Env[NDArray[np.float32], Any]):
         self._state, (self.np_random,) = restored_episodes(self.dynamics, state, 1, over=True)
 
     def render(self) -> Any:
-        """The picture, (height, width, 3) uint8, about 256 x 256."""
+        """Return the current input as a picture, (height, width, 3) uint8, about 256 x 256."""
         if self.render_mode is None:
             gym.logger.warn("render() needs a render_mode, given to gym.make: 'rgb_array'")
             return None
@@ -153,7 +153,7 @@ class EpisodeEnv(gym.Env[NDArray[np.float32], Any]):
 
 
 def make_episode_env(task: TaskName, render_mode: str | None = None, **options: Any) -> EpisodeEnv:
-    """The entry point of the registered tasks; ``options`` are those of ``plasticrl.envs.make_task``."""
+    """Make the environment of a registered task; ``options`` are those of ``plasticrl.envs.make_task``."""
     return EpisodeEnv(make_task(task, **options), render_mode=render_mode)
 
 
@@ -163,19 +163,19 @@ Observations = NDArray[np.float32]
 class EpisodeVectorEnv(VectorEnv[Observations, NDArray[Any], NDArray[Any]]):
     """``num_envs`` episodes of a task with the rules and spaces of ``EpisodeEnv``.
 
-    Environment i behaves exactly as an ``EpisodeEnv`` seeded with ``seed + i``. An episode that ends
-    is followed by the next one in the same step (``AutoresetMode.SAME_STEP``): the observation returned
-    is the new episode's first, the last one is ``infos["final_obs"][i]`` and the end's ``info`` is
-    ``infos["final_info"]``, both with their masks ``"_final_obs"`` and ``"_final_info"``. All returned
-    arrays are the caller's: no later step writes into them.
+    Environment i behaves exactly as an ``EpisodeEnv`` seeded with ``seed + i``. When an episode ends, the
+    next one begins in the same step (``AutoresetMode.SAME_STEP``): the returned observation is the first of
+    the new episode, the last one of the old is ``infos["final_obs"][i]``, and its final ``info`` is in
+    ``infos["final_info"]``, with the masks ``"_final_obs"`` and ``"_final_info"``. Later steps do not
+    overwrite returned arrays.
 
     Args:
-        task: what draws the episodes; held once for all.
-        num_envs: number of episodes side by side, at least 1.
+        task: the task that draws the episodes, shared by all environments.
+        num_envs: number of episodes run side by side, at least 1.
         render_mode: None or "rgb_array".
 
     Raises:
-        ValueError, TypeError: an argument is not allowed; the text names it.
+        ValueError, TypeError: an argument is not allowed; the message names it.
     """
 
     metadata = {  # noqa: RUF012
@@ -218,11 +218,11 @@ class EpisodeVectorEnv(VectorEnv[Observations, NDArray[Any], NDArray[Any]]):
         seed: int | Sequence[int | None] | None = None,
         options: dict[str, Any] | None = None,
     ) -> tuple[Observations, dict[str, Any]]:
-        """Draw a new episode for every environment; returns observations (num_envs, W) and an empty dict.
+        """Draw a new episode for every environment; return observations (num_envs, W) and an empty dict.
 
         Args:
-            seed: environment i gets ``seed + i``; a sequence gives each its own; None goes on with the
-                generators there are.
+            seed: environment i gets ``seed + i``; a sequence holds one seed per environment; None keeps the
+                current generators.
             options: not used; the episodes run in lockstep, so a "reset_mask" is refused.
 
         Raises:
@@ -238,7 +238,7 @@ class EpisodeVectorEnv(VectorEnv[Observations, NDArray[Any], NDArray[Any]]):
     def step(
         self, actions: NDArray[Any]
     ) -> tuple[Observations, NDArray[np.float64], NDArray[np.bool_], NDArray[np.bool_], dict[str, Any]]:
-        """Answer the step that was shown in every environment, and see the next one.
+        """Answer the current step in every environment, and return the next one.
 
         Args:
             actions: (num_envs, D) numbers in [-1, 1], or (num_envs,) classes.
@@ -256,7 +256,7 @@ class EpisodeVectorEnv(VectorEnv[Observations, NDArray[Any], NDArray[Any]]):
         return observation, reward, terminated, np.zeros(self.num_envs, dtype=np.bool_), infos
 
     def state_dict(self) -> dict[str, Any]:
-        """All that is needed to go on from here, as plain values and arrays.
+        """Return the complete state, as plain values and arrays.
 
         Raises:
             gymnasium.error.ResetNeeded: before the first ``reset``.
@@ -264,15 +264,15 @@ class EpisodeVectorEnv(VectorEnv[Observations, NDArray[Any], NDArray[Any]]):
         return episode_state_dict(self.dynamics, self.state, self._rngs)
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from where :meth:`state_dict` was asked; no ``reset`` is needed.
+        """Restore a state that :meth:`state_dict` returned; no ``reset`` is needed.
 
         Raises:
-            ValueError: it is not the state of as many episodes of this task.
+            ValueError: it is not the state of the same number of episodes of this task.
         """
         self._state, self._rngs = restored_episodes(self.dynamics, state, self.num_envs, over=False)
 
     def render(self) -> tuple[Any, ...] | None:
-        """One picture for each environment, (height, width, 3) uint8; None without a render mode."""
+        """Return one picture for each environment, (height, width, 3) uint8; None without a render mode."""
         if self.render_mode is None:
             gym.logger.warn("render() needs a render_mode, given to gym.make_vec: 'rgb_array'")
             return None
@@ -287,11 +287,11 @@ def make_episode_vector_env(
     max_episode_steps: int | None = None,
     **options: Any,
 ) -> VectorEnv[Any, Any, Any]:
-    """The batched entry point of the registered tasks.
+    """Make the batched environment of a registered task; the entry point for ``gym.make_vec``.
 
     Args:
         task: name of the task.
-        num_envs: number of episodes side by side.
+        num_envs: number of episodes run side by side.
         render_mode: None or "rgb_array".
         max_episode_steps: steps after which an episode is truncated, as in ``gym.make``; None: no time limit.
         **options: as for ``plasticrl.envs.make_task``.

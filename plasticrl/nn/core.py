@@ -12,7 +12,7 @@ from plasticrl.ops import autocast
 from plasticrl.ops.checks import check_tensor, check_tensors, kind_and_length
 
 HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
-"""Where torch keeps a module's hooks that run when it is called, or in the backward pass."""
+"""Attributes in which torch keeps a module's forward and backward hooks."""
 
 State = tuple[Tensor, ...]
 """A NamedTuple of tensors whose first dimension is the batch; empty for a core without memory."""
@@ -30,10 +30,10 @@ class Core(nn.Module, ABC):
     output_size: int
 
     def __prepare_scriptable__(self) -> NoReturn:
-        """What ``torch.jit.script`` calls first.
+        """Refuse ``torch.jit.script``, which calls this method first.
 
         Raises:
-            RuntimeError: it cannot compile this.
+            RuntimeError: always.
         """
         refuse_scripting(self)
 
@@ -124,10 +124,10 @@ class Core(nn.Module, ABC):
 
 
 def refuse_scripting(module: nn.Module) -> NoReturn:
-    """Raise what ``torch.jit.script`` has to be told: its language lacks much of Python.
+    """Raise RuntimeError for ``torch.jit.script``, which supports only a part of Python.
 
     Raises:
-        RuntimeError: always.
+        RuntimeError: always; the message names the alternatives.
     """
     raise RuntimeError(
         f"torch.jit.script cannot compile {type(module).__name__}: record it with torch.jit.trace or "
@@ -136,7 +136,7 @@ def refuse_scripting(module: nn.Module) -> NoReturn:
 
 
 def hooks_for_all() -> bool:
-    """Whether there are hooks that run in every module."""
+    """Return True if torch has global hooks, which run in every module."""
     return bool(_has_any_global_hook())  # type: ignore[no-untyped-call]
 
 
@@ -149,8 +149,8 @@ def parts_of(state: object, kind: type[NamedTuple]) -> tuple[Tensor, ...]:
     parts = kind._fields
     if not isinstance(state, tuple) or len(state) != len(parts):
         raise TypeError(
-            f"state must be {kind.__name__}({', '.join(parts)}), as initial_state and the call for the steps "
-            f"before return it, not {kind_and_length(state)}"
+            f"state must be {kind.__name__}({', '.join(parts)}), as initial_state and the previous call "
+            f"return it, not {kind_and_length(state)}"
         )
     for field, part in zip(parts, state, strict=True):
         check_tensor(f"state.{field}", part)

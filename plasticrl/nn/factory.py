@@ -1,4 +1,4 @@
-"""Cores by name, as an agent's ``policy_kwargs`` and the commands give them."""
+"""Construction of cores by name, as in an agent's ``policy_kwargs`` and in the commands."""
 
 from difflib import get_close_matches
 from typing import Any, Literal, TypeAlias, get_args
@@ -19,10 +19,10 @@ _PLAIN: dict[str, type[LSTM] | type[GRU] | type[FeedForward]] = {
 
 
 def alpha_mode(core: PlasticName) -> AlphaMode:
-    """What a plastic layer of that name learns of alpha.
+    """Return the alpha mode of the plastic core of that name: ``"full"``, ``"shared"`` or ``"none"``.
 
     Raises:
-        ValueError: the name is not one of a plastic layer, nor of the same layer without plasticity.
+        ValueError: the name is not ``"plastic"``, ``"homogeneous"`` or ``"rnn"``.
     """
     if core not in _ALPHA:
         raise ValueError(f"core must be one of {', '.join(map(repr, _ALPHA))}, not {core!r}")

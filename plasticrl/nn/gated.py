@@ -112,8 +112,8 @@ class GRU(Core):
 def _between_resets(inputs: Tensor, reset: Tensor | None) -> Iterator[tuple[Tensor, Tensor | None]]:
     """Cut a sequence at the resets of any row, so that torch's fused loop runs over each piece.
 
-    Where that would put the resets of one example into a graph, and where they cannot be read, each step is
-    a piece.
+    Each step is a piece of its own while a graph is recorded, which would otherwise contain the resets of
+    one example, and for meta tensors, whose values cannot be read.
 
     Yields:
         A piece ``(t, B, input_size)``, and a mask ``(B,)`` of the rows whose state is cleared before it.

@@ -48,7 +48,7 @@ class PlasticRecurrence(nn.Module):
         self.reset_parameters()
 
     def __prepare_scriptable__(self) -> NoReturn:
-        """See :class:`plasticrl.nn.Core`."""
+        """Refuse ``torch.jit.script``; see :class:`plasticrl.nn.Core`."""
         refuse_scripting(self)
 
     def reset_parameters(self) -> None:
@@ -152,15 +152,15 @@ class PlasticRNN(PlasticRecurrence, Core):
     def replay(
         self, inputs: Tensor, state: PlasticState, reset: Tensor, known: tuple[Tensor, PlasticState]
     ) -> tuple[Tensor, PlasticState]:
-        """See :meth:`plasticrl.nn.Core.replay`: nothing is computed anew."""
+        """Unroll over a known rollout without the forward pass; see :meth:`plasticrl.nn.Core.replay`."""
         if _runs_other_code(self):
             return super().replay(inputs, state, reset, known)
         self._check_inputs(inputs, reset)
         return self._scan(inputs, state, reset, None, known)
 
     def step_(self, inputs: Tensor, state: PlasticState, reset: Tensor | None = None) -> Tensor:
-        """See :meth:`plasticrl.nn.Core.step_`: the trace is updated where it lies."""
-        if self.backend != "auto" or _runs_other_code(self):  # what was asked for computes here too
+        """Run one step and update the trace in place; see :meth:`plasticrl.nn.Core.step_`."""
+        if self.backend != "auto" or _runs_other_code(self):  # steps must use the chosen code, too
             return super().step_(inputs, state, reset)
         check_tensor("inputs", inputs)
         check_tensors(reset=reset)
@@ -178,7 +178,7 @@ _FORWARD = PlasticRNN.forward
 
 
 def _runs_other_code(rnn: PlasticRNN) -> bool:
-    """Whether calling the module runs more or other code than :meth:`PlasticRNN.forward`."""
+    """Return True if calling the module runs code other than :meth:`PlasticRNN.forward`, such as hooks."""
     own = vars(rnn)
     return (
         type(rnn).forward is not _FORWARD

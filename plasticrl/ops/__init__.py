@@ -1,4 +1,4 @@
-"""The plastic recurrence: its specification and what computes it."""
+"""The plastic recurrence: its specification and the backends that compute it."""
 
 from plasticrl.ops.scan import Backend, plastic_scan
 from plasticrl.ops.step import plastic_step_

@@ -1,4 +1,4 @@
-"""What the arguments of a scan have to be."""
+"""Checks of the arguments of a scan."""
 
 import torch
 from torch import Tensor
@@ -7,33 +7,33 @@ from plasticrl.state import PlasticState
 
 
 def check_state(state: object, name: str = "state") -> None:
-    """Nothing, where it is the state of a plastic recurrent network.
+    """Check that ``state`` is the state of a plastic recurrent network.
 
     Raises:
         TypeError: it is something else, such as the plain tuple of ``torch.nn.LSTM``.
     """
     if not isinstance(state, PlasticState):
         raise TypeError(
-            f"{name} must be a PlasticState(hidden, trace), as initial_state and the call for the steps "
-            f"before return it, not a {type(state).__name__}"
+            f"{name} must be a PlasticState(hidden, trace), as initial_state and the previous call return "
+            f"it, not a {type(state).__name__}"
         )
 
 
 def check_tensor(name: str, value: object) -> None:
-    """Nothing, where it is a tensor.
+    """Check that ``value`` is a tensor.
 
     Raises:
         TypeError: it is something else, such as a NumPy array.
     """
     if not isinstance(value, Tensor):
-        raise TypeError(f"{name} must be a tensor, not {type(value).__name__}: torch.as_tensor makes one")
+        raise TypeError(f"{name} must be a tensor, not {type(value).__name__}: use torch.as_tensor")
 
 
 def check_tensors(**optional: object) -> None:
-    """Nothing, where each is a tensor, or None: left out.
+    """Check that each argument is a tensor or None.
 
     Raises:
-        TypeError: one is something else; the text names it.
+        TypeError: an argument is something else; the message names it.
     """
     for name, value in optional.items():
         if value is not None:
@@ -50,12 +50,12 @@ def check_arguments(
     clamp: Tensor | None,
     known: tuple[Tensor, PlasticState] | None,
 ) -> None:
-    """Raise if a shape, a dtype or a device does not fit the drive's: kernels write where they are told to.
+    """Check that shapes, dtypes and devices fit those of the drive; kernels do not check their addresses.
 
     Raises:
-        ValueError: a tensor is not dense, or does not fit: the text names the argument, what it is and what
-            it may be.
-        TypeError: an argument is no tensor, or the state is not one.
+        ValueError: a tensor is not dense, or does not fit; the message names the argument, what it is and
+            what it must be.
+        TypeError: an argument is not a tensor, or the state is not a ``PlasticState``.
     """
     check_state(state)
     for name, needed in (
@@ -70,7 +70,7 @@ def check_arguments(
         raise ValueError(f"drive must be (T, B, n) with T >= 1, not {tuple(drive.shape)}")
     dense = torch.strided
     if drive.layout is not dense:
-        raise ValueError(f"drive must be a dense tensor, not {drive.layout}: to_dense() makes one")
+        raise ValueError(f"drive must be a dense tensor, not {drive.layout}: use to_dense()")
     steps, batch, n = drive.shape
     dtype, device = drive.dtype, drive.device
     trace = None if alpha is None else state.trace
@@ -96,31 +96,31 @@ def check_arguments(
         if tensor.device != device:
             raise ValueError(f"{name} must be on {device} like drive, not on {tensor.device}")
         if tensor.layout is not dense:
-            raise ValueError(f"{name} must be a dense tensor, not {tensor.layout}: to_dense() makes one")
+            raise ValueError(f"{name} must be a dense tensor, not {tensor.layout}: use to_dense()")
 
 
 def check_writable(state: PlasticState) -> None:
-    """Raise if a part of the state has several elements in one place, as ``expand`` makes them.
+    """Check that no part of the state has elements that share memory, as after ``expand``.
 
     Raises:
-        ValueError: it has; the text names it.
+        ValueError: a part has; the message names it.
     """
     if state.hidden.is_contiguous() and state.trace.is_contiguous():
         return
     for name, tensor in zip(state._fields, state, strict=True):
         if any(step == 0 and size > 1 for size, step in zip(tensor.shape, tensor.stride(), strict=True)):
-            raise ValueError(f"state.{name} is expanded, and so cannot be overwritten: clone() it first")
+            raise ValueError(f"state.{name} is expanded and cannot be overwritten: clone() it first")
 
 
 def _parts_known(known: tuple[Tensor, PlasticState]) -> tuple[Tensor, Tensor]:
-    """The outputs and the last trace.
+    """Return the outputs and the last trace of ``known``.
 
     Raises:
-        TypeError: it is not what a scan returns.
+        TypeError: it is not the result of a scan.
     """
     if not isinstance(known, tuple) or len(known) != 2:
         raise TypeError(
-            "known must be what this call returns, a tuple (outputs, PlasticState), "
+            "known must be the result of such a call, a tuple (outputs, PlasticState), "
             f"not {kind_and_length(known)}"
         )
     outputs, state = known
@@ -131,6 +131,6 @@ def _parts_known(known: tuple[Tensor, PlasticState]) -> tuple[Tensor, Tensor]:
 
 
 def kind_and_length(value: object) -> str:
-    """What a value is, for a text about what is wrong with it: "a list", "a tuple of 3"."""
+    """Describe a value for an error message, as in "a list" or "a tuple of 3"."""
     kind = f"a {type(value).__name__}"
     return f"{kind} of {len(value)}" if isinstance(value, tuple) else kind

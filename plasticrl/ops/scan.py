@@ -1,4 +1,4 @@
-"""The one operator of the package: a plastic recurrence over time, and the choice of what computes it."""
+"""The operator of the package: a plastic recurrence over time, and the choice of its backend."""
 
 from typing import Literal, TypeAlias, get_args
 
@@ -37,24 +37,24 @@ def plastic_scan(
         y(t) = tanh(drive(t) + (w + alpha * H) x)      or drive(t) where clamp(t)
         H <- rule(H, pre=x, post=y(t), eta)
 
-    Under ``torch.autocast`` it computes in ``w``'s dtype all the same, to which ``drive`` is cast: errors
-    of half precision would add up in the trace. With ``"reference"`` that is so of gradients, too, where
-    ``backward`` is called outside, as torch advises.
+    Under ``torch.autocast``, ``drive`` is cast to ``w``'s dtype, and all is computed in it, since errors of
+    half precision would accumulate in the trace. With ``"reference"`` this includes the gradients if
+    ``backward`` is called outside of autocast, as torch advises.
 
     Args:
         drive: external input of each neuron, ``(T, B, n)``, T >= 1.
         w: fixed weights ``(n_post, n_pre)``, as in ``torch.nn.Linear``.
         alpha: plasticity coefficients: ``(n, n)`` (full), a scalar ``()`` (shared), or None (not
-            plastic: the trace is neither used nor changed).
+            plastic; the trace is neither read nor changed).
         eta: learning rate of the trace, a scalar tensor ``()``.
         state: hidden ``(B, n)`` and trace ``(B, n, n)`` before the first step.
-        reset: bool ``(T, B)``, true where a step is the first of an episode. Default: no resets.
-        clamp: bool ``(T, B, n)``, true where the neuron's output is its drive. Default: no clamps.
+        reset: bool ``(T, B)``, true if a step is the first of an episode. Default: no resets.
+        clamp: bool ``(T, B, n)``, true if the neuron's output is its drive. Default: no clamps.
         rule: a rule or its name, ``"hebb"``, ``"oja"``, ``"clipped"``. Default Hebb.
-        backend: what computes; ``"auto"`` takes the first of these that serves:
+        backend: implementation to use; ``"auto"`` selects the first of these that supports the arguments:
 
             ============= ========================================== ================== ============
-            name          serves                                     differentiable     memory
+            name          supports                                   differentiable     memory
             ============= ========================================== ================== ============
             ``numba``     float32, CPU, a rule of this package       once               a few traces
                                                                                         per thread
@@ -65,20 +65,21 @@ def plastic_scan(
             ============= ========================================== ================== ============
 
             While ``torch.jit.trace``, ``torch.export``, ``torch.onnx.export`` or ``make_fx`` records, or a
-            ``TorchDispatchMode`` is on, ``"auto"`` is ``"reference"``: they see torch's operations only.
-        known: what this call returns, where that is known already (a rollout with the same parameters):
-            replaces the forward pass, the gradients are the same. It must be what the other arguments
-            give, which is not checked. ``"reference"`` computes all the same.
+            ``TorchDispatchMode`` is active, ``"auto"`` selects ``"reference"``, since they can only see
+            torch's operations.
+        known: the result of this call if it is already known, from a rollout with the same parameters. It
+            replaces the forward pass; the gradients are the same. It must be the result for the other
+            arguments, which is not checked. ``"reference"`` ignores it.
 
     Returns:
-        outputs ``(T, B, n)`` and the state after the last step.
+        Outputs ``(T, B, n)`` and the state after the last step.
 
     Raises:
-        ValueError: a shape, a dtype or a device does not fit, a name is unknown, or the backend asked
-            for by name cannot serve; the text says which.
-        TypeError: an argument is no tensor, or the state no ``PlasticState``.
-        RuntimeError: a gradient from a path that is differentiable once was differentiated again, or forward
-            mode (``jvp``, ``hessian``) was asked of it: ``"reference"`` has both.
+        ValueError: a shape, a dtype or a device does not fit, a name is unknown, or the selected backend
+            does not support the arguments; the message says which.
+        TypeError: an argument is not a tensor, or the state is not a ``PlasticState``.
+        RuntimeError: a gradient of a backend that is differentiable once was differentiated again, or
+            forward mode (``jvp``, ``hessian``) was used with it; ``"reference"`` supports both.
     """
     check_tensor("drive", drive)
     resolved = get_rule(rule)
@@ -101,10 +102,10 @@ def plastic_scan(
 
 
 def check_backend(backend: str) -> None:
-    """Nothing, where there is a backend of that name.
+    """Check that a backend of that name exists.
 
     Raises:
-        ValueError: there is none; the text names those that there are.
+        ValueError: it does not exist; the message lists the backends.
     """
     if backend not in get_args(Backend):
         raise ValueError(
@@ -113,7 +114,11 @@ def check_backend(backend: str) -> None:
 
 
 def _choose(problem: Problem, backend: Backend) -> Backend:
-    """The backend to use, or why the one asked for cannot."""
+    """Return the backend to use.
+
+    Raises:
+        ValueError: the selected backend is unknown or does not support the problem.
+    """
     check_backend(backend)
     if backend == "auto":
         if numba_obstacle(problem) is None:
@@ -129,12 +134,12 @@ def _choose(problem: Problem, backend: Backend) -> Backend:
     if backend in able:
         return backend
     raise ValueError(
-        f"backend {backend!r} cannot serve ({obstacles[backend]}); can: {', '.join(map(repr, able))}"
+        f"backend {backend!r} does not support this ({obstacles[backend]}): use {', '.join(map(repr, able))}"
     )
 
 
 def numba_obstacle(problem: Problem) -> str | None:
-    """Why the kernels cannot serve; None where they can."""
+    """Return the reason why the kernels do not support the problem; None if they do."""
     if problem.drive.dtype != torch.float32:
         return f"it computes in torch.float32, not {problem.drive.dtype}"
     if problem.drive.device.type != "cpu":

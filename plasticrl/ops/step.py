@@ -1,4 +1,4 @@
-"""One step without gradient, in place: what a rollout needs."""
+"""One step without gradient, in place, as used in rollouts."""
 
 import torch
 from torch import Tensor
@@ -23,10 +23,10 @@ def plastic_step_(
     *,
     rule: RuleLike = "hebb",
 ) -> Tensor:
-    """One step of :func:`plasticrl.plastic_scan` without gradient that updates ``state`` in place.
+    """Run one step of :func:`plasticrl.plastic_scan` without gradient and update ``state`` in place.
 
-    It copies no trace (``B n^2`` floats): meant for the inner loop of a rollout. Under ``torch.autocast`` it
-    does as there.
+    It avoids copying the trace (``B n^2`` floats) and is meant for the inner loop of a rollout. Its behaviour
+    under ``torch.autocast`` is that of :func:`plasticrl.plastic_scan`.
 
     Args:
         drive: external input of each neuron, ``(B, n)``.
@@ -34,8 +34,8 @@ def plastic_step_(
         alpha: as for :func:`plasticrl.plastic_scan`.
         eta: as for :func:`plasticrl.plastic_scan`.
         state: hidden and trace, overwritten with those after the step.
-        reset: bool ``(B,)``, true where an episode starts with this step. Default: none does.
-        clamp: bool ``(B, n)``, true where the neuron's output is its drive. Default: no clamps.
+        reset: bool ``(B,)``, true if an episode starts with this step. Default: no resets.
+        clamp: bool ``(B, n)``, true if the neuron's output is its drive. Default: no clamps.
         rule: a rule or its name. Default Hebb.
 
     Returns:
@@ -44,7 +44,7 @@ def plastic_step_(
     Raises:
         ValueError: a shape, a dtype or a device does not fit, the rule's name is unknown, or the state cannot
             be overwritten.
-        TypeError: an argument is no tensor, or the state no ``PlasticState``.
+        TypeError: an argument is not a tensor, or the state is not a ``PlasticState``.
     """
     check_tensor("drive", drive)
     resolved = get_rule(rule)

@@ -1,4 +1,4 @@
-"""Detection of tracers and of ``torch.compile``, which must stay out of the kernels."""
+"""Detection of tracers and of ``torch.compile``, which cannot see into the kernels."""
 
 from collections.abc import Callable, Iterable
 from functools import wraps
@@ -14,14 +14,14 @@ _PLAIN = {Tensor, torch.nn.Parameter, NoneType}
 
 
 def recorder() -> str | None:
-    """The name of the function of torch that turns what runs now into a graph of plain operations; or None.
+    """Return the name of torch's function that records the current call as a graph of operations, or None.
 
-    Neither a kernel nor an ``autograd.Function`` fits into such a graph. ``torch.compile`` is not among them:
-    it leaves out of its graph what does not fit.
+    Such a graph can contain neither a kernel nor an ``autograd.Function``. ``torch.compile`` does not count:
+    it leaves unsupported code out of its graph.
     """
     if torch.compiler.is_exporting():
         return "torch.export"
-    if torch.compiler.is_dynamo_compiling():  # which could not follow the rest
+    if torch.compiler.is_dynamo_compiling():  # dynamo cannot trace the code below
         return None
     if torch._C._get_tracing_state() is not None:
         return "torch.jit.trace"
@@ -31,16 +31,16 @@ def recorder() -> str | None:
 
 
 def follower(tensors: Iterable[Tensor | None]) -> str | None:
-    """The name of what must see every operation on these tensors; or None.
+    """Return the name of an observer that must see every operation on these tensors, or None.
 
-    That is a recorder, a ``TorchDispatchMode`` such as that of ``make_fx``, or a class of tensors with a
-    ``__torch_dispatch__`` of its own, such as ``FakeTensor``. All others have memory that a kernel can
-    read, or are wrapped by ``vmap`` or ``grad``, and an ``autograd.Function`` unwraps them.
+    Observers are recorders, a ``TorchDispatchMode`` such as that of ``make_fx``, and tensor classes that
+    define ``__torch_dispatch__``, such as ``FakeTensor``. All other tensors have memory that a kernel can
+    read, or are wrapped by ``vmap`` or ``grad`` and unwrapped by an ``autograd.Function``.
     """
     found = recorder()
     if found is not None or torch.compiler.is_dynamo_compiling():
         return found
-    # The first also knows of modes before dispatch, but forgets some where several threads enter them.
+    # The first call also detects pre-dispatch modes, but misses some that several threads have entered.
     if is_in_torch_dispatch_mode() or torch._C._len_torch_dispatch_stack():
         return "a TorchDispatchMode, such as that of make_fx,"
     for kind in set(map(type, tensors)) - _PLAIN:
@@ -50,7 +50,7 @@ def follower(tensors: Iterable[Tensor | None]) -> str | None:
 
 
 def are_wrapped(tensors: Iterable[Tensor | None]) -> bool:
-    """True where ``vmap``, ``grad`` or the like stands between one of the tensors and its numbers."""
+    """Return True if one of the tensors is wrapped by a functorch transform, such as ``vmap`` or ``grad``."""
     if torch.compiler.is_dynamo_compiling() or not torch._C._are_functorch_transforms_active():
         return False
     return any(is_functorch_wrapped_tensor(tensor) for tensor in tensors if tensor is not None)
@@ -65,7 +65,7 @@ _R = TypeVar("_R")
 
 
 def untraced(function: Callable[_P, _R]) -> Callable[_P, _R]:
-    """The function, run as it is where ``torch.compile`` meets it."""
+    """Decorate a function to run in plain Python, untraced, if ``torch.compile`` encounters it."""
 
     @wraps(function)
     def call(*args: _P.args, **kwargs: _P.kwargs) -> _R:

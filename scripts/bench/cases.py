@@ -1,4 +1,4 @@
-"""What the benchmarks measure: whole iterations of the learners, and the same equations in plain torch."""
+"""Cases of the benchmarks: whole iterations of the learners, and the same equations in plain torch."""
 
 from collections.abc import Callable
 

@@ -1,4 +1,4 @@
-"""The commands and their options, as typed settings; what they do is in the modules named after them."""
+"""The commands and their options as typed settings; each is implemented in the module of its name."""
 
 from __future__ import annotations
 
@@ -33,11 +33,11 @@ from plasticrl.scripts.settings.supervised import CompletionCore, DatasetChoice,
 class SweepMaze(MazeOptions, SweepOptions):
     """Train many runs on the maze, on one machine or a Ray cluster, and compare the cores.
 
-    Does what compare does, with the same folders, table and picture. Runs whose process or machine dies are
-    started again and go on from their last checkpoint; a run that fails is told at the end and stops no
-    other. When the sweep itself was stopped, the same command goes on with it. On several machines ROOT
-    must be a folder that all of them share. Without the extra (pip install 'plasticrl[sweep]') it trains one
-    run after another, as with --local.
+    It does the same as compare, with the same folders, table and picture. A run whose process or machine
+    dies is restarted from its last checkpoint; failed runs are listed at the end and do not stop the others.
+    A stopped sweep is resumed by the same command. With several machines, ROOT must be a folder that all of
+    them share. Without the extra (pip install 'plasticrl[sweep]') it trains one run after another, as with
+    --local.
     """
 
     cores: tuple[CoreChoice, ...] = ("plastic", "homogeneous", "rnn")
@@ -76,55 +76,55 @@ _OF_ALL_TASKS = ("run", "episodes", "seed", "device", "json")
 
 @dataclass(frozen=True)
 class Evaluate:
-    """Try a trained network on episodes that it was not trained on, and print its scores. Nothing is written.
+    """Evaluate a trained network on episodes that it was not trained on, and print its scores.
 
-    With the seed left open, a run's newest checkpoint gives the very numbers of its result.json. Many options
-    are for one task only, which is named in brackets.
+    Nothing is written. Without --seed, a run's newest checkpoint gives exactly the numbers of its
+    result.json. Options that apply to one task only name it in brackets.
     """
 
     run: tyro.conf.Positional[Path]
-    """A run's folder (its newest checkpoint is taken), or a checkpoint file in one."""
+    """A run's folder (its newest checkpoint is used), or a checkpoint file in one."""
     episodes: int | None = None
-    """Episodes to try; None for as many as at the end of the training."""
+    """Number of episodes; None for as many as at the end of the training."""
     seed: int | None = None
     """Seed of the episodes, and of the actions in the maze; None for the one used at the end of the \
 training."""
     deterministic: bool = False
     """Take the most probable action instead of drawing one, as in training (maze)."""
     env: MazeId | None = None
-    """Another environment to play in; None for the run's own (maze)."""
+    """Another environment to play in; None for that of the training (maze)."""
     size: int | None = None
-    """Another side of the maze, in squares; odd. None for the run's own (maze)."""
+    """Another side of the maze, in squares; odd. None for that of the training (maze)."""
     episode_length: int | None = None
-    """Another number of steps; None for the run's own (maze)."""
+    """Another number of steps per episode; None for that of the training (maze)."""
     relocate_every: int | None = None
-    """Steps after which the reward moves to another square; None for the run's own (maze)."""
+    """Steps after which the reward moves to another square; None for that of the training (maze)."""
     layout_seed: int | None = None
-    """Another maze, with irregular pillars; None for the run's own (maze)."""
+    """Seed of another maze, with irregular pillars; None for that of the training (maze)."""
     lesion: LesionChoice | None = None
-    """Tamper with the trace from --lesion-step of each episode on: frozen (it changes no more), cleared (it \
-is zero once), silenced (it stays zero) (maze, plastic and homogeneous)."""
+    """Change the trace from --lesion-step of each episode on: frozen (it no longer changes), cleared (it is \
+set to zero once), silenced (it stays zero) (maze, plastic and homogeneous)."""
     lesion_step: int | None = None
     """Step of the episode at which the lesion is made; None: 0 (maze)."""
     dataset: DatasetChoice | None = None
-    """Held-out images from elsewhere; None for the run's own (images)."""
+    """Held-out images of another data set; None for that of the training (images)."""
     occlusion: OcclusionChoice | None = None
-    """What the query hides; None for the run's own (images)."""
+    """Part hidden in the query; None for that of the training (images)."""
     share: float | None = None
-    """Share that random pixels or the square hide; None for the run's own (images)."""
+    """Fraction of the image that random pixels or the square hide; None for that of the training (images)."""
     n_way: int | None = None
-    """Another number of classes, no more than it was trained with; None for that (omniglot)."""
+    """Another number of classes, at most that of the training; None for that (omniglot)."""
     k_shot: int | None = None
-    """Another number of labelled drawings of each class; None for the run's own (omniglot)."""
+    """Another number of labelled drawings per class; None for that of the training (omniglot)."""
     data_dir: Path | None = None
-    """Where the data are; see train (images, omniglot)."""
+    """Folder with the data; see train (images, omniglot)."""
     device: Device = "auto"
-    """What computes the network."""
+    """Device that computes the network."""
     json: bool = False
     """Print JSON instead of a table."""
 
     def given(self) -> dict[str, Any]:
-        """The options that only some tasks have and that were given, by name."""
+        """Return the given options that only some tasks have, by name."""
         names = (field.name for field in fields(self) if field.name not in _OF_ALL_TASKS)
         options = {name: getattr(self, name) for name in names}
         return {name: value for name, value in options.items() if value is not None and value is not False}
@@ -132,30 +132,30 @@ is zero once), silenced (it stays zero) (maze, plastic and homogeneous)."""
 
 @dataclass(frozen=True)
 class Reproduce:
-    """Reproduce an experiment of the paper: train every condition with many seeds, and sum up.
+    """Reproduce an experiment of the paper: train every condition with many seeds, and write a report.
 
-    The runs go to ROOT/EXPERIMENT_BUDGET/CONDITION, and what they say to ROOT/EXPERIMENT_BUDGET/report:
-    scores with statistics (summary.json), learning curves (curves.csv, curves.png, curves.svg), on the maze
-    how steadily agents learned (steadiness.json), and, of each network of a supervised task whose checkpoints
-    are there, its answers in a few episodes and its w, alpha and trace as pictures. The report is of all runs
-    of the experiment that are there, also of those that are not asked for now. It can be stopped at any time:
-    the same command goes on, and what is finished by then is summed up.
+    The runs go to ROOT/EXPERIMENT_BUDGET/CONDITION, and the report to ROOT/EXPERIMENT_BUDGET/report: scores
+    with statistics (summary.json), learning curves (curves.csv, curves.png, curves.svg), for the maze the
+    steadiness of learning (steadiness.json), and, for each network of a supervised task with a checkpoint,
+    pictures of its answers in a few episodes and of its w, alpha and trace. The report covers all runs of the
+    experiment below ROOT, including those not requested now. The command can be stopped at any time: it then
+    reports on the finished runs, and the same command resumes it.
     """
 
     experiment: tyro.conf.Positional[TaskName]
-    """Which experiment."""
+    """Experiment to reproduce."""
     budget: Budget = "quick"
     """quick: smaller networks or shorter trainings, hours on a laptop. paper: the paper's sizes, days."""
     seeds: int | None = None
-    """Runs to train of each condition, with seeds 0, 1, 2 and so on; None for as many as the budget has."""
+    """Runs to train per condition, with seeds 0, 1, 2 and so on; None for the budget's number."""
     conditions: tuple[str, ...] = ()
-    """Conditions to train; none: all. A wrong name lists them."""
+    """Conditions to train; none means all. A wrong name prints the list."""
     train: bool = True
-    """Train what is missing; --no-train only sums up what is there."""
+    """Train the missing runs; --no-train only reports on existing ones."""
     jobs: int | None = None
-    """Runs to train at the same time, each on one thread unless told otherwise; None: one per processor."""
+    """Runs to train at the same time, one thread each unless --threads is given; None: one per processor."""
     data_dir: Path | None = None
-    """Where the data are; see train (images, omniglot)."""
+    """Folder with the data; see train (images, omniglot)."""
     output: OutputSettings = field(default_factory=lambda: OutputSettings(root=Path("runs/reproduction")))
 
 
@@ -164,8 +164,8 @@ class TrainMaze(MazeOptions, TrainOptions):
     """Train one agent on the maze.
 
     The run goes to ROOT/maze/CORE/seed_SEED: settings, checkpoints, TensorBoard events, progress.csv, and
-    the result of an evaluation at the end. A run that was stopped goes on when the same command is given
-    again; a folder that holds another run is refused, and --overwrite removes the files of that run first.
+    the result of an evaluation at the end. The same command resumes a stopped run. A folder that holds
+    another run is refused; --overwrite removes the files of that run first.
     """
 
     core: CoreChoice = "plastic"
@@ -200,7 +200,7 @@ class TrainImages(ImagesOptions, TrainOptions):
 
 @dataclass(frozen=True)
 class TrainOmniglot(OmniglotOptions, TrainOptions):
-    """Train one network to tell handwritten characters apart that it saw once, earlier in the episode.
+    """Train one network to classify handwritten characters that it saw once, earlier in the episode.
 
     The run goes to ROOT/omniglot/CORE/seed_SEED; otherwise as train maze. It is trained and evaluated on
     different characters.
@@ -213,21 +213,21 @@ rnn (no plasticity)."""
 
 @dataclass(frozen=True)
 class Resume:
-    """Go on with a training that did not come to its end, to the same bits as if it had not stopped.
+    """Resume an unfinished training, bit-exactly as if it had not been stopped.
 
-    The same command that began it, run again, does so too.
+    Running the command that began it again does the same.
     """
 
     resume: Path
     """The run's folder, such as runs/maze/plastic/seed_0."""
     data_dir: Path | None = None
-    """Where the data are; see train (images, omniglot)."""
+    """Folder with the data; see train (images, omniglot)."""
     device: Device = "auto"
-    """What computes the network."""
+    """Device that computes the network."""
     threads: int | None = None
-    """Threads of the network's computations; None leaves the choice to torch."""
+    """Number of threads for the network; None leaves the choice to torch."""
     keep: int | None = 2
-    """Checkpoints to keep, the newest ones; None keeps all."""
+    """Number of newest checkpoints to keep; None keeps all."""
     quiet: bool = False
     """Show no progress."""
 
@@ -236,9 +236,9 @@ class Resume:
 class CompareMaze(MazeOptions, CompareOptions):
     """Train several cores on the maze and compare them.
 
-    Trains the runs that are missing, several at a time, prints a table, and writes it with a picture of
-    the learning curves to ROOT/maze. Finished runs with the same settings are kept, unfinished
-    ones go on where they stopped. Runs with other settings are refused; --overwrite trains those again.
+    It trains the missing runs, several at a time, prints a table, and writes it with a picture of the
+    learning curves to ROOT/maze. Finished runs with the same settings are kept, and unfinished ones are
+    resumed. Runs with other settings are refused; --overwrite trains them again.
     """
 
     cores: tuple[CoreChoice, ...] = ("plastic", "homogeneous", "rnn")
@@ -263,7 +263,7 @@ class CompareImages(ImagesOptions, CompareOptions):
 
 @dataclass(frozen=True)
 class CompareOmniglot(OmniglotOptions, CompareOptions):
-    """Train several networks to tell characters apart and compare them; see compare maze."""
+    """Train several networks to classify characters and compare them; see compare maze."""
 
     cores: tuple[OneShotCore, ...] = ("plastic", "homogeneous", "rnn")
     """Networks to compare; see train."""
@@ -274,11 +274,11 @@ class Watch:
     """Watch an agent in the maze for one episode: in the terminal, or as a GIF."""
 
     run: tyro.conf.Positional[Path]
-    """A run's folder (its newest checkpoint is taken), or a checkpoint file in one."""
+    """A run's folder (its newest checkpoint is used), or a checkpoint file in one."""
     gif: Path | None = None
-    """File to write the GIF to; None shows the episode in the terminal. A GIF that is there is replaced."""
+    """GIF file to write or replace; None shows the episode in the terminal."""
     before: bool = False
-    """Show the agent as it was before its training, too: on the left, in the same maze."""
+    """Also show the untrained agent, on the left, in the same maze."""
     fps: float = 12.0
     """Steps per second."""
     seed: int = 0
@@ -286,16 +286,16 @@ class Watch:
     deterministic: bool = False
     """Take the most probable action instead of drawing one, as in training."""
     device: Device = "auto"
-    """What computes the network."""
+    """Device that computes the network."""
 
 
 @dataclass(frozen=True)
 class Demo:
-    """See in a few minutes what plasticity is good for.
+    """Show the benefit of plasticity in a few minutes.
 
-    Trains plastic, homogeneous and non-plastic agents on the maze, prints how they compare with acting at
-    random and with an oracle, and writes a picture and a GIF. Finished runs are kept, so that a second call
-    is quick; others are trained again.
+    It trains plastic, homogeneous and non-plastic agents on the maze, prints a comparison with a random agent
+    and an oracle, and writes a picture and a GIF. Finished runs are kept, so that a second call is quick;
+    others are trained again.
     """
 
     root: Path = Path("runs/demo")
@@ -310,7 +310,7 @@ class Demo:
     """Show no progress."""
 
     def comparison(self) -> CompareMaze:
-        """The comparison that the demo makes."""
+        """Return the comparison that the demo makes."""
         preset = MAZE_PRESETS["demo"]
         return CompareMaze(
             seeds=self.seeds,

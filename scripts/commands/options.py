@@ -1,4 +1,4 @@
-"""Options that the commands share, on every task and on each."""
+"""Options that the commands share, for all tasks and for each task."""
 
 from __future__ import annotations
 
@@ -47,34 +47,34 @@ from plasticrl.scripts.settings.supervised import (
 
 @dataclass(frozen=True)
 class TaskOptions(ABC):
-    """All settings of a training but core and seed."""
+    """All settings of a training except core and seed."""
 
     @abstractmethod
     def make_run(self, core: str, seed: int) -> Run:
-        """What is to be trained."""
+        """Return the run with these settings."""
 
     @abstractmethod
     def core_options(self) -> CoreOptions:
-        """The settings of the network that only some of the task's cores have."""
+        """Return the settings of the network that only some of the task's cores have."""
 
     @abstractmethod
     def trained_cores(self) -> tuple[str, ...]:
-        """The cores that are asked for."""
+        """Return the names of the cores to train."""
 
     @abstractmethod
     def space(self, core: str) -> SearchSpace:
-        """What a search may change of one core: the preset says."""
+        """Return the preset's search space for one core."""
 
     def searched(self, core: str) -> SearchSpace:
-        """The same without the settings whose given values lie outside: those stay as they are given."""
+        """Return the search space without the settings whose given values lie outside it; they stay fixed."""
         return {name: allowed for name, allowed in self.space(core).items() if self.value(name) in allowed}
 
     def value(self, name: str) -> Any:
-        """A setting, in whichever group it is."""
+        """Return the value of a setting, from the group that has it."""
         return next(getattr(group, name) for group in self._groups().values() if hasattr(group, name))
 
     def with_values(self, values: Mapping[str, Any]) -> Self:
-        """The same with other values of some settings. A learning rate that did not fall still does not."""
+        """Return a copy with other values of some settings; a constant learning rate stays constant."""
         changed = {}
         for group_name, group in self._groups().items():
             own = {name: value for name, value in values.items() if hasattr(group, name)}
@@ -90,49 +90,49 @@ class TaskOptions(ABC):
 
 @dataclass(frozen=True)
 class TrainOptions(TaskOptions):
-    """What ``train`` has on every task."""
+    """Options of ``train`` for every task."""
 
     core: str = "plastic"
-    """Network; each task has its own."""
+    """Network; the choices depend on the task."""
     seed: int = 0
-    """Seed of the weights, and of all that happens in training."""
+    """Seed of the weights and of the training."""
     output: OutputSettings = field(default_factory=OutputSettings)
 
     def trained_cores(self) -> tuple[str, ...]:
-        """See :class:`TaskOptions`."""
+        """Return the only core; see :class:`TaskOptions`."""
         return (self.core,)
 
 
 @dataclass(frozen=True)
 class ManyOptions(TaskOptions):
-    """What the commands that train several networks have on every task."""
+    """Options for every task of the commands that train several networks."""
 
     cores: tuple[str, ...] = ()
-    """Networks to compare; each task has its own."""
+    """Networks to compare; the choices depend on the task."""
     seeds: int = 3
     """Runs per core, with seeds 0, 1, 2 and so on."""
     output: OutputSettings = field(default_factory=OutputSettings)
 
     def trained_cores(self) -> tuple[str, ...]:
-        """See :class:`TaskOptions`."""
+        """Return the cores; see :class:`TaskOptions`."""
         return self.cores
 
     def runs(self) -> list[Run]:
-        """What is to be trained, core by core within a seed."""
+        """Return all runs, ordered by seed and then by core."""
         return [self.make_run(core, seed) for seed in range(self.seeds) for core in self.cores]
 
 
 @dataclass(frozen=True)
 class CompareOptions(ManyOptions):
-    """What ``compare`` has on every task."""
+    """Options of ``compare`` for every task."""
 
     jobs: int | None = None
-    """Runs to train at the same time, each on one thread unless told otherwise; None: one per processor."""
+    """Runs to train at the same time, one thread each unless --threads is given; None: one per processor."""
 
 
 @dataclass(frozen=True)
 class SweepOptions(ManyOptions):
-    """What ``sweep`` has on every task."""
+    """Options of ``sweep`` for every task."""
 
     seeds: int = 15
     """Runs per core, with seeds 0, 1, 2 and so on."""
@@ -140,14 +140,14 @@ class SweepOptions(ManyOptions):
     """Ray cluster to train on: auto for the one that this machine belongs to, or ray://HOST:10001; None \
 for this machine alone."""
     cpus_per_run: int = 1
-    """Processors, and so threads, of each run."""
+    """Processors, and thus threads, of each run."""
     gpus_per_run: float = 0.0
     """GPUs of each run; 0.25 lets four runs share one."""
     local: bool = False
     """Train one run after another in this process, without Ray."""
     search: bool = False
-    """Look for better settings instead of comparing seeds: Optuna tries others from the preset's search \
-space, the weak ones are stopped early, and the best of each core are told."""
+    """Search for better settings instead of comparing seeds: Optuna tries settings from the preset's search \
+space, weak ones are stopped early, and the best ones of each core are printed."""
     trials: int = 30
     """Settings to try for each core, those given here first (search)."""
 
@@ -161,13 +161,13 @@ class MazeOptions(TaskOptions):
     """The settings of a training on the maze."""
 
     preset: PresetName = "tuned"
-    """Which defaults the options below have: tuned, the paper's own (Miconi et al. 2018), or the demo's."""
+    """Defaults of the options below: tuned, the paper's (Miconi et al. 2018), or the demo's."""
     maze: MazeSettings = _MAZE.maze
     agent: AgentSettings = _MAZE.agent
     training: TrainingSettings = _MAZE.training
 
     def make_run(self, core: str, seed: int) -> MazeRun:
-        """What is to be trained."""
+        """Return the run with these settings."""
         return MazeRun(core, seed, self.maze, self.training, self.agent)
 
     def core_options(self) -> CoreOptions:
@@ -184,15 +184,15 @@ class PatternsOptions(TaskOptions):
     """The settings of a training on patterns."""
 
     preset: PatternsPresetName = "text"
-    """Which defaults the options below have: the 1,000-bit task as in the paper's text or as in its \
-program, or the small 50-bit comparison with networks that are not plastic."""
+    """Defaults of the options below: the 1,000-bit task as in the paper's text or as in its program, or the \
+small 50-bit comparison with non-plastic networks."""
     patterns: PatternsSettings = _PATTERNS.task
     network: CompletionSettings = _PATTERNS.network
     descent: DescentSettings = _PATTERNS.descent
     training: EpisodeTrainingSettings = _PATTERNS.training
 
     def make_run(self, core: str, seed: int) -> EpisodeRun:
-        """What is to be trained."""
+        """Return the run with these settings."""
         return EpisodeRun(core, seed, "patterns", self.patterns, self.network, self.descent, self.training)
 
     def core_options(self) -> CoreOptions:
@@ -206,11 +206,11 @@ program, or the small 50-bit comparison with networks that are not plastic."""
 
 @dataclass(frozen=True)
 class DataOptions:
-    """Where data are."""
+    """Location of the data."""
 
     data_dir: Path | None = None
-    """Folder with the official files, as archive or extracted; None: $PLASTICRL_DATA, or else they are \
-downloaded."""
+    """Folder with the official files, as an archive or extracted; None: $PLASTICRL_DATA, or if that is not \
+set, they are downloaded."""
 
 
 @dataclass(frozen=True)
@@ -218,14 +218,14 @@ class ImagesOptions(DataOptions, TaskOptions):
     """The settings of a training on images."""
 
     preset: ImagesPresetName = "paper"
-    """Which defaults the options below have: the paper's own (Miconi et al. 2018)."""
+    """Defaults of the options below: the paper's (Miconi et al. 2018)."""
     images: ImagesSettings = _IMAGES.task
     network: CompletionSettings = _IMAGES.network
     descent: DescentSettings = _IMAGES.descent
     training: EpisodeTrainingSettings = _IMAGES.training
 
     def make_run(self, core: str, seed: int) -> EpisodeRun:
-        """What is to be trained."""
+        """Return the run with these settings."""
         settings = (self.images, self.network, self.descent, self.training)
         return EpisodeRun(core, seed, "images", *settings, self.data_dir)
 
@@ -243,14 +243,14 @@ class OmniglotOptions(DataOptions, TaskOptions):
     """The settings of a training on Omniglot."""
 
     preset: OmniglotPresetName = "tuned"
-    """Which defaults the options below have: tuned, or the paper's own (Miconi et al. 2018)."""
+    """Defaults of the options below: tuned, or the paper's (Miconi et al. 2018)."""
     omniglot: OmniglotSettings = _OMNIGLOT.task
     network: OneShotSettings = _OMNIGLOT.network
     descent: ClassDescentSettings = _OMNIGLOT.descent
     training: EpisodeTrainingSettings = _OMNIGLOT.training
 
     def make_run(self, core: str, seed: int) -> EpisodeRun:
-        """What is to be trained."""
+        """Return the run with these settings."""
         settings = (self.omniglot, self.network, self.descent, self.training)
         return EpisodeRun(core, seed, "omniglot", *settings, self.data_dir)
 

@@ -1,4 +1,4 @@
-"""From the words of a command line to a typed command, or to one line about what is wrong with them."""
+"""Parsing of a command line to a typed command, with errors in one line."""
 
 import os
 import re
@@ -48,20 +48,20 @@ _ANSI = re.compile(r"\x1b\[[0-9;]*m")
 _RULE = re.compile(r"^[─-]{9,}$", flags=re.MULTILINE)
 _UNKNOWN = re.compile(r"Unrecognized options: (.*)")
 _WHOLE = re.compile(r"[Ee]rror parsing (\S+): .*?invalid literal for int\(\) with base 10: ('[^']*')")
-_OPTION = re.compile(r"^(?=--(?!help))", flags=re.MULTILINE)  # a narrow terminal breaks lines before --help
+_OPTION = re.compile(r"^(?=--(?!help))", flags=re.MULTILINE)  # narrow terminals wrap lines before --help
 _NAMES = re.compile(r"--[\w-]+(, --[\w-]+)*")
 _CHOICES = re.compile(r"Expected one of \(([^)]*)\)")
 
 
 def complaint_in_one_line(boxes: str, program: str) -> str:
-    """What tyro says in boxes, in one line: the complaint, what was perhaps meant, where to read more.
+    """Convert tyro's error in boxes to one line: the error, similar options, and the way to the help.
 
     Args:
-        boxes: what it says.
-        program: the command, as it is called, whose words it has parsed.
+        boxes: tyro's output.
+        program: the command whose words were parsed, as the user calls it.
     """
     drawn = _ANSI.sub("", boxes).splitlines()
-    if len(drawn) > 1 and _RULE.fullmatch(drawn[1].strip()):  # where the terminal knows only ASCII
+    if len(drawn) > 1 and _RULE.fullmatch(drawn[1].strip()):  # an ASCII terminal
         drawn = drawn[2:]
     lines = [line.strip("│ ") for line in drawn if not line.startswith(("╭", "╰"))]
     first, *parts = _RULE.split("\n".join(lines))
@@ -75,12 +75,12 @@ def complaint_in_one_line(boxes: str, program: str) -> str:
 
 
 def no_such_name(what: str, word: str, names: Sequence[str]) -> str:
-    """The complaint about a word where a name must stand, in one line, with what was perhaps meant.
+    """Return the error message for an unknown name, in one line, with a similar name if there is one.
 
     Args:
-        what: the kind of thing that is named.
-        word: the word, perhaps an option.
-        names: those that there are.
+        what: kind of the name, such as "command".
+        word: the unknown word, which may be an option.
+        names: the known names.
     """
     if word == "--version":
         return "--version stands alone: plasticrl --version"
@@ -92,13 +92,13 @@ def no_such_name(what: str, word: str, names: Sequence[str]) -> str:
 
 
 def _options(part: str) -> list[str]:
-    """The options that a section lists, each with its help."""
+    """Return the names of the options that a section of tyro's output lists."""
     found = (_NAMES.match(block) for block in _OPTION.split(part)[1:])
     return list(dict.fromkeys(name for names in found if names for name in names[0].split(", ")))
 
 
 def _plainer(text: str, command: str) -> str:
-    """The parser's complaint in our own words, where its own mislead."""
+    """Replace misleading messages of the parser by clearer ones."""
     if command and (unknown := _UNKNOWN.fullmatch(text)):
         return f"{command} has no {unknown[1].replace(', ', ' ')}"
     text = _WHOLE.sub(r"\1 must be a whole number, such as 1000000, not \2", text)
@@ -108,8 +108,8 @@ def _plainer(text: str, command: str) -> str:
 _PROGRAM = "plasticrl"
 _NARROWEST = 40  # columns
 _ABOUT = (
-    "Train networks that go on learning after training, and compare them. "
-    "plasticrl --version tells the version."
+    "Train networks that keep learning after training, and compare them. "
+    "plasticrl --version prints the version."
 )
 _MARKERS = (tyro.conf.OmitArgPrefixes, tyro.conf.OmitSubcommandPrefixes)
 
@@ -129,7 +129,7 @@ _COMPARE = {
 _SWEEP = {"maze": SweepMaze, "patterns": SweepPatterns, "images": SweepImages, "omniglot": SweepOmniglot}
 _OF_TASKS: dict[str, Mapping[str, Any]] = {"train": _TRAIN, "compare": _COMPARE, "sweep": _SWEEP}
 _ABOUT_TASKS = {
-    "train": "Train one network on a task, or go on with a training: plasticrl train --resume RUN.",
+    "train": "Train one network on a task, or resume a training: plasticrl train --resume RUN.",
     "compare": "Train and compare several kinds of network.",
     "sweep": "Train and compare several kinds of network with many seeds, on this machine or a Ray cluster.",
 }
@@ -142,10 +142,10 @@ class _Preset:
 
 
 def parse(words: Sequence[str]) -> Command:
-    """The command that ``words`` ask for.
+    """Parse the words of a command line to a command.
 
     Raises:
-        UserError: they make no sense; the text is one line.
+        UserError: they are not a valid command; the message is one line.
         SystemExit: with status 0, after ``--help`` or ``--version``.
     """
     name, task = [*words, "", ""][:2]
@@ -162,7 +162,7 @@ def parse(words: Sequence[str]) -> Command:
             raise UserError(f"--version stands alone: leave out {' '.join(words[1:])}")
         print(_PROGRAM, __version__)
         sys.exit(0)
-    # Nothing that could be run: what is left is help, or a complaint with the names that there are.
+    # No command to run: print help, or report the unknown name with the known ones.
     if name in _OF_TASKS:
         what, word, names = "task", task, list(_OF_TASKS[name])
     else:
@@ -195,7 +195,7 @@ def _parsed(
     A preset's values are the defaults, so that ``--help`` shows them and options override them.
 
     Raises:
-        UserError: the words make no sense, or an option is for other cores.
+        UserError: the words are invalid, or an option is for other cores.
         SystemExit: with status 0, after ``--help``.
     """
     complaints = StringIO()
@@ -219,14 +219,14 @@ def _parsed(
 
 
 def _options_in(words: Sequence[str]) -> set[str]:
-    """The settings that are given, by name: ``bound_eta`` for ``--no-bound-eta``, too."""
+    """Return the names of the given settings; ``--no-bound-eta`` counts as ``bound_eta``."""
     options = (word[2:].partition("=")[0].replace("-", "_") for word in words if word.startswith("--"))
     return {option.removeprefix("no_") for option in options}
 
 
 @contextmanager
 def _wide_enough() -> Iterator[None]:
-    """Let help be as wide as the terminal, but not so narrow that tyro breaks its lines for ever."""
+    """Set the width of help to the terminal's, with a minimum: tyro wraps narrower lines forever."""
     given, columns = os.environ.get("COLUMNS"), shutil.get_terminal_size().columns
     os.environ["COLUMNS"] = str(max(_NARROWEST, columns))
     try:
@@ -239,7 +239,7 @@ def _wide_enough() -> Iterator[None]:
 
 
 def preset_options(task: str, preset: str) -> dict[str, Any]:
-    """A preset's settings; none where the task has no such preset, which is then told when parsing."""
+    """Return a preset's settings; empty for an unknown preset, which parsing then reports."""
     values = _PRESETS[task].get(preset)
     if values is None:
         return {}

@@ -1,1 +1,1 @@
-"""Trainings: one, many, on Ray, and the paper's experiments."""
+"""Trainings: a single run, many runs, runs on Ray, and the paper's experiments."""

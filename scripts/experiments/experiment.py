@@ -15,7 +15,7 @@ class Condition:
     """One of the compared networks, with all its settings.
 
     Attributes:
-        name: name of its folder, and in tables.
+        name: name of its folder, and name in tables.
         run: the settings; its seed is not used.
         about: description in half a line.
         series: the series of the experiment that it belongs to; "" is the main one.

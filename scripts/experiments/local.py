@@ -1,4 +1,4 @@
-"""Several trainings at the same time, each in a process of its own."""
+"""Several trainings at the same time, each in a separate process."""
 
 from __future__ import annotations
 
@@ -22,16 +22,18 @@ from plasticrl.scripts.runs.terminal import Report, lasting_streams
 from plasticrl.scripts.settings.maze import OutputSettings
 from plasticrl.signals import INTERRUPTED, STOP_SIGNALS, interrupt_once
 
-# What a terminal sends to all processes at once.
+# Signals that a terminal sends to all processes at once.
 _NOT_FOR_WORKERS = {signal.SIGINT, *STOP_SIGNALS} - {signal.SIGTERM}
 
 
 def work(run: Run, output: OutputSettings, sender: Connection) -> None:
-    """Train; tells reports, and the reason if it fails. SIGTERM, or a parent that is gone, stops it.
+    """Train in a worker process; send reports, and the reason of a failure, to the parent.
+
+    SIGTERM, or the end of the parent, stops the training.
 
     Raises:
-        SystemExit: it was stopped, with :data:`~plasticrl.signals.INTERRUPTED`: what it
-            has trained is saved.
+        SystemExit: the training was stopped, and its progress is saved; the status is
+            :data:`~plasticrl.signals.INTERRUPTED`.
     """
     for number in _NOT_FOR_WORKERS:
         signal.signal(number, signal.SIG_IGN)
@@ -46,14 +48,14 @@ def work(run: Run, output: OutputSettings, sender: Connection) -> None:
 
 
 class _Parent:
-    """The process that started this one, and may be killed."""
+    """Connection to the process that started this one, and that may be killed."""
 
     def __init__(self, sender: Connection) -> None:
         self._sender = sender
         self._gone = False
 
     def tell(self, what: Report | str) -> None:
-        """Send it; where nobody is there to receive it, stop as by SIGTERM: between two updates."""
+        """Send a message; if the parent is gone, stop between two updates, as on SIGTERM."""
         if self._gone:
             return
         try:
@@ -65,14 +67,14 @@ class _Parent:
 
 @contextmanager
 def ctrl_c_blocked() -> Iterator[None]:
-    """Here a Ctrl-C or SIGHUP waits; it never reaches processes started inside: their parent stops them.
+    """Block Ctrl-C and SIGHUP; processes started in the block never get them and are stopped by the parent.
 
-    A handler in the child would come too late for the seconds in which it imports libraries.
+    A handler in the child would be installed too late, after the seconds in which it imports libraries.
     """
     if not hasattr(signal, "pthread_sigmask"):  # Windows
         yield
         return
-    resource_tracker.ensure_running()  # else starting a process does it, and in the end unblocks the signal
+    resource_tracker.ensure_running()  # else starting a process starts it, which unblocks the signals
     before = signal.pthread_sigmask(signal.SIG_BLOCK, _NOT_FOR_WORKERS)
     try:
         yield
@@ -91,13 +93,13 @@ def train_all(
     A run that fails does not stop the others.
 
     Args:
-        runs: what to train, and where; their settings must have been checked.
-        output: as for each run, but for the root; where ``threads`` is open, side by side each takes one.
-        jobs: processes.
-        report: is told the progress of every run.
+        runs: the runs to train; their settings must have been checked.
+        output: output settings of all runs, except the root. If ``threads`` is None, parallel runs use one.
+        jobs: number of processes.
+        report: receives the progress of every run.
 
     Raises:
-        UserError: runs failed; the text says which and why.
+        UserError: runs failed; the message lists them with the reasons.
     """
     train_runs = _one_by_one if min(jobs, len(runs)) < 2 else _side_by_side
     blame_failures(train_runs(runs, output, jobs, report), len(runs))
@@ -106,8 +108,8 @@ def train_all(
 def _one_by_one(
     runs: Sequence[PlacedRun], output: OutputSettings, _: int, report: Callable[[Report], None]
 ) -> list[Failure]:
-    def renamed(one: PlacedRun, told: Report) -> None:
-        report(replace(told, label=one.label))
+    def renamed(one: PlacedRun, progress: Report) -> None:
+        report(replace(progress, label=one.label))
 
     reasons = [
         (one.label, reason_of_failure(partial(train, one.run, _output(one, output), partial(renamed, one))))
@@ -133,23 +135,23 @@ def _side_by_side(
                 )
                 with ctrl_c_blocked():
                     process.start()
-                    sender.close()  # the child's copy is then the last, and its end is seen as EOFError
+                    sender.close()  # with only the child's copy left, its end gives an EOFError here
                     running[receiver] = one, process
             for ready in wait(list(running)):
                 assert isinstance(ready, Connection)
                 one, process = running[ready]
                 try:
-                    told: Report | str = ready.recv()
+                    message: Report | str = ready.recv()
                 except EOFError:
                     del running[ready]
                     process.join()
                     if process.exitcode != 0:
                         failed.setdefault(one.label, _reason(process.exitcode))
                     continue
-                if isinstance(told, str):
-                    failed[one.label] = told
+                if isinstance(message, str):
+                    failed[one.label] = message
                 else:
-                    report(replace(told, label=one.label))
+                    report(replace(message, label=one.label))
     finally:
         _stop(running)
     return list(failed.items())
@@ -160,22 +162,22 @@ def _output(one: PlacedRun, output: OutputSettings) -> OutputSettings:
 
 
 def _stop(running: Mapping[Connection, tuple[PlacedRun, SpawnProcess]]) -> None:
-    """Let all save what they have trained, and end; a Ctrl-C meanwhile ends them at once."""
-    left, told_at = dict(running), time.monotonic() + _SECONDS_BEFORE_EXPLAINING
+    """Let all processes save and end; a Ctrl-C meanwhile kills them at once."""
+    left, explain_at = dict(running), time.monotonic() + _SECONDS_BEFORE_EXPLAINING
     try:
         for _, process in running.values():
             process.terminate()
         while left:
-            seconds = max(0.0, told_at - time.monotonic())
-            # Pipes, for who is not listened to may wait for ever.
-            for ready in wait(list(left), None if told_at == math.inf else seconds):
+            seconds = max(0.0, explain_at - time.monotonic())
+            # Read the pipes, since a process may wait forever for space in a full one.
+            for ready in wait(list(left), None if explain_at == math.inf else seconds):
                 assert isinstance(ready, Connection)
                 try:
                     ready.recv()
                 except EOFError:
                     left.pop(ready)[1].join()
-            if left and time.monotonic() >= told_at:
-                told_at = math.inf
+            if left and time.monotonic() >= explain_at:
+                explain_at = math.inf
                 print(_waits_for([one for one, _ in left.values()]), file=sys.stderr)
     except KeyboardInterrupt:
         for _, process in running.values():
@@ -187,10 +189,10 @@ def _stop(running: Mapping[Connection, tuple[PlacedRun, SpawnProcess]]) -> None:
 
 def _waits_for(runs: Sequence[PlacedRun]) -> str:
     names = ", ".join(one.label for one in runs)
-    return f"plasticrl: waiting for {names} to save and end; Ctrl-C again stops at once, without the save"
+    return f"plasticrl: waiting for {names} to save and end; Ctrl-C again stops at once, without saving"
 
 
 def _reason(status: int | None) -> str:
-    if status in (INTERRUPTED, -signal.SIGTERM):  # the latter while it still imported libraries
-        return "its process was told to stop: the same command goes on"
+    if status in (INTERRUPTED, -signal.SIGTERM):  # the latter during the import of libraries
+        return "its process was stopped: run the same command again to resume it"
     return f"its process ended with status {status}, see above"

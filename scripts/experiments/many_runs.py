@@ -1,4 +1,4 @@
-"""Many runs that are compared in the end: which are missing, and what all of them say."""
+"""Many runs for a comparison: checks, selection of the missing ones, and the summary."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ def check_runs(command: ManyOptions, **counts: int | None) -> None:
     """Check everything before anything is written.
 
     Args:
-        command: which runs, and where.
-        counts: further numbers of the command that must be sensible; None is.
+        command: the runs and their output.
+        counts: further numbers of the command to check; None is allowed.
 
     Raises:
         UserError: the settings are wrong, or a folder is taken.
@@ -37,50 +37,50 @@ def check_runs(command: ManyOptions, **counts: int | None) -> None:
 
 
 def placed(command: ManyOptions) -> list[PlacedRun]:
-    """The runs of a command, all below its root."""
+    """Return the runs of a command, all below its root."""
     return [PlacedRun(run, command.output.root, run.core) for run in command.runs()]
 
 
 def check_claims(runs: Sequence[PlacedRun], *, overwrite: bool) -> None:
-    """Check that each run is finished, goes on where it stopped, or may have its folder.
+    """Check that each run is finished, can be resumed, or can claim its folder.
 
     Raises:
         UserError: a folder is taken.
     """
     for one in runs:
-        goes_on = not overwrite and is_unfinished(one.folder, one.run)
-        if not one.is_finished and not goes_on:
+        resumes = not overwrite and is_unfinished(one.folder, one.run)
+        if not one.is_finished and not resumes:
             check_claim(one.folder, one.run, overwrite=overwrite)
 
 
 def check_counts(command: ManyOptions, **counts: int | None) -> None:
-    """Check which cores, and how often.
+    """Check the cores and the numbers of runs.
 
     Raises:
-        UserError: something is wrong.
+        UserError: there are no cores, a core is named twice, or a number is out of range.
     """
     if not command.cores:
-        raise UserError("cores must be one or more, not none")
+        raise UserError("cores must name one or more, not none")
     check_named_once(cores=command.cores)
     check_number_of_runs(**counts)
 
 
 def check_named_once(**names: Sequence[str]) -> None:
-    """Refuse an option with the same name twice.
+    """Check that no option contains a name twice.
 
     Raises:
-        UserError: there is one; the text names the option.
+        UserError: an option does; the message names it.
     """
     for option, given in names.items():
         if len(set(given)) < len(given):
-            raise UserError(f"{option} must each be named once, not {' '.join(given)}")
+            raise UserError(f"{option} must be named once each, not {' '.join(given)}")
 
 
 def check_number_of_runs(**counts: int | None) -> None:
-    """Refuse none, and more than anybody can mean; None is allowed.
+    """Check that each number is from 1 to a sensible maximum; None is allowed.
 
     Raises:
-        UserError: a number is out of range; the text names it.
+        UserError: a number is out of range; the message names it.
     """
     for name, value in counts.items():
         if value is not None and not 1 <= value <= _MOST_RUNS:
@@ -88,13 +88,13 @@ def check_number_of_runs(**counts: int | None) -> None:
 
 
 def check_settings(output: OutputSettings, runs: Sequence[Run]) -> None:
-    """Make what each of these runs needs, once, and tell on stderr what to know; nothing is written.
+    """Build everything that each of these runs needs, and print remarks on stderr; write no files.
 
     Raises:
         UserError: a setting is not allowed, or data are missing.
     """
     set_up_torch(output.device, output.threads)
-    remarks = {check_run(run): None for run in runs}  # each once, in their order
+    remarks = {check_run(run): None for run in runs}  # without duplicates, in order
     for remark in remarks:
         if remark is not None and not output.quiet:
             print(remark, file=sys.stderr)
@@ -103,21 +103,21 @@ def check_settings(output: OutputSettings, runs: Sequence[Run]) -> None:
 def missing_runs(
     runs: Sequence[PlacedRun], output: OutputSettings, display: ProgressDisplay
 ) -> list[PlacedRun]:
-    """Those that are still to be trained; says what becomes of the others."""
+    """Return the runs that are still to be trained; print a note on the others."""
     missing = [one for one in runs if not one.is_finished]
     if len(missing) < len(runs):
         display.note(f"{len(runs) - len(missing)} of {len(runs)} runs are finished already and kept")
     for one in missing:
         if not one.folder.exists():
             continue
-        goes_on = not output.overwrite and is_unfinished(one.folder, one.run)
-        what = "goes on where it stopped" if goes_on else "is trained again: it was in the way"
+        resumes = not output.overwrite and is_unfinished(one.folder, one.run)
+        what = "resumes where it stopped" if resumes else "is trained again: it had other settings"
         display.note(f"{one.label} {what}")
     return missing
 
 
 def sum_up(runs: list[Run], root: Path) -> Comparison:
-    """Compare finished runs; print the table, and write it with the learning curves: a picture, TensorBoard.
+    """Compare finished runs; print the table, and write it with the learning curves (picture, TensorBoard).
 
     Raises:
         UserError: a result cannot be read, or the folder cannot be written.

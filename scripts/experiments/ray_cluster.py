@@ -1,4 +1,4 @@
-"""The Ray cluster that a sweep runs on: this machine alone, or many."""
+"""Connection to the Ray cluster of a sweep: this machine alone, or several machines."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from contextlib import contextmanager
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")  # a table that verbose=0 does not silence
 os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")  # each run has its own logs
-os.environ.setdefault("TUNE_DISABLE_SIGINT_HANDLER", "1")  # Ctrl-C ends the command, as everywhere
+os.environ.setdefault("TUNE_DISABLE_SIGINT_HANDLER", "1")  # Ctrl-C ends the command, as in all others
 
 import ray
 
@@ -21,22 +21,22 @@ from plasticrl.scripts.errors import UserError
 from plasticrl.scripts.runs.setup import processors
 from plasticrl.signals import interrupt_once
 
-logging.getLogger("ray").setLevel(logging.ERROR)  # it warns of what is meant to be so
+logging.getLogger("ray").setLevel(logging.ERROR)  # hides warnings about intended settings
 
 _SECONDS_TO_ANSWER = 10.0
-_ATTEMPTS = 4  # behind ray:// a process is forked for each client, which dies now and then
+_ATTEMPTS = 4  # for ray://, the server forks a process per client, which sometimes dies
 
 
 @contextmanager
 def connected(command: SweepOptions) -> Iterator[None]:
-    """Inside, Ray is there: the cluster asked for, or one of this machine alone that ends with the block.
+    """Connect to the requested Ray cluster, or start one on this machine that ends with the block.
 
     Raises:
-        UserError: there is no such cluster, it refuses the connection, or none of its machines has what a
-            run is to get.
+        UserError: the cluster cannot be reached, it refuses the connection, or none of its machines has the
+            resources for a run.
     """
     _connect(command)
-    # Ray's own way to end is with a stack trace.
+    # Ray's own handler prints a stack trace.
     terminated = signal.signal(signal.SIGTERM, interrupt_once)
     try:
         _check_resources(command)
@@ -47,12 +47,12 @@ def connected(command: SweepOptions) -> Iterator[None]:
 
 
 def _connect(command: SweepOptions) -> None:
-    none_there = (
+    not_found = (
         f"no Ray cluster at {command.address}: give auto, HOST:PORT or ray://HOST:PORT of one that "
         "ray start --head has started, or leave --address out"
     )
     if command.address not in (None, "auto"):
-        _check_reachable(str(command.address), none_there)
+        _check_reachable(str(command.address), not_found)
     for attempt in range(1, _ATTEMPTS + 1):
         try:
             ray.init(
@@ -63,7 +63,7 @@ def _connect(command: SweepOptions) -> None:
                 logging_level=logging.ERROR,
             )
             return
-        except ConnectionAbortedError as error:  # only behind ray://
+        except ConnectionAbortedError as error:  # only for ray://
             if attempt == _ATTEMPTS:
                 reason = str(error).strip().rpartition("\n")[2]
                 raise UserError(
@@ -71,11 +71,11 @@ def _connect(command: SweepOptions) -> None:
                     "(GRPC_ENABLE_FORK_SUPPORT=0 before its ray start may help)"
                 ) from error
         except (ConnectionError, ValueError) as error:
-            raise UserError(none_there) from error
+            raise UserError(not_found) from error
 
 
 def _check_reachable(address: str, complaint: str) -> None:
-    """Ray itself would try for many minutes."""
+    """Check that the address accepts connections; Ray itself would retry for many minutes."""
     host, _, port = address.removeprefix("ray://").rpartition(":")
     try:
         socket.create_connection((host.strip("[]"), int(port)), timeout=_SECONDS_TO_ANSWER).close()
@@ -84,7 +84,7 @@ def _check_reachable(address: str, complaint: str) -> None:
 
 
 def _check_resources(command: SweepOptions) -> None:
-    """Refuse what no machine has: Ray would wait for one that has, for ever."""
+    """Check that a machine has the resources for a run; Ray would wait for one forever."""
     cpus, gpus = command.cpus_per_run, command.gpus_per_run
     machines = [
         (node["Resources"].get("CPU", 0.0), node["Resources"].get("GPU", 0.0))

@@ -93,30 +93,30 @@ def _train_when_free(run: Run, output: OutputSettings) -> None:
 
 
 _NOTES = ".ray"
-_LIVES = 10  # of a run: how often its process or machine may die
+_LIVES = 10  # number of times that a run's process or machine may die
 DIED = f"its process died {_LIVES + 1} times, or was stopped"
 
 
 def train_on_ray(runs: Sequence[Run], command: SweepOptions, report: Callable[[Report], None]) -> None:
-    """Train all runs, as many at a time as there are resources for.
+    """Train all runs, as many at a time as the resources allow.
 
     Args:
-        runs: what to train; their settings must have been checked.
-        command: the cluster, what each run gets of it, and where to write.
-        report: is told the progress of every run.
+        runs: the runs to train; their settings must have been checked.
+        command: the cluster, the resources of each run, and the output.
+        report: receives the progress of every run.
 
     Raises:
-        UserError: there is no such cluster, or runs failed; the text says which and why.
+        UserError: the cluster cannot be reached, or runs failed; the message lists them with the reasons.
     """
     output = command.output
     configs = [trial_config(run, output) for run in runs]
     with connected(command):
-        if output.overwrite:  # here, once: a run that is started again must go on with its own folder
+        if output.overwrite:  # only once, here: a restarted run must resume in its folder
             for run in runs:
                 claim(run.folder(output.root), run, overwrite=True)
         folder = output.root / runs[0].task
         space = {"trial": tune.grid_search(configs)}
-        # A process that has trained one run trains the next: importing torch takes longer than a short run.
+        # Processes are reused for later runs, since importing torch takes longer than a short run.
         failed = run_trials(command, folder, report, space, reuse_actors=True)
     unfinished = [run.label for run in runs if not is_finished(run.folder(output.root))]
     blame_failures([(label, failed.get(label, DIED)) for label in unfinished], len(runs))
@@ -125,20 +125,20 @@ def train_on_ray(runs: Sequence[Run], command: SweepOptions, report: Callable[[R
 def run_trials(
     command: SweepOptions, folder: Path, report: Callable[[Report], None], space: dict[str, Any], **more: Any
 ) -> dict[str, str]:
-    """Let Ray Tune run trials until there are no more; Ray must be connected.
+    """Run all trials with Ray Tune; Ray must be connected.
 
     Args:
-        command: what each trial gets.
-        folder: Ray keeps its notes in it until the end; the runs have their own.
-        report: is told the progress of every run, unless Ray is reached through ``ray://``.
+        command: the resources of each trial.
+        folder: folder for Ray's temporary files; the runs have their own folders.
+        report: receives the progress of every run, unless Ray is reached through ``ray://``.
         space: the trials.
         more: further settings of the ``TuneConfig``.
 
     Returns:
-        why runs failed, by label.
+        The reasons why runs failed, by label.
     """
     (folder / _NOTES).mkdir(parents=True, exist_ok=True)
-    notes = mkdtemp(dir=(folder / _NOTES).absolute())  # its own: another sweep may use the same root
+    notes = mkdtemp(dir=(folder / _NOTES).absolute())  # separate, since another sweep may use the same root
     try:
         results = tune.Tuner(
             tune.with_resources(train_trial, {"cpu": command.cpus_per_run, "gpu": command.gpus_per_run}),
@@ -164,19 +164,19 @@ def run_trials(
 
 
 class _Progress(tune.Callback):  # type: ignore[misc, unused-ignore]
-    """Passes on what the trials report."""
+    """Callback that forwards the reports of the trials."""
 
     def __init__(self, report: Callable[[Report], None]) -> None:
         self.report = report
 
     def __getstate__(self) -> dict[str, Any]:
-        """Nothing: a display belongs to this process, whoever writes this down or sends it elsewhere."""
+        """Return an empty state, since the display belongs to this process and cannot be pickled."""
         return {}
 
     def __setstate__(self, nothing: dict[str, Any]) -> None:
         self.report = lambda report: None
 
     def on_trial_result(self, iteration: int, trials: Any, trial: Any, result: Any, **info: Any) -> None:
-        """A trial has told something."""
+        """Forward a trial's report."""
         if PROGRESS in result:
             self.report(Report(**result[PROGRESS]))

@@ -79,20 +79,20 @@ def number_of(trial: BaseTrial) -> int:
 optuna.logging.set_verbosity(optuna.logging.ERROR)
 
 _SETTINGS = "settings"
-_MOST_BYTES = 2**28  # of a study; a trial takes some thousand
+_MOST_BYTES = 2**28  # limit for a study's file; a trial takes a few thousand bytes
 _ENDED = (TrialState.COMPLETE, TrialState.FAIL)
 _OPEN = (TrialState.RUNNING, TrialState.WAITING)
 
 
 class SearchStudy:
-    """One core's trials, those of earlier calls included.
+    """The trials of one core, including those of earlier calls.
 
     Args:
-        command: the search; its root is where the runs go.
-        core: which network.
+        command: the search, whose root is the folder of the runs.
+        core: the kind of network.
 
     Raises:
-        UserError: the file holds a search with other settings, or none.
+        UserError: the file holds a search with other settings, or is not that of a search.
     """
 
     def __init__(self, command: SweepOptions, core: str) -> None:
@@ -109,7 +109,7 @@ class SearchStudy:
             )
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise UserError(
-                f"{self.path} is not a search's ({error}): give --overwrite to begin anew"
+                f"{self.path} is not the file of a search ({error}): give --overwrite to start over"
             ) from error
         space = {name: asdict(allowed) for name, allowed in command.searched(core).items()}
         self._claim({**base.as_dict(), "space": space})
@@ -124,18 +124,18 @@ class SearchStudy:
         elif before != settings:
             raise UserError(
                 f"{self.path} is of a search with other settings ({first_difference(before, settings)}): "
-                "give --overwrite to begin anew, or another --root to keep it"
+                "give --overwrite to start over, or another --root to keep it"
             )
 
     def take_up(self) -> int:
-        """Let trials that were under way when the search was stopped go on; returns how many are to come."""
+        """Requeue trials that were interrupted with the search; return the number of trials to come."""
         for trial in self.study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
             self.study.enqueue_trial(trial.params, user_attrs={NUMBER: number_of(trial)})
             self.study.tell(trial.number, state=TrialState.FAIL)
         return self.command.trials - len(self._ended())
 
     def tried(self) -> list[Tried]:
-        """All that ended, best first."""
+        """Return the ended trials, best first."""
         found = [self._tried(number, trial) for number, trial in self._ended().items()]
         order = {"finished": 0, "stopped early": 1, "failed": 2}
         return sorted(found, key=lambda one: (order[one.state], -(one.score or 0.0)))
@@ -158,16 +158,16 @@ class SearchStudy:
 
 
 def study_file(root: Path, task: str, core: str) -> Path:
-    """Where a core's study is; absolute, since Optuna's lock of it is a link."""
+    """Return the path of a core's study; absolute, since Optuna's lock of it is a link."""
     return (root / task / f"{core}.optuna").absolute()
 
 
 @contextmanager
 def only_search(folder: Path) -> Iterator[None]:
-    """One search at a time in a folder: a second one would take the trials of the first for stopped ones.
+    """Lock a folder for one search: a second one would treat the trials of the first as interrupted.
 
     Raises:
-        BusyError: another is there.
+        BusyError: another search holds the lock.
     """
     folder.mkdir(parents=True, exist_ok=True)
     with locked(folder):
@@ -175,30 +175,30 @@ def only_search(folder: Path) -> Iterator[None]:
 
 
 def _cut_unfinished_line(path: Path) -> None:
-    """Remove what a process that died, or a full disk, left of a last line: the next would be glued to it."""
+    """Remove an incomplete last line, left by a killed process or a full disk, before lines are appended."""
     if has_file(path):
         content = read_regular(path, _MOST_BYTES)
-        # Written anew even where it stays as it is: a file that has a second name is then left alone.
+        # Rewritten even if unchanged, so that it is not a hard link to another file.
         write_whole(path, content[: content.rfind(b"\n") + 1])
 
 
 # Li et al. 2020, "A system for massively parallel hyperparameter tuning". After an eighth and after three
-# eighths of its length, a trial goes on if it is among the best third of those that came so far.
+# eighths of its length, a trial continues if it is among the best third of those that got there before.
 _FIRST_LOOK, _ONE_OF = 1 / 8, 3
 
 
 def try_settings(
     study: SearchStudy, command: SweepOptions, report: Callable[[Report], None]
 ) -> dict[str, str]:
-    """Train what is missing of a core's trials; Ray must be connected.
+    """Train the missing trials of a core; Ray must be connected.
 
     Args:
-        study: the core's.
-        command: what each trial gets, and where it writes.
-        report: is told the progress of every run.
+        study: the core's study.
+        command: the resources and the output of each trial.
+        report: receives the progress of every run.
 
     Returns:
-        why runs failed, by label.
+        The reasons why runs failed, by label.
     """
     to_come = study.take_up()
     if to_come < 1:
@@ -222,7 +222,7 @@ def try_settings(
         ),
         scheduler=ASHAScheduler(
             time_attr=DONE,
-            max_t=2 * run.total,  # it would stop a run that is there before its evaluation
+            max_t=2 * run.total,  # with run.total it would stop runs before their evaluation
             grace_period=max(1, int(_FIRST_LOOK * run.total)),
             reduction_factor=_ONE_OF,
         ),

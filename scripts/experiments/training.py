@@ -1,4 +1,4 @@
-"""One training of any task, from its settings to its finished folder."""
+"""A training of any task, from its settings to its finished folder."""
 
 from __future__ import annotations
 
@@ -44,23 +44,25 @@ from plasticrl.signals import PostponedInterrupt, StoppedBetweenUpdates, sigterm
 
 @contextmanager
 def blame_disk(folder: Path) -> Iterator[None]:
-    """A full or vanished disk is not a fault of the program, and costs nothing that was saved."""
+    """Turn errors of a full or missing disk into a UserError; checkpoints saved before are intact."""
     try:
         yield
     except OSError as error:
         if not os.path.isdir(folder):
             raise UserError(
-                f"{shortened(folder)} was removed or renamed while it trained: give it its name back, then "
-                "run the same command again, which begins anew where there is no such folder"
+                f"{shortened(folder)} was removed or renamed during the training: restore its name, then run "
+                "the same command again, which starts over if there is no such folder"
             ) from error
         elsewhere = place_of(error) and not place_of(error).startswith(os.fspath(folder))
-        about = "" if elsewhere else f"cannot write to {shortened(folder)}, whose last checkpoint is whole"
+        about = "" if elsewhere else f"cannot write to {shortened(folder)}"
+        if about and any((folder / CHECKPOINTS).glob("step_*")):
+            about += ", whose last checkpoint is whole"
         raise UserError(os_error_in_one_line(error, about)) from error
 
 
 @contextmanager
 def blame_divergence(trainer: Trainer) -> Iterator[None]:
-    """A training that diverges is one of unfortunate settings."""
+    """Turn the error of a diverged training into a UserError, since its cause is the settings."""
     try:
         yield
     except (RuntimeError, ValueError, ArithmeticError) as error:
@@ -71,7 +73,7 @@ def blame_divergence(trainer: Trainer) -> Iterator[None]:
 
 
 def result_of(trainer: Trainer, run: Run, scores: Scores, spent: Spent) -> dict[str, Any]:
-    """Scores, what the training took, and what made it; plain values, for JSON."""
+    """Return scores, time and steps, command, machine and versions of a run as plain values for JSON."""
     import gymnasium
     import numpy
     import stable_baselines3
@@ -97,10 +99,10 @@ def result_of(trainer: Trainer, run: Run, scores: Scores, spent: Spent) -> dict[
 
 
 def check_run(run: Run) -> str | None:
-    """Make everything that a run needs once, and write nothing.
+    """Build everything that a run needs, to check its settings; write nothing.
 
     Returns:
-        what to know before it is trained, in one line; None where there is nothing.
+        A remark for the user before the training, in one line, or None.
 
     Raises:
         UserError: a setting is not allowed, or data are missing.
@@ -115,37 +117,38 @@ def train(
     report: Callable[[Report], None],
     note: Callable[[str], None] | None = None,
 ) -> Scores:
-    """Train, evaluate, and write the run's folder; go on where the same run stopped unfinished.
+    """Train and evaluate a run and write its folder, or resume it if its folder holds it unfinished.
 
     Args:
-        run: what to train.
-        output: where to write, and on what to compute.
-        report: is told the progress after every update.
-        note: is told what to know before, if anything; None where :func:`check_run` has told it.
+        run: the run to train.
+        output: output folder, and device.
+        report: receives the progress after every update.
+        note: receives a remark before the training; None if :func:`check_run` was used for it.
 
     Raises:
-        UserError: a setting is not allowed, or the folder is taken (nothing has been written then), or
-            the training diverged, or the folder can no longer be written.
-        KeyboardInterrupt: after a checkpoint, where it came between two updates.
+        UserError: a setting is not allowed, the folder is taken (nothing has been written then), the
+            training diverged, or the folder can no longer be written.
+        KeyboardInterrupt: raised after saving a checkpoint, if it came between two updates.
     """
     folder = run.folder(output.root)
-    goes_on = not output.overwrite and is_unfinished(folder, run)
-    if not goes_on:
-        with _taken_meanwhile(folder, run):  # before data are loaded, even downloaded
+    resumes = not output.overwrite and is_unfinished(folder, run)
+    if not resumes:
+        with _taken_meanwhile(folder, run, overwrite=output.overwrite):
+            # Before data are loaded, or even downloaded.
             check_claim(folder, run, overwrite=output.overwrite)
     set_up_torch(output.device, output.threads)
     check_at_least(1, keep=1 if output.keep is None else output.keep)
     checkpoints = CheckpointFolder(folder / CHECKPOINTS, output.keep)
     with closing(task_of(run).trainer(run, output.device)) as trainer:
-        if not goes_on:
-            with _taken_meanwhile(folder, run):
+        if not resumes:
+            with _taken_meanwhile(folder, run, overwrite=output.overwrite):
                 claim(folder, run, overwrite=output.overwrite)
         if note is not None and (remark := trainer.remark()) is not None:
             note(remark)
         with blame_disk(folder), locked(folder):
             if not is_unfinished(folder, run):
                 raise BusyError(f"{folder} was taken by another process meanwhile: run the command again")
-            checkpoint = checkpoints.usable() if goes_on else None
+            checkpoint = checkpoints.usable() if resumes else None
             if checkpoint is not None:
                 trainer.go_on(checkpoint)
             with _logs_in(folder, run, trainer), blame_divergence(trainer):
@@ -154,16 +157,16 @@ def train(
 
 
 @contextmanager
-def _taken_meanwhile(folder: Path, run: Run) -> Iterator[None]:
+def _taken_meanwhile(folder: Path, run: Run, *, overwrite: bool) -> Iterator[None]:
     """Inside, a folder that was free a moment ago is checked or claimed again.
 
     Raises:
-        BusyError: of two that start this run at once, the other was faster.
+        BusyError: another process started this run at the same time and was faster.
     """
     try:
         yield
     except UserError:
-        if is_unfinished(folder, run):
+        if not overwrite and is_unfinished(folder, run):
             raise in_use(folder) from None
         raise
 
@@ -216,11 +219,11 @@ def _no_logs(trainer: Trainer) -> None:
 
 
 def assist(run: Run, output: OutputSettings) -> None:
-    """Train along with the first process of several, which runs :func:`train`; writes nothing.
+    """Train together with the first of several processes, which runs :func:`train`; write nothing.
 
     Raises:
-        UserError: a setting is not allowed, the training diverged, or another process is gone.
-        KeyboardInterrupt: as there.
+        UserError: a setting is not allowed, the training diverged, or another process has ended.
+        KeyboardInterrupt: as in :func:`train`.
     """
     set_up_torch(output.device, output.threads)
     with closing(task_of(run).trainer(run, output.device)) as trainer, _trained_together(trainer, run, None):
@@ -247,7 +250,7 @@ def _learn_and_evaluate(
     except StoppedBetweenUpdates:
         _save(trainer, checkpoints)
         raise
-    _save(trainer, checkpoints)  # the evaluation may be stopped, too
+    _save(trainer, checkpoints)  # before the evaluation, which may be interrupted
     spent = clock.until_now(trainer.learner.num_timesteps)
     scores = trainer.evaluate()
     _finish(trainer, run, folder, scores, spent)
@@ -256,14 +259,14 @@ def _learn_and_evaluate(
 
 
 def _save(trainer: Trainer, checkpoints: CheckpointFolder) -> None:
-    """Write a checkpoint, and the logs up to it; a first Ctrl-C or SIGTERM comes after that."""
+    """Write the logs and a checkpoint; postpone a first Ctrl-C or SIGTERM until then."""
     with PostponedInterrupt():
         flush(trainer.learner.logger)
         checkpoints.save(trainer.learner)
 
 
 def _finish(trainer: Trainer, run: Run, folder: Path, scores: Scores, spent: Spent) -> None:
-    """Write what is written at the end, ``result.json`` last: it says that the run is whole."""
+    """Write the final output, with ``result.json`` last, since it marks the run as finished."""
     learner = trainer.learner
     trainer.show()
     writer = tensorboard_writer(learner.logger)
@@ -276,7 +279,7 @@ def _finish(trainer: Trainer, run: Run, folder: Path, scores: Scores, spent: Spe
 
 @contextmanager
 def _logs_in(folder: Path, run: Run, trainer: Trainer) -> Iterator[None]:
-    """Let the learner log to ``progress.csv`` and TensorBoard, and close both in the end."""
+    """Let the learner log to ``progress.csv`` and TensorBoard in the block; close both at its end."""
     learner = trainer.learner
     learner.set_logger(open_logs(folder, done=learner.num_timesteps, total=run.total, counter=run.counter))
     try:

@@ -1,4 +1,4 @@
-"""What happens while any run trains: progress, checkpoints, and the settings in TensorBoard."""
+"""Callbacks of every training: progress reports, checkpoints, and the settings in TensorBoard."""
 
 from __future__ import annotations
 
@@ -21,37 +21,37 @@ SECONDS_BETWEEN_SAVES = 60.0
 
 
 class ReportProgress(BaseCallback):
-    """Reports how far the training is; a subclass says when, and how good it is.
+    """Callback that reports progress; a subclass provides the score and the times of the reports.
 
     Args:
-        label: which run.
+        label: name of the run.
         total: length of the training.
-        unit: what ``total`` counts.
-        report: takes the reports.
+        unit: unit of ``total``.
+        report: receives the reports.
     """
 
     def __init__(self, label: str, total: int, unit: str, report: Callable[[Report], None]) -> None:
         super().__init__()
         self.label, self.total, self.unit, self.report = label, total, unit, report
-        self._began = self._told = 0.0
+        self._began = self._reported = 0.0
         self._done_before = 0
 
     @abstractmethod
     def score(self) -> str:
-        """How good it is now, in a few words; empty before anything is known."""
+        """Return the current score in a few words; empty if it is not known yet."""
 
     @abstractmethod
     def value(self) -> float | None:
-        """The same as a number, more is better; None before anything is known."""
+        """Return the current score as a number, higher is better; None if it is not known yet."""
 
     def is_time(self) -> bool:
-        """Whether the last report is a while ago, or this is the end of the training."""
+        """Return True if the last report is old enough, or the training is at its end."""
         now = time.monotonic()
-        return now - self._told >= _SECONDS_BETWEEN_REPORTS or self.num_timesteps >= self.total
+        return now - self._reported >= _SECONDS_BETWEEN_REPORTS or self.num_timesteps >= self.total
 
     def tell(self) -> None:
-        """Report."""
-        self._told = time.monotonic()
+        """Send a report."""
+        self._reported = time.monotonic()
         done = self.num_timesteps - self._done_before
         speed = done / max(time.monotonic() - self._began, 1e-9)
         score, value = self.score(), self.value()
@@ -65,15 +65,15 @@ class ReportProgress(BaseCallback):
 
 
 class SaveCheckpoints(BaseCallback):
-    """Saves a checkpoint every so often; a subclass says at which moments it may.
+    """Callback that saves checkpoints at intervals; a subclass calls :meth:`save_when_due`.
 
-    A slow training is also saved once a minute, so that no more than that can be lost. Where all are kept,
-    such a checkpoint goes when the next is there. The one at the end of the training is not its business.
+    A slow training is also saved once a minute, so that at most a minute is lost. If all checkpoints are
+    kept, such an extra one is removed when the next is saved. The final checkpoint is not saved here.
 
     Args:
-        every: steps (episodes of a supervised task) between two.
+        every: steps (episodes of a supervised task) between two checkpoints.
         total: length of the training.
-        folder: of the checkpoints.
+        folder: folder of the checkpoints.
     """
 
     def __init__(self, every: int, total: int, folder: CheckpointFolder) -> None:
@@ -83,10 +83,10 @@ class SaveCheckpoints(BaseCallback):
         self._extra: Path | None = None
 
     def show(self) -> None:
-        """Put into TensorBoard what goes with a checkpoint: nothing, unless a subclass does."""
+        """Write to TensorBoard what accompanies a checkpoint; by default nothing."""
 
     def save_when_due(self) -> None:
-        """Save if it is time."""
+        """Save a checkpoint if one is due."""
         if self.num_timesteps >= self.total:
             return
         due = self._next <= self.num_timesteps
@@ -95,7 +95,7 @@ class SaveCheckpoints(BaseCallback):
         if due:
             self._next = (self.num_timesteps // self.every + 1) * self.every
             self.show()
-        flush(self.logger)  # what is logged is on the disk before the checkpoint says that it is done
+        flush(self.logger)  # the logs must be on disk before a checkpoint that counts them as done
         saved = self.folder.save(self.model)
         if self._extra is not None and self.folder.keep is None:
             self._extra.unlink()
@@ -110,11 +110,11 @@ class SaveCheckpoints(BaseCallback):
 
 
 class LogHyperparameters(BaseCallback):
-    """Puts the run's settings into TensorBoard's table of hyperparameters.
+    """Callback that writes the run's settings to TensorBoard's table of hyperparameters.
 
     Args:
-        run: has them.
-        metrics: tags of the scores beside them.
+        run: the run.
+        metrics: tags of the scores to show with them.
     """
 
     def __init__(self, run: Run, metrics: Iterable[str]) -> None:
@@ -122,7 +122,7 @@ class LogHyperparameters(BaseCallback):
         self.run, self.metrics = run, dict.fromkeys(metrics, 0.0)
 
     def _on_training_start(self) -> None:
-        if self.num_timesteps:  # a training that goes on has them already
+        if self.num_timesteps:  # a resumed training has them already
             return
         self.logger.record("hparams", HParam(flat(self.run.as_dict()), self.metrics), exclude=("csv",))
 
@@ -131,7 +131,7 @@ class LogHyperparameters(BaseCallback):
 
 
 def flat(settings: dict[str, Any], prefix: str = "") -> dict[str, bool | int | float | str]:
-    """Nested settings as one level of ``group/name``; those left open as the text "default"."""
+    """Flatten nested settings to names ``group/name``; None becomes the text "default"."""
     level: dict[str, bool | int | float | str] = {}
     for name, value in settings.items():
         if isinstance(value, dict):

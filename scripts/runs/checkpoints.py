@@ -1,4 +1,4 @@
-"""A run's checkpoints: their names and formats, how many are kept, and the time spent."""
+"""A run's checkpoints: names, loading, the number kept, and the time spent in training."""
 
 from __future__ import annotations
 
@@ -28,15 +28,15 @@ CHECKPOINT_NAMES = f"step_*{SUFFIX}"
 
 
 def checkpoint_path(folder: Path, done: int) -> Path:
-    """``folder/step_NNNNNNNNNNNN.safetensors``: the checkpoint of a learner with so many steps behind it."""
+    """Return the path of the checkpoint after ``done`` steps: ``folder/step_NNNNNNNNNNNN.safetensors``."""
     return folder / f"step_{done:012d}{SUFFIX}"
 
 
 def find_checkpoint(path: Path) -> tuple[Path, Path]:
-    """The run's folder and the checkpoint that ``path`` means: a file, or the newest one of a run.
+    """Return the run's folder and the checkpoint for ``path``: a file, or a run's folder (its newest one).
 
     Raises:
-        UserError: there is none.
+        UserError: there is no checkpoint.
     """
     if path.is_file():
         folder = path.parent.parent if path.parent.name == CHECKPOINTS else path.parent
@@ -54,7 +54,7 @@ def find_checkpoint(path: Path) -> tuple[Path, Path]:
     found = checkpoints_in(path / CHECKPOINTS)
     if not found:
         raise UserError(
-            f"{path} holds no checkpoint ({CHECKPOINTS}/step_N): give the folder of a run that was trained, "
+            f"{path} holds no checkpoint ({CHECKPOINTS}/step_N): give the folder of a trained run, "
             "runs/TASK/CORE/seed_K"
         )
     has_file(found[-1])
@@ -62,21 +62,21 @@ def find_checkpoint(path: Path) -> tuple[Path, Path]:
 
 
 def has_checkpoint(folder: Path) -> bool:
-    """Whether a run keeps one."""
+    """Return True if a run's folder holds a checkpoint."""
     return bool(checkpoints_in(folder / CHECKPOINTS))
 
 
 def checkpoints_in(folder: Path) -> list[Path]:
-    """The checkpoints in a folder, whole or not, the earliest first."""
+    """Return the checkpoints in a folder, including damaged ones, oldest first."""
     return sorted(folder.glob(CHECKPOINT_NAMES))
 
 
 @contextmanager
 def blame_checkpoint(path: Path) -> Iterator[None]:
-    """Inside, an error says that the file at ``path`` cannot be loaded.
+    """Turn errors in the block into one that says that the checkpoint at ``path`` cannot be loaded.
 
     Raises:
-        UserError: there was one.
+        UserError: in place of a ValueError or an OSError.
     """
     try:
         yield
@@ -84,27 +84,27 @@ def blame_checkpoint(path: Path) -> Iterator[None]:
         cause = " ".join(str(error).split())
         if "spaces do not match" in cause:
             raise UserError(
-                f"{path} was trained for other spaces ({cause}): give a run of its own maze"
+                f"{path} was trained for other spaces ({cause}): give a run on this maze"
             ) from error
         raise UserError(f"{path} cannot be loaded as a checkpoint ({cause}): choose another one") from error
 
 
-def check_network(path: Path, told: Mapping[str, Any], found: Mapping[str, Any]) -> None:
-    """Compare the network in a checkpoint with that of the run whose folder it is in.
+def check_network(path: Path, expected: Mapping[str, Any], found: Mapping[str, Any]) -> None:
+    """Check that the network in a checkpoint is that of the run in whose folder it is.
 
     Args:
-        path: of the checkpoint.
-        told: the network's settings in ``config.json``.
-        found: those in the checkpoint.
+        path: path of the checkpoint.
+        expected: the network's settings in ``config.json``.
+        found: the network's settings in the checkpoint.
 
     Raises:
         UserError: they differ.
     """
-    for name, value in told.items():
+    for name, value in expected.items():
         if found.get(name) != value:
             raise UserError(
-                f"{path} holds another network than the run's {CONFIG} tells of ({name} is "
-                f"{one_line(found.get(name))}, not {value}): restore the one or the other"
+                f"{path} holds a network that does not match the run's {CONFIG} ({name} is "
+                f"{one_line(found.get(name))}, not {value}): restore one of the two files"
             )
 
 
@@ -112,12 +112,12 @@ SPENT = "spent.json"
 
 
 class Spent(NamedTuple):
-    """Time in training, and what was done in it.
+    """Time spent in training, and the steps done in it.
 
     Attributes:
-        seconds: of all processes. What one did after its last checkpoint and had to be done again is not
-            counted, nor is the evaluation.
-        steps: taken in that time; episodes of a supervised task.
+        seconds: total over all processes that trained one after another. Time after a process's last
+            checkpoint, whose work was repeated, is not counted, nor is the evaluation.
+        steps: steps in that time; episodes of a supervised task.
     """
 
     seconds: float = 0.0
@@ -125,49 +125,50 @@ class Spent(NamedTuple):
 
 
 class TimeSpent:
-    """A clock that starts with a process's part of a training, from the time of those before it.
+    """Clock of a training that continues the time of earlier processes of the same run.
 
-    That is in the run's folder as ``spent.json``, for each checkpoint. It is not in the checkpoint, which
-    would else be another file each time; nor in ``progress.csv``, whose rows may be far between.
+    The time at each checkpoint is kept in ``spent.json`` in the run's folder. It is not stored in the
+    checkpoint, which would then differ between equal runs, nor in ``progress.csv``, whose rows may be far
+    apart.
 
     Args:
-        folder: of the run.
-        checkpoint: where the training goes on; None: it begins. Where nothing tells the time until then, as
-            beside one that an older version wrote, that part is not counted, neither its time nor its steps.
-        done: steps that it has behind it.
+        folder: folder of the run.
+        checkpoint: checkpoint to resume from; None at the start. If its time is unknown, because an older
+            version wrote it, neither the time nor the steps before it are counted.
+        done: number of steps done so far.
     """
 
     def __init__(self, folder: Path, checkpoint: Path | None, done: int) -> None:
         self._path = folder / SPENT
-        self._before = Spent() if checkpoint is None else self._told().get(checkpoint.name, Spent())
+        self._before = Spent() if checkpoint is None else self._read().get(checkpoint.name, Spent())
         self._began, self._done = monotonic(), done
 
     def until_now(self, done: int) -> Spent:
-        """The time until now.
+        """Return the time spent until now.
 
         Args:
-            done: steps that the training has behind it.
+            done: number of steps done so far.
         """
         seconds, steps = self._before
         return Spent(seconds + monotonic() - self._began, steps + done - self._done)
 
     def tell(self, checkpoint: Path, done: int) -> None:
-        """Write it down for whoever goes on from this checkpoint, which need not be there yet.
+        """Store the time of a checkpoint, which need not exist yet, for a later resume.
 
         Raises:
             OSError: the file cannot be written.
         """
         kept = {path.name for path in checkpoint.parent.iterdir()}
-        told = {name: spent for name, spent in self._told().items() if name in kept}
-        told[checkpoint.name] = self.until_now(done)
-        write_json(self._path, {name: spent._asdict() for name, spent in told.items()})
+        times = {name: spent for name, spent in self._read().items() if name in kept}
+        times[checkpoint.name] = self.until_now(done)
+        write_json(self._path, {name: spent._asdict() for name, spent in times.items()})
 
     def forget(self) -> None:
-        """Remove the file: the run's result tells the time now."""
+        """Remove the file, since the run's result now holds the time."""
         remove_whole(self._path)
 
-    def _told(self) -> dict[str, Spent]:
-        """By the checkpoint's name; nothing where there is no such file, or a damaged one."""
+    def _read(self) -> dict[str, Spent]:
+        """Return the stored times by the checkpoint's name; empty if the file is missing or damaged."""
         try:
             found = read_json(self._path)
             return {name: Spent(float(one["seconds"]), int(one["steps"])) for name, one in found.items()}
@@ -180,12 +181,12 @@ DAMAGED = ".damaged"
 
 @dataclass(frozen=True)
 class CheckpointFolder:
-    """The checkpoints of one run; only the process that trains it may use this.
+    """The folder of one run's checkpoints; only the process that trains the run may use it.
 
     Attributes:
         path: the folder.
-        keep: how many stay, the newest; None: all.
-        time: tells of each checkpoint how long it took; None: nothing does.
+        keep: number of newest checkpoints to keep; None keeps all.
+        time: clock that stores the time of each checkpoint, if any.
     """
 
     path: Path
@@ -193,10 +194,10 @@ class CheckpointFolder:
     time: TimeSpent | None = None
 
     def save(self, learner: Any) -> Path:
-        """Write a checkpoint, whole or not at all, and only then remove those that are too many.
+        """Write a checkpoint atomically, and then remove those beyond ``keep``.
 
         Args:
-            learner: has ``num_timesteps`` and ``save``.
+            learner: the learner; it must have ``num_timesteps`` and ``save``.
         """
         saved = checkpoint_path(self.path, learner.num_timesteps)
         if self.time is not None:
@@ -208,17 +209,17 @@ class CheckpointFolder:
         return saved
 
     def newest_first(self) -> list[Path]:
-        """The checkpoints, whole or not."""
+        """Return the checkpoints, including damaged ones, newest first."""
         return checkpoints_in(self.path)[::-1]
 
     def usable(self) -> Path | None:
-        """The newest checkpoint that is whole; None where there is none.
+        """Return the newest intact checkpoint, or None.
 
-        Each damaged one is told on stderr and set aside under another name, so that it does not count as
-        one of those to keep. So is a link or a pipe, which is never opened. What a killed process left
-        unfinished is removed.
+        Each damaged one is reported on stderr and renamed, so that it does not count towards ``keep``. Links
+        and pipes are treated likewise and never opened. Unfinished files of killed processes are removed.
 
         Raises:
+            OSError, MemoryError: a checkpoint cannot be read at the moment: it stays as it is.
             UserError: the folder is a link.
         """
         from plasticrl.agents.checkpoint.tensor_file import TensorFileError, read_tensors
@@ -231,13 +232,13 @@ class CheckpointFolder:
         for path in found:
             try:
                 if (kind := kind_of(path)) is not None:
-                    raise UnfitFileError(path, f"{kind}, where a regular file belongs")
+                    raise UnfitFileError(path, f"{kind}, not a regular file")
                 read_tensors(path)
-            except (TensorFileError, OSError) as error:
+            except (TensorFileError, UnfitFileError) as error:
                 aside = path.rename(path.with_name(path.name + DAMAGED))
-                instead = "the training begins anew" if path is found[-1] else "the one before it is used"
+                instead = "the training starts over" if path is found[-1] else "the previous one is used"
                 print(
-                    f"plasticrl: warning: {error}; it is set aside as {aside.name}, and {instead}",
+                    f"plasticrl: warning: {error}; it is renamed to {aside.name}, and {instead}",
                     file=sys.stderr,
                 )
             else:

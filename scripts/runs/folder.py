@@ -1,7 +1,7 @@
-"""A run's folder: who may write into it, which files are a run's, and how they are written and read back.
+"""A run's folder: locking, and safe writing, reading and removal of its files.
 
-Its files are regular files below the folder itself, never links; they are written whole. A command removes
-what a run writes and nothing else, and only after it has read the folder as that of a run.
+Its files are regular files in the folder itself, never links, and are written atomically. A command removes
+only files that a run writes, and only after it has recognised the folder as that of a run.
 """
 
 from __future__ import annotations
@@ -21,36 +21,36 @@ from typing import Any, NamedTuple, TypeVar
 
 from filelock import FileLock, Timeout
 
-from plasticrl.scripts.errors import UserError, blame_user, one_line
+from plasticrl.scripts.errors import UserError, blame_user, one_line, os_error_in_one_line, shortened
 from plasticrl.scripts.runs.run import Run, run_from_dict
 from plasticrl.whole_files import kind_of, read_regular, temporary_name, write_whole
 
 LOCK = ".lock"
-_NO_LOCKS = {errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP}  # says a file system that has none
+_NO_LOCKS = {errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP}  # errors of file systems without locks
 
 
 class BusyError(UserError):
-    """Another process trains in the folder."""
+    """The folder is in use by another process."""
 
 
 def in_use(folder: Path) -> BusyError:
-    """The error of a folder that another process holds."""
+    """Return the error for a folder that another process has locked."""
     return BusyError(f"{folder} is in use by another process: wait for it, or stop it")
 
 
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """Keep other processes from training or searching in the folder, and from removing what is in it.
+    """Lock the folder against training, searching and removal by other processes.
 
     Raises:
-        BusyError: one is there.
-        UserError: the lock is a link, or has the content of another file.
+        BusyError: another process holds the lock.
+        UserError: the lock file is a link, or is a hard link to another file.
     """
     path = folder / LOCK
     if os.path.lexists(path) and (
         kind_of(path) is not None or path.stat().st_nlink > 1 < path.stat().st_size
     ):
-        raise UserError(f"{path} is not what a run locks its folder with: remove it")
+        raise UserError(f"{path} is not the lock file of a run: remove it")
     lock = FileLock(path)
     try:
         lock.acquire(timeout=0)
@@ -60,7 +60,7 @@ def locked(folder: Path) -> Iterator[None]:
         if error.errno not in _NO_LOCKS:
             raise
         print(
-            f"plasticrl: warning: {folder} is on a file system without locks: let nobody else train there",
+            f"plasticrl: warning: {folder} is on a file system without locks: start no other training there",
             file=sys.stderr,
         )
     try:
@@ -70,7 +70,7 @@ def locked(folder: Path) -> Iterator[None]:
 
 
 CONFIG, RESULT, CHECKPOINTS = "config.json", "result.json", "checkpoints"
-# All that a run has written into its folder in any version; a number at the end is that of the process.
+# All files that any version of a run writes into its folder; a number at the end is that of the process.
 _LOGS = r"progress\.csv|events\.out\.tfevents\..+"
 _FILES = re.compile(
     rf"(config|result|spent)\.json|{_LOGS}"
@@ -79,18 +79,18 @@ _FILES = re.compile(
 )
 _UNFINISHED_CONFIG = re.compile(r"\.config\.json\.\d+|\.config\.\d+\.json")
 _CHECKPOINT_FILES = re.compile(r"step_\d+\.(safetensors|zip)(\.damaged)?|\.step_\d+\.(safetensors|zip)\.\d+")
-_MOST_BYTES, _MOST_DEPTH = 2**20, 30  # of a JSON file; a run's have a few thousand, and are five deep
+_MOST_BYTES, _MOST_DEPTH = 2**20, 30  # limits for JSON; a run's files have a few thousand bytes and depth 5
 _CAN_HOLD = os.unlink in os.supports_dir_fd and os.scandir in os.supports_fd
 
 
 def remove_whole(path: Path) -> None:
-    """Remove a file that was written whole, if it is there, and what a killed process left of it."""
+    """Remove an atomically written file, if it exists, and temporary files of killed processes."""
     for one in (path, *path.parent.glob(temporary_name(path.name))):
         one.unlink(missing_ok=True)
 
 
 def write_json(path: Path, data: Any) -> None:
-    """Write strict JSON: all of it or nothing.
+    """Write strict JSON atomically.
 
     Raises:
         ValueError: a number is not finite.
@@ -99,17 +99,17 @@ def write_json(path: Path, data: Any) -> None:
 
 
 def write_csv(path: Path, rows: Iterable[Sequence[Any]], line_end: str = "\r\n") -> None:
-    """Write a table: all of it or nothing."""
+    """Write a CSV table atomically."""
     text = io.StringIO(newline="")
     csv.writer(text, lineterminator=line_end).writerows(rows)
     write_whole(path, text.getvalue().encode())
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """Read a JSON object that a run has written: a regular file of a sane size and depth, without tricks.
+    """Read a JSON object that a run has written: a strict, regular file of limited size and depth.
 
     Raises:
-        UserError: there is none.
+        UserError: the file cannot be read, or is not such an object.
     """
     try:
         return _object_in(path)
@@ -138,12 +138,12 @@ def _object_in(path: Path) -> dict[str, Any]:
 
 
 def _refused(constant: str) -> None:
-    raise ValueError(f"it has {constant}, which no run writes")
+    raise ValueError(f"it holds {constant}, which no run writes")
 
 
 def _finite(text: str) -> float:
     if not math.isfinite(number := float(text)):
-        raise ValueError(f"it has {text}, which no run writes")
+        raise ValueError(f"it holds {text}, which no run writes")
     return number
 
 
@@ -151,7 +151,7 @@ def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for name, value in pairs:
         if name in found:
-            raise ValueError(f"{name} is there twice")
+            raise ValueError(f"{name} occurs twice")
         found[name] = value
     return found
 
@@ -167,22 +167,22 @@ def _check_depth(data: Any) -> None:
         ]
         if not level:
             return
-    raise ValueError(f"it is nested more than {_MOST_DEPTH} deep")
+    raise ValueError(f"it is nested more than {_MOST_DEPTH} levels deep")
 
 
 def refuse_checkpoints(folder: Path) -> None:
-    """Nothing, unless the folder is that of a run's checkpoints.
+    """Check that the folder is not a run's folder of checkpoints.
 
     Raises:
-        UserError: it is; the text names the run's.
+        UserError: it is; the message names the run's folder.
     """
     run = folder.absolute().parent
     if folder.absolute().name == CHECKPOINTS and (run / CONFIG).is_file():
-        raise UserError(f"{folder} is a run's folder of checkpoints: give the run's own, {run}")
+        raise UserError(f"{folder} is a run's folder of checkpoints: give the run's folder, {run}")
 
 
 def read_run(folder: Path) -> Run:
-    """The settings that made the run in ``folder``.
+    """Return the settings of the run in ``folder``.
 
     Raises:
         UserError: there is no run, or its settings cannot be read.
@@ -204,39 +204,39 @@ def read_run(folder: Path) -> Run:
 
 
 def has_file(path: Path) -> bool:
-    """Whether a run has written this file.
+    """Return True if a run's file exists.
 
     Raises:
-        UserError: its name stands for something else, such as a link.
+        UserError: the path is not a regular file, but for example a link.
     """
     try:
         kind = kind_of(path)
     except (FileNotFoundError, NotADirectoryError):
         return False
     except OSError as error:
-        raise UserError(f"cannot read {path}: {error.strerror or error}") from error
+        raise UserError(os_error_in_one_line(error, f"cannot read {shortened(path)}")) from error
     if kind is not None:
-        raise UserError(f"{path} is {kind}, but a run has only regular files: remove it")
+        raise UserError(f"{path} is {kind}, but a run's files must be regular files: remove it")
     return True
 
 
 def is_finished(folder: Path) -> bool:
-    """Whether the run in ``folder`` came to its end.
+    """Return True if the run in ``folder`` is finished.
 
     Raises:
-        UserError: its result is no regular file.
+        UserError: its result is not a regular file.
     """
     return has_file(folder / RESULT)
 
 
 def check_files(folder: Path) -> None:
-    """Check that what a run writes into this folder, and removes from it, is in it and nowhere else.
+    """Check that the files a run writes to and removes from this folder are not links to other places.
 
     Raises:
-        UserError: the folder or one of its files is a link, or is no regular file; the text names it.
+        UserError: the folder or one of its files is a link or not regular; the message names it.
     """
     if folder.is_symlink():
-        raise UserError(f"{folder} is a link, and no run is written through one: give the folder behind it")
+        raise UserError(f"{folder} is a link, and a run must not be written through one: give its target")
     if not folder.is_dir():
         return
     refuse_linked(folder / CHECKPOINTS)
@@ -248,20 +248,20 @@ def check_files(folder: Path) -> None:
 
 
 def refuse_linked(folder: Path) -> None:
-    """Refuse a link where a command writes into a folder of its own, and removes from it.
+    """Check that a folder in which a command writes and removes files is not a link.
 
     Raises:
-        UserError: it is one.
+        UserError: it is a link.
     """
     if folder.is_symlink():
-        raise UserError(f"{folder} is a link, and its files may be another's: put a folder there")
+        raise UserError(f"{folder} is a link, and its files may not be the run's: replace it by a folder")
 
 
 def check_claim(folder: Path, run: Run, *, overwrite: bool) -> None:
     """Check, without writing, that :func:`claim` will be allowed.
 
     Raises:
-        UserError: the folder is taken, is no run's, or cannot be written.
+        UserError: the folder is taken, is not that of a run, or cannot be written.
     """
     check_files(folder)
     if folder.is_dir() and not _is_begun(folder):
@@ -277,39 +277,39 @@ def check_claim(folder: Path, run: Run, *, overwrite: bool) -> None:
 
 
 def claim(folder: Path, run: Run, *, overwrite: bool) -> None:
-    """Make the folder and write its ``config.json``; with ``overwrite``, remove the run that is there.
+    """Create the folder and write its ``config.json``; with ``overwrite``, remove an existing run first.
 
-    What else is in the folder stays, and is named on stderr.
+    Other files in the folder are kept, and listed on stderr.
 
     Raises:
         BusyError: another process trains in it, or claims it now.
-        UserError: the folder is taken, is no run's, or cannot be written.
+        UserError: the folder is taken, is not that of a run, or cannot be written.
     """
     check_claim(folder, run, overwrite=overwrite)
     with blame_user(OSError, about=f"cannot write to {folder}"):
         folder.mkdir(parents=True, exist_ok=True)
         with locked(folder):
-            check_claim(folder, run, overwrite=overwrite)  # of two who claim it at once, one fails here
+            check_claim(folder, run, overwrite=overwrite)  # of two simultaneous claims, one fails here
             if others := _remove_files(folder):
-                told = one_line(", ".join(others))
-                print(f"plasticrl: note: {folder} keeps what no run has written: {told}", file=sys.stderr)
+                names = one_line(", ".join(others))
+                print(f"plasticrl: note: {folder} keeps files of no run: {names}", file=sys.stderr)
             (folder / CHECKPOINTS).mkdir(exist_ok=True)
             write_json(folder / CONFIG, run.as_dict())
 
 
 def remove_run(folder: Path, run: Run) -> None:
-    """Remove a run, or what a claim that was killed left of one; what else is in the folder stays.
+    """Remove a run, or the remains of a killed claim; keep other files in the folder.
 
     Args:
-        folder: of the run.
-        run: that belongs there, whatever its settings.
+        folder: folder of the run.
+        run: a run that belongs there, with any settings.
 
     Raises:
         BusyError: another process trains in it.
         OSError: a file cannot be removed.
-        UserError: the folder is no run's.
+        UserError: the folder is not that of a run.
     """
-    _check_removable(folder, run)  # before a lock is put into it
+    _check_removable(folder, run)  # before a lock file is created in it
     with locked(folder):
         _check_removable(folder, run)
         others = _remove_files(folder)
@@ -328,10 +328,10 @@ def _check_removable(folder: Path, run: Run) -> None:
 
 
 def _remove_files(folder: Path) -> list[str]:
-    """Remove the files of a run but for ``config.json``, which says to the end that they are a run's.
+    """Remove the files of a run except ``config.json``, which marks the folder as a run's to the end.
 
     Returns:
-        the names of what is left: of others.
+        The names of the remaining files, which no run has written.
     """
     others = _remove(folder, _FILES, but=(LOCK, CONFIG, CHECKPOINTS))
     if (folder / CHECKPOINTS).is_dir():
@@ -341,13 +341,13 @@ def _remove_files(folder: Path) -> list[str]:
 
 
 def _remove(folder: Path, ours: re.Pattern[str], but: Sequence[str] = ()) -> list[str]:
-    """Remove the files with such names from a folder; returns the other names, without those of ``but``."""
-    # The folder is held open: one that takes its place meanwhile, such as a link, loses nothing.
+    """Remove files whose names match ``ours`` from a folder; return the other names, except ``but``."""
+    # The folder is kept open: if it is replaced meanwhile, for example by a link, nothing is removed there.
     held = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW) if _CAN_HOLD else None
     others = []
     try:
         with os.scandir(folder if held is None else held) as found:
-            # The result goes first: without it, what is left is an unfinished run.
+            # The result is removed first: without it, the remains are an unfinished run.
             entries = sorted(found, key=lambda entry: (entry.name != RESULT, entry.name))
         for entry in entries:
             if entry.name in but:
@@ -363,7 +363,7 @@ def _remove(folder: Path, ours: re.Pattern[str], but: Sequence[str] = ()) -> lis
 
 
 def _is_begun(folder: Path) -> bool:
-    """Whether there is nothing in the folder but what a claim that was killed midway leaves."""
+    """Return True if the folder holds nothing but the remains of a killed claim."""
     return all(
         path.name == LOCK
         or _UNFINISHED_CONFIG.fullmatch(path.name)
@@ -376,8 +376,8 @@ def _check_is_run(folder: Path, run: Run) -> None:
     """Check that a folder's ``config.json`` is that of a run.
 
     Args:
-        folder: which one.
-        run: that belongs there. Settings that another version had, or has not, are no obstacle.
+        folder: the folder.
+        run: the run that belongs there. Settings that only another version has are accepted.
 
     Raises:
         UserError: it is not.
@@ -397,14 +397,14 @@ def _check_is_run(folder: Path, run: Run) -> None:
 
 
 def _check_checkpoints(folder: Path) -> None:
-    """Check that nothing would be in the way of new checkpoints once the old ones are removed.
+    """Check that nothing will obstruct new checkpoints once the old ones are removed.
 
     Raises:
-        UserError: the folder is none, or a folder in it has the name of a checkpoint.
+        UserError: ``folder`` is not a folder, or a folder in it has the name of a checkpoint.
     """
     if not folder.is_dir():
         if os.path.lexists(folder):
-            raise UserError(f"{folder} is no folder, but a run has its checkpoints in it: remove it")
+            raise UserError(f"{folder} is not a folder, but must be that of the checkpoints: remove it")
         return
     for path in folder.iterdir():
         if path.is_dir() and not path.is_symlink() and _CHECKPOINT_FILES.fullmatch(path.name):
@@ -412,19 +412,19 @@ def _check_checkpoints(folder: Path) -> None:
 
 
 def _what_is_there(folder: Path, run: Run) -> str:
-    """The run in the way, and what to do about it."""
+    """Describe the run that occupies the folder, and the remedies."""
     ways = "give --overwrite to replace it, or another --seed or --root to keep it"
     kind = "a finished run" if is_finished(folder) else "an unfinished run"
     change = first_difference(read_json(folder / CONFIG), run.as_dict())
     if change is None:
         return f"{kind}: {ways}"
     if not is_finished(folder):
-        ways += f"; plasticrl train --resume {folder} goes on with it"
-    return f"{kind}, which was trained with other settings ({change}): {ways}"
+        ways += f"; plasticrl train --resume {folder} resumes it"
+    return f"{kind} with other settings ({change}): {ways}"
 
 
 def first_difference(old: dict[str, Any], new: dict[str, Any]) -> str | None:
-    """The first setting of ``new`` that was another in ``old``, in words; None where there is none."""
+    """Describe the first setting of ``new`` that differs from ``old``; None if all are equal."""
     for name, value in new.items():
         was = old.get(name)
         if isinstance(value, dict) and isinstance(was, dict):
@@ -436,10 +436,10 @@ def first_difference(old: dict[str, Any], new: dict[str, Any]) -> str | None:
 
 
 def is_unfinished(folder: Path, run: Run) -> bool:
-    """Whether the folder holds a training of just this run that did not come to its end.
+    """Return True if the folder holds an unfinished training of exactly this run.
 
     Raises:
-        UserError: its settings cannot be read, or going on would write through a link.
+        UserError: its settings cannot be read, or resuming would write through a link.
     """
     if is_finished(folder) or not has_file(folder / CONFIG):
         return False
@@ -451,13 +451,13 @@ Found = TypeVar("Found")
 
 
 def is_kept(run: Run, root: Path) -> bool:
-    """Whether just this run came to its end below ``root``."""
+    """Return True if exactly this run is finished below ``root``."""
     folder = run.folder(root)
     return is_finished(folder) and read_json(folder / CONFIG) == run.as_dict()
 
 
 def finished_score(run: Run, root: Path) -> float:
-    """The score of the evaluation at its end; more is better.
+    """Return the score of a finished run's evaluation; higher is better.
 
     Raises:
         UserError: its result cannot be read.
@@ -466,7 +466,7 @@ def finished_score(run: Run, root: Path) -> float:
 
 
 def read_evaluation(folder: Path, read: Callable[[Any], Found]) -> Found:
-    """What ``read`` takes from the evaluation in a run's ``result.json``.
+    """Return the result of ``read`` for the evaluation in a run's ``result.json``.
 
     Raises:
         UserError: it cannot be read.
@@ -479,12 +479,12 @@ def read_evaluation(folder: Path, read: Callable[[Any], Found]) -> Found:
 
 
 class PlacedRun(NamedTuple):
-    """One run among others.
+    """A run with its place among others.
 
     Attributes:
         run: the settings.
-        root: its folder is below it.
-        group: what it belongs to: its core, or the condition of an experiment.
+        root: root folder of the run.
+        group: name of its group: its core, or the condition of an experiment.
     """
 
     run: Run
@@ -493,33 +493,33 @@ class PlacedRun(NamedTuple):
 
     @property
     def label(self) -> str:
-        """How it is called in progress lines."""
+        """Name of the run in progress lines."""
         return f"{self.group} seed {self.run.seed}"
 
     @property
     def folder(self) -> Path:
-        """The run's own folder."""
+        """Folder of the run."""
         return self.run.folder(self.root)
 
     @property
     def is_finished(self) -> bool:
-        """Whether just this run came to its end."""
+        """True if exactly this run is finished."""
         return is_kept(self.run, self.root)
 
     @property
     def is_begun(self) -> bool:
-        """Whether just this run was begun, finished or not."""
+        """True if exactly this run was started, finished or not."""
         return self.is_finished or is_unfinished(self.folder, self.run)
 
 
 def seeds_in(folder: Path) -> list[int]:
-    """The seeds of the runs in a folder, in their order."""
+    """Return the seeds of the runs in a folder, in ascending order."""
     names = [path.name.removeprefix("seed_") for path in folder.glob("seed_*")]
     return sorted(int(name) for name in names if name.isdecimal() and str(int(name)) == name)
 
 
 def grouped(runs: Iterable[PlacedRun]) -> dict[str, list[PlacedRun]]:
-    """The runs of each group, in the order in which they come."""
+    """Return the runs of each group, in the given order."""
     groups: dict[str, list[PlacedRun]] = {}
     for one in runs:
         groups.setdefault(one.group, []).append(one)

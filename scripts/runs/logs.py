@@ -1,4 +1,4 @@
-"""A run's ``progress.csv`` and TensorBoard events, also where a run goes on: nothing twice, nothing lost."""
+"""A run's ``progress.csv`` and TensorBoard events; resuming a run neither repeats nor loses entries."""
 
 from __future__ import annotations
 
@@ -35,26 +35,26 @@ if TYPE_CHECKING:
 
 
 CSV, _EVENTS = "progress.csv", "events.out.tfevents.*"
-_AT_THE_END = ("eval/", "maze/episode")  # tags of what a run writes after its training
+_AT_THE_END = ("eval/", "maze/episode")  # tags of the events that a run writes after its training
 _HEAD, _FOOT = 12, 4  # bytes of a record before and after its data
-# Bytes: a run's logs are of a few megabytes. More is a file with holes, or no log.
+# Limits in bytes. A run's logs have a few megabytes; a larger file is sparse, or not a log.
 _MOST_OF_CSV, _MOST_OF_EVENTS, _MOST_OF_RECORD = 2**24, 2**32, 2**28
-_DIGITS = 19  # of a number that is too large for steps or episodes
+_DIGITS = 19  # numbers with so many digits are too large for steps or episodes
 
 
 def open_logs(folder: Path, *, done: int, total: int, counter: str) -> Logger:
-    """A logger that goes on after what was logged up to ``done``; what is later is forgotten first.
+    """Open a logger that continues a run's logs after ``done``; later entries are removed first.
 
     Args:
-        folder: of the run.
-        done: steps or episodes that the run has behind it.
-        total: length of the training. What its end writes into TensorBoard is written again.
-        counter: the column of ``progress.csv`` that counts them.
+        folder: folder of the run.
+        done: number of steps or episodes done so far.
+        total: length of the training. The events that its end wrote to TensorBoard are removed, too.
+        counter: column of ``progress.csv`` that counts steps or episodes.
     """
     from stable_baselines3.common.logger import CSVOutputFormat, Logger, TensorBoardOutputFormat
 
     class Rows(CSVOutputFormat):
-        """SB3's, which goes on after the rows that are there; new columns are in alphabetical order."""
+        """SB3's CSV output, appending to existing rows; new columns are in alphabetical order."""
 
         def __init__(self, path: Path, columns: list[str]) -> None:
             self.file = path.open("r+", newline="")
@@ -62,13 +62,13 @@ def open_logs(folder: Path, *, done: int, total: int, counter: str) -> Logger:
             self.keys, self.separator, self.quotechar = _Columns(columns), ",", '"'
 
     class Events(TensorBoardOutputFormat):
-        """SB3's, on a writer that raises its errors here."""
+        """SB3's TensorBoard output, with a writer that raises its errors in this thread."""
 
         def __init__(self) -> None:
             self.writer, self._is_closed = EventWriter(folder), False
 
     class Log(Logger):
-        """SB3's, which closes every output even where closing another fails."""
+        """SB3's logger, closing every output even if closing another one fails."""
 
         def close(self) -> None:
             with ExitStack() as outputs:
@@ -77,13 +77,13 @@ def open_logs(folder: Path, *, done: int, total: int, counter: str) -> Logger:
 
     for path in folder.glob(_EVENTS):
         _cut_events(path, done, total)
-    # Both are written anew, even where they stay as they are: they are then this run's alone.
+    # Both are rewritten even if unchanged, so that they are not hard links to files of others.
     rows = Rows(folder / CSV, _cut_csv(folder / CSV, counter, done))
     return Log(str(folder), [rows, Events()])
 
 
 def flush(logger: Any) -> None:
-    """Write to the disk what was logged, so that even a crash of the machine leaves it there."""
+    """Flush the logs to disk, so that they survive even a crash of the machine."""
     writer = tensorboard_writer(logger)
     if writer is None:
         return
@@ -93,12 +93,12 @@ def flush(logger: Any) -> None:
 
 
 def length_logged(folder: Path, counter: str) -> int:
-    """How far a run's ``progress.csv`` goes; 0 where it says nothing."""
+    """Return the last step or episode in a run's ``progress.csv``; 0 if there is none."""
     return most_logged(folder, counter) or 0
 
 
 def most_logged(folder: Path, column: str) -> int | None:
-    """The largest of the whole numbers in a column of a run's ``progress.csv``; None where there is none."""
+    """Return the largest whole number in a column of a run's ``progress.csv``; None if there is none."""
     path = folder / CSV
     if not has_file(path):
         return None
@@ -109,33 +109,33 @@ def most_logged(folder: Path, column: str) -> int | None:
 
 
 def read_rows(path: Path) -> list[list[str]]:
-    """The rows of a ``progress.csv``, that of the columns' names first.
+    """Return the rows of a ``progress.csv``, starting with the header.
 
     Raises:
-        OSError: it cannot be read, is no regular file, or is too large.
-        ValueError: it is no table.
+        OSError: it cannot be read, is not a regular file, or is too large.
+        ValueError: it is not a CSV table.
     """
     try:
         text = io.StringIO(read_regular(path, _MOST_OF_CSV).decode(), newline="")
         return [row for row in csv.reader(text) if row]
     except (UnicodeDecodeError, csv.Error) as error:
-        raise ValueError(f"it is no table ({one_line(error)})") from error
+        raise ValueError(f"it is not a CSV table ({one_line(error)})") from error
 
 
 def _whole(cell: str | None) -> int | None:
-    """The whole number in a cell; None where there is none."""
+    """Return the whole number in a cell; None if it holds none."""
     return int(cell) if cell and cell.isdecimal() and len(cell) < _DIGITS else None
 
 
 class _Columns(list[str]):
-    """SB3 adds new columns as a set, whose order is another in each process."""
+    """List of columns that sorts new ones: SB3 adds them as a set, whose order differs between processes."""
 
     def extend(self, more: Iterable[str]) -> None:
         super().extend(sorted(more))
 
 
 def _cut_csv(path: Path, counter: str, done: int) -> list[str]:
-    """Keep the rows up to ``done``; returns the columns, none where no row is left."""
+    """Keep the rows up to ``done``; return the columns, or none if no row is left."""
     with blame_user(OSError, ValueError, about=f"cannot read {path}"):
         header, *rows = (read_rows(path) if has_file(path) else []) or [[]]
     kept = []
@@ -151,7 +151,7 @@ def _cut_csv(path: Path, counter: str, done: int) -> list[str]:
 
 
 def _cut_events(path: Path, done: int, total: int) -> None:
-    """Keep the events up to ``done``; a last record that a killed process left unfinished goes too."""
+    """Keep the events up to ``done``; also remove an incomplete last record of a killed process."""
     from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
     from tensorboard.compat.proto.event_pb2 import Event
 
@@ -163,12 +163,12 @@ def _cut_events(path: Path, done: int, total: int) -> None:
                 is_of_the_end = event.step >= total and any(tag.startswith(_AT_THE_END) for tag in tags)
                 if event.step <= done and not is_of_the_end:
                     new.write(record)
-        except DecodeError:  # it and what comes after it cannot be read
+        except DecodeError:  # neither this record nor later ones can be read
             return
 
 
 def _records(file: BinaryIO, size: int) -> Iterator[bytes]:
-    """The whole records of a TFRecord file: the data's length and its checksum, the data, its checksum."""
+    """Yield the complete records of a TFRecord file: length of the data, checksum, data, checksum."""
     from tensorboard.summary.writer.record_writer import masked_crc32c
 
     while len(head := file.read(_HEAD)) == _HEAD:
@@ -183,16 +183,16 @@ _numbers = count()
 
 
 class EventWriter(SummaryWriter):
-    """PyTorch's, except that it writes in the calling thread.
+    """PyTorch's SummaryWriter, except that it writes in the calling thread.
 
-    The usual one hands events to a thread. What goes wrong there is printed as a traceback, and
-    ``flush`` and ``close`` may return as if all was written. Besides, it knows only UTF-8 paths.
+    PyTorch's own writer hands events to a thread. Errors there are only printed as a traceback, and ``flush``
+    and ``close`` may return as if everything had been written. It also supports only UTF-8 paths.
 
     Args:
-        folder: is made where there is none.
+        folder: folder of the events; created if missing.
     """
 
-    file_writer: Any  # torch's annotations know only None
+    file_writer: Any  # torch annotates it as None
     all_writers: Any
 
     def __init__(self, folder: str | os.PathLike[str]) -> None:
@@ -205,14 +205,14 @@ class EventWriter(SummaryWriter):
         return self.file_writer
 
     def close(self) -> None:
-        """Write what is left, and close the file even where that fails."""
+        """Write the remaining events, and close the file even if that fails."""
         if self.file_writer is not None:
             self.file_writer.event_writer.close()
         self.file_writer = self.all_writers = None
 
 
 class _DirectWriter(FileWriter):
-    """PyTorch's, on an :class:`_EventFile`."""
+    """PyTorch's FileWriter, writing to an :class:`_EventFile`."""
 
     def __init__(self, folder: str) -> None:
         self.event_writer = _EventFile(folder)

@@ -14,7 +14,7 @@ LARGEST_SEED = 2**31 - 1
 
 
 def check_seed(seed: int) -> int:
-    """The seed itself.
+    """Check a seed and return it.
 
     Raises:
         UserError: it is negative or too large for the generators.
@@ -53,10 +53,10 @@ def check_shares(**totals: int) -> None:
 
 
 def check_at_least(least: int, **values: int) -> None:
-    """Refuse a number that is too small.
+    """Check that no number is below ``least``.
 
     Raises:
-        UserError: one is; the text names it.
+        UserError: a number is; the message names it.
     """
     for name, value in values.items():
         if value < least:
@@ -66,10 +66,10 @@ def check_at_least(least: int, **values: int) -> None:
 def check_learning_rates(
     learning_rate: float, final_learning_rate: float, max_grad_norm: float | None
 ) -> None:
-    """Refuse what no training can descend with.
+    """Check learning rates and the gradient norm.
 
     Raises:
-        UserError: a number is out of its range; the text names it.
+        UserError: a number is out of range; the message names it.
     """
     for name, rate in (("learning_rate", learning_rate), ("final_learning_rate", final_learning_rate)):
         if not 0 <= rate < float("inf") or (name == "learning_rate" and rate == 0):
@@ -81,12 +81,12 @@ def check_learning_rates(
 
 
 def set_up_torch(device: str, threads: int | None) -> None:
-    """Choose the number of threads, and check that the device is there.
+    """Set the number of threads, and check that the device is available.
 
     Several processes of one training share the machine: each has its own GPU, and an equal part of the cores.
 
     Raises:
-        UserError: it is not, or the number is below 1, or so large that OpenMP would crash.
+        UserError: the device is not available, or the number is below 1, or so large that OpenMP would crash.
     """
     import torch
 
@@ -96,8 +96,8 @@ def set_up_torch(device: str, threads: int | None) -> None:
     if count > 1 and device != "cpu" and torch.cuda.is_available():
         if torch.cuda.device_count() < count:
             raise UserError(
-                f"{count} processes need a GPU each, but there are {torch.cuda.device_count()}: start fewer, "
-                "or use --device cpu"
+                f"{count} processes need a GPU each, but there are {torch.cuda.device_count()}: start fewer "
+                "processes, or use --device cpu"
             )
         torch.cuda.set_device(number)
     if threads is None and count > 1:
@@ -113,15 +113,15 @@ def set_up_torch(device: str, threads: int | None) -> None:
 
 
 def processors() -> int:
-    """Those that this process may use."""
+    """Return the number of processors that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def machine(device: str) -> dict[str, str | int | None]:
-    """Kind of the processor, how many there are, the system, and the GPU where one computed.
+    """Return the model and number of processors, the system, and the GPU if one was used.
 
     Args:
-        device: of the network, as torch calls it.
+        device: device of the network, as named by torch.
     """
     import torch
 
@@ -134,7 +134,7 @@ def machine(device: str) -> dict[str, str | int | None]:
 
 
 def processor_name() -> str:
-    """The model; Linux keeps its name elsewhere than ``platform`` looks."""
+    """Return the processor's model, on Linux from /proc/cpuinfo, which ``platform`` does not read."""
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     except OSError:

@@ -23,16 +23,16 @@ SECONDS_BETWEEN_LINES = 10.0
 
 @dataclass(frozen=True)
 class Report:
-    """How far one run is.
+    """Progress of one run.
 
     Attributes:
-        label: which run.
-        done: steps taken, or episodes seen.
-        total: how many it will be.
-        score: how good it is by now, in a few words; empty before anything is known.
+        label: name of the run.
+        done: number of steps or episodes done.
+        total: total number of steps or episodes.
+        score: current score in a few words; empty if it is not known yet.
         speed: steps or episodes per second.
-        unit: which of the two.
-        value: the score as a number, more is better; None before anything is known.
+        unit: name of the unit, steps or episodes.
+        value: score as a number, higher is better; None if it is not known yet.
     """
 
     label: str
@@ -44,13 +44,13 @@ class Report:
     value: float | None
 
     def numbers(self) -> str:
-        """Score and speed in words."""
+        """Return score and speed as text."""
         return f"{self.score}{'  ' if self.score else ''}{self.speed:7,.0f} {self.unit}/s"
 
 
 @dataclass
 class ProgressDisplay:
-    """Shows the latest report of every run; a context manager.
+    """Context manager that shows the latest report of every run.
 
     Args:
         quiet: show nothing.
@@ -111,7 +111,7 @@ class ProgressDisplay:
 
 
 class _Numbers(ProgressColumn):
-    """The report's numbers, in one style."""
+    """Column with the report's numbers."""
 
     def render(self, task: Task) -> Text:
         return Text(task.fields.get("numbers", ""))
@@ -128,7 +128,7 @@ def percent(share: float) -> str:
 def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     """Print rows of text, the first column left-aligned, the others right-aligned.
 
-    On a terminal, the table has its width; elsewhere, lines are neither cut nor wrapped.
+    On a terminal, the table fits its width; elsewhere, lines are neither truncated nor wrapped.
     """
     table = Table(box=box.SIMPLE_HEAD)
     for number, column in enumerate(columns):
@@ -143,16 +143,16 @@ def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]
 
 
 class Stream(FileIO):
-    """A file descriptor that takes all that is written; what the system refuses is lost.
+    """A file descriptor whose writes never fail; output that the system refuses is lost.
 
     Attributes:
-        error: why something was lost; None where nothing was.
+        error: the error that lost output; None if nothing was lost.
     """
 
     error: OSError | None = None
 
     def write(self, content: Any) -> int:
-        """Write all of it, or as much as can be written."""
+        """Write as much of the content as possible; report all of it as written."""
         left = whole = memoryview(content).cast("B")
         while left:
             try:
@@ -160,7 +160,7 @@ class Stream(FileIO):
             except OSError as error:
                 self.error = error
                 break
-            if written is None:  # someone else who uses the terminal does not want to wait for it
+            if written is None:  # another user of the terminal has made it non-blocking
                 select.select([], [self], [])
             else:
                 left = left[written:]
@@ -169,12 +169,13 @@ class Stream(FileIO):
 
 @contextmanager
 def lasting_streams() -> Iterator[Stream | None]:
-    """Inside, ``print`` never fails: not on a full disk, a broken pipe, a closed stream, or an odd character.
+    """Prevent ``print`` from failing in the block: on a full disk, a broken pipe, a closed stream, any text.
 
-    So a training goes on where nobody can see it. Streams that were put in place of the process's own stay.
+    A training thus continues even if its output cannot be shown. Streams that replace the process's own, as
+    in tests, are left in place.
 
     Yields:
-        standard output; None where it is not the process's own.
+        Standard output; None if it is not the process's own.
     """
     usual = sys.stdout, sys.stderr
     _fill_gaps()
@@ -194,14 +195,14 @@ def lasting_streams() -> Iterator[Stream | None]:
 
 
 def _fill_gaps() -> None:
-    """Let closed standard streams lead nowhere, lest the next file that is opened takes the place of one."""
+    """Redirect closed standard streams to the null device, so that no other file gets their descriptors."""
     while (descriptor := os.open(os.devnull, os.O_RDWR)) <= 2:
         os.set_inheritable(descriptor, True)
     os.close(descriptor)
 
 
 def _text(stream: Stream, like: TextIO | None) -> TextIO:
-    """The stream for text; ``like`` is what Python made of it, None where it was closed."""
+    """Wrap the stream for text with the options of ``like``, Python's own; None if that was closed."""
     given = like if isinstance(like, TextIOWrapper) else None
     if given is not None:
         given.flush()

@@ -1,4 +1,4 @@
-"""The settings of a network that only some cores have."""
+"""Settings of a network that only some cores have."""
 
 from __future__ import annotations
 
@@ -43,26 +43,28 @@ ONE_SHOT_OPTIONS: CoreOptions = MappingProxyType(
 
 
 def space_of_core(space: SearchSpace, options: CoreOptions, core: str) -> SearchSpace:
-    """What a search may change of one core: without the settings that only other cores have."""
+    """Return the search space of one core, without the settings that only other cores have."""
     of_others = options_of_others(options, core)
     return {name: range_ for name, range_ in space.items() if name not in of_others}
 
 
 def options_of_others(options: CoreOptions, core: str) -> set[str]:
-    """The names of the settings that other cores have and this one does not."""
+    """Return the names of the settings that other cores have and this one lacks."""
     return {name for names in options.values() for name in names} - set(options[core])
 
 
 def check_core_options(options: CoreOptions, cores: Sequence[str], given: Collection[str]) -> None:
-    """Refuse an option that none of the cores has. A preset may have it: it is for whichever core is chosen.
+    """Check that each given option applies to at least one of the cores.
+
+    Only the command line is checked: a preset has settings for every core.
 
     Args:
-        options: the settings that each core has.
-        cores: those that are asked for.
+        options: the settings of each core.
+        cores: the selected cores.
         given: the names of the options on the command line.
 
     Raises:
-        UserError: there is such an option; the text names the cores that have it.
+        UserError: an option applies to none of them; the message names the cores that have it.
     """
     for name in {name: None for names in options.values() for name in names}:
         owners = [core for core, names in options.items() if name in names]

@@ -19,7 +19,7 @@ Device: TypeAlias = Literal["auto", "cpu", "cuda"]
 
 @dataclass(frozen=True)
 class MazeSettings:
-    """The maze. None leaves the environment's own default."""
+    """The maze; None selects the environment's default."""
 
     env: MazeId
     """The environment: the maze of 2018 (9x9, 250 steps), or of 2019 (11x11, 200 steps, no wall penalty)."""
@@ -28,24 +28,24 @@ class MazeSettings:
     episode_length: int | None
     """Steps of one episode."""
     reward: float | None
-    """What finding the reward pays."""
+    """Reward for a find."""
     wall_penalty: float | None
-    """What walking into a wall costs."""
+    """Penalty for walking into a wall."""
     observe_action: bool | None
-    """Whether the agent sees its previous action."""
+    """Show the agent its previous action."""
     observe_time: bool | None
-    """Whether the agent sees the share of the episode that is over."""
+    """Show the agent the elapsed share of the episode."""
     reward_on_border: bool | None
-    """Whether the reward lies only on the outermost ring of squares."""
+    """Place the reward only on the outermost ring of squares."""
     recenter: bool | None
-    """Whether a find sends the agent back to the centre instead of to a random square."""
+    """Move the agent back to the centre after a find, instead of to a random square."""
     relocate_every: int | None
     """Steps after which the reward moves to another square; None: it stays for the whole episode."""
     layout_seed: int | None
-    """Which maze with irregular pillars; None: they stand in rows."""
+    """Seed of a maze with irregular pillars; None: pillars in rows."""
 
     def env_kwargs(self) -> dict[str, Any]:
-        """The arguments to give to the environment."""
+        """Return the arguments for the environment."""
         given = {field.name: getattr(self, field.name) for field in fields(self) if field.name != "env"}
         return {name: value for name, value in given.items() if value is not None}
 
@@ -55,25 +55,25 @@ class AgentSettings:
     """The network and the learning rule of A2C."""
 
     hidden_size: int
-    """Neurons of the recurrent core."""
+    """Number of neurons of the recurrent core."""
     rule: RuleChoice
-    """How the trace changes: Hebb with decay, Oja, or additive and clipped (plastic cores)."""
+    """Update rule of the trace: Hebb with decay, Oja, or additive and clipped (plastic cores)."""
     eta: float
     """Initial learning rate of the trace (plastic cores)."""
     bound_eta: bool
-    """Keep eta between 0 and 1, instead of letting training move it freely (plastic cores)."""
+    """Keep eta between 0 and 1 instead of training it without bounds (plastic cores)."""
     init: InitChoice
     """Distribution of the initial weights w and plasticity coefficients alpha (plastic, homogeneous, rnn)."""
     init_scale: float
     """Scale of that distribution."""
     learning_rate: float
-    """Learning rate of Adam at the start."""
+    """Initial learning rate of Adam."""
     final_learning_rate: float
-    """Learning rate at the end, reached in a straight line."""
+    """Final learning rate, approached linearly."""
     gamma: float
     """Discount factor."""
     gae_lambda: float
-    """Bias-variance trade-off of the advantages; 1 takes whole returns."""
+    """Bias-variance trade-off of the advantages; 1 uses full returns."""
     ent_coef: float
     """Weight of an entropy bonus."""
     concentration_coef: float
@@ -81,42 +81,43 @@ class AgentSettings:
     vf_coef: float
     """Weight of the value loss."""
     max_grad_norm: float | None
-    """The gradient is clipped to this norm; None for no clipping."""
+    """Clip the gradient to this norm; None for no clipping."""
     max_grad_ratio: float | None
-    """An update is left out where the gradient's norm is more than this multiple of the usual one and of \
---max-grad-norm; None: none is."""
+    """Skip an update if the gradient's norm exceeds this multiple of the usual norm and of --max-grad-norm; \
+None: skip none."""
     normalize_advantage: bool
     """Scale the advantages of an update to zero mean and unit variance."""
 
 
 @dataclass(frozen=True)
 class TrainingSettings:
-    """How long to train, and what is measured and kept."""
+    """Length of the training, evaluation and checkpoints."""
 
     total_timesteps: int
-    """Environment steps of the whole training; rounded up to whole updates."""
+    """Total number of environment steps; rounded up to whole updates."""
     n_envs: int
-    """Environments side by side: the episodes of one update."""
+    """Number of parallel environments, which is the number of episodes of one update."""
     eval_episodes: int
-    """Episodes of the evaluation at the end."""
+    """Number of episodes in the final evaluation."""
     checkpoints: int
-    """Checkpoints to save, evenly spread, the last at the end. TensorBoard gets pictures with each."""
+    """Number of checkpoints, evenly spaced, the last one at the end. TensorBoard gets pictures with each."""
 
 
 @dataclass(frozen=True)
 class OutputSettings:
-    """Where to write and how to run; none of it changes what is learned."""
+    """Output folder and execution; these settings do not change the learning."""
 
     root: Path = Path("runs")
-    """Folder of all runs."""
+    """Root folder of all runs."""
     overwrite: bool = False
-    """Replace what is in the way: see the command's description."""
+    """Replace existing runs with other settings: see the command's description."""
     device: Device = "auto"
-    """What computes the network."""
+    """Device that computes the network."""
     threads: int | None = None
-    """Threads of the network's computations; None leaves the choice to torch, 1 when runs go side by side."""
+    """Number of threads for the network; None leaves the choice to torch, or means 1 if runs train in \
+parallel."""
     keep: int | None = 2
-    """Checkpoints to keep, the newest ones; None keeps those of --checkpoints all."""
+    """Number of newest checkpoints to keep; None keeps all those of --checkpoints."""
     quiet: bool = False
     """Show no progress."""
 

@@ -1,4 +1,4 @@
-"""Typed settings out of what somebody wrote: on a command line, or in a file that may have been edited."""
+"""Validation of typed settings from a command line, or from a file that may have been edited."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ Settings = TypeVar("Settings")
 
 
 def with_home(settings: Settings) -> Settings:
-    """The same settings with ``~`` and ``~user`` expanded in every path, as in ``--root=~/runs``.
+    """Return the settings with ``~`` and ``~user`` expanded in every path, as in ``--root=~/runs``.
 
-    A shell expands them only where a word starts with them.
+    A shell expands them only at the start of a word.
 
     Args:
-        settings: a dataclass, perhaps with others in it.
+        settings: a dataclass, possibly with nested ones.
 
     Raises:
-        UserError: a path starts with the name of a user who has no home folder here.
+        UserError: a path starts with a user name that has no home folder here.
     """
     changed: dict[str, Any] = {}
     for field in fields(settings):  # type: ignore[arg-type]
@@ -33,8 +33,8 @@ def with_home(settings: Settings) -> Settings:
                 changed[field.name] = value.expanduser()
             except RuntimeError:
                 raise UserError(
-                    f"{field.name}: there is no home folder {value.parts[0]} for {value} (a folder of that "
-                    "name needs its whole path)"
+                    f"{field.name}: there is no home folder {value.parts[0]} for {value} (for a folder of "
+                    "that name, give the full path)"
                 ) from None
         elif is_dataclass(value):
             changed[field.name] = with_home(value)
@@ -48,17 +48,17 @@ def data_place(given: Path | None) -> Path | None:
 
 
 def settings_from(kind: type[Settings], plain: Any) -> Settings:
-    """A dataclass from the dict of its fields.
+    """Build a dataclass from the dict of its fields.
 
     Args:
-        kind: a dataclass whose fields are bool, int, float, str, ``Literal``, or one of them or None.
-        plain: as ``dataclasses.asdict`` gives it.
+        kind: a dataclass whose fields are bool, int, float, str, ``Literal``, or a union of one with None.
+        plain: the fields, as returned by ``dataclasses.asdict``.
 
     Raises:
-        TypeError: it is no dict, lacks a field, has one too many, or one of another type; the text names it.
+        TypeError: it is not a dict, or a field is missing, unknown or of another type; the message names it.
     """
     if not isinstance(plain, dict):
-        raise TypeError(f"an object belongs where {plain!r} is")
+        raise TypeError(f"expected an object, got {plain!r}")
     known = {field.name for field in fields(kind)}  # type: ignore[arg-type]
     if known != plain.keys():
         wrong = sorted(known ^ plain.keys())[0]
@@ -68,10 +68,10 @@ def settings_from(kind: type[Settings], plain: Any) -> Settings:
 
 
 def value_of(kind: Any, name: str, value: Any) -> Any:
-    """The value, as a float where one is wanted and it is a whole number.
+    """Return the value if it has the given type; convert whole numbers if a float is expected.
 
     Raises:
-        TypeError: it is of another type; the text names it.
+        TypeError: it is of another type; the message names it.
     """
     choices = get_args(kind) if get_origin(kind) in (Union, UnionType) else (kind,)
     for choice in choices:
@@ -85,4 +85,4 @@ def value_of(kind: Any, name: str, value: Any) -> Any:
             return value
         if choice in (bool, str) and type(value) is choice:
             return value
-    raise TypeError(f"{name} is {value!r}, which is not allowed there")
+    raise TypeError(f"{name} is {value!r}, which is not allowed")

@@ -1,4 +1,4 @@
-"""Search spaces: the settings that a search may change, and their ranges. They are part of every preset."""
+"""Search spaces: the settings that a search may change, with their ranges; every preset has one."""
 
 from __future__ import annotations
 

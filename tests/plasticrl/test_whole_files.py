@@ -1,6 +1,8 @@
 """Files are written whole or not at all, never through a link, and only regular ones are read."""
 
+import errno
 import os
+import stat
 from pathlib import Path
 
 import pytest
@@ -52,7 +54,7 @@ def test_what_a_name_leads_to_is_not_written(temporary: bool, kind: str, tmp_pat
 def test_no_more_is_read_than_belongs_there(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"12345")
     assert read_regular(tmp_path / "file", 5) == b"12345"
-    with pytest.raises(UnfitFileError, match=r"file is 5 bytes long, where no more than 4 belong"):
+    with pytest.raises(UnfitFileError, match=r"file is 5 bytes long, but may have at most 4"):
         read_regular(tmp_path / "file", 4)
 
 
@@ -69,7 +71,7 @@ def test_only_regular_files_are_opened(links: bool, tmp_path: Path) -> None:
         with open_regular(tmp_path / "link", links=True) as stream:
             assert stream.read() == b"12345"
     for name in ("pipe", "to_pipe", "device", *(() if links else ("link",))):
-        with pytest.raises(UnfitFileError, match=f"{name} is a .*, where a regular file belongs"):
+        with pytest.raises(UnfitFileError, match=f"{name} is a .*, not a regular file"):
             open_regular(tmp_path / name, links=links)
     with pytest.raises(IsADirectoryError):
         open_regular(tmp_path, links=links)
@@ -94,3 +96,33 @@ def test_a_file_that_is_another_once_it_is_opened_is_refused(
     monkeypatch.setattr(os, "open", swapped)
     with pytest.raises(OSError, match="symbolic links"):
         open_regular(path, links=False)
+
+
+@pytest.mark.parametrize("code", [errno.EINVAL, errno.EACCES])
+def test_a_folder_that_cannot_be_flushed_is_no_failure(
+    code: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flush = os.fsync
+
+    def fsync(descriptor: int) -> None:
+        if stat.S_ISDIR(os.fstat(descriptor).st_mode):
+            raise OSError(code, os.strerror(code))
+        flush(descriptor)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    write_whole(tmp_path / "file", b"new")
+    assert (tmp_path / "file").read_bytes() == b"new"
+
+
+@pytest.mark.parametrize("name", ["a" * 255, "a" + "ä" * 127, "ä" * 126 + ".b"])
+def test_every_name_that_a_file_may_have_will_do(name: str, tmp_path: Path) -> None:
+    write_whole(tmp_path / name, b"new")
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="permissions are POSIX's")
+def test_permissions_of_the_old_file_are_kept(tmp_path: Path) -> None:
+    write_whole(tmp_path / "file", b"old")
+    (tmp_path / "file").chmod(0o600)
+    write_whole(tmp_path / "file", b"new")
+    assert stat.S_IMODE((tmp_path / "file").stat().st_mode) == 0o600

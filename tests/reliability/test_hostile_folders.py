@@ -443,7 +443,7 @@ def test_a_run_of_another_version_may_be_overwritten(
     else:
         config["agent"]["momentum"] = 0.5
     (run / "config.json").write_text(json.dumps(config))
-    check_refused("train again", run.parents[2], "trained with other settings", capsys)
+    check_refused("train again", run.parents[2], "run with other settings", capsys)
     assert told("train --overwrite", run.parents[2], capsys) == (0, "")
     check_same(run, whole)
 
@@ -572,7 +572,7 @@ def test_a_path_in_python_is_that_of_a_regular_file(put: Put, saved: tuple[Path,
     load(path)  # the user has named the link
     path.unlink()
     put(path, good)
-    with pytest.raises(OSError, match=r"agent\.safetensors is a .*, where a regular file belongs"):
+    with pytest.raises(OSError, match=r"agent\.safetensors is a .*, not a regular file"):
         load(path)
 
 

@@ -40,7 +40,7 @@ INFOS: tuple[Any, ...] = (
 )
 SUCCESSES = (True, 0.0, np.bool_(False), np.array(1.0), np.float16(0.5))  # SB3 takes their mean
 # What a file leaves out of the logs' buffers; all else in INFOS is kept.
-LEFT_OUT = "no file holds .* of ep_(info|success)_buffer: they are left out"
+LEFT_OUT = "a file cannot hold .* of ep_(info|success)_buffer: left out"
 
 
 class Own(spaces.Box):

@@ -320,7 +320,7 @@ def test_stopped_midway_it_says_how_far_it_is(
     ("options", "complaint"),
     [
         (["--conditions", "lstm"], "choose from plastic, rnn, recurrent_ppo, plastic_letter"),
-        (["--conditions", "rnn", "plastic", "rnn"], "each be named once, not rnn plastic rnn"),
+        (["--conditions", "rnn", "plastic", "rnn"], "be named once each, not rnn plastic rnn"),
         (["--seeds", "0"], "seeds must be from 1"),
         (["--jobs", "0"], "jobs must be from 1"),
         (["--data-dir", "."], "maze uses no data files"),

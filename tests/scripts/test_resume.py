@@ -87,7 +87,7 @@ def test_stopped_by_a_signal_it_saves_and_goes_on(
     task, reference = whole
     status, said = stop(task, tmp_path, number)
     assert (status, said.count("\n")) == (130, 2)
-    assert "stopped; what was written so far is kept" in said
+    assert "stopped; everything written so far is kept" in said
     run = folder(task, tmp_path)
     last = max((run / "checkpoints").glob("step_*"))
     assert int(last.stem.removeprefix("step_")) == last_counted(run, task)  # nothing was lost
@@ -157,10 +157,8 @@ def test_what_cannot_go_on_is_refused_in_one_line(
     assert "holds no run" in refused(["train", "--resume", str(tmp_path / "none")], capsys)
     words = command("patterns", tmp_path)
     told = refused([*words, "--learning-rate", "0.5"], capsys)
-    assert (
-        "an unfinished run, which was trained with other settings (learning_rate was 0.001, now 0.5)" in told
-    )
-    assert f"plasticrl train --resume {unfinished} goes on with it" in told
+    assert "an unfinished run with other settings (learning_rate was 0.001, now 0.5)" in told
+    assert f"plasticrl train --resume {unfinished} resumes it" in told
     data: Any = ["train", "--resume", str(unfinished), "--data-dir", "."]
     assert "--data-dir" in refused(data, capsys)
     moved = unfinished.rename(tmp_path / "elsewhere")
@@ -170,7 +168,7 @@ def test_what_cannot_go_on_is_refused_in_one_line(
 def test_a_finished_run_has_nothing_to_go_on_with(
     whole: tuple[str, Path], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert "came to its end" in refused(["train", "--resume", str(whole[1])], capsys)
+    assert "is finished" in refused(["train", "--resume", str(whole[1])], capsys)
 
 
 def test_two_processes_do_not_train_in_one_folder(

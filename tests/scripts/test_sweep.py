@@ -251,7 +251,7 @@ def test_a_cluster_that_loses_a_node_finishes_all_trials(whole: Path, tmp_path: 
         (["--cpus-per-run", "0"], "cpus_per_run must be from 1"),
         (["--gpus-per-run", "-1"], "gpus_per_run must be finite and at least 0"),
         (["--gpus-per-run", "nan"], "gpus_per_run must be finite and at least 0"),
-        (["--gpus-per-run", "1.5"], "gpus_per_run must be whole where it is above 1"),
+        (["--gpus-per-run", "1.5"], "gpus_per_run must be a whole number if above 1"),
         (["--device", "cuda"], "--device cuda needs a GPU for each run"),
         (["--seeds", "0"], "seeds must be from 1"),
         (["--rule", "hebb", "--cores", "rnn"], "rule"),

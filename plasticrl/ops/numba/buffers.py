@@ -30,10 +30,10 @@ def contiguous(tensors: Sequence[Tensor | None]) -> list[Tensor | None]:
 
 
 def addresses(tensors: Sequence[Tensor | None]) -> list[int]:
-    """Of each tensor; 0 for none.
+    """Return the address of each tensor's data; 0 for None.
 
     Raises:
-        RuntimeError: a tensor keeps its numbers elsewhere.
+        RuntimeError: a tensor has no data in memory.
     """
     return [0 if tensor is None else tensor.data_ptr() or _no_address(tensor) for tensor in tensors]
 

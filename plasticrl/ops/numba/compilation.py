@@ -1,4 +1,4 @@
-"""Compilation of the kernels: their cache, a notice on stderr, and interrupts that wait until it ends."""
+"""Compilation of the kernels: cache, notice on stderr, and postponement of interrupts until it ends."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ event: Any = import_module("numba.core.event")  # as Any: numba's internals are 
 
 
 class _Announcement(event.Listener):  # type: ignore[misc]
-    """Says on stderr, once, what the first call of an installation waits for."""
+    """Listener that prints one notice on stderr when kernels are compiled."""
 
     said = False
 
@@ -35,14 +35,14 @@ class _Announcement(event.Listener):  # type: ignore[misc]
 
 
 def announce_compilation() -> None:
-    """Say so if this process compiles kernels, rather than loading those compiled before."""
+    """Print a notice if this process compiles kernels rather than loading cached ones."""
     event.register("numba:compile", _Announcement())
 
 
 class _Postponement(event.Listener):  # type: ignore[misc]
-    """Notes signals that would raise an exception, and sends them again when the outermost compilation ends.
+    """Listener that postpones signals during compilation and raises them again when the outermost one ends.
 
-    An exception within a callback of LLVM is lost there and leaves half a kernel.
+    An exception within a callback of LLVM would be lost and leave an incomplete kernel.
     """
 
     def __init__(self) -> None:
@@ -52,7 +52,7 @@ class _Postponement(event.Listener):  # type: ignore[misc]
 
     def on_start(self, started: Any) -> None:
         if threading.current_thread() is not threading.main_thread():
-            return  # only the main thread is interrupted
+            return  # only the main thread receives signals
         self._depth += 1
         if self._depth > 1:
             return
@@ -78,7 +78,7 @@ class _Postponement(event.Listener):  # type: ignore[misc]
 
 @cache
 def postpone_interrupts_of_compilations() -> None:
-    """From now on, whatever numba compiles or loads in the main thread is not interrupted half-way."""
+    """Postpone interrupts in the main thread while numba compiles or loads code, from now on."""
     event.register("numba:compiler_lock", _Postponement())
 
 
@@ -88,31 +88,31 @@ _Function = TypeVar("_Function", bound=Callable[..., Any])
 
 
 def kernel(function: _Function) -> _Function:
-    """Compile for the host's processor at the first call, and keep the result on disk where possible.
+    """Compile a function for the host's processor at its first call, and cache it on disk if possible.
 
-    The copy on disk is renewed when the function's own file changes, not when one that it imports does:
-    after editing those, remove the ``*.nbi`` files from ``__pycache__``.
+    The cache is renewed when the function's own file changes, but not when an imported file does: after
+    editing such a file, remove the ``*.nbi`` files from ``__pycache__``.
     """
     dispatcher: Any = numba.njit(nogil=True)(function)
     try:
         dispatcher._cache = _Cache(function)
-    except RuntimeError:  # no folder can be written, not even the user's own
+    except RuntimeError:  # no cache folder is writable, not even the user's
         dispatcher._cache = _NoCache()
     return cast(_Function, dispatcher)
 
 
 class _Cache(caching.FunctionCache):  # type: ignore[misc]
-    """numba's, except that its errors are told and the kernel is compiled anew."""
+    """numba's cache, except that errors only print a warning, and the kernel is compiled again."""
 
     def load_overload(self, signature: Any, context: Any) -> Any:
         try:
             return super().load_overload(signature, context)
         except OSError as error:
             _warn("unreadable", f"cannot be read from {self.cache_path} ({error.strerror})")
-        except Exception as error:  # the unpickling of a damaged file may raise anything
+        except Exception as error:  # unpickling a damaged file may raise any error
             _warn("damaged", f"in {self.cache_path} are damaged ({type(error).__name__}) and are replaced")
             with suppress(OSError):
-                self.flush()  # an index that cannot be read could not be added to
+                self.flush()  # an unreadable index could not be extended
         return None
 
     def save_overload(self, signature: Any, result: Any) -> None:
@@ -121,27 +121,27 @@ class _Cache(caching.FunctionCache):  # type: ignore[misc]
         except OSError as error:
             _warn(
                 "not kept",
-                f"cannot be kept in {self.cache_path} ({error.strerror}): each process compiles them anew; "
-                "make room there, or set NUMBA_CACHE_DIR to another folder",
+                f"cannot be cached in {self.cache_path} ({error.strerror}): each process compiles them "
+                "again; free space there, or set NUMBA_CACHE_DIR to another folder",
             )
 
 
 class _NoCache(caching.NullCache):  # type: ignore[misc]
-    """Keeps nothing, and says so when there is something to keep."""
+    """A cache that stores nothing and prints a warning at the first attempt."""
 
     def save_overload(self, signature: Any, result: Any) -> None:
         _warn(
             "not kept",
-            "cannot be kept, for neither the package's folder nor the user's cache can be written: each "
-            "process compiles them anew; set NUMBA_CACHE_DIR to a folder that can be written",
+            "cannot be cached, since neither the package's folder nor the user's cache is writable: each "
+            "process compiles them again; set NUMBA_CACHE_DIR to a writable folder",
         )
 
 
-_told = set[str]()
+_warned = set[str]()
 
 
 def _warn(trouble: str, text: str) -> None:
-    """Say it on stderr, once for all kernels."""
-    if trouble not in _told:
-        _told.add(trouble)
+    """Print a warning on stderr, once per kind of trouble for all kernels."""
+    if trouble not in _warned:
+        _warned.add(trouble)
         print(f"plasticrl: warning: compiled kernels {text}", file=sys.stderr)

@@ -1,4 +1,4 @@
-"""The numba engine: float32 on the CPU, threads over episodes or, where those are few, over neurons."""
+"""The numba engine: float32 on the CPU, with threads over episodes or, if these are few, over neurons."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -36,21 +36,21 @@ _BLOCK = 16  # steps between checkpoints
 
 @untraced
 def run(problem: Problem) -> tuple[Tensor, Tensor]:
-    """See :class:`plasticrl.ops.problem.Engine`."""
+    """Return outputs and last trace; see :class:`plasticrl.ops.problem.Engine`."""
     outputs, trace = empty(*problem.drive.shape), _own_trace(problem)
     run_in_place(problem, trace, outputs)
     return outputs, trace
 
 
 class KernelCall(NamedTuple):
-    """What a forward kernel is called with before its ranges, and what must stay alive meanwhile."""
+    """Arguments of a forward kernel except its ranges, and the memory that must outlive the call."""
 
     arguments: tuple[Addresses, np.float32, tuple[bool, np.float32], np.float32 | None, tuple[int, int, int]]
     memory: object
 
 
 def kernel_call(problem: Problem, trace: Tensor, outputs: Tensor) -> KernelCall:
-    """The call that writes ``outputs`` and changes ``trace``, both contiguous, in place."""
+    """Prepare the call that writes ``outputs`` and updates ``trace`` in place; both must be contiguous."""
     p = problem
     steps, batch, n = p.drive.shape
     alpha = None if p.alpha is None else _full(p.alpha, n)
@@ -62,7 +62,7 @@ def kernel_call(problem: Problem, trace: Tensor, outputs: Tensor) -> KernelCall:
 
 @untraced
 def run_in_place(problem: Problem, trace: Tensor, outputs: Tensor) -> None:
-    """Write the outputs, and to ``trace`` (contiguous) the last trace; it holds the first one when called."""
+    """Write the outputs, and replace the first trace in ``trace`` (contiguous) by the last one."""
     steps, batch, n = problem.drive.shape
     call = kernel_call(problem, trace, outputs)
     kernel, cut = (plain_forward, split_plain_batch) if problem.alpha is None else (forward, split_batch)
@@ -84,7 +84,7 @@ def run_in_place(problem: Problem, trace: Tensor, outputs: Tensor) -> None:
 
 @untraced
 def gradients(problem: Problem, outputs: Tensor, cotangents: Cotangents, *, with_trace: bool) -> Gradients:
-    """See :class:`plasticrl.ops.problem.Engine`."""
+    """Return the gradients; see :class:`plasticrl.ops.problem.Engine`."""
     p = problem
     if p.alpha is None:
         return _plain_gradients(p, outputs, cotangents, with_trace=with_trace)
@@ -100,7 +100,7 @@ def gradients(problem: Problem, outputs: Tensor, cotangents: Cotangents, *, with
     teams = split_rows(batch, n)
     ranges = split(batch, thread_count(batch)) if teams is None else teams
     parts = len(ranges)
-    copies = parts if teams is None else 1  # threads that share an episode have rows of their own in d_alpha
+    copies = parts if teams is None else 1  # threads that share an episode write separate rows of d_alpha
     d_drive, d_hidden = empty(steps, batch, n), empty(batch, n)
     d_trace = empty(batch, n, n) if with_trace else None
     d_alphas, d_etas = zeros(copies, m, m), torch.zeros(parts, dtype=torch.float64, device="cpu")
@@ -164,7 +164,7 @@ def _plain_gradients(
 
 
 def _scratch(steps: int, m: int, parts: int) -> tuple[backward_data.Scratch, list[Tensor]]:
-    """Working memory for one sample at a time, shared by ``parts`` threads, and the tensors that hold it."""
+    """Return working memory for one sample at a time, shared by ``parts`` threads, and its tensors."""
     block = min(_BLOCK, steps)
     tensors = [
         zeros(steps + 2, m), zeros(steps + 2, m), ones(steps + 2, m),
@@ -175,7 +175,7 @@ def _scratch(steps: int, m: int, parts: int) -> tuple[backward_data.Scratch, lis
 
 
 def _own_trace(problem: Problem) -> Tensor:
-    """The first trace to write the following ones to; nothing where there is none."""
+    """Return a copy of the first trace to be updated in place; an empty tensor without plasticity."""
     if problem.alpha is None:
         return empty(0)
     return problem.trace.detach().clone(memory_format=torch.contiguous_format)
@@ -186,7 +186,7 @@ def _full(alpha: Tensor, n: int) -> Tensor:
 
 
 def _decay(rule: Rule) -> tuple[bool, np.float32]:
-    """Whether the trace decays with y^2, and else at which constant rate; times eta."""
+    """Return True if the trace decays at the rate eta y^2 (Oja), and the constant rate otherwise, per eta."""
     return isinstance(rule, Oja), np.float32(clip_limit(rule) is None)
 
 

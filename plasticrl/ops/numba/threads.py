@@ -1,4 +1,4 @@
-"""The worker threads, and how the work of a scan is divided among them."""
+"""The worker threads, and the division of a scan's work among them."""
 
 import os
 import threading
@@ -33,8 +33,8 @@ def run_parallel(work: Callable[[int], None], count: int, memory: object) -> Non
     """Run ``work(0) .. work(count - 1)``, which must be independent.
 
     Each thread takes the next piece when it has finished one, since a worker may wake late or share its
-    processor with another program. The threads hold ``memory``, the owner of the addresses used by the
-    work: it must outlive them even if Ctrl-C ends the wait for them.
+    processor with another program. The threads keep a reference to ``memory``, the owner of the addresses
+    used by the work, so that it outlives them even if Ctrl-C ends the wait for them.
     """
     pieces = deque(range(count))
 
@@ -60,7 +60,7 @@ def run_together(work: Callable[[int, Callable[[], object]], None], count: int, 
     """Run ``work(k, meet)`` in ``count`` threads at once, which wait for each other at every ``meet()``.
 
     The threads are started for this call: with a shared pool, two calls could each hold half of the workers
-    and deadlock. They hold ``memory`` as in :func:`run_parallel`.
+    and deadlock. They keep ``memory`` alive as in :func:`run_parallel`.
     """
     barrier = threading.Barrier(count)
     errors: list[BaseException] = []
@@ -95,8 +95,8 @@ def _workers(count: int) -> ThreadPoolExecutor:
 def _forget_workers() -> None:
     """Reset the pool in a forked child, where the parent's threads do not exist.
 
-    The same holds for OpenMP's threads: a matrix product in torch would wait for them for ever. The worker
-    processes of DataLoader use one thread for the same reason.
+    OpenMP's threads do not exist there either, so a matrix product in torch would wait for them forever.
+    DataLoader's worker processes use one thread for the same reason.
     """
     global _pool, _pool_size, _lock
     _pool, _pool_size, _lock = None, 0, threading.Lock()

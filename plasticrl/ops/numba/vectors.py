@@ -208,7 +208,7 @@ def emit_clip(builder: Any, a: Any, limit: Any) -> Any:
 
 @operation
 def keep_inside(typing: Any, value: Any, a: Any, limit: Any) -> Any:
-    """Return ``value`` where ``-limit <= a <= limit``, else 0, the gradient of :func:`clip` at ``a``."""
+    """Return ``value`` if ``-limit <= a <= limit``, else 0; the gradient of :func:`clip` at ``a``."""
 
     def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
         value, a, limit = args

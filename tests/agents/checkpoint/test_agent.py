@@ -132,13 +132,13 @@ def foreign() -> VecEnv:
     return DummyVecEnv([lambda: Monitor(IdentityEnv(4))] * N_ENVS)
 
 
-@pytest.mark.parametrize(("force_reset", "where"), [(True, "new episodes"), (False, "the episode that")])
+@pytest.mark.parametrize(("force_reset", "where"), [(True, "new episodes"), (False, "the current episodes")])
 def test_a_foreign_env_says_that_its_state_is_not_in_the_file(force_reset: bool, where: str) -> None:
     saved = contents(agent(foreign(), n_steps=30).learn(90))
     env = foreign()
     env.reset()
     model = resumed(BytesIO(saved), env, force_reset=force_reset)
-    with pytest.warns(UserWarning, match=rf"goes on in {where}.*IdentityEnv does not tell its state"):
+    with pytest.warns(UserWarning, match=rf"resumes in {where}.*IdentityEnv cannot save its state"):
         model.learn(90, reset_num_timesteps=False)
     assert model.num_timesteps == 180
 
@@ -209,7 +209,7 @@ def test_settings_given_to_load_come_first() -> None:
     saved = contents(agent(mazes()).learn(HALF))
     again = resumed(BytesIO(saved), mazes(), gamma=0.5, custom_objects={"learning_rate": 0.25})
     assert (again.gamma, again.learning_rate) == (0.5, 0.25)
-    with pytest.raises(ValueError, match="no setting 'gama'"):
+    with pytest.raises(ValueError, match="unknown setting 'gama'"):
         resumed(BytesIO(saved), None, gama=0.5)
     with pytest.raises(ValueError, match=r"policy_kwargs\['hidden_size'\] is 9"):
         resumed(BytesIO(saved), None, policy_kwargs={"hidden_size": 9})
@@ -244,7 +244,7 @@ def test_what_is_excluded_is_not_in_the_file(name: str) -> None:
     model.save(without, exclude=[name])
     model.save(included, exclude=[name], include=[name])
     assert len(without.getvalue()) < len(full.getvalue()) == len(included.getvalue())
-    with pytest.raises(ValueError, match="exclude: there is no 'nothing'"):
+    with pytest.raises(ValueError, match="exclude: unknown part 'nothing'"):
         model.save(BytesIO(), exclude=["nothing"])
 
 
@@ -270,21 +270,21 @@ def changed(path: Path, change: Callable[[dict[str, torch.Tensor], dict[str, Any
             for norm in (-1.0, {"$float": "nan"}, {"$float": "inf"}, "3", True, None)
         ),
         (lambda t, d: d.pop("usual_grad_norm"), "usual_grad_norm"),
-        (lambda t, d: d.pop("policy"), "not whole|belongs to nothing"),
-        (lambda t, d: d.pop("counters"), "not whole"),
+        (lambda t, d: d.pop("policy"), "incomplete or invalid|is unknown"),
+        (lambda t, d: d.pop("counters"), "incomplete or invalid"),
         (lambda t, d: d["counters"].update(num_timesteps=-1), "counters"),
         (lambda t, d: d["counters"].update(n_envs=1.5), "counters"),
         (lambda t, d: d["settings"].update(n_steps="many"), "n_steps"),
         (lambda t, d: d["settings"].update(policy_class="os.system"), "unknown policy 'os.system'"),
         (lambda t, d: d["settings"]["policy_kwargs"].update(hidden_size=10**9), "hidden|policy"),
         (lambda t, d: d["settings"]["policy_kwargs"].update(core="os.system"), "os.system"),
-        (lambda t, d: d["settings"]["policy_kwargs"].update(x={"$class": "system"}), "not whole"),
-        (lambda t, d: d["settings"]["policy_kwargs"].update(x={"$call": "system"}), "not whole"),
+        (lambda t, d: d["settings"]["policy_kwargs"].update(x={"$class": "system"}), "incomplete or invalid"),
+        (lambda t, d: d["settings"]["policy_kwargs"].update(x={"$call": "system"}), "incomplete or invalid"),
         (lambda t, d: d["spaces"].__setitem__(1, {"kind": "Tuple"}), "unknown space 'Tuple'"),
-        (lambda t, d: t.update({"more": torch.zeros(1)}), "belongs to nothing"),
+        (lambda t, d: t.update({"more": torch.zeros(1)}), "is unknown"),
         (lambda t, d: t.update({k: v[:-1] for k, v in t.items() if k.endswith("weight")}), "in the file"),
         (lambda t, d: t.update({k: v.double() for k, v in t.items() if k.endswith("weight")}), "float64"),
-        (lambda t, d: t.pop(next(iter(t))), "not whole"),
+        (lambda t, d: t.pop(next(iter(t))), "incomplete or invalid"),
     ],
 )
 def test_a_file_that_was_tampered_with_is_refused_by_name(change: Any, match: str, tmp_path: Path) -> None:

@@ -156,7 +156,7 @@ def test_amsgrad_is_kept() -> None:
 def test_what_a_file_cannot_hold_must_be_given() -> None:
     model = learner(make_network(TASK, "plastic"), learning_rate=lambda progress: 0.01 * progress).learn(8)
     saved = contents(model)
-    with pytest.raises(ValueError, match=r"a network of its own.*network=\.\.\."):
+    with pytest.raises(ValueError, match=r"a network object.*network=\.\.\."):
         load(BytesIO(saved))
     with pytest.raises(ValueError, match=r"function as learning rate.*learning_rate=\.\.\."):
         load(BytesIO(saved), network=make_network(TASK, "plastic"))

@@ -6,6 +6,7 @@ import tempfile
 from collections.abc import Callable
 from functools import partial
 from io import BytesIO
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -16,17 +17,21 @@ import torch
 from gymnasium import spaces
 from stable_baselines3.common.callbacks import CheckpointCallback, EvalCallback
 from stable_baselines3.common.monitor import Monitor
+from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
 from stable_baselines3.common.utils import ConstantSchedule, LinearSchedule
 from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv
 from torch import nn
 from torch.nn.utils import parametrizations, prune
+from torch.optim.optimizer import register_optimizer_step_post_hook
 
 from plasticrl.agents import EpisodeLearner, PlasticPolicy, RecurrentA2C, TensorFileError, make_network
-from plasticrl.agents.checkpoint.optimizer import frozen
+from plasticrl.agents.checkpoint.optimizer import frozen, parameters_of
 from plasticrl.agents.checkpoint.tensor_file import read_tensors, write_tensors
 from plasticrl.agents.ppo.contrib import PlainRecurrentPPO
 from plasticrl.envs import make_vec_env
 from plasticrl.envs.supervised.patterns import PatternsTask
+from plasticrl.nn import PlasticRNN
+from plasticrl.rules import ClippedHebb, Hebb, Oja, Rule
 
 TASK = PatternsTask(n_bits=10, n_patterns=2, n_cycles=1, steps_on=3, steps_off=1, test_steps=3)
 
@@ -356,8 +361,8 @@ class Wrapped(nn.Module):
         super().__init__()
         self._orig_mod = module
 
-    def forward(self, *args: Any) -> Any:
-        return self._orig_mod(*args)
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        return self._orig_mod(*args, **kwargs)
 
     def __getattr__(self, name: str) -> Any:
         try:
@@ -415,7 +420,7 @@ def test_a_network_that_its_settings_do_not_make_is_refused_while_it_exists(
     model = make() if make is not learner else learner("lstm", network_kwargs={"hidden_size": 4})
     target = next(m for m in network(model).modules() if isinstance(m, nn.Linear))
     change(target)
-    with pytest.raises(ValueError, match=r"^(policy|network)/.*\bin one that the settings make"):
+    with pytest.raises(ValueError, match=r"^(policy|network)/.*\bin a network built from the settings"):
         model.save(tmp_path / "file")
     assert not list(tmp_path.iterdir())
 
@@ -514,7 +519,7 @@ def test_where_the_settings_have_no_optimizer_another_is_refused(make: Callable[
     model = make()
     holder = model if make is learner else model.policy
     holder.optimizer = torch.optim.SGD(network(model).parameters(), 0.01)
-    with pytest.raises(ValueError, match="the optimizer is SGD, but the settings make Adam"):
+    with pytest.raises(ValueError, match="the optimizer is SGD, but the settings give Adam"):
         saved(model)
 
 
@@ -589,9 +594,7 @@ def telling(space: spaces.Space[Any] | None = None, **info: Any) -> VecEnv:
 )
 def test_what_no_file_holds_is_left_out_of_the_logs_with_a_warning(value: Any) -> None:
     model = agent(telling(odd=value, even=2)).learn(5)
-    with pytest.warns(
-        UserWarning, match="no file holds 'odd' .* of ep_info_buffer: they are left out"
-    ) as warned:
+    with pytest.warns(UserWarning, match="a file cannot hold 'odd' .* of ep_info_buffer: left out") as warned:
         file = saved(model)
     assert len(warned) == 1
     again = load_agent(file)
@@ -829,3 +832,346 @@ def test_a_text_file_is_named(make: Callable[..., Any], load: Callable[..., Any]
             with pytest.raises(TypeError, match="binary file object"):
                 use(file)
     assert (tmp_path / "text").read_text() == "text"
+
+
+@pytest.mark.parametrize("make", [agent, ppo])
+def test_hooks_on_optimiser_steps_do_not_see_saving_and_loading(make: Callable[[], Any]) -> None:
+    model, steps = make().learn(20), 0
+
+    def count(*_: Any) -> None:
+        nonlocal steps
+        steps += 1
+
+    hook = register_optimizer_step_post_hook(count)
+    try:
+        file = saved(model)
+        model.set_parameters(file)
+        assert steps == 0
+        model.learn(20)
+        assert steps > 0
+    finally:
+        hook.remove()
+
+
+def test_logs_for_tensorboard_go_to_the_home_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.chdir(tmp_path)
+    agent(tensorboard_log="~/logs").learn(20)
+    learner(tensorboard_log="~/logs").learn(2)
+    assert [path.name for path in tmp_path.iterdir()] == ["home"]
+
+
+# ------------------------------------------------------------- what computes, and is in no tensor
+
+
+class Looks(BaseFeaturesExtractor):
+    """Looks at its values while it is made, and draws random numbers."""
+
+    def __init__(self, space: spaces.Space[Any], error: type[Exception] | None = None) -> None:
+        super().__init__(space, 3)
+        self.layer = nn.Linear(spaces.flatdim(space), 3)
+        self.total = float(self.layer.weight.detach().sum())
+        np.random.rand()  # noqa: NPY002
+        if error is not None:
+            raise error("not today")
+
+    def forward(self, observations: torch.Tensor) -> torch.Tensor:
+        return self.layer(observations)  # type: ignore[no-any-return]
+
+
+class LooksDifferently(Looks):
+    """Fails with another kind of error where tensors have no values."""
+
+    def __init__(self, space: spaces.Space[Any]) -> None:
+        super().__init__(space)
+        if self.layer.weight.is_meta:
+            raise KeyError("no values")
+
+
+class LooksUp(Looks):
+    def __init__(self, space: spaces.Space[Any]) -> None:
+        nn.Module.__init__(self)
+        if torch.empty(0).is_meta:
+            raise ZeroDivisionError("no values")
+        super().__init__(space)
+
+
+def generators() -> Any:
+    numpy = np.random.get_state()  # noqa: NPY002
+    return numpy[1].tolist(), numpy[2], torch.get_rng_state().tolist()  # type: ignore[index,union-attr]
+
+
+@pytest.mark.parametrize("extractor", [Looks, LooksDifferently, LooksUp])
+def test_a_features_extractor_may_look_at_values(extractor: type[Looks], tmp_path: Path) -> None:
+    kwargs = {"hidden_size": 4, "features_extractor_class": extractor}
+    model = agent(policy_kwargs=kwargs).learn(10)
+    before = generators()
+    file = saved(model)
+    model.policy.save(tmp_path / "policy")
+    assert generators() == before
+    given = {"features_extractor_class": extractor}
+    again = load_agent(file, env=mazes(), policy_kwargs=given)
+    assert saved(again).getvalue() == file.getvalue()
+    again.learn(10)
+    alone = PlasticPolicy.load(tmp_path / "policy", "cpu", **given)
+    for name, tensor in model.policy.state_dict().items():
+        assert torch.equal(alone.state_dict()[name], tensor)
+
+
+def test_an_extractor_that_fails_says_why(tmp_path: Path) -> None:
+    kwargs: dict[str, Any] = {"hidden_size": 4, "features_extractor_class": Looks}
+    model = agent(policy_kwargs=kwargs)
+    file = saved(model)
+    model.policy.save(tmp_path / "policy")
+    given = {"features_extractor_class": Looks, "features_extractor_kwargs": {"error": ValueError}}
+    with pytest.raises(ValueError, match="not today"):
+        load_agent(file, custom_objects={"policy_kwargs": {"hidden_size": 4, **given}})
+    with pytest.raises(ValueError, match="not today"):
+        PlasticPolicy.load(tmp_path / "policy", **given)
+
+
+class Slow(Rule):
+    """One of the user's own, which no file holds."""
+
+    name, formula, citation = "slow", "H <- H", "none"
+    bound = 1.0  # type: ignore[assignment]
+
+    def update(self, trace: Any, pre: Any, post: Any, eta: Any) -> Any:
+        return trace * (1 - eta)
+
+
+@pytest.mark.parametrize("core", ["plastic", "homogeneous"])
+@pytest.mark.parametrize("compiled", [False, True])
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        (None, Oja()),
+        ("oja", Hebb()),
+        ("clipped", ClippedHebb(0.5)),
+        (ClippedHebb(2.0), Oja()),
+        (Slow(), Hebb()),
+    ],
+    ids=lambda rule: "own rule" if isinstance(rule, Slow) else str(rule),
+)
+def test_a_rule_that_was_replaced_is_kept(
+    before: Any, after: Rule, compiled: bool, core: str, tmp_path: Path
+) -> None:
+    model = agent(policy_kwargs={"hidden_size": 6, "core": core, "rule": before})
+    model.policy.core.plasticity.rule = after  # type: ignore[union-attr]
+    if compiled:
+        model.policy.core = Wrapped(model.policy.core)  # type: ignore[assignment]
+    file = saved(model.learn(10))
+    again = load_agent(file, env=mazes())
+    assert again.policy.core.plasticity.rule == after  # type: ignore[union-attr]
+    assert saved(again).getvalue() == file.getvalue()
+    model.policy.save(tmp_path / "policy")
+    assert PlasticPolicy.load(tmp_path / "policy").core.plasticity.rule == after  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize("backend", ["reference", "adjoint", "numba", "auto"])
+def test_a_backend_that_was_replaced_is_kept(backend: Any, tmp_path: Path) -> None:
+    model = agent(policy_kwargs={"hidden_size": 6, "backend": "adjoint"})
+    model.policy.core.backend = backend
+    assert load_agent(saved(model)).policy.core.backend == backend
+    model.policy.save(tmp_path / "policy")
+    assert PlasticPolicy.load(tmp_path / "policy").core.backend == backend
+
+
+def test_a_rule_of_ones_own_must_be_given_again(tmp_path: Path) -> None:
+    model, rule = agent(), Slow()
+    model.policy.core.plasticity.rule = rule  # type: ignore[union-attr]
+    file = saved(model)
+    model.policy.save(tmp_path / "policy")
+    with pytest.raises(ValueError, match=r"rule was .*Slow"):
+        load_agent(file)
+    with pytest.raises(ValueError, match=r"rule was .*Slow"):
+        PlasticPolicy.load(tmp_path / "policy")
+    assert load_agent(file, policy_kwargs={"rule": rule}).policy.core.plasticity.rule is rule  # type: ignore[union-attr]
+    assert PlasticPolicy.load(tmp_path / "policy", rule=rule).core.plasticity.rule is rule  # type: ignore[union-attr]
+
+
+class Fading(PlasticRNN):
+    """Of the same parameters, but computes something else."""
+
+
+def _set(path: str, value: Any) -> Callable[[Any], None]:
+    *where, name = path.split(".")
+
+    def change(model: Any) -> None:
+        setattr(attrgetter(".".join(where))(model) if where else model, name, value)
+
+    return change
+
+
+def _replace_core(policy: PlasticPolicy) -> None:
+    policy.core = Fading(policy.core.input_size, policy.core.output_size)
+
+
+REPLACED: dict[str, tuple[Callable[[Any], None], str]] = {
+    "bound_eta": (_set("policy.core.plasticity.bound_eta", True), "policy/core.plasticity.bound_eta"),
+    "alpha mode": (_set("policy.core.plasticity.mode", "none"), "policy/core.plasticity.mode"),
+    "images": (_set("policy.normalize_images", False), "policy/normalize_images"),
+    "core": (lambda model: _replace_core(model.policy), "policy/core is a .*Fading"),
+    "layer": (
+        _set("policy.features_extractor.flatten", nn.Identity()),
+        "policy/features_extractor.flatten is",
+    ),
+}
+
+
+@pytest.mark.filterwarnings("ignore:the optimizer holds parameters")  # that are no longer there
+@pytest.mark.parametrize(("change", "text"), REPLACED.values(), ids=REPLACED)
+@pytest.mark.parametrize("alone", [False, True])
+def test_what_would_be_loaded_as_another_network_is_refused(
+    change: Callable[[Any], None], text: str, alone: bool, tmp_path: Path
+) -> None:
+    model = agent()
+    change(model)
+    if alone and "normalize_images" in text:  # an argument of the policy's own, which is kept
+        model.policy.save(tmp_path / "policy")
+        assert PlasticPolicy.load(tmp_path / "policy").normalize_images is False
+        return
+    with pytest.raises(ValueError, match=rf"^{text}.*\bin one that the settings make"):
+        (model.policy if alone else model).save(tmp_path / "file")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "text"),
+    [
+        ("network.core.plasticity.bound_eta", True, "network/core.plasticity.bound_eta is "),
+        ("network.core.plasticity.mode", "shared", "network/core.plasticity.mode is "),
+        ("network.core.plasticity.rule", ClippedHebb(0.5), "network_kwargs: rule must be a plain"),
+        ("network.core.plasticity.rule", Slow(), "network_kwargs: rule must be a plain"),
+        ("network", nn.Linear(2, 2), "network/.* in one that the settings make"),
+        ("network.extra_neurons", 2, "network/extra_neurons is "),
+    ],
+)
+def test_a_learner_of_episodes_refuses_what_would_be_loaded_as_another(
+    path: str, value: Any, text: str
+) -> None:
+    model = learner()
+    _set(path, value)(model)
+    with pytest.raises(ValueError, match=f"^{text}"):
+        saved(model)
+
+
+@pytest.mark.parametrize("kwargs", [{}, {"rule": "oja", "backend": "adjoint"}], ids=str)
+@pytest.mark.parametrize("compiled", [False, True])
+@pytest.mark.parametrize("rule", [Hebb(), Oja(), ClippedHebb()], ids=str)
+@pytest.mark.parametrize("backend", ["auto", "reference"])
+def test_a_rule_and_a_backend_that_were_replaced_in_a_learner_are_kept(
+    backend: Any, rule: Rule, compiled: bool, kwargs: dict[str, Any]
+) -> None:
+    model = learner(network_kwargs=kwargs)
+    core: Any = model.network.core
+    core.plasticity.rule, core.backend = rule, backend
+    if compiled:
+        model.network.core = Wrapped(core)  # type: ignore[assignment]
+    file = saved(model.learn(2))
+    again = load_learner(file)
+    assert (again.network.core.plasticity.rule, again.network.core.backend) == (rule, backend)  # type: ignore[union-attr]
+    assert saved(again).getvalue() == file.getvalue()
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit")  # torch advises another way
+def test_a_layer_that_torch_script_compiled_is_saved() -> None:
+    model = agent()
+    model.policy.value_net = torch.jit.script(model.policy.value_net)
+    again = load_agent(saved(model))
+    assert torch.equal(again.policy.value_net.weight, model.policy.value_net.weight)
+
+
+def test_a_layer_of_a_class_that_each_constructor_makes_anew_is_saved() -> None:
+    class Local(PlasticPolicy):
+        def __init__(self, *args: Any, **kwargs: Any) -> None:
+            super().__init__(*args, **kwargs)
+
+            class Layer(nn.Linear):
+                pass
+
+            self.more = Layer(2, 2)
+
+    model = RecurrentA2C(Local, mazes(), n_steps=5, policy_kwargs={"hidden_size": 4}, device="cpu")
+    load_agent(saved(model), policy_class=Local)
+
+
+class WithOja(PlasticPolicy):
+    """Sets its rule itself."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.core.plasticity.rule = Oja()  # type: ignore[union-attr]
+
+
+def test_a_policy_of_ones_own_that_sets_its_rule_is_saved_and_another_rule_refused(tmp_path: Path) -> None:
+    model = RecurrentA2C(WithOja, mazes(), n_steps=5, policy_kwargs={"hidden_size": 4}, device="cpu")
+    again = load_agent(saved(model), policy_class=WithOja)
+    assert again.policy.core.plasticity.rule == Oja()  # type: ignore[union-attr]
+    model.policy.save(tmp_path / "policy")
+    assert WithOja.load(tmp_path / "policy").core.plasticity.rule == Oja()  # type: ignore[union-attr]
+    model.policy.core.plasticity.rule = Hebb()  # type: ignore[union-attr]
+    with pytest.raises(ValueError, match=r"^policy/core\.plasticity\.rule is Hebb"):
+        saved(model)
+
+
+# ------------------------------------------------------------------------- a policy alone
+
+
+@pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
+def test_a_policy_alone_that_its_arguments_do_not_make_is_refused_while_it_exists(
+    change: Callable[[nn.Module], object], tmp_path: Path
+) -> None:
+    policy = agent().policy
+    change(next(m for m in policy.modules() if isinstance(m, nn.Linear)))
+    with pytest.raises(ValueError, match=r"^policy/.*\bin one that the settings make"):
+        policy.save(tmp_path / "file")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("part", ["core", "features_extractor", "value_net"])
+def test_a_policy_alone_is_saved_by_its_plain_names_and_stays_frozen(part: str, tmp_path: Path) -> None:
+    policy = agent().policy
+    for parameter in policy.value_net.parameters():
+        parameter.requires_grad_(False)
+    setattr(policy, part, Wrapped(getattr(policy, part)))
+    policy.save(tmp_path / "policy")
+    again = PlasticPolicy.load(tmp_path / "policy", "cpu")
+    assert frozen(again) == frozen(policy) == ["value_net.bias", "value_net.weight"]
+    for name, tensor in parameters_of(policy).items():
+        assert torch.equal(again.state_dict()[name], tensor)
+
+
+def test_files_of_policies_that_older_versions_wrote_are_loaded(tmp_path: Path) -> None:
+    policy = agent().policy
+    policy.save(tmp_path / "policy")
+    tensors, data = read_tensors(tmp_path / "policy.safetensors")
+    del data["frozen"]
+    data["policy"] = {name.replace("core.", "core._orig_mod."): at for name, at in data["policy"].items()}
+    write_tensors(tmp_path / "old.safetensors", tensors, data)
+    again = PlasticPolicy.load(tmp_path / "old", "cpu")
+    assert not frozen(again)
+    assert torch.equal(again.core.weight_hh, policy.core.weight_hh)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("names", [None, 3, "value_net.bias", ["other"], [3], [["value_net.bias"]]], ids=str)
+def test_frozen_parameters_in_a_policys_file_are_checked(names: Any, tmp_path: Path) -> None:
+    agent().policy.save(tmp_path / "policy")
+    tensors, data = read_tensors(tmp_path / "policy.safetensors")
+    write_tensors(tmp_path / "bad.safetensors", tensors, {**data, "frozen": names})
+    with pytest.raises(TensorFileError):
+        PlasticPolicy.load(tmp_path / "bad")
+
+
+class Needs(PlasticPolicy):
+    """Has an argument that its file does not hold."""
+
+    def __init__(self, *args: Any, gain: float, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.gain = gain
+
+
+def test_a_policy_with_an_argument_of_its_own_is_saved_and_loaded(tmp_path: Path) -> None:
+    policy = Needs(spaces.Box(-1, 1, (3,)), spaces.Discrete(2), lambda _: 1e-3, hidden_size=3, gain=2.0)
+    policy.save(tmp_path / "policy")
+    assert Needs.load(tmp_path / "policy", gain=3.0).gain == 3.0

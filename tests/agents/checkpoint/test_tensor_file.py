@@ -9,7 +9,14 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from plasticrl.agents.checkpoint.tensor_file import TensorFileError, read_tensors, write_tensors, write_whole
+from plasticrl.agents.checkpoint.tensor_file import (
+    TensorFileError,
+    place_to_read,
+    place_to_write,
+    read_tensors,
+    write_tensors,
+)
+from plasticrl.whole_files import write_whole
 
 TENSORS = {
     "weights": torch.randn(3, 4, generator=torch.Generator().manual_seed(0)),
@@ -180,3 +187,16 @@ def test_content_is_on_the_disk_before_it_takes_the_name(
     monkeypatch.setattr(os, "replace", note_replace)
     write_whole(tmp_path / "file", b"new")
     assert calls == ["file", "replace", "folder"]
+
+
+@pytest.mark.parametrize("path", ["", ".", "/", "..", "~", "a/..", Path()])
+def test_the_path_of_a_folder_is_refused(path: Any) -> None:
+    for place in (place_to_write, place_to_read):
+        with pytest.raises(ValueError, match="is a folder: give the path of a file in it"):
+            place(path)
+
+
+def test_what_save_writes_is_what_load_reads(tmp_path: Path) -> None:
+    (tmp_path / "model.zip").write_bytes(b"of another library")
+    write_tensors(place_to_write(tmp_path / "model"), {}, {"mine": True})
+    assert read_tensors(place_to_read(tmp_path / "model"))[1] == {"mine": True}

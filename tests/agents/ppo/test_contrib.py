@@ -152,7 +152,7 @@ def test_other_settings_and_spaces_are_refused(trained: PlainRecurrentPPO, tmp_p
     blind = make_vec_env("PlasticMaze-v0", 2, size=5, episode_length=10, observe_action=False)
     with pytest.raises(TensorFileError, match="policy/"):
         PlainRecurrentPPO.load(tmp_path / "agent", blind, "cpu", **ARGUMENTS)
-    with pytest.raises(ValueError, match="nothing can be left out"):
+    with pytest.raises(ValueError, match="are not supported"):
         trained.save(tmp_path / "agent", exclude=["policy"])
 
 
@@ -162,7 +162,7 @@ def test_counters_that_are_none_are_refused(wrong: Any, trained: PlainRecurrentP
     tensors, data = read_tensors(tmp_path / "agent.safetensors")
     data["counters"]["num_timesteps"] = wrong
     write_tensors(tmp_path / "wrong.safetensors", tensors, data)
-    with pytest.raises(TensorFileError, match="not whole"):
+    with pytest.raises(TensorFileError, match="incomplete or invalid"):
         loaded(tmp_path / "wrong.safetensors")
 
 

@@ -81,9 +81,9 @@ def test_the_learner_uses_them_under_sb3s_names(name: str) -> None:
 @pytest.mark.parametrize("policy", WHOLE_SEQUENCE_POLICIES.values())
 def test_a_policy_alone_is_neither_pickled_nor_unpickled(policy: Any, tmp_path: Path) -> None:
     torch.save({"data": {}, "state_dict": {}}, tmp_path / "policy.pth")
-    with pytest.raises(NotImplementedError, match="can run code: save and load the agent"):
+    with pytest.raises(NotImplementedError, match="can run code: save and load the whole agent"):
         policy.load(str(tmp_path / "policy.pth"))
     agent = PlainRecurrentPPO("MlpLstmPolicy", "CartPole-v1", device="cpu")
-    with pytest.raises(NotImplementedError, match="can run code: save and load the agent"):
+    with pytest.raises(NotImplementedError, match="can run code: save and load the whole agent"):
         agent.policy.save(str(tmp_path / "mine.pth"))
     assert not (tmp_path / "mine.pth").exists()

@@ -264,3 +264,8 @@ def test_processes_without_a_length_stay_alive() -> None:
         assert np.shape(env.reset()) == (2,)
     finally:
         env.close()
+
+
+def test_an_agent_without_an_environment_is_refused() -> None:
+    with pytest.raises(ValueError, match="env must be an environment, its id, or a VecEnv, not None"):
+        RecurrentA2C("PlasticPolicy", None)  # type: ignore[arg-type]

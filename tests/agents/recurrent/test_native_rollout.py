@@ -1,5 +1,6 @@
 """Playing a rollout in one compiled loop against stepping policy and maze in turn."""
 
+import copy
 from contextlib import nullcontext
 from io import BytesIO
 from typing import Any
@@ -8,7 +9,12 @@ import gymnasium as gym
 import numpy as np
 import pytest
 import torch
-from stable_baselines3.common.callbacks import BaseCallback, StopTrainingOnMaxEpisodes
+from stable_baselines3.common.callbacks import (
+    BaseCallback,
+    CheckpointCallback,
+    EveryNTimesteps,
+    StopTrainingOnMaxEpisodes,
+)
 from stable_baselines3.common.distributions import CategoricalDistribution
 from stable_baselines3.common.env_util import make_vec_env as ordinary_vec_env
 from stable_baselines3.common.torch_layers import FlattenExtractor
@@ -17,7 +23,7 @@ from torch.nn.utils import prune
 
 from plasticrl.agents import PlasticPolicy, RecurrentA2C
 from plasticrl.agents.recurrent import collection as rollout_collection
-from plasticrl.agents.recurrent.as_written import Replay
+from plasticrl.agents.recurrent.as_written import Replay, Watch, as_written, computing
 from plasticrl.agents.recurrent.native_rollout import Played, can_play
 from plasticrl.envs import MazeConfig, make_vec_env
 from plasticrl.envs.maze.dynamics import MazeDynamics
@@ -546,6 +552,10 @@ def changed(
 @pytest.mark.parametrize("change", CHANGES)
 def test_a_change_takes_effect_where_it_does_in_an_ordinary_vec_env(change, rollout, when):
     """Before training, between rollouts and within one; the update learns from what was seen, too."""
+    if change is weights_past_autograd and isinstance(when, int):
+        with pytest.raises(RuntimeError, match="changed the policy within a rollout"):
+            changed(change, rollout, when)
+        return
     native, agent = changed(change, rollout, when, native=True)
     ordinary, other = changed(change, rollout, when, native=False)
     np.testing.assert_array_equal(native.actions, ordinary.actions)
@@ -566,8 +576,10 @@ def test_a_change_takes_effect_where_it_does_in_an_ordinary_vec_env(change, roll
 def test_an_update_learns_what_it_would_without_the_rollout_s_outputs(
     change, rollout, when, native, monkeypatch
 ):
+    if native and change is weights_past_autograd and isinstance(when, int):
+        pytest.skip("raises, as tested above")
     quick = changed(change, rollout, when, native=native)[1]
-    monkeypatch.setattr(Replay, "holds", lambda self, policy: False)
+    monkeypatch.setattr(Replay, "holds", lambda *given: False)
     plain = changed(change, rollout, when, native=native)[1]
     for one, expected in zip(quick.policy.parameters(), plain.policy.parameters(), strict=True):
         torch.testing.assert_close(one, expected, rtol=1e-2, atol=1e-3)
@@ -599,6 +611,228 @@ def test_a_change_that_no_step_notices_is_no_silent_one(rollout):
         agent.learn(100, Pokes())
     assert (agent.num_timesteps, agent._n_updates) == (20 * rollout, rollout - 1)
     assert agent.learn(40, reset_num_timesteps=False)._n_updates == rollout + 1
+
+
+@pytest.mark.parametrize("at", [2, 5])
+def test_a_hidden_change_is_no_silent_one_where_a_counted_one_follows(at):
+    class Pokes(BaseCallback):
+        def _on_step(self) -> bool:
+            if self.n_calls == at:
+                self.model.policy.core.weight_hh.data[3, 4] = 5
+            if self.n_calls == at + 2:
+                with torch.no_grad():
+                    self.model.policy.action_net.weight.mul_(2)
+            return True
+
+    with pytest.raises(RuntimeError, match="changed the policy within a rollout"):
+        trained(False, 20, 200, Pokes(), "plastic")
+
+
+def stronger_head(model: RecurrentA2C) -> None:
+    with torch.no_grad():
+        model.policy.action_net.weight[0].add_(3)
+
+
+def by_a_callback_of_sb3(model: RecurrentA2C, at: int) -> BaseCallback:
+    callback, n = CheckpointCallback(10**9, "unused"), 0
+
+    def on_step() -> bool:
+        nonlocal n
+        n += 1
+        if n == at:
+            stronger_head(model)
+        return True
+
+    callback._on_step = on_step  # type: ignore[method-assign]
+    return callback
+
+
+def by_an_env(method: str) -> Any:
+    def patch(model: RecurrentA2C, at: int) -> None:
+        outer = method == "step" or not isinstance(model.env, Stepwise)
+        holder: Any = model.env if outer else model.env.venv
+        holder = holder.env if method == "env.step" else holder
+        original, n = getattr(holder, method.split(".")[-1]), 0
+
+        def changes(*given: Any) -> Any:
+            nonlocal n
+            n += 1
+            if n == at:
+                stronger_head(model)
+            return original(*given)
+
+        setattr(holder, method.split(".")[-1], changes)
+
+    return patch
+
+
+def by_a_logger(model: RecurrentA2C, at: int) -> BaseCallback:
+    """A function of the package's own module that someone has replaced."""
+    every = EveryNTimesteps(3 * at, StopTrainingOnMaxEpisodes(10**9))
+    original = every.callback.on_step
+
+    def on_step() -> bool:
+        stronger_head(model)
+        return original()
+
+    every.callback.on_step = on_step  # type: ignore[method-assign]
+    return every
+
+
+@pytest.mark.parametrize("at", [5, 20, 27])
+@pytest.mark.parametrize(
+    "change",
+    [by_a_callback_of_sb3, by_a_logger, *map(by_an_env, ("step", "step_wait", "step_async", "env.step"))],
+    ids=["callback", "inner callback", "step", "step_wait", "step_async", "step of the batch"],
+)
+def test_whoever_changes_the_policy_changes_what_is_done(change, at):
+    found = []
+    for stepwise in (False, True):
+        model = small_agent(stepwise)
+        record = Recorder()
+        callback = change(model, at)
+        found.append((record, model.learn(4 * 3 * 20, [record, *([callback] if callback else [])])))
+    check_alike(*found)
+
+
+def small_agent(stepwise: bool, kind: type[RecurrentA2C] = RecurrentA2C) -> RecurrentA2C:
+    env = make_vec_env("PlasticMaze-v0", n_envs=3, seed=5, size=5, episode_length=9)
+    policy = {"hidden_size": 8, "eta": 0.1}
+    return kind("PlasticPolicy", Stepwise(env) if stepwise else env, n_steps=20, policy_kwargs=policy, seed=2)
+
+
+def check_alike(one: tuple[Recorder, RecurrentA2C], other: tuple[Recorder, RecurrentA2C]) -> None:
+    for ahead, stepped in zip(one[0].rollouts, other[0].rollouts, strict=True):
+        for name in ("observations", "actions", "episode_starts"):
+            np.testing.assert_array_equal(ahead[name], stepped[name], err_msg=name)
+        for name in ("rewards", "outputs", "values", "returns"):
+            np.testing.assert_allclose(ahead[name], stepped[name], rtol=1e-4, atol=1e-5, err_msg=name)
+    for name, tensor in one[1].policy.state_dict().items():
+        torch.testing.assert_close(tensor, other[1].policy.state_dict()[name], rtol=1e-3, atol=1e-5)
+    for part, expected in zip(one[1].core_state, other[1].core_state, strict=True):
+        torch.testing.assert_close(part, expected, rtol=1e-4, atol=1e-5)
+
+
+class Lazy(RecurrentA2C):
+    def _sampled(self, outputs):
+        return torch.zeros(len(outputs), dtype=torch.long)
+
+
+@pytest.mark.parametrize("where", ["subclass", "object", "class", "within a rollout"])
+def test_an_agent_that_draws_actions_in_another_way_does_so(where, monkeypatch):
+    class Late(BaseCallback):
+        def _on_step(self) -> bool:
+            if self.n_calls == 5 and where == "within a rollout":
+                self.model._sampled = lambda outputs: Lazy._sampled(None, outputs)
+            return True
+
+    if where == "class":
+        monkeypatch.setattr(RecurrentA2C, "_sampled", Lazy._sampled)
+    found = []
+    for stepwise in (False, True):
+        model = small_agent(stepwise, Lazy if where == "subclass" else RecurrentA2C)
+        if where == "object":
+            model._sampled = lambda outputs: Lazy._sampled(None, outputs)
+        record = Recorder()
+        found.append((record, model.learn(2 * 3 * 20, [record, Late()])))
+    assert not found[0][0].rollouts[1]["actions"].any()
+    check_alike(*found)
+
+
+def test_autocast_that_begins_within_a_rollout_takes_effect():
+    class Begins(BaseCallback):
+        def _on_step(self) -> bool:
+            if self.n_calls == 5:
+                torch.set_autocast_enabled("cpu", True)
+            return self.n_calls < 15
+
+    found = []
+    for stepwise in (False, True):
+        model = small_agent(stepwise)
+        try:
+            found.append((Recorder(), model.learn(60, Begins())))
+        finally:
+            torch.set_autocast_enabled("cpu", False)
+    check_alike(*found)
+
+
+def of_the_agent(model: RecurrentA2C) -> Any:
+    return model._state
+
+
+def of_the_start(model: RecurrentA2C) -> Any:
+    return model.rollout_buffer.state
+
+
+def of_other_outputs(model: RecurrentA2C) -> Any:
+    model.rollout_buffer.outputs = model.rollout_buffer.outputs.clone()
+    return []
+
+
+def of_the_outputs(model: RecurrentA2C) -> Any:
+    return [model.rollout_buffer.outputs]
+
+
+class Clears(Recorder):
+    """Sets tensors to zero in place, when the rollout begins or has made this many steps."""
+
+    def __init__(self, tensors: Any, when: str | int) -> None:
+        super().__init__()
+        self.tensors, self.when = tensors, when
+
+    def _clear(self, when: str | int) -> None:
+        if when == self.when:
+            for tensor in self.tensors(self.model):
+                tensor.zero_()
+
+    def _on_rollout_start(self) -> None:
+        if self.num_timesteps:
+            self._clear("start")
+
+    def _on_step(self) -> bool:
+        self._clear(self.n_calls)
+        return super()._on_step()
+
+
+@pytest.mark.parametrize("at", [5, 20, 33])
+@pytest.mark.parametrize("tensors", [of_the_agent, of_the_start, of_the_outputs, of_other_outputs])
+def test_a_core_that_is_changed_in_place_within_a_rollout_is_no_silent_change(tensors, at):
+    with pytest.raises(RuntimeError, match="changed the core's state or outputs within a rollout"):
+        small_agent(stepwise=False).learn(120, Clears(tensors, at))
+
+
+@pytest.mark.parametrize("when", ["start", 5, 33])
+def test_the_core_s_state_is_given_as_a_copy(when):
+    found = []
+    for callback in (lambda: Clears(lambda model: model.core_state, when), Recorder):
+        for stepwise in (False, True):
+            record = callback()
+            found.append((record, small_agent(stepwise).learn(120, record)))
+    for other in found[1:]:
+        check_alike(found[0], other)
+
+
+@pytest.mark.parametrize("replays", [True, False])
+def test_a_state_that_is_changed_when_a_rollout_begins_is_that_which_it_begins_with(replays, monkeypatch):
+    if not replays:
+        monkeypatch.setattr(Replay, "holds", lambda *given: False)
+    found = []
+    for stepwise in (False, True):
+        record = Clears(of_the_agent, "start")
+        found.append((record, small_agent(stepwise).learn(180, record)))
+    check_alike(*found)
+    agent = found[0][1]
+    assert not any(part.any() for part in agent.rollout_buffer.state)
+
+
+def test_what_python_keeps_in_a_class_is_no_change():
+    policy = small_agent(stepwise=False).policy
+    watch = Watch(computing(policy))
+    copy.deepcopy(policy.core.in_proj)
+    for kind in type(policy.core).__mro__:
+        getattr(kind, "__annotations__", None)
+    assert watch.unchanged()
+    assert as_written(computing(policy))
 
 
 class Doubled(gym.vector.VectorWrapper):

@@ -407,7 +407,7 @@ def test_a_parameter_that_is_not_finite_is_named() -> None:
         ("network_kwargs", {"network_kwargs": {"rule": object()}}),
         ("network_kwargs", {"core": TinyClassifier(), "network_kwargs": {"eta": 0.1}}),
         ("optimizer_kwargs", {"optimizer_kwargs": {"eps": inf}}),
-        ("optimizer_kwargs must be without lr", {"optimizer_kwargs": {"lr": 0.1}}),
+        ("optimizer_kwargs must not contain lr", {"optimizer_kwargs": {"lr": 0.1}}),
         (r"eval_task must have the input_shape .*\(20,\), not \(8,\)", {"eval_task": PatternsTask(8)}),
         ("eval_task must have the n_classes .*None, not 3", {"eval_task": Chosen()}),
     ],

@@ -101,7 +101,7 @@ def test_a_batch_goes_on_within_its_limit(env_id):
         ours, theirs = env.step(action), twin.step(action)
         for one, other in zip(ours[:3], theirs[:3], strict=True):
             np.testing.assert_array_equal(one, other)
-    with pytest.raises(ValueError, match="the saved episodes end after 5 steps, these after 4"):
+    with pytest.raises(ValueError, match="the saved episodes end after 5 steps, those here after 4"):
         made(4).load_state_dict(state)
     unlimited = made(None)
     unlimited.reset()

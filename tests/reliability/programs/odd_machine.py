@@ -9,7 +9,6 @@ import os
 import resource
 import shutil
 import signal
-import stat
 import sys
 from pathlib import Path
 from typing import Any
@@ -25,7 +24,7 @@ fsync = os.fsync
 def odd_fsync(descriptor: int) -> None:
     global left
     fsync(descriptor)
-    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+    if not os.path.basename(os.readlink(f"/proc/self/fd/{descriptor}")).startswith(".step_"):
         return
     left -= 1
     if left:

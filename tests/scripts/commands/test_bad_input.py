@@ -206,7 +206,7 @@ def test_damaged_checkpoint(
 def test_a_folder_of_checkpoints_is_not_the_run(
     command: list[str], trained: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    check_refused([*command, str(trained / "checkpoints")], f"give the run's own, {trained}", capsys)
+    check_refused([*command, str(trained / "checkpoints")], f"give the run's folder, {trained}", capsys)
 
 
 @pytest.mark.parametrize(

@@ -24,7 +24,7 @@ MAIN = (
     "local._SECONDS_BEFORE_EXPLAINING = float('{patience}')\n"
     "sys.exit(main(sys.argv[1:]))"
 )
-LINE = "\nplasticrl: stopped; what was written so far is kept\n"
+LINE = "\nplasticrl: stopped; everything written so far is kept\n"
 
 
 @contextmanager
@@ -144,5 +144,5 @@ def test_ctrl_c_before_they_have_begun_is_as_quiet(tmp_path: Path) -> None:
 )
 def test_a_process_that_was_told_to_stop_is_told_from_one_that_failed(status: int, stopped: bool) -> None:
     reason = _reason(status)
-    assert reason.startswith("its process was told to stop: the same command goes on") is stopped
+    assert reason.startswith("its process was stopped: run the same command again") is stopped
     assert (f"ended with status {status}" in reason) is not stopped

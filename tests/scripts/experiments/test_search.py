@@ -186,7 +186,7 @@ def test_the_same_command_goes_on_after_the_driver_was_killed(tmp_path: Path) ->
     ("options", "complaint"),
     [
         (["--search", "--local"], "leave out --local"),
-        (["--search", "--seeds", "3"], "--seeds is not for --search"),
+        (["--search", "--seeds", "3"], "--seeds does not apply to --search"),
         (["--trials", "3"], "--trials needs --search"),
         (["--search", "--trials", "0"], "trials must be from 1"),
         (["--search", "--learning-rate", "-1"], "learning_rate must be finite"),

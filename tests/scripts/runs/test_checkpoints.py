@@ -1,3 +1,4 @@
+import errno
 import os
 import shutil
 from pathlib import Path
@@ -56,8 +57,8 @@ def test_damaged_ones_are_told_set_aside_and_do_not_count(
     assert names(tmp_path) == [1]
     said = capsys.readouterr().err
     assert f"warning: {newest}" in said
-    assert "set aside" in said
-    assert "the one before it is used" in said
+    assert "renamed to" in said
+    assert "the previous one is used" in said
     folder.save(Learner(2))
     assert names(tmp_path) == [1, 2]
 
@@ -71,8 +72,8 @@ def test_where_all_are_damaged_it_says_that_the_training_begins_anew(
         path.write_bytes(path.read_bytes()[:-1])
     assert folder.usable() is None
     first, last = capsys.readouterr().err.splitlines()
-    assert first.endswith("the one before it is used")
-    assert last.endswith("the training begins anew")
+    assert first.endswith("the previous one is used")
+    assert last.endswith("the training starts over")
 
 
 def test_what_a_killed_process_left_is_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -127,3 +128,20 @@ def test_slow_trainings_are_saved_by_the_clock_too(
         callback.save_when_due()
         seen.append(names(tmp_path))
     assert seen == expected
+
+
+@pytest.mark.parametrize("error", [OSError(errno.EIO, "Input/output error"), MemoryError()])
+def test_what_cannot_be_read_at_the_moment_is_not_set_aside(
+    error: Exception, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = CheckpointFolder(tmp_path, None)
+    for step in (1, 2):
+        folder.save(Learner(step))
+
+    def fail(_: Path) -> None:
+        raise error
+
+    monkeypatch.setattr("plasticrl.agents.checkpoint.tensor_file.read_tensors", fail)
+    with pytest.raises(type(error)):
+        folder.usable()
+    assert names(tmp_path) == [1, 2]

@@ -102,7 +102,7 @@ def test_what_the_end_of_a_run_wrote_is_forgotten_where_it_is_written_again(tmp_
 def test_a_file_that_is_no_table_is_told(content: bytes, tmp_path: Path) -> None:
     (tmp_path / CSV).write_bytes(content)
     for read in (lambda: most_logged(tmp_path, COUNTER), lambda: log(tmp_path, 0, {COUNTER: 4})):
-        with pytest.raises(UserError, match=r"cannot read .*progress\.csv: it is no table"):
+        with pytest.raises(UserError, match=r"cannot read .*progress\.csv: it is not a CSV table"):
             read()
     assert (tmp_path / CSV).read_bytes() == content
 
