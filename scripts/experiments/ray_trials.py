@@ -37,7 +37,7 @@ _PATIENCE = 60.0  # the process of a machine that was lost may not know yet, and
 
 
 def trial_config(run: Run, output: OutputSettings) -> dict[str, Any]:
-    """What :func:`train_trial` needs, in plain values."""
+    """Return the arguments of :func:`train_trial` as plain values."""
     data_dir = data_place(run.data_dir) if isinstance(run, EpisodeRun) else None
     cache = os.environ.get(_CACHE)
     return {

@@ -1,4 +1,4 @@
-"""How agents on the maze learn: steadily or in dips, and within the episode."""
+"""Details of learning on the maze: steadiness of the curves, and learning within the episode."""
 
 from __future__ import annotations
 

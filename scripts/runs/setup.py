@@ -25,26 +25,26 @@ def check_seed(seed: int) -> int:
 
 
 def process_count() -> int:
-    """How many processes train together; 1 where nobody says otherwise."""
+    """Return the number of processes that train together; 1 unless ``torchrun`` started more."""
     return int(os.environ.get("WORLD_SIZE", 1)) if "RANK" in os.environ else 1
 
 
 def process_rank() -> int:
-    """The number of this process; 0 is the one that writes and prints."""
+    """Return the rank of this process; rank 0 writes and prints."""
     return int(os.environ["RANK"]) if process_count() > 1 else 0
 
 
 def processes_here() -> tuple[int, int]:
-    """The number of this process on this machine, and how many of them are here."""
+    """Return the rank of this process on this machine, and the number of processes on it."""
     rank, count = process_rank(), process_count()
     return int(os.environ.get("LOCAL_RANK", rank)), int(os.environ.get("LOCAL_WORLD_SIZE", count))
 
 
 def check_shares(**totals: int) -> None:
-    """Refuse what the processes cannot share evenly.
+    """Check that each number can be divided evenly among the processes.
 
     Raises:
-        UserError: a number is no multiple of the number of processes; the text names it.
+        UserError: a number is not a multiple of the number of processes; the text names it.
     """
     count = process_count()
     for name, total in totals.items():

@@ -17,7 +17,7 @@ RunOfTask = TypeVar("RunOfTask", bound=Run)
 
 @dataclass(frozen=True)
 class Task(Generic[RunOfTask]):
-    """What can be done with the runs of a task.
+    """Functions that train, evaluate and compare the runs of a task.
 
     Attributes:
         trainer: makes and checks everything that a training needs, from a run and a device; writes nothing.

@@ -30,7 +30,7 @@ class Scores(ABC):
 
     @abstractmethod
     def scalars(self) -> dict[str, float]:
-        """What TensorBoard gets, by the name after ``eval/``."""
+        """Return the scalars for TensorBoard, by the name after ``eval/``."""
 
     @abstractmethod
     def rows(self) -> list[tuple[str, str]]:

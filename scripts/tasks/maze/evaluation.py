@@ -79,7 +79,7 @@ class Evaluation(Scores):
         return {"mean_reward": self.mean_reward, "oracle_share": self.oracle_share}
 
     def rows(self) -> list[tuple[str, str]]:
-        """Everything, for a table."""
+        """Return all scores with their names, for a table."""
 
         def number(value: float | None) -> str:
             return "-" if value is None else f"{value:.1f}"

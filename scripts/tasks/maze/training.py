@@ -153,7 +153,7 @@ class MazeTrainer(Trainer):
         )
 
     def pictures(self, every: int) -> Iterable[BaseCallback]:
-        """What shows the network in TensorBoard every so many steps: nothing, unless a subclass does."""
+        """Return callbacks that show the network in TensorBoard every ``every`` steps; none by default."""
         return ()
 
     def assist(self) -> None:
@@ -192,7 +192,7 @@ class MazeTrainer(Trainer):
         )
 
     def tensors(self) -> Iterable[Tensor]:
-        """What is not finite where a training diverged."""
+        """Return the tensors that are checked for NaN and infinity after an error."""
         parameters: Iterable[Tensor] = self.learner.policy.parameters()
         return parameters
 
