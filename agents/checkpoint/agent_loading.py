@@ -237,7 +237,7 @@ def check_policy(
     """
     check_network(policy, parts)
     if "optimizer" not in parts:
-        raise TensorFileError("the file is not whole ('optimizer'): give another file")
+        raise TensorFileError("the file is incomplete or invalid ('optimizer'): give another file")
     return check_optimizer(policy, policy.optimizer, parts["optimizer"], keep_options=keep_options)
 
 

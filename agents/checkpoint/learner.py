@@ -320,7 +320,9 @@ def _statistics(values: Tensor | None, data: dict[str, Any]) -> tuple[tuple[str,
     try:
         most = updates_within(settings["stats_window_size"], settings["batch_size"])
     except (TypeError, ZeroDivisionError) as error:
-        raise TensorFileError(f"the file's settings are not whole ({error!r}): give another file") from error
+        raise TensorFileError(
+            f"the file's settings are incomplete or invalid ({error!r}): give another file"
+        ) from error
     found = "missing" if values is None else kind_of(values)
     if (
         values is None

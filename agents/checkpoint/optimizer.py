@@ -97,7 +97,7 @@ def check_network(module: nn.Module, parts: dict[str, Any]) -> None:
     try:
         check_parameters(module, parts["policy"])
     except KeyError as error:
-        raise TensorFileError(f"the file is not whole ({error}): give another file") from error
+        raise TensorFileError(f"the file is incomplete or invalid ({error}): give another file") from error
     if "frozen" in parts:  # the first files did not have it
         check_frozen(module, parts["frozen"])
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import chain
 from operator import is_
 from typing import Any
@@ -28,8 +28,7 @@ _NAMES = {
 }  # fmt: skip
 # These classes and those they derive from, as they were when this module was imported.
 _WRITTEN = {base: dict(vars(base)) for base in chain.from_iterable(kind.__mro__[:-1] for kind in _NAMES)}
-# Python adds these to a class when they are first asked for.
-_CACHES = ("__annotations__", "__annotations_cache__", "__annotate_func__", "__slotnames__")
+_COMPUTING = ("__call__", "__getattr__", "__setattr__")  # other special methods, torch.compile replaces some
 
 
 def as_written(modules: Iterable[Any]) -> bool:
@@ -60,10 +59,14 @@ def _methods_hold(bases: Iterable[type]) -> bool:
     for base in bases:
         if vars(base) != _WRITTEN[base]:
             now = dict(vars(base))
-            if {**now, **dict.fromkeys(_CACHES)} != {**_WRITTEN[base], **dict.fromkeys(_CACHES)}:
+            if _computing_part(now) != _computing_part(_WRITTEN[base]):
                 return False
             _WRITTEN[base] = now
     return True
+
+
+def _computing_part(attributes: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in attributes.items() if name[:2] != "__" or name in _COMPUTING}
 
 
 def computing(policy: Any) -> list[Any]:

@@ -585,7 +585,7 @@ def _parts_in_file(tensors: dict[str, Tensor], data: dict[str, Any]) -> dict[str
     """The parts of a policy's file, decoded.
 
     Raises:
-        TensorFileError: it is no policy's, or not whole.
+        TensorFileError: it is not a policy's file, or is incomplete or invalid.
     """
     check_format(data, FORMAT, VERSION, "PlasticPolicy.save")
     names = ("policy", "spaces", "arguments", *(("frozen",) if "frozen" in data else ()))
@@ -594,7 +594,7 @@ def _parts_in_file(tensors: dict[str, Tensor], data: dict[str, Any]) -> dict[str
         observations, actions = map(space_from_plain, parts["spaces"])
         arguments = {name: value for name, value in parts["arguments"].items() if name not in _FIRST}
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise TensorFileError(f"the file is not whole ({error!r}): give another file") from error
+        raise TensorFileError(f"the file is incomplete or invalid ({error!r}): give another file") from error
     if tensors:
         raise TensorFileError(f"{min(tensors)} is in the file, but belongs to nothing: give another file")
     return {**parts, "spaces": (observations, actions), "arguments": arguments}

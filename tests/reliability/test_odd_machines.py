@@ -403,7 +403,7 @@ def kernels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[], Any
     source = tmp_path / "source.py"
     source.write_text("def double(x):\n    return 2 * x\n")
     monkeypatch.setattr(config, "CACHE_DIR", str(tmp_path / "cache"))
-    monkeypatch.setattr(kernel_cache, "_told", set())
+    monkeypatch.setattr(kernel_cache, "_warned", set())
 
     def make() -> Any:
         names: dict[str, Any] = {}

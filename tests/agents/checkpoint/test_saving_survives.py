@@ -519,7 +519,7 @@ def test_where_the_settings_have_no_optimizer_another_is_refused(make: Callable[
     model = make()
     holder = model if make is learner else model.policy
     holder.optimizer = torch.optim.SGD(network(model).parameters(), 0.01)
-    with pytest.raises(ValueError, match="the optimizer is SGD, but the settings give Adam"):
+    with pytest.raises(ValueError, match="the optimizer is SGD, but the settings make Adam"):
         saved(model)
 
 
@@ -1031,7 +1031,7 @@ def test_what_would_be_loaded_as_another_network_is_refused(
         model.policy.save(tmp_path / "policy")
         assert PlasticPolicy.load(tmp_path / "policy").normalize_images is False
         return
-    with pytest.raises(ValueError, match=rf"^{text}.*\bin one that the settings make"):
+    with pytest.raises(ValueError, match=rf"^{text}.*\bin a network built from the settings"):
         (model.policy if alone else model).save(tmp_path / "file")
     assert not list(tmp_path.iterdir())
 
@@ -1043,7 +1043,7 @@ def test_what_would_be_loaded_as_another_network_is_refused(
         ("network.core.plasticity.mode", "shared", "network/core.plasticity.mode is "),
         ("network.core.plasticity.rule", ClippedHebb(0.5), "network_kwargs: rule must be a plain"),
         ("network.core.plasticity.rule", Slow(), "network_kwargs: rule must be a plain"),
-        ("network", nn.Linear(2, 2), "network/.* in one that the settings make"),
+        ("network", nn.Linear(2, 2), "network/.* in a network built from the settings"),
         ("network.extra_neurons", 2, "network/extra_neurons is "),
     ],
 )
@@ -1124,7 +1124,7 @@ def test_a_policy_alone_that_its_arguments_do_not_make_is_refused_while_it_exist
 ) -> None:
     policy = agent().policy
     change(next(m for m in policy.modules() if isinstance(m, nn.Linear)))
-    with pytest.raises(ValueError, match=r"^policy/.*\bin one that the settings make"):
+    with pytest.raises(ValueError, match=r"^policy/.*\bin a network built from the settings"):
         policy.save(tmp_path / "file")
     assert not list(tmp_path.iterdir())
 
