@@ -415,7 +415,8 @@ def check_as_made(name: str, module: nn.Module, made: nn.Module) -> None:
         where = f"{name}/{path}" if path else name
         if _class(own) != _class(usual) and not isinstance(own, torch.jit.ScriptModule):
             raise ValueError(
-                f"{where} is a {_class(own)}, but a {_class(usual)} in a network built from the settings{_ANOTHER}, "
+                f"{where} is a {_class(own)}, but a {_class(usual)} in a network built from the settings"
+                f"{_ANOTHER}, "
                 "or give a class of your own that makes it so"
             )
         for option in sorted(_options(own) & _options(usual)):
