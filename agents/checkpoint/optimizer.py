@@ -423,8 +423,8 @@ def check_as_made(name: str, module: nn.Module, made: nn.Module) -> None:
             here, there = (getattr(layer, option) for layer in (own, usual))
             if here != there:
                 raise ValueError(
-                    f"{where}{'.' if path else '/'}{option} is {here!r}, but {there!r} in one that the "
-                    f"settings make{_ANOTHER}, or make the network anew with that setting"
+                    f"{where}{'.' if path else '/'}{option} is {here!r}, but {there!r} in a network "
+                    f"built from the settings{_ANOTHER}, or make the network anew with that setting"
                 )
 
 

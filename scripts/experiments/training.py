@@ -194,23 +194,27 @@ def _trained_together(trainer: Trainer, run: Run, checkpoint: Path | None) -> It
     on_gpu = trainer.learner.device.type == "cuda"
     with blame_user(RuntimeError, about="the processes cannot meet"), sigterm_ends():
         dist.init_process_group("cpu:gloo,cuda:nccl" if on_gpu else "gloo", timeout=_PATIENCE)
-    ranks = Ranks.of_group()
-    with blame_user(LostProcessError):
-        with blame_user(ValueError):
-            ranks.check_alike(json.dumps(run.as_dict(), sort_keys=True).encode())
-        path = os.fsdecode(ranks.gather_bytes(os.fsencode(checkpoint.absolute()) if checkpoint else b"")[0])
-        if path and ranks.rank > 0:
-            trainer.go_on(Path(path))
-        with blame_user(ValueError):
-            trainer.learner.join(ranks)
-        try:
-            yield
-        except StoppedBetweenUpdates:  # all of them did
-            trainer.learner.leave()
-            raise
-        else:
-            trainer.learner.leave()
-    dist.destroy_process_group()
+    try:
+        ranks = Ranks.of_group()
+        with blame_user(LostProcessError):
+            with blame_user(ValueError):
+                ranks.check_alike(json.dumps(run.as_dict(), sort_keys=True).encode())
+            path = os.fsdecode(
+                ranks.gather_bytes(os.fsencode(checkpoint.absolute()) if checkpoint else b"")[0]
+            )
+            if path and ranks.rank > 0:
+                trainer.go_on(Path(path))
+            with blame_user(ValueError):
+                trainer.learner.join(ranks)
+            try:
+                yield
+            except StoppedBetweenUpdates:  # all of them did
+                trainer.learner.leave()
+                raise
+            else:
+                trainer.learner.leave()
+    finally:
+        dist.destroy_process_group()  # threads of its own that outlive the interpreter would abort the process
 
 
 def _no_logs(trainer: Trainer) -> None:
