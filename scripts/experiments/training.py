@@ -214,7 +214,8 @@ def _trained_together(trainer: Trainer, run: Run, checkpoint: Path | None) -> It
             else:
                 trainer.learner.leave()
     finally:
-        dist.destroy_process_group()  # threads of its own that outlive the interpreter would abort the process
+        # Its threads would abort the process if they outlived the interpreter.
+        dist.destroy_process_group()
 
 
 def _no_logs(trainer: Trainer) -> None:
