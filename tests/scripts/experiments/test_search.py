@@ -158,9 +158,13 @@ def test_another_search_in_the_way_is_refused_and_kept(searched: tuple[Path, str
 def test_the_same_command_goes_on_after_the_driver_was_killed(tmp_path: Path) -> None:
     options = ["--cores", "rnn", "--total-episodes", "1500"]
     seeds = range(FIRST, FIRST + 3)
+    study = tmp_path / "search" / "patterns" / "rnn.optuna"
     with subprocess.Popen(command(tmp_path, 3, *options), stderr=subprocess.PIPE, text=True) as driver:
         deadline = time.monotonic() + PATIENCE
-        while not any(checkpoints(folder(tmp_path, "rnn", seed)) for seed in seeds):
+        while not (
+            any(checkpoints(folder(tmp_path, "rnn", seed)) for seed in seeds)
+            and study.read_bytes().count(b'"op_code":4,') == len(seeds)  # all trials are drawn
+        ):
             assert driver.poll() is None, driver.communicate()
             assert time.monotonic() < deadline
             time.sleep(0.01)
@@ -172,7 +176,6 @@ def test_the_same_command_goes_on_after_the_driver_was_killed(tmp_path: Path) ->
     assert {path: path.read_bytes() for path in configs} == configs  # the trials that had begun, no others
     assert len(list(tmp_path.rglob("config.json"))) == 3
     # A search is never too late to be widened; and what a full disk left of a last line is no obstacle.
-    study = tmp_path / "search" / "patterns" / "rnn.optuna"
     study.write_bytes(study.read_bytes() + b'{"op_code": 5, "wor')
     more = run(Path(tmp_path.name), 4, *options, folder=tmp_path.parent)
     assert more.returncode == 0, more.stderr
