@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from gymnasium.error import ResetNeeded
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
+from same_nests import assert_same
 from stable_baselines3 import A2C
 from stable_baselines3.common.env_util import make_vec_env as sb3_make_vec_env
 from stable_baselines3.common.evaluation import evaluate_policy
@@ -50,25 +51,6 @@ def images():
 
 
 TASKS = [StaggeredTask(), PatternsTask(**SMALL), PatternsTask(**SMALL, input_gain=20.0), images(), one_shot()]
-
-
-def assert_same(one, other):
-    """The same nest of dicts, arrays and object arrays, types included."""
-    assert type(one) is type(other)
-    if isinstance(one, dict):
-        assert one.keys() == other.keys()
-        for name in one:
-            assert_same(one[name], other[name])
-    elif isinstance(one, (list, tuple)):
-        assert len(one) == len(other)
-        for a, b in zip(one, other, strict=True):
-            assert_same(a, b)
-    else:
-        assert one.dtype == other.dtype
-        if one.dtype == object:
-            assert_same(list(one), list(other))
-        else:
-            np.testing.assert_array_equal(one, other)
 
 
 @pytest.mark.parametrize("task", TASKS, ids=["staggered", "patterns", "gain", "images", "one_shot"])
