@@ -1,19 +1,29 @@
-"""Update rules of the Hebbian trace.
+"""Update rules of the Hebbian trace: each is two coefficients.
 
-A rule is a small frozen object with a formula, a citation, a bound on the trace, and one pure update
-function. ``pre`` is the presynaptic activity ``x(t-1)``, ``post`` the postsynaptic activity ``y(t)``.
+With presynaptic key ``k = s x(t-1)``, value ``v`` of the postsynaptic neurons, recalled value ``q = H k``, learning
+rate ``eta`` and modulation ``m`` (1 without one), row i of the trace becomes::
+
+    H_i <- clip(keep_i H_i + gain_i k)
+
+    keep = 1 - eta (leak + normalisation m v^2)
+    gain = eta m (v - correction q)
 """
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from math import inf, isfinite
+from math import inf, isfinite, sqrt
 from typing import ClassVar, TypeAlias
 
+import torch
 from torch import Tensor
 
 
 class Rule(ABC):
-    """A plasticity rule; derive from it to make your own, and give an object of your class as ``rule``."""
+    """A rule for the trace; derive from :class:`HebbianRule` for one of two coefficients, which is faster.
+
+    A class derived from this one directly may change the trace in any way that torch can differentiate. It runs
+    with ``backend="reference"``.
+    """
 
     name: ClassVar[str]
     formula: ClassVar[str]
@@ -25,44 +35,129 @@ class Rule(ABC):
         """Largest ``|H|`` reachable from ``H = 0`` with activities in [-1, 1] and eta in [0, 1]."""
 
     @abstractmethod
-    def update(self, trace: Tensor, pre: Tensor, post: Tensor, eta: Tensor) -> Tensor:
+    def update(
+        self, trace: Tensor, pre: Tensor, post: Tensor, eta: Tensor, modulation: Tensor | None = None
+    ) -> Tensor:
         """Compute the trace of the next step.
 
         Args:
             trace: ``(B, n_post, n_pre)``.
-            pre: ``(B, n_pre)``.
-            post: ``(B, n_post)``.
+            pre: presynaptic activity, ``(B, n_pre)``.
+            post: value of the postsynaptic neurons, ``(B, n_post)``.
             eta: scalar tensor.
+            modulation: factor of the learning rate for each neuron, ``(B, n_post)``. Default: 1.
 
         Returns:
             The new trace, of the shape, dtype and device of the one given, which is not changed.
         """
 
 
-def _outer(post: Tensor, pre: Tensor) -> Tensor:
-    return post.unsqueeze(-1) * pre.unsqueeze(-2)  # (B, n_post, n_pre)
+class HebbianRule(Rule):
+    """A rule of two coefficients for each row of the trace; see the formula at the top of this module.
 
+    Derive from it and set the numbers, and the rule runs on every backend. Override :meth:`coefficients` for
+    any other function of the same arguments; such a rule runs on ``"adjoint"`` and ``"reference"``.
 
-@dataclass(frozen=True)
-class Hebb(Rule):
-    """Hebbian product with decay: a running average of ``y xᵀ`` (Miconi et al. 2018, eq. 2)."""
+    Attributes:
+        leak: decay of the whole trace, per eta. Default 0.
+        normalisation: decay in proportion to the squared value, per eta. Default 0.
+        correction: share of the recalled value that is subtracted from the value before it is stored. Default 0.
+        scaled_key: divide the key by the square root of its length, so that ``|k| <= 1``. Default False.
+        limit: bound that each element is clipped to; infinite by default.
+    """
 
-    name: ClassVar[str] = "hebb"
-    formula: ClassVar[str] = "H <- (1 - eta) H + eta y x^T"
-    citation: ClassVar[str] = "Miconi, Clune & Stanley, ICML 2018, eq. 2"
+    leak: ClassVar[float] = 0.0
+    normalisation: ClassVar[float] = 0.0
+    correction: ClassVar[float] = 0.0
+    scaled_key: ClassVar[bool] = False
+    limit: float = inf
 
     @property
     def bound(self) -> float:
-        """The bound 1: the trace is an average of products of activities in [-1, 1]."""
-        return 1.0
+        """The ``limit``; 1 for a rule whose trace is an average of products of activities in [-1, 1]."""
+        averages = self.leak == 1 and self.normalisation == self.correction == 0
+        return min(self.limit, 1.0) if averages else self.limit
 
-    def update(self, trace: Tensor, pre: Tensor, post: Tensor, eta: Tensor) -> Tensor:
+    def key_scale(self, n_pre: int) -> float:
+        """Return the factor s of the key: 1, or ``1 / sqrt(n_pre)`` if keys are scaled."""
+        return 1 / sqrt(n_pre) if self.scaled_key else 1.0
+
+    def coefficients(
+        self, value: Tensor, recalled: Tensor, eta: Tensor, modulation: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Compute keep and gain of each row, elementwise.
+
+        Args:
+            value: v, ``(B, n_post)``.
+            recalled: q, ``(B, n_post)``; read it only if ``correction`` is not 0.
+            eta: scalar tensor.
+            modulation: m, ``(B, n_post)`` or ``()``.
+
+        Returns:
+            keep and gain, each ``(B, n_post)``.
+        """
+        rate = eta * modulation
+        keep = 1 - eta * self.leak - rate * (self.normalisation * value.square())
+        stored = value - self.correction * recalled if self.correction else value
+        return keep, rate * stored
+
+    def pull_back(
+        self, value: Tensor, recalled: Tensor, eta: Tensor, modulation: Tensor, d_keep: Tensor, d_gain: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Compute the adjoints of the arguments of :meth:`coefficients` from those of its results.
+
+        Override it only for speed: torch differentiates coefficients of the user's own.
+
+        Returns:
+            The adjoints of value, recalled value and modulation, ``(B, n_post)`` each, and that of eta ``()``.
+            The order is that of the arguments.
+        """
+        if type(self).coefficients is not HebbianRule.coefficients:
+            m = modulation.expand(value.shape)
+            _, differentiate = torch.func.vjp(self.coefficients, value, recalled, eta, m)
+            found: tuple[Tensor, Tensor, Tensor, Tensor] = differentiate((d_keep, d_gain))
+            return found
+        a, b, c = self.leak, self.normalisation, self.correction
+        stored, square, rate = value - c * recalled, b * value.square(), eta * modulation
+        d_stored = rate * d_gain
+        d_m = stored * d_gain - square * d_keep  # per eta
+        d_eta = (modulation * d_m - a * d_keep).sum()
+        return d_stored - 2 * b * rate * value * d_keep, -c * d_stored, d_eta, eta * d_m
+
+    def update(
+        self, trace: Tensor, pre: Tensor, post: Tensor, eta: Tensor, modulation: Tensor | None = None
+    ) -> Tensor:
         """Compute the next trace; see :meth:`Rule.update`."""
-        return (1 - eta) * trace + eta * _outer(post, pre)
+        key = pre * self.key_scale(pre.shape[-1])
+        recalled = self.recall(trace, key)
+        keep, gain = self.coefficients(post, recalled, eta, torch.ones_like(eta) if modulation is None else modulation)
+        new = keep.unsqueeze(-1) * trace + gain.unsqueeze(-1) * key.unsqueeze(-2)
+        return new if self.limit == inf else new.clamp(-self.limit, self.limit)
+
+    def recall(self, trace: Tensor, key: Tensor) -> Tensor:
+        """Return ``q = H k``, ``(B, n_post)``; zeros for a rule that does not read it."""
+        if not self.reads_recall:
+            return trace.new_zeros(trace.shape[:-1])
+        return (trace @ key.unsqueeze(-1)).squeeze(-1)
+
+    @property
+    def reads_recall(self) -> bool:
+        """True if the coefficients depend on the recalled value."""
+        return self.correction != 0 or type(self).coefficients is not HebbianRule.coefficients
 
 
 @dataclass(frozen=True)
-class Oja(Rule):
+class Hebb(HebbianRule):
+    """Hebbian product with decay: a running average of ``v xᵀ`` (Miconi et al. 2018, eq. 2)."""
+
+    name: ClassVar[str] = "hebb"
+    formula: ClassVar[str] = "H <- (1 - eta) H + eta m v x^T"
+    citation: ClassVar[str] = "Miconi, Clune & Stanley, ICML 2018, eq. 2"
+    leak: ClassVar[float] = 1.0
+
+
+@dataclass(frozen=True)
+class Oja(HebbianRule):
     """Oja's rule: Hebb with a decay that grows with the output (Miconi et al. 2018, eq. 3).
 
     For a linear neuron, the row of H converges to the unit principal direction of its inputs.
@@ -70,22 +165,16 @@ class Oja(Rule):
     """
 
     name: ClassVar[str] = "oja"
-    formula: ClassVar[str] = "H <- H + eta y (x - y H)"
+    formula: ClassVar[str] = "H <- H + eta m v (x - v H)"
     citation: ClassVar[str] = "Oja, J. Math. Biol. 15, 1982; Miconi, Clune & Stanley, ICML 2018, eq. 3"
-
-    @property
-    def bound(self) -> float:
-        """Infinity: without a minimum of ``|y|``, a trace can be driven beyond any given value."""
-        return inf
-
-    def update(self, trace: Tensor, pre: Tensor, post: Tensor, eta: Tensor) -> Tensor:
-        """Compute the next trace; see :meth:`Rule.update`."""
-        return (1 - eta * post.square()).unsqueeze(-1) * trace + eta * _outer(post, pre)
+    normalisation: ClassVar[float] = 1.0
 
 
 @dataclass(frozen=True)
-class ClippedHebb(Rule):
-    """Additive Hebb without decay, clipped to ``[-limit, limit]`` (Miconi et al. 2019, non-modulated).
+class ClippedHebb(HebbianRule):
+    """Additive Hebb without decay, clipped to ``[-limit, limit]`` (Miconi et al. 2019).
+
+    With modulation ``"tanh"`` it is their simple neuromodulated rule.
 
     Attributes:
         limit: the bound of each trace element; finite and above 0. Default 1.
@@ -96,31 +185,38 @@ class ClippedHebb(Rule):
 
     limit: float = 1.0
     name: ClassVar[str] = "clipped"
-    formula: ClassVar[str] = "H <- clip(H + eta y x^T, -limit, limit)"
+    formula: ClassVar[str] = "H <- clip(H + eta m v x^T, -limit, limit)"
     citation: ClassVar[str] = "Miconi, Rawal, Clune & Stanley, ICLR 2019"
 
     def __post_init__(self) -> None:
         if not (isfinite(self.limit) and self.limit > 0):
             raise ValueError(f"limit must be finite and above 0, not {self.limit!r}")
 
-    @property
-    def bound(self) -> float:
-        """The ``limit``."""
-        return self.limit
 
-    def update(self, trace: Tensor, pre: Tensor, post: Tensor, eta: Tensor) -> Tensor:
-        """Compute the next trace; see :meth:`Rule.update`."""
-        return (trace + eta * _outer(post, pre)).clamp(-self.limit, self.limit)
+@dataclass(frozen=True)
+class Delta(HebbianRule):
+    """Delta rule: store the part of the value that is not yet recalled.
+
+    With eta 1 and a key of norm 1, the value stored last is recalled exactly. Keys are divided by ``sqrt(n)``,
+    which bounds the norm of tanh activities by 1. Without a minimum of the angle between keys, the trace has
+    no bound.
+    """
+
+    name: ClassVar[str] = "delta"
+    formula: ClassVar[str] = "H <- H + eta m (v - H k) k^T with k = x / sqrt(n)"
+    citation: ClassVar[str] = "Widrow & Hoff 1960; Schlag, Irie & Schmidhuber, ICML 2021"
+    correction: ClassVar[float] = 1.0
+    scaled_key: ClassVar[bool] = True
 
 
-RULES: dict[str, type[Hebb] | type[Oja] | type[ClippedHebb]] = {
-    rule.name: rule for rule in (Hebb, Oja, ClippedHebb)
+RULES: dict[str, type[Hebb] | type[Oja] | type[ClippedHebb] | type[Delta]] = {
+    rule.name: rule for rule in (Hebb, Oja, ClippedHebb, Delta)
 }
 RuleLike: TypeAlias = Rule | str
 
 
 def get_rule(rule: RuleLike) -> Rule:
-    """Return the rule with a name (``"hebb"``, ``"oja"``, ``"clipped"``), or a given rule object itself.
+    """Return the rule with a name (``"hebb"``, ``"oja"``, ``"clipped"``, ``"delta"``), or a given rule itself.
 
     Raises:
         ValueError: the name is unknown.
@@ -136,14 +232,27 @@ def get_rule(rule: RuleLike) -> Rule:
     return rule
 
 
-def next_trace(rule: Rule, trace: Tensor, pre: Tensor, post: Tensor, eta: Tensor) -> Tensor:
-    """The trace after one step; arguments as for :meth:`Rule.update`.
+def has_coefficients(rule: Rule) -> bool:
+    """Return True if the rule's update is that of :class:`HebbianRule`, of whatever coefficients."""
+    return isinstance(rule, HebbianRule) and type(rule).update is HebbianRule.update
+
+
+def has_numbers(rule: Rule) -> bool:
+    """Return True if the rule's coefficients are those of :class:`HebbianRule`, which the kernels compute."""
+    return has_coefficients(rule) and type(rule).coefficients is HebbianRule.coefficients
+
+
+def next_trace(
+    rule: Rule, trace: Tensor, pre: Tensor, post: Tensor, eta: Tensor, modulation: Tensor | None = None
+) -> Tensor:
+    """Compute the trace after one step; arguments as for :meth:`Rule.update`.
 
     Raises:
         TypeError: a rule of the user's own returns no tensor.
         ValueError: it returns one of another shape, dtype or device; the text names the rule and both.
     """
-    updated: Tensor = rule.update(trace, pre, post, eta)
+    given = (trace, pre, post, eta)
+    updated: Tensor = rule.update(*given) if modulation is None else rule.update(*given, modulation)
     if type(rule) in RULES.values():
         return updated
     name = f"{type(rule).__name__}.update"
@@ -152,11 +261,11 @@ def next_trace(rule: Rule, trace: Tensor, pre: Tensor, post: Tensor, eta: Tensor
             f"{name} must return the new trace, a tensor {tuple(trace.shape)}, not {_kind(updated)}"
         )
     for what in ("shape", "dtype", "device"):
-        wanted, given = getattr(trace, what), getattr(updated, what)
-        if given != wanted:
+        wanted, found = getattr(trace, what), getattr(updated, what)
+        if found != wanted:
             raise ValueError(
                 f"{name} must return a trace of {what} {_shown(wanted)}, as the one given, not "
-                f"{_shown(given)} (trace {tuple(trace.shape)}, pre {tuple(pre.shape)}, "
+                f"{_shown(found)} (trace {tuple(trace.shape)}, pre {tuple(pre.shape)}, "
                 f"post {tuple(post.shape)})"
             )
     return updated

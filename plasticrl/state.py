@@ -1,12 +1,12 @@
-"""The state that a plastic network carries from one step to the next."""
+"""The states that plastic networks carry from one step to the next."""
 
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 from torch import Tensor
 
 
 class PlasticState(NamedTuple):
-    """State of a plastic recurrent network: passed in and returned, never hidden in a module.
+    """State of a plastic RNN or GRU: passed in and returned, never hidden in a module.
 
     Attributes:
         hidden: latest outputs, ``(B, n)``.
@@ -14,6 +14,20 @@ class PlasticState(NamedTuple):
     """
 
     hidden: Tensor
+    trace: Tensor
+
+
+class PlasticLSTMState(NamedTuple):
+    """State of a plastic LSTM.
+
+    Attributes:
+        hidden: latest outputs, ``(B, n)``.
+        cell: cell state, ``(B, n)``.
+        trace: Hebbian trace, ``(B, n_post, n_pre)``; ``(B, 0, 0)`` if alpha is "none".
+    """
+
+    hidden: Tensor
+    cell: Tensor
     trace: Tensor
 
 
@@ -25,3 +39,11 @@ class TraceState(NamedTuple):
     """
 
     trace: Tensor
+
+
+RecurrentState: TypeAlias = PlasticState | PlasticLSTMState
+
+
+def state_of(hidden: Tensor, memory: Tensor | None, trace: Tensor) -> RecurrentState:
+    """Return the state with these parts; ``memory`` is the cell state, if there is one."""
+    return PlasticState(hidden, trace) if memory is None else PlasticLSTMState(hidden, memory, trace)

@@ -1,69 +1,159 @@
 """The hand-derived adjoint (docs/adjoint.md) in plain torch: any device and dtype, memory of a few traces."""
 
 from collections.abc import Iterator
-from math import isqrt
+from math import inf, isqrt
 
 import torch
 from torch import Tensor
 
-from plasticrl.ops.problem import Cotangents, Gradients, Problem, clip_limit, decay_rate, presynaptic
+from plasticrl.ops.cells import pull_back, slope
+from plasticrl.ops.problem import Cotangents, Gradients, Problem, Result, presynaptic
 from plasticrl.ops.reference import reference_scan
-from plasticrl.state import PlasticState
+from plasticrl.rules import HebbianRule
 
 
-def run(problem: Problem) -> tuple[Tensor, Tensor]:
-    """Compute outputs and last trace; see :class:`plasticrl.ops.problem.Engine`."""
-    p = problem
-    state = PlasticState(p.hidden, p.trace)
-    outputs, (_, trace) = reference_scan(p.drive, p.w, p.alpha, p.eta, state, p.reset, p.clamp, rule=p.rule)
-    return outputs, trace if trace is not p.trace else trace.clone()
+def run(problem: Problem) -> Result:
+    """Compute the results; see :class:`plasticrl.ops.problem.Engine`."""
+    result = reference_scan(problem)
+    return result if result.trace is not problem.trace else result._replace(trace=result.trace.clone())
 
 
-def gradients(problem: Problem, outputs: Tensor, cotangents: Cotangents, *, with_trace: bool) -> Gradients:
+def gradients(
+    problem: Problem, outputs: Tensor, record: Tensor, cotangents: Cotangents, *, with_trace: bool
+) -> Gradients:
     """Compute the adjoints; see :class:`plasticrl.ops.problem.Engine`."""
-    p = problem
-    w, alpha, eta = p.w, p.alpha, p.eta
-    x = presynaptic(p, outputs)
-    limit = clip_limit(p.rule)
-    d_drive = torch.empty_like(outputs)
+    p, alpha, eta = problem, problem.alpha, problem.eta
+    assert isinstance(p.rule, HebbianRule)
+    n, cell = p.hidden.shape[-1], p.cell
+    x, scale = presynaptic(p, outputs), p.rule.key_scale(n)
+    parts = _Parts(p, record)
+    d_drive = torch.empty_like(p.drive)
     d_alpha = None if alpha is None else torch.zeros_like(alpha)
     d_eta = torch.zeros_like(eta)
-    d_x, g = cotangents.hidden, torch.zeros_like(p.trace) if cotangents.trace is None else cotangents.trace
-    for t, trace in _traces_backwards(p, x, outputs):
-        y = outputs[t]
-        d_y = cotangents.outputs[t] + d_x
+    d_x, d_memory = cotangents.hidden, cotangents.memory
+    g = torch.zeros_like(p.trace) if cotangents.trace is None else cotangents.trace
+    for t, trace in _traces_backwards(p, x, outputs, parts):
+        y, k, d_m = outputs[t], x[t] * scale, None
+        d_value: Tensor | float = 0.0
+        d_recalled = keep = gain = y.new_zeros(())
         if alpha is not None:
-            rate = decay_rate(p.rule, y)
-            if limit is not None:
-                g = g * ((trace + eta * _outer(y, x[t])).abs() <= limit)
-            g_x = _apply(g, x[t])
-            g_trace = (g * trace).sum(-1)
-            d_eta += (y * g_x - rate * g_trace).sum()
-            d_y = d_y + eta * g_x
-            if p.rule.name == "oja":
-                d_y = d_y - 2 * eta * y * g_trace
-        delta = d_y * (1 - y.square())
-        d_drive[t] = delta
+            keep, gain = parts.coefficients(t, y)
+            if p.rule.limit != inf:
+                g = g * (_next(keep, gain, trace, k).abs() <= p.rule.limit)
+            d_value, d_recalled, rate, d_m = parts.pull_back_rule(t, y, (g * trace).sum(-1), _apply(g, k))
+            d_eta += rate
+        d = pull_back(
+            cell, y, parts.cell(t), x[t], parts.memory_before(t), cotangents.outputs[t] + d_x, d_memory, d_value
+        )
+        d_sums, d_recall = d.sums, d.recall
+        d_drive[t, :, : cell.sums * n] = d_sums
+        if d.inputs is not None:
+            d_drive[t, :, p.sums :] = d.inputs
         if p.clamp is not None:
-            d_drive[t] = torch.where(p.clamp[t], d_y, delta)
-            delta = delta.masked_fill(p.clamp[t], 0)
-        d_x = delta @ w
+            held = p.clamp[t]
+            d_drive[t] = torch.where(held, cotangents.outputs[t] + d_x + d_value, d_sums)
+            d_sums = d_recall = d_sums.masked_fill(held, 0)
+        if d_m is not None:
+            raw = d_m * slope(p.modulation, parts.modulation(t))
+            d_m = raw.sum(-1, keepdim=True) if p.modulated == 1 else raw
+            d_drive[t, :, cell.sums * n : p.sums] = d_m
+            d_sums = torch.cat([d_sums, d_m], -1)
+        elif p.modulated:
+            d_drive[t, :, cell.sums * n : p.sums] = 0
+        d_x = d_sums @ p.w[: d_sums.shape[-1]]
+        d_x = d_x if d.x is None else d_x + d.x
+        d_memory = d.memory
         if alpha is not None and d_alpha is not None:
-            d_x = d_x + _apply((alpha * trace).mT, delta) + eta * _apply(g.mT, y)
-            d_alpha += _hebbian_sum(trace, delta, x[t], shared=alpha.ndim == 0)
-            g = (1 - eta * rate).unsqueeze(-1) * g + alpha * _outer(delta, x[t])
+            d_x = d_x + _apply((alpha * trace).mT, d_recall) + scale * _apply(g.mT, gain)
+            d_alpha += _hebbian_sum(trace, d_recall, x[t], shared=alpha.ndim == 0)
+            g = keep.unsqueeze(-1) * g + alpha * _outer(d_recall, x[t])
+            if p.reads_recall:
+                d_x = d_x + scale * _apply(trace.mT, d_recalled)
+                g = g + _outer(d_recalled, k)
         if p.reset is not None:
-            d_x = d_x.masked_fill(p.reset[t, :, None], 0)
-            g = g.masked_fill(p.reset[t, :, None, None], 0) if alpha is not None else g
-    return Gradients(d_drive, d_alpha, d_eta, d_x, g if with_trace else None)
+            started = p.reset[t, :, None]
+            d_x = d_x.masked_fill(started, 0)
+            d_memory = None if d_memory is None else d_memory.masked_fill(started, 0)
+            g = g.masked_fill(started[..., None], 0) if alpha is not None else g
+    return Gradients(d_drive, d_alpha, d_eta, d_x, d_memory, g if with_trace else None)
 
 
-def _traces_backwards(p: Problem, x: Tensor, outputs: Tensor) -> Iterator[tuple[int, Tensor]]:
+class _Parts:
+    """The record of a scan, by its parts."""
+
+    def __init__(self, problem: Problem, record: Tensor) -> None:
+        self.p, self.record = problem, record
+        self.n = problem.hidden.shape[-1]
+
+    def _groups(self, t: int, first: int, count: int) -> Tensor:
+        return self.record[t, :, first * self.n : (first + count) * self.n]
+
+    def cell(self, t: int) -> tuple[Tensor, ...]:
+        """Return the values that the cell recorded."""
+        recorded = self.p.cell.recorded
+        return self._groups(t, 0, recorded).split(self.n, -1) if recorded else ()
+
+    def memory_before(self, t: int) -> Tensor | None:
+        """Return the cell state before step t."""
+        if not self.p.cell.has_memory:
+            return None
+        before = self.p.memory if t == 0 else self.cell(t - 1)[-1]
+        assert before is not None
+        return before if self.p.reset is None else before.masked_fill(self.p.reset[t, :, None], 0)
+
+    def recalled(self, t: int, like: Tensor) -> Tensor:
+        """Return the values recalled by the key of step t; zeros for a rule that does not read them."""
+        return self._groups(t, self.p.cell.recorded, 1) if self.p.reads_recall else torch.zeros_like(like)
+
+    def modulation(self, t: int) -> Tensor:
+        """Return the modulation of step t; 1 without any."""
+        if self.p.modulation == "none":
+            return self.record.new_ones(())
+        return self.record[t, :, self.record.shape[-1] - self.p.modulated :]
+
+    def value(self, t: int, output: Tensor) -> Tensor:
+        """Return the value stored in step t."""
+        return {"rnn": lambda: output, "lstm": lambda: self.cell(t)[2], "gru": lambda: self.cell(t)[2]}[
+            self.p.cell.name
+        ]()
+
+    def _arguments(self, t: int, output: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        value = self.value(t, output)
+        return value, self.recalled(t, value), self.p.eta, self.modulation(t)
+
+    def coefficients(self, t: int, output: Tensor) -> tuple[Tensor, Tensor]:
+        """Return keep and gain of step t."""
+        assert isinstance(self.p.rule, HebbianRule)
+        return self.p.rule.coefficients(*self._arguments(t, output))
+
+    def pull_back_rule(
+        self, t: int, output: Tensor, d_keep: Tensor, d_gain: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
+        """Return the adjoints of value, recalled value, eta, and the modulation of each neuron."""
+        assert isinstance(self.p.rule, HebbianRule)
+        d_value, d_recalled, d_eta, d_m = self.p.rule.pull_back(*self._arguments(t, output), d_keep, d_gain)
+        return d_value, d_recalled, d_eta, None if self.p.modulation == "none" else d_m
+
+
+def _traces_backwards(
+    p: Problem, x: Tensor, outputs: Tensor, parts: _Parts
+) -> Iterator[tuple[int, Tensor]]:
     """Yield each t, descending, with the trace of step t, recomputed from checkpoints sqrt(T) steps apart."""
     steps = len(outputs)
     if p.alpha is None:
         yield from ((t, p.trace) for t in reversed(range(steps)))
         return
+
+    def cleared(trace: Tensor, t: int) -> Tensor:
+        return trace if p.reset is None else trace.masked_fill(p.reset[t, :, None, None], 0)
+
+    def after(trace: Tensor, t: int) -> Tensor:
+        assert isinstance(p.rule, HebbianRule)
+        limit = p.rule.limit
+        key = x[t] * p.rule.key_scale(x.shape[-1])
+        new = _next(*parts.coefficients(t, outputs[t]), cleared(trace, t), key)
+        return new if limit == inf else new.clamp(-limit, limit)
+
     block = isqrt(steps - 1) + 1
     trace = p.trace
     checkpoints = []
@@ -71,24 +161,20 @@ def _traces_backwards(p: Problem, x: Tensor, outputs: Tensor) -> Iterator[tuple[
         if t % block == 0:
             checkpoints.append(trace)
         if t < steps - 1:
-            trace = _step(p, trace, x, outputs, t)
+            trace = after(trace, t)
     for start in reversed(range(0, steps, block)):
         times = range(start, min(start + block, steps))
         trace = checkpoints.pop()
-        history = [_cleared(p, trace, start)]
+        history = [cleared(trace, start)]
         for t in times[:-1]:
-            trace = _step(p, trace, x, outputs, t)
-            history.append(_cleared(p, trace, t + 1))
+            trace = after(trace, t)
+            history.append(cleared(trace, t + 1))
         while history:
             yield start + len(history) - 1, history.pop()
 
 
-def _cleared(p: Problem, trace: Tensor, t: int) -> Tensor:
-    return trace if p.reset is None else trace.masked_fill(p.reset[t, :, None, None], 0)
-
-
-def _step(p: Problem, trace: Tensor, x: Tensor, outputs: Tensor, t: int) -> Tensor:
-    return p.rule.update(_cleared(p, trace, t), x[t], outputs[t], p.eta)
+def _next(keep: Tensor, gain: Tensor, trace: Tensor, key: Tensor) -> Tensor:
+    return keep.unsqueeze(-1) * trace + _outer(gain, key)
 
 
 def _outer(post: Tensor, pre: Tensor) -> Tensor:

@@ -1,22 +1,37 @@
 """Checks of the arguments of a scan."""
 
+from collections.abc import Iterable
+
 import torch
 from torch import Tensor
 
-from plasticrl.state import PlasticState
+from plasticrl.ops.cells import CELLS, Cell, Modulation
+from plasticrl.state import PlasticLSTMState, PlasticState, RecurrentState
 
 
-def check_state(state: object, name: str = "state") -> None:
-    """Check that ``state`` is the state of a plastic recurrent network.
+def check_state(state: object, cell: Cell = CELLS["rnn"], name: str = "state") -> None:
+    """Check that ``state`` is the state of a plastic recurrent network with this cell.
 
     Raises:
         TypeError: it is something else, such as the plain tuple of ``torch.nn.LSTM``.
     """
-    if not isinstance(state, PlasticState):
+    kind = PlasticLSTMState if cell.has_memory else PlasticState
+    if not isinstance(state, kind):
         raise TypeError(
-            f"{name} must be a PlasticState(hidden, trace), as initial_state and the previous call return "
-            f"it, not a {type(state).__name__}"
+            f"{name} must be a {kind.__name__}({', '.join(kind._fields)}), as initial_state and the previous "
+            f"call return it, not a {type(state).__name__}"
         )
+
+
+def check_choice(name: str, value: object, choices: Iterable[str]) -> None:
+    """Check that ``value`` is one of a few names.
+
+    Raises:
+        ValueError: it is not; the message lists them.
+    """
+    names = list(choices)
+    if value not in names:
+        raise ValueError(f"unknown {name} {value!r}: choose one of {', '.join(map(repr, names))}")
 
 
 def check_tensor(name: str, value: object) -> None:
@@ -45,10 +60,12 @@ def check_arguments(
     w: Tensor,
     alpha: Tensor | None,
     eta: Tensor,
-    state: PlasticState,
+    state: RecurrentState,
     reset: Tensor | None,
     clamp: Tensor | None,
-    known: tuple[Tensor, PlasticState] | None,
+    known: tuple[Tensor, RecurrentState] | None,
+    cell: Cell,
+    modulation: Modulation,
 ) -> None:
     """Check that shapes, dtypes and devices fit those of the drive; kernels do not check their addresses.
 
@@ -57,28 +74,27 @@ def check_arguments(
             what it must be.
         TypeError: an argument is not a tensor, or the state is not a ``PlasticState``.
     """
-    check_state(state)
-    for name, needed in (
-        ("w", w),
-        ("eta", eta),
-        ("state.hidden", state.hidden),
-        ("state.trace", state.trace),
-    ):
+    check_state(state, cell)
+    for name, needed in (("w", w), ("eta", eta), *((f"state.{k}", v) for k, v in state._asdict().items())):
         check_tensor(name, needed)
-    outputs, last_trace = (None, None) if known is None else _parts_known(known)
+    outputs, last_trace = (None, None) if known is None else _parts_known(known, cell)
     if drive.ndim != 3 or drive.shape[0] < 1:
         raise ValueError(f"drive must be (T, B, n) with T >= 1, not {tuple(drive.shape)}")
+    if clamp is not None and (cell.name != "rnn" or modulation != "none"):
+        raise ValueError("clamp is only for the cell 'rnn' without modulation: leave it out")
     dense = torch.strided
     if drive.layout is not dense:
         raise ValueError(f"drive must be a dense tensor, not {drive.layout}: use to_dense()")
-    steps, batch, n = drive.shape
+    steps, batch, width = drive.shape
+    n, sums = _sizes(drive, w, cell, modulation)
     dtype, device = drive.dtype, drive.device
     trace = None if alpha is None else state.trace
     for name, tensor, wanted, *shapes in (
-        ("w", w, dtype, (n, n)),
+        ("w", w, dtype, *((count, n) for count in sums)),
         ("alpha", alpha, dtype, (n, n), ()),
         ("eta", eta, dtype, ()),
         ("state.hidden", state.hidden, dtype, (batch, n)),
+        ("state.cell", state.cell if isinstance(state, PlasticLSTMState) else None, dtype, (batch, n)),
         ("state.trace", trace, dtype, (batch, n, n)),
         ("reset", reset, torch.bool, (steps, batch)),
         ("clamp", clamp, torch.bool, (steps, batch, n)),
@@ -89,8 +105,9 @@ def check_arguments(
             continue
         check_tensor(name, tensor)
         if tensor.shape not in shapes:
-            allowed, fit, given = " or ".join(map(str, shapes)), tuple(drive.shape), tuple(tensor.shape)
-            raise ValueError(f"{name} must have shape {allowed} to fit (T, B, n) = {fit}, not {given}")
+            allowed, given = " or ".join(map(str, shapes)), tuple(tensor.shape)
+            fit = f"(T, B, n) = {(steps, batch, width)}" if width == n else f"drive {(steps, batch, width)}"
+            raise ValueError(f"{name} must have shape {allowed} to fit {fit}, not {given}")
         if tensor.dtype != wanted:
             raise ValueError(f"{name} must be {wanted}, not {tensor.dtype}")
         if tensor.device != device:
@@ -99,20 +116,37 @@ def check_arguments(
             raise ValueError(f"{name} must be a dense tensor, not {tensor.layout}: use to_dense()")
 
 
-def check_writable(state: PlasticState) -> None:
+def _sizes(drive: Tensor, w: Tensor, cell: Cell, modulation: Modulation) -> tuple[int, list[int]]:
+    """Return n and the allowed numbers of rows of w for the width of the drive.
+
+    Raises:
+        ValueError: the drive has a width that no n gives.
+    """
+    width, groups = drive.shape[-1], cell.sums + cell.inputs
+    n = width // (groups + (modulation != "none"))  # with one modulation for each neuron
+    if modulation != "none" and w.ndim == 2 and w.shape[-1] * groups + 1 == width:
+        n = w.shape[-1]  # one for all
+    rows = width - cell.inputs * n
+    if rows - cell.sums * n not in ((0,) if modulation == "none" else (1, n)):
+        more = "" if modulation == "none" else " (and the modulation's n or 1)"
+        raise ValueError(f"drive must have {groups} n columns{more} for the cell {cell.name!r}, not {width}")
+    return n, [rows]
+
+
+def check_writable(state: RecurrentState) -> None:
     """Check that no part of the state has elements that share memory, as after ``expand``.
 
     Raises:
         ValueError: a part has; the message names it.
     """
-    if state.hidden.is_contiguous() and state.trace.is_contiguous():
+    if all(part.is_contiguous() for part in state):
         return
     for name, tensor in zip(state._fields, state, strict=True):
         if any(step == 0 and size > 1 for size, step in zip(tensor.shape, tensor.stride(), strict=True)):
             raise ValueError(f"state.{name} is expanded and cannot be overwritten: clone() it first")
 
 
-def _parts_known(known: tuple[Tensor, PlasticState]) -> tuple[Tensor, Tensor]:
+def _parts_known(known: tuple[Tensor, RecurrentState], cell: Cell) -> tuple[Tensor, Tensor]:
     """Return the outputs and the last trace of ``known``.
 
     Raises:
@@ -120,11 +154,11 @@ def _parts_known(known: tuple[Tensor, PlasticState]) -> tuple[Tensor, Tensor]:
     """
     if not isinstance(known, tuple) or len(known) != 2:
         raise TypeError(
-            "known must be the result of such a call, a tuple (outputs, PlasticState), "
+            "known must be the result of such a call, a tuple (outputs, state), "
             f"not {kind_and_length(known)}"
         )
     outputs, state = known
-    check_state(state, "known state")
+    check_state(state, cell, "known state")
     check_tensor("known outputs", outputs)
     check_tensor("known state.trace", state.trace)
     return outputs, state.trace

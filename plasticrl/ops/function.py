@@ -7,9 +7,10 @@ from torch import Tensor
 from torch.autograd.function import Function
 
 from plasticrl.ops import adjoint, autocast, tracing
+from plasticrl.ops.cells import Cell, Modulation
 from plasticrl.ops.problem import Cotangents, Engine, Problem, presynaptic
 from plasticrl.rules import Rule
-from plasticrl.state import PlasticState
+from plasticrl.state import RecurrentState, state_of
 
 _ONCE = (
     "the fused paths of plastic_scan are differentiable once, in reverse mode; "
@@ -18,15 +19,21 @@ _ONCE = (
 
 
 def fused_scan(
-    engine: Engine, problem: Problem, known: tuple[Tensor, PlasticState] | None = None
-) -> tuple[Tensor, PlasticState]:
-    """Compute the recurrence with ``engine``; differentiable once, also by ``torch.func``."""
+    engine: Engine, problem: Problem, known: tuple[Tensor, RecurrentState] | None = None
+) -> tuple[Tensor, RecurrentState]:
+    """Compute the recurrence with ``engine``; differentiable once, also by ``torch.func``.
+
+    A known result replaces the forward pass unless the adjoint needs more than the outputs.
+    """
     p = problem
-    outputs, last = (None, None) if known is None else (known[0].detach(), known[1].trace.detach())
-    outputs, hidden, trace = _FusedScan.run(
-        engine, p.rule, p.reset, p.clamp, outputs, last, p.drive, p.w, p.alpha, p.eta, p.hidden, p.trace
-    )
-    return outputs, PlasticState(hidden, trace if p.alpha is not None else p.trace)
+    outputs, last = None, None
+    if known is not None and not p.recorded:
+        outputs, last = known[0].detach(), known[1].trace.detach()
+    outputs, hidden, memory, trace, _ = _FusedScan.run(
+        engine, p.rule, p.cell, p.modulation, p.reset, p.clamp, outputs, last,
+        p.drive, p.w, p.alpha, p.eta, p.hidden, p.memory, p.trace,
+    )  # fmt: skip
+    return outputs, state_of(hidden, memory, trace if p.alpha is not None else p.trace)
 
 
 class _Once(Function):
@@ -63,29 +70,35 @@ class _Once(Function):
 class _FusedScan(_Once):
     @staticmethod
     def forward(
-        engine: Engine, rule: Rule,
+        engine: Engine, rule: Rule, cell: Cell, modulation: Modulation,
         reset: Tensor | None, clamp: Tensor | None, outputs: Tensor | None, last: Tensor | None,
-        drive: Tensor, w: Tensor, alpha: Tensor | None, eta: Tensor, hidden: Tensor, trace: Tensor,
-    ) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
+        drive: Tensor, w: Tensor, alpha: Tensor | None, eta: Tensor,
+        hidden: Tensor, memory: Tensor | None, trace: Tensor,
+    ) -> tuple[Tensor | None, ...]:  # fmt: skip
         if outputs is None or last is None:
-            outputs, last = engine.run(Problem(drive, w, alpha, eta, hidden, trace, reset, clamp, rule))
+            problem = Problem(
+                drive, w, alpha, eta, hidden, memory, trace, reset, clamp, rule, cell, modulation
+            )
+            outputs, memory, last, record = engine.run(problem)
         else:
             outputs, last = outputs.detach(), last.detach()  # a Function must not return its input
-        return outputs, outputs[-1].clone(), last
+            record = outputs[..., :0]
+        return outputs, outputs[-1].clone(), memory, last, record
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
-        ctx.engine, ctx.rule, reset, clamp, _, _, *differentiable = inputs
+        ctx.engine, ctx.rule, ctx.cell, ctx.modulation, reset, clamp, _, _, *differentiable = inputs
         ctx.set_materialize_grads(False)
-        ctx.save_for_backward(reset, clamp, output[0], *differentiable)
+        ctx.mark_non_differentiable(output[4])
+        ctx.save_for_backward(reset, clamp, output[0], output[4], *differentiable)
 
     @staticmethod
     def backward(ctx: Any, *cotangents: Tensor | None) -> tuple[Tensor | None, ...]:
-        needed = ctx.needs_input_grad[6:]
+        needed = ctx.needs_input_grad[8:]
         gradients: tuple[Tensor | None, ...] = _Gradients.run(
-            ctx.engine, ctx.rule, needed, *ctx.saved_tensors, *cotangents
+            ctx.engine, ctx.rule, ctx.cell, ctx.modulation, needed, *ctx.saved_tensors, *cotangents[:4]
         )
-        return (None,) * 6 + gradients
+        return (None,) * 8 + gradients
 
 
 class _Gradients(_Once):
@@ -97,26 +110,31 @@ class _Gradients(_Once):
 
     @staticmethod
     def forward(
-        engine: Engine, rule: Rule, needed: tuple[bool, ...],
-        reset: Tensor | None, clamp: Tensor | None, outputs: Tensor,
-        drive: Tensor, w: Tensor, alpha: Tensor | None, eta: Tensor, hidden: Tensor, trace: Tensor,
-        d_outputs: Tensor | None, d_hidden: Tensor | None, d_trace: Tensor | None,
+        engine: Engine, rule: Rule, cell: Cell, modulation: Modulation, needed: tuple[bool, ...],
+        reset: Tensor | None, clamp: Tensor | None, outputs: Tensor, record: Tensor,
+        drive: Tensor, w: Tensor, alpha: Tensor | None, eta: Tensor,
+        hidden: Tensor, memory: Tensor | None, trace: Tensor,
+        d_outputs: Tensor | None, d_hidden: Tensor | None, d_memory: Tensor | None, d_trace: Tensor | None,
     ) -> tuple[Tensor | None, ...]:  # fmt: skip
         with autocast.off(drive.device):
-            problem = Problem(drive, w, alpha, eta, hidden, trace, reset, clamp, rule)
-            if tracing.follower((*problem[:-1], d_outputs, d_hidden, d_trace)) is not None:
+            problem = Problem(
+                drive, w, alpha, eta, hidden, memory, trace, reset, clamp, rule, cell, modulation
+            )
+            if tracing.follower((*problem.tensors, record, d_outputs, d_hidden, d_memory, d_trace)) is not None:
                 engine = adjoint
             cotangents = Cotangents(
                 torch.zeros_like(outputs) if d_outputs is None else d_outputs,
                 torch.zeros_like(hidden) if d_hidden is None else d_hidden,
+                torch.zeros_like(memory) if d_memory is None and memory is not None else d_memory,
                 d_trace if alpha is not None else None,
             )
-            d = engine.gradients(problem, outputs, cotangents, with_trace=needed[5])
+            d = engine.gradients(problem, outputs, record, cotangents, with_trace=needed[6])
             d_w = None
             if needed[1]:
-                delta = d.drive if clamp is None else d.drive.masked_fill(clamp, 0)
+                delta = d.drive[..., : problem.sums]
+                delta = delta if clamp is None else delta.masked_fill(clamp, 0)
                 d_w = delta.flatten(0, 1).T @ presynaptic(problem, outputs).flatten(0, 1)
-        results = (d.drive, d_w, d.alpha, d.eta, d.hidden, d.trace)
+        results = (d.drive, d_w, d.alpha, d.eta, d.hidden, d.memory, d.trace)
         return tuple(one if need else None for one, need in zip(results, needed, strict=True))
 
     @staticmethod

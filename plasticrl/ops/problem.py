@@ -1,12 +1,11 @@
-"""Arguments and results of the hand-derived paths."""
+"""Arguments and results of the backends."""
 
 from typing import NamedTuple, Protocol
 
 from torch import Tensor
 
-from plasticrl.rules import ClippedHebb, Hebb, Oja, Rule
-
-FUSED_RULES = (Hebb, Oja, ClippedHebb)
+from plasticrl.ops.cells import CELLS, Cell, Modulation
+from plasticrl.rules import HebbianRule, Rule
 
 
 class Problem(NamedTuple):
@@ -17,10 +16,58 @@ class Problem(NamedTuple):
     alpha: Tensor | None
     eta: Tensor
     hidden: Tensor
+    memory: Tensor | None
     trace: Tensor
     reset: Tensor | None
     clamp: Tensor | None
     rule: Rule
+    cell: Cell = CELLS["rnn"]
+    modulation: Modulation = "none"
+
+    @property
+    def tensors(self) -> tuple[Tensor | None, ...]:
+        """The arguments that are tensors."""
+        return self[:9]
+
+    @property
+    def sums(self) -> int:
+        """Number of sums of a sample: rows of w."""
+        return self.w.shape[0]
+
+    @property
+    def modulated(self) -> int:
+        """Number of sums that decide the modulation: n, 1, or 0 without it."""
+        return self.w.shape[0] - self.cell.sums * self.hidden.shape[-1]
+
+    @property
+    def reads_recall(self) -> bool:
+        """True if the rule reads what the trace recalls."""
+        return self.alpha is not None and isinstance(self.rule, HebbianRule) and self.rule.reads_recall
+
+    @property
+    def recorded(self) -> int:
+        """Number of values per sample and step that the adjoint needs besides the outputs.
+
+        They are the cell's own, then the recalled values if the rule reads them, then the modulation.
+        """
+        n = self.hidden.shape[-1]
+        return n * (self.cell.recorded + self.reads_recall) + (0 if self.alpha is None else self.modulated)
+
+
+class Result(NamedTuple):
+    """Results of a scan.
+
+    Attributes:
+        outputs: ``(T, B, n)``.
+        memory: last cell state, None for a cell without one.
+        trace: last trace.
+        record: values for the adjoint, ``(T, B, recorded)``.
+    """
+
+    outputs: Tensor
+    memory: Tensor | None
+    trace: Tensor
+    record: Tensor
 
 
 class Cotangents(NamedTuple):
@@ -28,30 +75,32 @@ class Cotangents(NamedTuple):
 
     outputs: Tensor
     hidden: Tensor
+    memory: Tensor | None
     trace: Tensor | None
 
 
 class Gradients(NamedTuple):
-    """Adjoints of the arguments; that of w follows from that of the drive."""
+    """Adjoints of the arguments; that of w follows from that of the sums, the first columns of the drive's."""
 
     drive: Tensor
     alpha: Tensor | None
     eta: Tensor
     hidden: Tensor
+    memory: Tensor | None
     trace: Tensor | None
 
 
 class Engine(Protocol):
     """An implementation of the recurrence and its adjoint without autograd."""
 
-    def run(self, problem: Problem) -> tuple[Tensor, Tensor]:
-        """Return the outputs ``(T, B, n)`` and the last trace."""
+    def run(self, problem: Problem) -> Result:
+        """Compute the results."""
         ...
 
     def gradients(
-        self, problem: Problem, outputs: Tensor, cotangents: Cotangents, *, with_trace: bool
+        self, problem: Problem, outputs: Tensor, record: Tensor, cotangents: Cotangents, *, with_trace: bool
     ) -> Gradients:
-        """Return the adjoints of the arguments; with that of the first trace (``B n^2``) only on request."""
+        """Compute the adjoints of the arguments; that of the first trace (``B n^2``) only on request."""
         ...
 
 
@@ -60,15 +109,3 @@ def presynaptic(problem: Problem, outputs: Tensor) -> Tensor:
     x = outputs.roll(1, 0)
     x[0] = problem.hidden
     return x if problem.reset is None else x.masked_fill_(problem.reset.unsqueeze(-1), 0)
-
-
-def decay_rate(rule: Rule, post: Tensor) -> Tensor:
-    """Return ``r`` in the rule's decay ``1 - eta r``: 1 for Hebb, ``y^2`` for Oja, 0 for the clipped rule."""
-    if isinstance(rule, Oja):
-        return post.square()
-    return post.new_full((), 0.0 if isinstance(rule, ClippedHebb) else 1.0).expand_as(post)
-
-
-def clip_limit(rule: Rule) -> float | None:
-    """Return the value at which the rule clips the trace, or None."""
-    return rule.limit if isinstance(rule, ClippedHebb) else None

@@ -1,38 +1,41 @@
 """The specification of the plastic recurrence in plain torch: any dtype, any device, differentiable twice."""
 
 import torch
-from torch import Tensor
 
-from plasticrl.rules import Rule, next_trace
-from plasticrl.state import PlasticState
+from plasticrl.ops.cells import activate, modulate
+from plasticrl.ops.problem import Problem, Result
+from plasticrl.rules import HebbianRule, has_coefficients, next_trace
 
 
-def reference_scan(
-    drive: Tensor,
-    w: Tensor,
-    alpha: Tensor | None,
-    eta: Tensor,
-    state: PlasticState,
-    reset: Tensor | None = None,
-    clamp: Tensor | None = None,
-    *,
-    rule: Rule,
-) -> tuple[Tensor, PlasticState]:
-    """See :func:`plasticrl.plastic_scan`."""
-    x, trace = state
-    outputs = []
-    for t in range(drive.shape[0]):
-        if reset is not None:
-            x = x.masked_fill(reset[t, :, None], 0)  # a mask, not a product: clears NaN too
-            trace = trace.masked_fill(reset[t, :, None, None], 0) if alpha is not None else trace
-        fan_in = x @ w.T  # (B, n)
-        if alpha is not None:
-            fan_in = fan_in + ((alpha * trace) @ x.unsqueeze(-1)).squeeze(-1)
-        y = torch.tanh(drive[t] + fan_in)
-        if clamp is not None:
-            y = torch.where(clamp[t], drive[t], y)
-        if alpha is not None:
-            trace = next_trace(rule, trace, x, y, eta)
-        x = y
+def reference_scan(problem: Problem) -> Result:
+    """Run the recurrence; see :func:`plasticrl.plastic_scan`."""
+    p = problem
+    x, memory, trace = p.hidden, p.memory, p.trace
+    n, sums, m = p.hidden.shape[-1], p.sums, None
+    outputs, records = [], []
+    for t in range(p.drive.shape[0]):
+        if p.reset is not None:
+            x = x.masked_fill(p.reset[t, :, None], 0)  # a mask, not a product: clears NaN too
+            memory = None if memory is None else memory.masked_fill(p.reset[t, :, None], 0)
+            trace = trace.masked_fill(p.reset[t, :, None, None], 0) if p.alpha is not None else trace
+        summed = p.drive[t, :, :sums] + x @ p.w.T
+        recall = x.new_zeros(()) if p.alpha is None else ((p.alpha * trace) @ x.unsqueeze(-1)).squeeze(-1)
+        done = activate(p.cell, summed[:, : n * p.cell.sums], p.drive[t, :, sums:], recall, x, memory)
+        y, value, record = done.hidden, done.value, list(done.record)
+        if p.clamp is not None:
+            y = value = torch.where(p.clamp[t], p.drive[t], y)
+        if p.alpha is not None:
+            if p.modulation != "none":
+                m = modulate(p.modulation, summed[:, n * p.cell.sums :])
+            if p.reads_recall:
+                assert isinstance(p.rule, HebbianRule)
+                record.append(p.rule.recall(trace, x * p.rule.key_scale(n)))
+            if m is not None:
+                record.append(m)
+            # A rule with its own update is given a modulation for every neuron.
+            each = m if m is None or has_coefficients(p.rule) else m.expand_as(value)
+            trace = next_trace(p.rule, trace, x, value, p.eta, each)
+        x, memory = y, done.memory
         outputs.append(y)
-    return torch.stack(outputs), PlasticState(x, trace)
+        records.append(torch.cat(record, -1) if record else y[:, :0])
+    return Result(torch.stack(outputs), memory, trace, torch.stack(records))

@@ -6,12 +6,13 @@ import torch
 from torch import Tensor
 
 from plasticrl.ops import adjoint, autocast, tracing
-from plasticrl.ops.checks import check_arguments, check_tensor
+from plasticrl.ops.cells import CELLS, CellName, Modulation
+from plasticrl.ops.checks import check_arguments, check_choice, check_tensor
 from plasticrl.ops.function import fused_scan
-from plasticrl.ops.problem import FUSED_RULES, Problem
+from plasticrl.ops.problem import Problem
 from plasticrl.ops.reference import reference_scan
-from plasticrl.rules import Rule, RuleLike, get_rule
-from plasticrl.state import PlasticState
+from plasticrl.rules import Rule, RuleLike, get_rule, has_coefficients, has_numbers
+from plasticrl.state import PlasticLSTMState, RecurrentState, state_of
 
 Backend: TypeAlias = Literal["auto", "numba", "adjoint", "reference"]
 
@@ -21,45 +22,58 @@ def plastic_scan(
     w: Tensor,
     alpha: Tensor | None,
     eta: Tensor,
-    state: PlasticState,
+    state: RecurrentState,
     reset: Tensor | None = None,
     clamp: Tensor | None = None,
     *,
     rule: RuleLike = "hebb",
+    cell: CellName = "rnn",
+    modulation: Modulation = "none",
     backend: Backend = "auto",
-    known: tuple[Tensor, PlasticState] | None = None,
-) -> tuple[Tensor, PlasticState]:
+    known: tuple[Tensor, RecurrentState] | None = None,
+) -> tuple[Tensor, RecurrentState]:
     r"""Run a plastic recurrent network over a sequence (Miconi, Clune & Stanley 2018, eqs. 1-3).
 
     With ``x(t) = y(t-1)``, each step computes::
 
-        where reset(t):  x <- 0, H <- 0
-        y(t) = tanh(drive(t) + (w + alpha * H) x)      or drive(t) where clamp(t)
-        H <- rule(H, pre=x, post=y(t), eta)
+        where reset(t):  x <- 0, c <- 0, H <- 0
+        y(t), v(t), c = cell(drive(t) + w x, (alpha * H) x, x, c)
+        H <- rule(H, pre=x, post=v(t), eta m(t))
+
+    The cell ``"rnn"`` computes ``y(t) = tanh(drive(t) + (w + alpha * H) x)``, or ``drive(t)`` where
+    ``clamp(t)``, and stores ``v = y``. ``"lstm"`` and ``"gru"`` are those of ``torch.nn`` with the recall
+    ``(alpha * H) x`` added to the candidate's argument, and store the candidate. With a modulation,
+    further rows of ``w`` decide how much each neuron stores: ``m(t) = sigmoid(drive(t) + w x)``.
 
     Under ``torch.autocast``, ``drive`` is cast to ``w``'s dtype, and all is computed in it, since errors of
     half precision would accumulate in the trace. With ``"reference"`` this includes the gradients if
     ``backward`` is called outside of autocast, as torch advises.
 
     Args:
-        drive: external input of each neuron, ``(T, B, n)``, T >= 1.
-        w: fixed weights ``(n_post, n_pre)``, as in ``torch.nn.Linear``.
+        drive: external input, ``(T, B, D)``, T >= 1: of each row of w and then, for ``"gru"``, of each
+            candidate, whose row of w gives only what its reset gate multiplies. ``D = n`` for ``"rnn"``.
+        w: fixed weights ``(R, n)``: the cell's groups of n rows in the order of ``torch.nn`` (1 for ``"rnn"``,
+            4 for ``"lstm"``, 3 for ``"gru"``), and then n or 1 rows for the modulation, if there is one.
         alpha: plasticity coefficients: ``(n, n)`` (full), a scalar ``()`` (shared), or None (not
             plastic; the trace is neither read nor changed).
         eta: learning rate of the trace, a scalar tensor ``()``.
-        state: hidden ``(B, n)`` and trace ``(B, n, n)`` before the first step.
+        state: hidden ``(B, n)`` and trace ``(B, n, n)`` before the first step; a ``PlasticLSTMState`` with
+            the cell state ``(B, n)``, too, for ``"lstm"``.
         reset: bool ``(T, B)``, true if a step is the first of an episode. Default: no resets.
-        clamp: bool ``(T, B, n)``, true if the neuron's output is its drive. Default: no clamps.
-        rule: a rule or its name, ``"hebb"``, ``"oja"``, ``"clipped"``. Default Hebb.
+        clamp: bool ``(T, B, n)``, true if the neuron's output is its drive; only for ``"rnn"`` without
+            modulation. Default: no clamps.
+        rule: a rule or its name, ``"hebb"``, ``"oja"``, ``"clipped"``, ``"delta"``. Default Hebb.
+        cell: ``"rnn"`` (default), ``"lstm"`` or ``"gru"``.
+        modulation: ``"none"`` (default), ``"sigmoid"`` or ``"tanh"``.
         backend: implementation to use; ``"auto"`` selects the first of these that supports the arguments:
 
             ============= ========================================== ================== ============
             name          supports                                   differentiable     memory
             ============= ========================================== ================== ============
-            ``numba``     float32, CPU, a rule of this package       once               a few traces
-                                                                                        per thread
-            ``adjoint``   any dtype and device, a rule of this       once               sqrt(T) B n²
-                          package
+            ``numba``     float32, CPU, a rule of numbers            once               a few traces
+                          (``HebbianRule``)                                             per thread
+            ``adjoint``   any dtype and device, a rule of            once               sqrt(T) B n²
+                          coefficients (``HebbianRule``)
             ``reference`` everything; it is the specification        any number         T B n²
                                                                      of times
             ============= ========================================== ================== ============
@@ -82,23 +96,52 @@ def plastic_scan(
             forward mode (``jvp``, ``hessian``) was used with it; ``"reference"`` supports both.
     """
     check_tensor("drive", drive)
-    resolved = get_rule(rule)
     if autocast.is_on(drive.device):
         check_tensor("w", w)
         with autocast.off(drive.device):
             return plastic_scan(
-                drive.to(w.dtype), w, alpha, eta, state, reset, clamp, rule=rule, backend=backend, known=known
-            )
-    check_arguments(drive, w, alpha, eta, state, reset, clamp, known)
-    problem = Problem(drive, w, alpha, eta, state.hidden, state.trace, reset, clamp, resolved)
+                drive.to(w.dtype), w, alpha, eta, state, reset, clamp,
+                rule=rule, cell=cell, modulation=modulation, backend=backend, known=known,
+            )  # fmt: skip
+    problem = make_problem(drive, w, alpha, eta, state, reset, clamp, rule, cell, modulation, known)
     chosen = _choose(problem, backend)
     if chosen == "reference":
-        return reference_scan(drive, w, alpha, eta, state, reset, clamp, rule=resolved)
+        outputs, memory, trace, _ = reference_scan(problem)
+        return outputs, state_of(outputs[-1], memory, trace)
     if chosen == "adjoint":
         return fused_scan(adjoint, problem, known)
     from plasticrl.ops.numba import engine as native  # numba is imported when first needed
 
     return fused_scan(native, problem, known)
+
+
+def make_problem(
+    drive: Tensor,
+    w: Tensor,
+    alpha: Tensor | None,
+    eta: Tensor,
+    state: RecurrentState,
+    reset: Tensor | None,
+    clamp: Tensor | None,
+    rule: RuleLike,
+    cell: CellName,
+    modulation: Modulation,
+    known: tuple[Tensor, RecurrentState] | None = None,
+) -> Problem:
+    """Check the arguments of :func:`plastic_scan` and return them as a problem.
+
+    Raises:
+        ValueError, TypeError: as for :func:`plastic_scan`.
+    """
+    resolved = get_rule(rule)
+    check_choice("cell", cell, CELLS)
+    check_choice("modulation", modulation, get_args(Modulation))
+    kind = CELLS[cell]
+    check_arguments(drive, w, alpha, eta, state, reset, clamp, known, kind, modulation)
+    memory = state.cell if isinstance(state, PlasticLSTMState) else None
+    return Problem(
+        drive, w, alpha, eta, state.hidden, memory, state.trace, reset, clamp, resolved, kind, modulation
+    )
 
 
 def check_backend(backend: str) -> None:
@@ -107,10 +150,7 @@ def check_backend(backend: str) -> None:
     Raises:
         ValueError: it does not exist; the message lists the backends.
     """
-    if backend not in get_args(Backend):
-        raise ValueError(
-            f"unknown backend {backend!r}: choose one of {', '.join(map(repr, get_args(Backend)))}"
-        )
+    check_choice("backend", backend, get_args(Backend))
 
 
 def _choose(problem: Problem, backend: Backend) -> Backend:
@@ -123,7 +163,7 @@ def _choose(problem: Problem, backend: Backend) -> Backend:
     if backend == "auto":
         if numba_obstacle(problem) is None:
             return "numba"
-        followed = tracing.follower(problem[:-1]) is not None
+        followed = tracing.follower(problem.tensors) is not None
         return "reference" if followed or _adjoint_obstacle(problem.rule) else "adjoint"
     obstacles = {
         "numba": numba_obstacle(problem),
@@ -144,19 +184,16 @@ def numba_obstacle(problem: Problem) -> str | None:
         return f"it computes in torch.float32, not {problem.drive.dtype}"
     if problem.drive.device.type != "cpu":
         return f"it computes on the CPU, not on {problem.drive.device}"
-    if (follower := tracing.follower(problem[:-1])) is not None:
+    if (follower := tracing.follower(problem.tensors)) is not None:
         return f"{follower} does not see what its kernels write"
-    return _rule_obstacle(problem.rule)
+    if has_numbers(problem.rule):
+        return None
+    return f"its kernels know the coefficients of HebbianRule only, not those of {type(problem.rule).__name__}"
 
 
 def _adjoint_obstacle(rule: Rule) -> str | None:
     if (recorder := tracing.recorder()) is not None:
         return f"{recorder} cannot record its gradients"
-    return _rule_obstacle(rule)
-
-
-def _rule_obstacle(rule: Rule) -> str | None:
-    if type(rule) in FUSED_RULES:  # a subclass may update differently
+    if has_coefficients(rule):
         return None
-    known = ", ".join(rule.__name__ for rule in FUSED_RULES)
-    return f"it knows the derivatives of {known} only, not of {type(rule).__name__}"
+    return f"it differentiates the update of HebbianRule only, not that of {type(rule).__name__}"

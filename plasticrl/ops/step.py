@@ -4,12 +4,12 @@ import torch
 from torch import Tensor
 
 from plasticrl.ops import autocast, tracing
-from plasticrl.ops.checks import check_arguments, check_tensor, check_tensors, check_writable
-from plasticrl.ops.problem import Problem
+from plasticrl.ops.cells import CellName, Modulation
+from plasticrl.ops.checks import check_tensor, check_tensors, check_writable
 from plasticrl.ops.reference import reference_scan
-from plasticrl.ops.scan import numba_obstacle
-from plasticrl.rules import RuleLike, get_rule
-from plasticrl.state import PlasticState
+from plasticrl.ops.scan import make_problem, numba_obstacle
+from plasticrl.rules import RuleLike
+from plasticrl.state import RecurrentState
 
 
 def plastic_step_(
@@ -17,11 +17,13 @@ def plastic_step_(
     w: Tensor,
     alpha: Tensor | None,
     eta: Tensor,
-    state: PlasticState,
+    state: RecurrentState,
     reset: Tensor | None = None,
     clamp: Tensor | None = None,
     *,
     rule: RuleLike = "hebb",
+    cell: CellName = "rnn",
+    modulation: Modulation = "none",
 ) -> Tensor:
     """Run one step of :func:`plasticrl.plastic_scan` without gradient and update ``state`` in place.
 
@@ -29,14 +31,16 @@ def plastic_step_(
     under ``torch.autocast`` is that of :func:`plasticrl.plastic_scan`.
 
     Args:
-        drive: external input of each neuron, ``(B, n)``.
+        drive: external input, ``(B, D)``; D as for :func:`plasticrl.plastic_scan`.
         w: as for :func:`plasticrl.plastic_scan`.
         alpha: as for :func:`plasticrl.plastic_scan`.
         eta: as for :func:`plasticrl.plastic_scan`.
-        state: hidden and trace, overwritten with those after the step.
+        state: overwritten with that after the step.
         reset: bool ``(B,)``, true if an episode starts with this step. Default: no resets.
         clamp: bool ``(B, n)``, true if the neuron's output is its drive. Default: no clamps.
         rule: a rule or its name. Default Hebb.
+        cell: as for :func:`plasticrl.plastic_scan`.
+        modulation: as for :func:`plasticrl.plastic_scan`.
 
     Returns:
         The outputs ``(B, n)``, a new tensor.
@@ -47,36 +51,40 @@ def plastic_step_(
         TypeError: an argument is not a tensor, or the state is not a ``PlasticState``.
     """
     check_tensor("drive", drive)
-    resolved = get_rule(rule)
     if autocast.is_on(drive.device):
         check_tensor("w", w)
         with autocast.off(drive.device):
-            return plastic_step_(drive.to(w.dtype), w, alpha, eta, state, reset, clamp, rule=rule)
+            return plastic_step_(
+                drive.to(w.dtype), w, alpha, eta, state, reset, clamp,
+                rule=rule, cell=cell, modulation=modulation,
+            )  # fmt: skip
     check_tensors(reset=reset, clamp=clamp)
     resets = None if reset is None else reset.unsqueeze(0)
     clamps = None if clamp is None else clamp.unsqueeze(0)
-    drives = drive.unsqueeze(0)
-    check_arguments(drives, w, alpha, eta, state, resets, clamps, None)
+    problem = make_problem(drive.unsqueeze(0), w, alpha, eta, state, resets, clamps, rule, cell, modulation)
     check_writable(state)
-    hidden, trace = state
-    problem = Problem(drives, w, alpha, eta, hidden, trace, resets, clamps, resolved)
+    trace = state.trace
     if (
         numba_obstacle(problem) is None
-        and not tracing.are_wrapped(problem[:-1])
+        and not tracing.are_wrapped(problem.tensors)
         and (alpha is None or (trace.is_contiguous() and not trace.is_neg()))
     ):
         from plasticrl.ops.numba import buffers  # numba is imported when first needed
         from plasticrl.ops.numba import engine as native
 
-        y = buffers.empty(*drives.shape)
-        native.run_in_place(problem, trace, y)
+        y = buffers.empty(1, *state.hidden.shape)
+        memory = native.run_in_place(problem, trace, y)
         if alpha is not None:
             torch.autograd.graph.increment_version(trace)  # autograd cannot see what kernels write
-        hidden.detach().copy_(y[0])
+        if problem.memory is not None and memory is not None:
+            problem.memory.detach().copy_(memory)
+        state.hidden.detach().copy_(y[0])
         return y[0]
     with torch.no_grad():
-        y, after = reference_scan(drives, w, alpha, eta, state, resets, clamps, rule=resolved)
-        hidden.copy_(after.hidden)
+        y, memory, after, _ = reference_scan(problem)
+        state.hidden.copy_(y[-1])
+        if problem.memory is not None and memory is not None:
+            problem.memory.copy_(memory)
         if alpha is not None:
-            trace.copy_(after.trace)
+            trace.copy_(after)
     return y[0]

@@ -1,6 +1,7 @@
 """The numba engine: float32 on the CPU, with threads over episodes or, if these are few, over neurons."""
 
 from collections.abc import Callable
+from math import inf
 from typing import NamedTuple
 
 import numpy as np
@@ -14,6 +15,7 @@ from plasticrl.ops.numba.buffers import addresses, contiguous, empty, ones, zero
 from plasticrl.ops.numba.compilation import announce_compilation, postpone_interrupts_of_compilations
 from plasticrl.ops.numba.forward import Addresses, forward
 from plasticrl.ops.numba.plain import PlainAdjoint, plain_backward, plain_forward
+from plasticrl.ops.numba.sizes import Numbers, Sizes
 from plasticrl.ops.numba.threads import (
     run_parallel,
     run_together,
@@ -24,9 +26,10 @@ from plasticrl.ops.numba.threads import (
     thread_count,
 )
 from plasticrl.ops.numba.vectors import WIDTH
-from plasticrl.ops.problem import Cotangents, Gradients, Problem, clip_limit
+from plasticrl.ops.problem import Cotangents, Gradients, Problem, Result
 from plasticrl.ops.tracing import untraced
-from plasticrl.rules import Oja, Rule
+from plasticrl.ops.cells import MODULATIONS
+from plasticrl.rules import HebbianRule
 
 announce_compilation()
 postpone_interrupts_of_compilations()
@@ -35,37 +38,53 @@ _BLOCK = 16  # steps between checkpoints
 
 
 @untraced
-def run(problem: Problem) -> tuple[Tensor, Tensor]:
-    """Return outputs and last trace; see :class:`plasticrl.ops.problem.Engine`."""
-    outputs, trace = empty(*problem.drive.shape), _own_trace(problem)
-    run_in_place(problem, trace, outputs)
-    return outputs, trace
+def run(problem: Problem) -> Result:
+    """Compute the results; see :class:`plasticrl.ops.problem.Engine`."""
+    p = problem
+    steps, batch, _ = p.drive.shape
+    outputs, record = empty(steps, batch, p.hidden.shape[-1]), empty(steps, batch, p.recorded)
+    memory, trace = _own(p.memory), empty(0) if p.alpha is None else _own(p.trace)
+    assert trace is not None
+    _run(p, memory, trace, outputs, record)
+    return Result(outputs, memory, trace, record)
+
+
+@untraced
+def run_in_place(problem: Problem, trace: Tensor, outputs: Tensor) -> Tensor | None:
+    """Write the outputs, replace ``trace`` (contiguous) by the last one, and return the last cell state."""
+    memory = _own(problem.memory)
+    _run(problem, memory, trace, outputs, None)
+    return memory
 
 
 class KernelCall(NamedTuple):
     """Arguments of a forward kernel except its ranges, and the memory that must outlive the call."""
 
-    arguments: tuple[Addresses, np.float32, tuple[bool, np.float32], np.float32 | None, tuple[int, int, int]]
+    arguments: tuple[Addresses, Numbers, np.float32 | None, Sizes]
     memory: object
 
 
-def kernel_call(problem: Problem, trace: Tensor, outputs: Tensor) -> KernelCall:
-    """Prepare the call that writes ``outputs`` and updates ``trace`` in place; both must be contiguous."""
+def kernel_call(
+    problem: Problem, memory: Tensor | None, trace: Tensor, outputs: Tensor, record: Tensor | None
+) -> KernelCall:
+    """Prepare the call that writes ``outputs`` and ``record`` and updates ``memory`` and ``trace`` in place.
+
+    All of these must be contiguous.
+    """
     p = problem
-    steps, batch, n = p.drive.shape
-    alpha = None if p.alpha is None else _full(p.alpha, n)
-    tensors = (p.drive, p.w, alpha, p.hidden, trace, p.reset, p.clamp, outputs)
+    alpha = None if p.alpha is None else _full(p.alpha, p.hidden.shape[-1])
+    tensors = (p.drive, p.w, alpha, p.hidden, memory, trace, p.reset, p.clamp, outputs, record)
     held = contiguous(tensors)
-    rule = (np.float32(p.eta.item()), _decay(p.rule), _limit(p.rule))
-    return KernelCall((Addresses(*addresses(held)), *rule, (steps, batch, n)), held)
+    return KernelCall((Addresses(*addresses(held)), _numbers(p), _limit(p), _sizes(p)), held)
 
 
-@untraced
-def run_in_place(problem: Problem, trace: Tensor, outputs: Tensor) -> None:
-    """Write the outputs, and replace the first trace in ``trace`` (contiguous) by the last one."""
-    steps, batch, n = problem.drive.shape
-    call = kernel_call(problem, trace, outputs)
-    kernel, cut = (plain_forward, split_plain_batch) if problem.alpha is None else (forward, split_batch)
+def _run(
+    problem: Problem, memory: Tensor | None, trace: Tensor, outputs: Tensor, record: Tensor | None
+) -> None:
+    steps, batch, n = outputs.shape
+    call = kernel_call(problem, memory, trace, outputs, record)
+    plain = _is_plain(problem)
+    kernel, cut = (plain_forward, split_plain_batch) if plain else (forward, split_batch)
     teams = split_rows(batch, n)
     if teams is None:
         chunks = cut(steps, batch, n)
@@ -83,36 +102,51 @@ def run_in_place(problem: Problem, trace: Tensor, outputs: Tensor) -> None:
 
 
 @untraced
-def gradients(problem: Problem, outputs: Tensor, cotangents: Cotangents, *, with_trace: bool) -> Gradients:
-    """Return the gradients; see :class:`plasticrl.ops.problem.Engine`."""
+def gradients(
+    problem: Problem, outputs: Tensor, record: Tensor, cotangents: Cotangents, *, with_trace: bool
+) -> Gradients:
+    """Compute the gradients; see :class:`plasticrl.ops.problem.Engine`."""
     p = problem
-    if p.alpha is None:
+    if _is_plain(p):
         return _plain_gradients(p, outputs, cotangents, with_trace=with_trace)
-    steps, batch, n = p.drive.shape
+    steps, batch, n = outputs.shape
     m = -(-n // WIDTH) * WIDTH
-    margin = (0, m - n, 0, m - n)
-    w, alpha = pad(p.w, margin), pad(_full(p.alpha, n), margin)
-    tensors = (w, alpha, p.hidden, p.trace, p.reset, p.clamp, outputs, *cotangents)
+    w = pad(p.w.detach(), (0, m - n))
+    alpha = None if p.alpha is None else pad(_full(p.alpha, n), (0, m - n, 0, m - n))
+    tensors = (w, alpha, p.hidden, p.memory, p.trace, p.reset, p.clamp, outputs, record, *cotangents)
     held = contiguous(tensors)
-    argument = backward_data.Problem(
-        steps, batch, n, m, np.float32(p.eta.item()), *_decay(p.rule), *addresses(held)
-    )
+    argument = backward_data.Problem(_sizes(p), _numbers(p), m, *addresses(held))
     teams = split_rows(batch, n)
     ranges = split(batch, thread_count(batch)) if teams is None else teams
     parts = len(ranges)
     copies = parts if teams is None else 1  # threads that share an episode write separate rows of d_alpha
-    d_drive, d_hidden = empty(steps, batch, n), empty(batch, n)
-    d_trace = empty(batch, n, n) if with_trace else None
-    d_alphas, d_etas = zeros(copies, m, m), torch.zeros(parts, dtype=torch.float64, device="cpu")
+    d_drive, d_hidden = empty(*p.drive.shape), empty(batch, n)
+    d_memory = None if p.memory is None else empty(batch, n)
+    d_trace = empty(batch, n, n) if with_trace and alpha is not None else None
+    d_alphas = None if alpha is None else zeros(copies, m, m)
+    d_etas = torch.zeros(parts, dtype=torch.float64, device="cpu")
+    d_modulations = zeros(parts, steps, batch) if p.modulated == 1 else None
     results = [
-        backward_data.Gradients(*addresses([d_drive, d_alphas[k % copies], d_etas[k], d_hidden, d_trace]))
+        backward_data.Gradients(
+            *addresses(
+                [
+                    d_drive,
+                    None if d_alphas is None else d_alphas[k % copies],
+                    d_etas[k],
+                    d_hidden,
+                    d_memory,
+                    d_trace,
+                    None if d_modulations is None else d_modulations[k],
+                ]
+            )
+        )
         for k in range(parts)
     ]
-    limit = _limit(p.rule)
-    memory = (held, d_drive, d_alphas, d_etas, d_hidden, d_trace)
+    limit = _limit(p)
+    memory = (held, d_drive, d_alphas, d_etas, d_hidden, d_memory, d_trace, d_modulations)
 
     def batch_member(k: int) -> None:
-        working, _held = _scratch(steps, m, 1)
+        working, _held = _scratch(p, m, 1)
         backward(argument, working, results[k], limit, ranges[k], (steps + 1, -1), (0, n + n % 2), 0)
 
     def row_member(k: int, meet: Callable[[], object]) -> None:
@@ -125,12 +159,16 @@ def gradients(problem: Problem, outputs: Tensor, cotangents: Cotangents, *, with
     if teams is None:
         run_parallel(batch_member, parts, memory)
     else:
-        shared, scratch = _scratch(steps, m, parts)
+        shared, scratch = _scratch(p, m, parts)
         run_together(row_member, parts, (memory, scratch))
-    d_alpha = d_alphas.sum(0)[:n, :n]
-    if p.alpha.ndim == 0:
+    if d_modulations is not None:
+        d_drive[..., p.sums - 1] = d_modulations.sum(0)
+    d_alpha = None if d_alphas is None else d_alphas.sum(0)[:n, :n]
+    if d_alpha is not None and p.alpha is not None and p.alpha.ndim == 0:
         d_alpha = d_alpha.sum(dtype=torch.float64).float()
-    return Gradients(d_drive, d_alpha, d_etas.sum().float(), d_hidden, d_trace)
+    if with_trace and d_trace is None:
+        d_trace = torch.zeros_like(p.trace)
+    return Gradients(d_drive, d_alpha, d_etas.sum().float(), d_hidden, d_memory, d_trace)
 
 
 def _plain_gradients(
@@ -160,36 +198,56 @@ def _plain_gradients(
     else:
         run_together(row_member, len(ranges), held)
     d_trace = torch.zeros_like(p.trace) if with_trace else None
-    return Gradients(d_drive, None, torch.zeros_like(p.eta), d_hidden, d_trace)
+    return Gradients(d_drive, None, torch.zeros_like(p.eta), d_hidden, None, d_trace)
 
 
-def _scratch(steps: int, m: int, parts: int) -> tuple[backward_data.Scratch, list[Tensor]]:
+def _scratch(problem: Problem, m: int, parts: int) -> tuple[backward_data.Scratch, list[Tensor | None]]:
     """Return working memory for one sample at a time, shared by ``parts`` threads, and its tensors."""
+    steps = problem.drive.shape[0]
     block = min(_BLOCK, steps)
-    tensors = [
+    plastic = problem.alpha is not None
+    tensors: list[Tensor | None] = [
         zeros(steps + 2, m), zeros(steps + 2, m), ones(steps + 2, m),
-        zeros(-(-steps // block), m, m), zeros(block, m, m), zeros(m, m),
-        zeros(2, parts, m), zeros(m), zeros(m), zeros(m),
+        zeros(-(-steps // block), m, m) if plastic else None,
+        zeros(block, m, m) if plastic else None,
+        zeros(m, m) if plastic else None,
+        zeros(2, parts, m), zeros(parts, problem.sums + WIDTH), *(zeros(m) for _ in range(5)),
     ]  # fmt: skip
     return backward_data.Scratch(block, parts, *addresses(tensors)), tensors
 
 
-def _own_trace(problem: Problem) -> Tensor:
-    """Return a copy of the first trace to be updated in place; an empty tensor without plasticity."""
-    if problem.alpha is None:
-        return empty(0)
-    return problem.trace.detach().clone(memory_format=torch.contiguous_format)
+def _own(tensor: Tensor | None) -> Tensor | None:
+    """Return a contiguous copy to be updated in place."""
+    return None if tensor is None else tensor.detach().clone(memory_format=torch.contiguous_format)
 
 
 def _full(alpha: Tensor, n: int) -> Tensor:
     return alpha.detach().expand(n, n)
 
 
-def _decay(rule: Rule) -> tuple[bool, np.float32]:
-    """Return True if the trace decays at the rate eta y^2 (Oja), and the constant rate otherwise, per eta."""
-    return isinstance(rule, Oja), np.float32(clip_limit(rule) is None)
+def _is_plain(problem: Problem) -> bool:
+    """Return True for an RNN without a trace, whose kernels share the loads of w among samples."""
+    return problem.alpha is None and problem.cell.name == "rnn" and not problem.modulated
 
 
-def _limit(rule: Rule) -> np.float32 | None:
-    limit = clip_limit(rule)
-    return None if limit is None else np.float32(limit)
+def _sizes(p: Problem) -> Sizes:
+    steps, batch, width = p.drive.shape
+    n = p.hidden.shape[-1]
+    modulation = MODULATIONS[p.modulation]
+    values = p.cell.recorded * n
+    return Sizes(
+        steps, batch, n, p.cell.index, p.sums, width, p.recorded, values, modulation, p.modulated
+    )
+
+
+def _numbers(p: Problem) -> Numbers:
+    assert isinstance(p.rule, HebbianRule)
+    scale = p.rule.key_scale(p.hidden.shape[-1])
+    return Numbers(
+        *map(np.float32, (p.eta.item(), p.rule.leak, p.rule.normalisation, p.rule.correction, scale))
+    )
+
+
+def _limit(p: Problem) -> np.float32 | None:
+    assert isinstance(p.rule, HebbianRule)
+    return None if p.rule.limit == inf else np.float32(p.rule.limit)

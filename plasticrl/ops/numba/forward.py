@@ -4,6 +4,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from plasticrl.ops.numba.products import products
+from plasticrl.ops.numba.sizes import GRU, LSTM, RNN, SIGMOID, Numbers, Sizes
 from plasticrl.ops.numba.vectors import (
     WIDTH,
     Pointer,
@@ -20,6 +22,7 @@ from plasticrl.ops.numba.vectors import (
     load_first,
     mul,
     restore_denormals,
+    sigmoid,
     splat,
     store,
     store_first,
@@ -32,88 +35,204 @@ from plasticrl.ops.numba.vectors import (
 class Addresses(NamedTuple):
     """Addresses of the contiguous tensors; 0 for None."""
 
-    drive: int  # T B n
-    w: int  # n n
+    drive: int  # T B width
+    w: int  # sums n
     alpha: int  # n n
     hidden: int  # B n
+    memory: int  # B n, updated in place
     trace: int  # B n n, updated in place
     reset: int  # T B
     clamp: int  # T B n
     outputs: int  # T B n
+    record: int  # T B recorded, written if given
 
 
 @kernel
 def forward(
-    addresses: Addresses,
-    eta: np.float32,
-    decay: tuple[bool, np.float32],
+    a: Addresses,
+    rule: Numbers,
     limit: np.float32 | None,
-    shape: tuple[int, int, int],
+    s: Sizes,
     samples: Range,
     steps: Range,
     rows: Range,
 ) -> None:
     """Run these steps of these samples and rows; if rows are split, threads meet after each step."""
-    drive, w, alpha, hidden = (
-        floats(addresses.drive), floats(addresses.w), floats(addresses.alpha), floats(addresses.hidden),
-    )  # fmt: skip
-    trace, outputs = floats(addresses.trace), floats(addresses.outputs)
-    reset, clamp = flags(addresses.reset), flags(addresses.clamp)
-    _, batch, n = shape
-    oja, constant = decay
-    square = n * n
+    hidden, trace = floats(a.hidden), floats(a.trace)
+    outputs, memory, reset = floats(a.outputs), floats(a.memory), flags(a.reset)
+    n = s.n
     before = flush_denormals()
     x = np.empty(n, np.float32)
-    y, keep, gain = np.zeros(WIDTH + 3, np.float32), np.empty(WIDTH, np.float32), np.empty(WIDTH, np.float32)
+    recall, recalled = np.zeros(WIDTH + 3, np.float32), np.zeros(WIDTH + 3, np.float32)
+    keep, gain = np.empty(WIDTH, np.float32), np.empty(WIDTH, np.float32)
+    recalls = rule.correction != 0
     for b in range(samples[0], samples[1]):
-        h = b * square
+        h = b * n * n
         for t in range(steps[0], steps[1]):
-            at = (t * batch + b) * n
-            if addresses.reset and reset[t * batch + b]:
+            sample = t * s.batch + b
+            at = sample * n
+            if a.reset and reset[sample]:
                 _fill(x, 0, n)
-                _fill(trace, h + rows[0] * n, (rows[1] - rows[0]) * n)
+                if a.alpha:
+                    _fill(trace, h + rows[0] * n, (rows[1] - rows[0]) * n)
+                if a.memory:
+                    _fill(memory, b * n + rows[0], rows[1] - rows[0])
             elif t == 0:
                 _copy(hidden, b * n, x, n)
             else:
-                _copy(outputs, at - batch * n, x, n)
+                _copy(outputs, at - s.batch * n, x, n)
+            shared = splat(1.0)
+            if a.alpha and s.modulated == 1:
+                shared = splat(_lane(_modulation(a, s, x, sample, 0, 1), recall))
             for first in range(rows[0], rows[1], WIDTH):
                 last = min(first + WIDTH, rows[1])
-                several = last - (last - first) % 4
-                for i in range(first, several, 4):
-                    _fan_in(w, alpha, trace, x, y, i * n, n, i - first, h, n)
-                for i in range(several, last):
-                    _fan_in(w, alpha, trace, x, y, i * n, 0, i - first, h, n)
                 m = last - first
-                post = tanh(add(load(y, 0), load_first(drive, at + first, m)))
-                store(y, 0, post)
-                store_first(outputs, at + first, post, m)
-                if addresses.clamp:
+                if a.alpha:
+                    several = last - m % 4
+                    for i in range(first, several, 4):
+                        _recall_rows(a, s, recalls, x, recall, recalled, i, n, i - first, h)
+                    for i in range(several, last):
+                        _recall_rows(a, s, recalls, x, recall, recalled, i, 0, i - first, h)
+                value = _activate(a, s, x, load(recall, 0), b, sample, first, m)
+                if not a.alpha:
+                    continue
+                if a.clamp:
+                    store(gain, 0, value)
                     for i in range(m):
-                        if clamp[at + first + i]:
-                            y[i] = drive[at + first + i]
-                            outputs[at + first + i] = y[i]
-                post = load(y, 0)
-                store(gain, 0, mul(splat(eta), post))
-                store(keep, 0, sub(splat(1.0), mul(splat(eta), mul(post, post) if oja else splat(constant))))
+                        if flags(a.clamp)[at + first + i]:
+                            gain[i] = floats(a.drive)[at + first + i]
+                            outputs[at + first + i] = gain[i]
+                    value = load(gain, 0)
+                modulation = shared
+                if s.modulated > 1:
+                    modulation = _modulation(a, s, x, sample, first, m)
+                rate = mul(splat(rule.eta), modulation)
+                stored = value
+                if recalls:
+                    q = mul(splat(rule.scale), load(recalled, 0))
+                    stored = sub(value, mul(splat(rule.correction), q))
+                    if a.record:
+                        store_first(floats(a.record), sample * s.recorded + s.values + first, q, m)
+                store(gain, 0, mul(mul(splat(rule.scale), rate), stored))
+                store(keep, 0, kept(rule, rate, value))
                 for i in range(0, m - 1, 2):
                     row = h + (first + i) * n
-                    _update(trace, x, 0, row, row + n, n, keep[i], gain[i], keep[i + 1], gain[i + 1], limit)
+                    _update(trace, x, row, row + n, n, keep[i], gain[i], keep[i + 1], gain[i + 1], limit)
                 if m % 2:
                     row = h + (last - 1) * n
-                    _update(
-                        trace, x, 0, row, row, n, keep[m - 1], gain[m - 1], keep[m - 1], gain[m - 1], limit
-                    )
+                    _update(trace, x, row, row, n, keep[m - 1], gain[m - 1], keep[m - 1], gain[m - 1], limit)
     restore_denormals(before)
 
 
 @kernel
-def _fan_in(
-    w: Pointer,
-    alpha: Pointer,
+def _recall_rows(
+    a: Addresses, s: Sizes, recalls: bool, x: Pointer, recall: Pointer, recalled: Pointer,
+    i: int, stride: int, place: int, h: int,
+) -> None:  # fmt: skip
+    """Write what four rows recall, and what their keys recall if the rule reads it."""
+    n, alpha, trace = s.n, floats(a.alpha), floats(a.trace)
+    if s.cell == GRU:
+        _recall(None, alpha, trace, x, recall, 0, i * n, stride, place, h, n)
+    else:
+        row = (2 * n + i if s.cell == LSTM else i) * n
+        _recall(floats(a.w), alpha, trace, x, recall, row, i * n, stride, place, h, n)
+    if recalls:
+        _recall(None, None, trace, x, recalled, 0, i * n, stride, place, h, n)
+
+
+@kernel
+def kept(rule: Numbers, rate: Vector, value: Vector) -> Vector:
+    """Return keep of eight rows."""
+    lost = fma(mul(rate, splat(rule.normalisation)), mul(value, value), splat(rule.eta * rule.leak))
+    return sub(splat(1.0), lost)
+
+
+@kernel
+def _modulation(a: Addresses, s: Sizes, x: Pointer, sample: int, first: int, count: int) -> Vector:
+    """Compute and record the modulation of these neurons."""
+    row = s.sums - s.modulated + first
+    sums = add(
+        products(floats(a.w), x, row, count, 0, s.n), load_first(floats(a.drive), sample * s.width + row, count)
+    )
+    result = sigmoid(sums) if s.modulation == SIGMOID else tanh(sums)
+    if a.record:
+        at = (sample + 1) * s.recorded - s.modulated + first
+        store_first(floats(a.record), at, result, count)
+    return result
+
+
+@kernel
+def _lane(a: Vector, room: Pointer) -> np.float32:
+    """Return the first lane."""
+    store(room, 0, a)
+    return np.float32(room[0])
+
+
+@kernel
+def _sums(a: Addresses, s: Sizes, x: Pointer, sample: int, group: int, first: int, count: int) -> Vector:
+    row = group * s.n + first
+    drive = load_first(floats(a.drive), sample * s.width + row, count)
+    return add(products(floats(a.w), x, row, count, 0, s.n), drive)
+
+
+@kernel
+def _activate(
+    a: Addresses, s: Sizes, x: Pointer, recall: Vector, b: int, sample: int, first: int, count: int
+) -> Vector:
+    """Write output, memory and record of these neurons; return the values to store.
+
+    ``recall`` includes the sums of the candidate's row of w, except for the GRU.
+    """
+    n, one, to = s.n, splat(1.0), sample * s.n + first
+    drive, outputs, record = floats(a.drive), floats(a.outputs), floats(a.record)
+    at, place = sample * s.width + first, sample * s.recorded + first
+    if s.cell == RNN:
+        if a.alpha:
+            value = tanh(add(recall, load_first(drive, at, count)))
+        else:
+            value = tanh(_sums(a, s, x, sample, 0, first, count))
+        store_first(outputs, to, value, count)
+        return value
+    if s.cell == LSTM:
+        i, f = sigmoid(_sums(a, s, x, sample, 0, first, count)), sigmoid(_sums(a, s, x, sample, 1, first, count))
+        o = sigmoid(_sums(a, s, x, sample, 3, first, count))
+        if a.alpha:
+            value = tanh(add(recall, load_first(drive, at + 2 * n, count)))
+        else:
+            value = tanh(_sums(a, s, x, sample, 2, first, count))
+        c = fma(f, load_first(floats(a.memory), b * n + first, count), mul(i, value))
+        store_first(floats(a.memory), b * n + first, c, count)
+        store_first(outputs, to, mul(o, tanh(c)), count)
+        if a.record:
+            store_first(record, place, i, count)
+            store_first(record, place + n, f, count)
+            store_first(record, place + 2 * n, value, count)
+            store_first(record, place + 3 * n, o, count)
+            store_first(record, place + 4 * n, c, count)
+        return value
+    r, z = sigmoid(_sums(a, s, x, sample, 0, first, count)), sigmoid(_sums(a, s, x, sample, 1, first, count))
+    inner = _sums(a, s, x, sample, 2, first, count)
+    candidate = fma(r, inner, load_first(drive, sample * s.width + s.sums + first, count))
+    value = tanh(add(candidate, recall))
+    output = fma(z, load_first(x, first, count), mul(sub(one, z), value))
+    store_first(outputs, to, output, count)
+    if a.record:
+        store_first(record, place, r, count)
+        store_first(record, place + n, z, count)
+        store_first(record, place + 2 * n, value, count)
+        store_first(record, place + 3 * n, inner, count)
+    return value
+
+
+@kernel
+def _recall(
+    w: Pointer | None,
+    alpha: Pointer | None,
     trace: Pointer,
     x: Pointer,
     out: Pointer,
     row: int,
+    plastic: int,
     stride: int,
     place: int,
     h: int,
@@ -121,30 +240,48 @@ def _fan_in(
 ) -> None:
     """Write ``(w + alpha * trace) x`` of four rows, ``stride`` apart (0 repeats the same row).
 
-    Four rows at a time share the loads of x and keep enough sums in flight to hide their latency.
+    Without w it counts as 0, and without alpha as 1. Four rows at a time share the loads of x and keep enough
+    sums in flight to hide their latency.
     """
     a, b, c, d = splat(0.0), splat(0.0), splat(0.0), splat(0.0)
     whole = n - n % WIDTH
     for p in range(0, whole, WIDTH):
-        i, pre = row + p, load(x, p)
-        a = fma(fma(load(alpha, i), load(trace, h + i), load(w, i)), pre, a)
-        i += stride
-        b = fma(fma(load(alpha, i), load(trace, h + i), load(w, i)), pre, b)
-        i += stride
-        c = fma(fma(load(alpha, i), load(trace, h + i), load(w, i)), pre, c)
-        i += stride
-        d = fma(fma(load(alpha, i), load(trace, h + i), load(w, i)), pre, d)
+        i, j, pre = row + p, plastic + p, load(x, p)
+        a = fma(_weight(w, alpha, trace, i, j, h), pre, a)
+        b = fma(_weight(w, alpha, trace, i + stride, j + stride, h), pre, b)
+        c = fma(_weight(w, alpha, trace, i + 2 * stride, j + 2 * stride, h), pre, c)
+        d = fma(_weight(w, alpha, trace, i + 3 * stride, j + 3 * stride, h), pre, d)
     if whole < n:
-        i, rest = row + whole, n - whole
+        i, j, rest = row + whole, plastic + whole, n - whole
         pre = load_first(x, whole, rest)
-        a = fma(_tail(w, alpha, trace, i, h, rest), pre, a)
-        b = fma(_tail(w, alpha, trace, i + stride, h, rest), pre, b)
-        c = fma(_tail(w, alpha, trace, i + 2 * stride, h, rest), pre, c)
-        d = fma(_tail(w, alpha, trace, i + 3 * stride, h, rest), pre, d)
+        a = fma(_tail(w, alpha, trace, i, j, h, rest), pre, a)
+        b = fma(_tail(w, alpha, trace, i + stride, j + stride, h, rest), pre, b)
+        c = fma(_tail(w, alpha, trace, i + 2 * stride, j + 2 * stride, h, rest), pre, c)
+        d = fma(_tail(w, alpha, trace, i + 3 * stride, j + 3 * stride, h, rest), pre, d)
     out[place + 0] = total(a)
     out[place + 1] = total(b)
     out[place + 2] = total(c)
     out[place + 3] = total(d)
+
+
+@kernel
+def _weight(w: Pointer | None, alpha: Pointer | None, trace: Pointer, i: int, j: int, h: int) -> Vector:
+    plastic = load(trace, h + j)
+    if alpha is None:
+        return plastic
+    if w is None:
+        return mul(load(alpha, j), plastic)
+    return fma(load(alpha, j), plastic, load(w, i))
+
+
+@kernel
+def _tail(w: Pointer | None, alpha: Pointer | None, trace: Pointer, i: int, j: int, h: int, rest: int) -> Vector:
+    plastic = load_first(trace, h + j, rest)
+    if alpha is None:
+        return plastic
+    if w is None:
+        return mul(load_first(alpha, j, rest), plastic)
+    return fma(load_first(alpha, j, rest), plastic, load_first(w, i, rest))
 
 
 @kernel
@@ -161,15 +298,9 @@ def _fill(target: Pointer, at: int, count: int) -> None:
 
 
 @kernel
-def _tail(w: Pointer, alpha: Pointer, trace: Pointer, i: int, h: int, rest: int) -> Vector:
-    return fma(load_first(alpha, i, rest), load_first(trace, h + i, rest), load_first(w, i, rest))
-
-
-@kernel
 def _update(
     trace: Pointer,
     x: Pointer,
-    at: int,
     i: int,
     j: int,
     n: int,
@@ -179,11 +310,11 @@ def _update(
     gain_j: np.float32,
     limit: np.float32 | None,
 ) -> None:
-    """Set two rows of the trace (may be equal) to ``keep * trace + gain * x[at:]``, clipped at the limit."""
+    """Set two rows of the trace (may be equal) to ``keep * trace + gain * x``, clipped at the limit."""
     ki, gi, kj, gj = splat(keep_i), splat(gain_i), splat(keep_j), splat(gain_j)
     whole = n - n % WIDTH
     for p in range(0, whole, WIDTH):
-        pre = load(x, at + p)
+        pre = load(x, p)
         a, b = fma(ki, load(trace, i + p), mul(gi, pre)), fma(kj, load(trace, j + p), mul(gj, pre))
         if limit is not None:
             a, b = clip(a, splat(limit)), clip(b, splat(limit))
@@ -191,7 +322,7 @@ def _update(
         store(trace, j + p, b)
     if whole < n:
         p, rest = whole, n - whole
-        pre = load_first(x, at + p, rest)
+        pre = load_first(x, p, rest)
         a, b = (
             fma(ki, load_first(trace, i + p, rest), mul(gi, pre)),
             fma(kj, load_first(trace, j + p, rest), mul(gj, pre)),

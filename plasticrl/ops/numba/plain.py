@@ -5,6 +5,8 @@ from typing import NamedTuple
 import numpy as np
 
 from plasticrl.ops.numba.forward import Addresses
+from plasticrl.ops.numba.products import products
+from plasticrl.ops.numba.sizes import Numbers, Sizes
 from plasticrl.ops.numba.vectors import (
     WIDTH,
     Pointer,
@@ -25,58 +27,23 @@ from plasticrl.ops.numba.vectors import (
     store_first,
     sub,
     tanh,
-    totals,
 )
-
-
-@kernel
-def products(w: Pointer, x: Pointer, first: int, count: int, at: int, n: int) -> Vector:
-    """Multiply rows ``first .. first + count`` of w, at most eight, by ``x[at : at + n]``.
-
-    Eight sums in flight share the loads of x and hide their latency; missing rows repeat the last one.
-    """
-    last = first + count - 1
-    r0, r1, r2, r3 = first * n, min(first + 1, last) * n, min(first + 2, last) * n, min(first + 3, last) * n
-    r4, r5, r6, r7 = (
-        min(first + 4, last) * n,
-        min(first + 5, last) * n,
-        min(first + 6, last) * n,
-        min(first + 7, last) * n,
-    )
-    s0, s1, s2, s3 = splat(0.0), splat(0.0), splat(0.0), splat(0.0)
-    s4, s5, s6, s7 = splat(0.0), splat(0.0), splat(0.0), splat(0.0)
-    whole = n - n % WIDTH
-    for p in range(0, whole, WIDTH):
-        v = load(x, at + p)
-        s0, s1 = fma(load(w, r0 + p), v, s0), fma(load(w, r1 + p), v, s1)
-        s2, s3 = fma(load(w, r2 + p), v, s2), fma(load(w, r3 + p), v, s3)
-        s4, s5 = fma(load(w, r4 + p), v, s4), fma(load(w, r5 + p), v, s5)
-        s6, s7 = fma(load(w, r6 + p), v, s6), fma(load(w, r7 + p), v, s7)
-    if whole < n:
-        p, m = whole, n - whole
-        v = load_first(x, at + p, m)
-        s0, s1 = fma(load_first(w, r0 + p, m), v, s0), fma(load_first(w, r1 + p, m), v, s1)
-        s2, s3 = fma(load_first(w, r2 + p, m), v, s2), fma(load_first(w, r3 + p, m), v, s3)
-        s4, s5 = fma(load_first(w, r4 + p, m), v, s4), fma(load_first(w, r5 + p, m), v, s5)
-        s6, s7 = fma(load_first(w, r6 + p, m), v, s6), fma(load_first(w, r7 + p, m), v, s7)
-    return totals(s0, s1, s2, s3, s4, s5, s6, s7)
 
 
 @kernel
 def plain_forward(
     addresses: Addresses,
-    eta: np.float32,
-    decay: tuple[bool, np.float32],
+    rule: Numbers,
     limit: np.float32 | None,
-    shape: tuple[int, int, int],
+    s: Sizes,
     samples: Range,
     steps: Range,
     rows: Range,
 ) -> None:
-    """Run steps like ``forward_kernel.forward``; arguments that concern only the trace are ignored."""
+    """Run steps like :func:`plasticrl.ops.numba.forward.forward`; arguments that concern only the trace are ignored."""
     drive, w, hidden = floats(addresses.drive), floats(addresses.w), floats(addresses.hidden)
     outputs, reset, clamp = floats(addresses.outputs), flags(addresses.reset), flags(addresses.clamp)
-    _, batch, n = shape
+    batch, n = s.batch, s.n
     before = flush_denormals()
     x = np.empty((samples[1] - samples[0]) * n, np.float32)
     for t in range(steps[0], steps[1]):

@@ -3,6 +3,8 @@
 import numpy as np
 
 from plasticrl.ops.numba.backward_data import Problem, Scratch
+from plasticrl.ops.numba.forward import kept
+from plasticrl.ops.numba.sizes import RNN
 from plasticrl.ops.numba.vectors import (
     WIDTH,
     Pointer,
@@ -25,7 +27,7 @@ from plasticrl.ops.numba.vectors import (
 @kernel
 def is_reset(p: Problem, t: int, b: int) -> bool:
     """Return True if an episode starts at step t."""
-    return p.reset != 0 and flags(p.reset)[t * p.batch + b] != 0
+    return p.reset != 0 and flags(p.reset)[t * p.sizes.batch + b] != 0
 
 
 @kernel
@@ -36,22 +38,53 @@ def fill(target: Pointer, at: int, count: int) -> None:
 
 
 @kernel
+def stored_value(p: Problem, sample: int, i: int, count: int) -> Vector:
+    """Return the values that the trace stored: the output of an RNN, the candidates of the others."""
+    if p.sizes.cell == RNN:
+        return load_first(floats(p.outputs), sample * p.sizes.n + i, count)
+    return load_first(floats(p.record), sample * p.sizes.recorded + 2 * p.sizes.n + i, count)
+
+
+@kernel
+def recalled(p: Problem, sample: int, i: int, count: int) -> Vector:
+    """Return the values that the key recalled; 0 for a rule that does not read them."""
+    if p.rule.correction == 0:
+        return splat(0.0)
+    return load_first(floats(p.record), sample * p.sizes.recorded + p.sizes.values + i, count)
+
+
+@kernel
+def modulation(p: Problem, sample: int, i: int, count: int) -> Vector:
+    """Return the modulation; 1 without any."""
+    at = (sample + 1) * p.sizes.recorded - p.sizes.modulated
+    if p.sizes.modulated == 0:
+        return splat(1.0)
+    if p.sizes.modulated == 1:
+        return splat(floats(p.record)[at])
+    return load_first(floats(p.record), at + i, count)
+
+
+@kernel
 def collect(p: Problem, s: Scratch, b: int, rows: Range) -> None:
-    """Collect this sample's activities, and compute the factors of its trace updates."""
-    outputs, eta, one = floats(p.outputs), splat(p.eta), splat(1.0)
-    for t in range(p.steps):
-        at = (t * p.batch + b) * p.n
-        for i in range(rows[0], min(rows[1], p.n), WIDTH):
-            to, count = (t + 1) * p.m + i, min(WIDTH, p.n - i)
-            x, y = splat(0.0), load_first(outputs, at + i, count)
+    """Collect this sample's activities, and compute the coefficients of its trace updates."""
+    outputs, rule, n = floats(p.outputs), p.rule, p.sizes.n
+    for t in range(p.sizes.steps):
+        sample = t * p.sizes.batch + b
+        for i in range(rows[0], min(rows[1], n), WIDTH):
+            to, count = (t + 1) * p.m + i, min(WIDTH, n - i)
+            x = splat(0.0)
             if not is_reset(p, t, b):
                 if t == 0:
-                    x = load_first(floats(p.hidden), b * p.n + i, count)
+                    x = load_first(floats(p.hidden), b * n + i, count)
                 else:
-                    x = load_first(outputs, at - p.batch * p.n + i, count)
+                    x = load_first(outputs, (sample - p.sizes.batch) * n + i, count)
             store(floats(s.pre), to, x)
-            store(floats(s.gain), to, mul(eta, y))
-            store(floats(s.keep), to, sub(one, mul(eta, mul(y, y) if p.oja else splat(p.decay))))
+            if p.alpha:
+                v, rate = stored_value(p, sample, i, count), modulation(p, sample, i, count)
+                rate = mul(splat(rule.eta), rate)
+                stored = sub(v, mul(splat(rule.correction), recalled(p, sample, i, count)))
+                store(floats(s.gain), to, mul(mul(splat(rule.scale), rate), stored))
+                store(floats(s.keep), to, kept(rule, rate, v))
 
 
 @kernel
@@ -60,7 +93,7 @@ def unroll(p: Problem, s: Scratch, limit: np.float32 | None, b: int, block: int,
     square, start = p.m * p.m, block * s.block
     for i in range(rows[0] * p.m, rows[1] * p.m, WIDTH):
         store(floats(s.history), i, load(floats(s.checkpoints), block * square + i))
-    count = min(s.block, p.steps - start) - 1
+    count = min(s.block, p.sizes.steps - start) - 1
     advance(p, s, limit, b, rows, start, count, s.checkpoints, block * square, s.history, square, square)
 
 
@@ -92,7 +125,7 @@ def advance(
         floats(s.keep),
     )
     many = m - m % (4 * WIDTH)
-    for i in range(rows[0], min(rows[1], p.n)):
+    for i in range(rows[0], min(rows[1], p.sizes.n)):
         row = i * m
         for j in range(0, many, 4 * WIDTH):
             at = old + row + j

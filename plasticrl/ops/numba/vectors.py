@@ -265,12 +265,28 @@ def tanh(typing: Any, a: Any) -> Any:
     """Return ``tanh(a)``, correctly rounded except near rounding ties."""
 
     def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        x = emit_clip(builder, builder.fpext(args[0], _DOUBLES), constant(_DOUBLES, _TANH_LIMIT))
-        square = builder.fmul(x, x)
-        top, bottom = (_polynomial(builder, square, c) for c in (_TANH_P, _TANH_Q))
-        return builder.fptrunc(builder.fdiv(builder.fmul(x, top), bottom), LANES)
+        return builder.fptrunc(_emit_tanh(builder, builder.fpext(args[0], _DOUBLES)), LANES)
 
     return vector(vector), generate
+
+
+@operation
+def sigmoid(typing: Any, a: Any) -> Any:
+    """Return ``1 / (1 + exp(-a)) = (1 + tanh(a / 2)) / 2``; the absolute error is that of rounding."""
+
+    def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        half = constant(_DOUBLES, 0.5)
+        halved = builder.fmul(builder.fpext(args[0], _DOUBLES), half)
+        return builder.fptrunc(emit_fma(builder, half, _emit_tanh(builder, halved), half), LANES)
+
+    return vector(vector), generate
+
+
+def _emit_tanh(builder: Any, a: Any) -> Any:
+    x = emit_clip(builder, a, constant(_DOUBLES, _TANH_LIMIT))
+    square = builder.fmul(x, x)
+    top, bottom = (_polynomial(builder, square, c) for c in (_TANH_P, _TANH_Q))
+    return builder.fdiv(builder.fmul(x, top), bottom)
 
 
 def _polynomial(builder: Any, x: Any, coefficients: tuple[float, ...]) -> Any:

@@ -1,0 +1,44 @@
+"""Sizes and coefficients that all kernels are called with."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+RNN, LSTM, GRU = 0, 1, 2  # Cell.index
+SIGMOID = 1  # of plasticrl.ops.cells.MODULATIONS
+
+
+class Sizes(NamedTuple):
+    """Sizes of a scan.
+
+    Attributes:
+        steps, batch, n: T, B and the number of neurons.
+        cell: index of the cell.
+        sums: rows of w.
+        width: columns of the drive.
+        recorded: columns of the record.
+        values: the first columns of the record, which the cell fills.
+        modulation: index of the modulation.
+        modulated: number of its sums, n or 1; 0 without modulation.
+    """
+
+    steps: int
+    batch: int
+    n: int
+    cell: int
+    sums: int
+    width: int
+    recorded: int
+    values: int
+    modulation: int
+    modulated: int
+
+
+class Numbers(NamedTuple):
+    """The numbers of a rule; see :class:`plasticrl.rules.HebbianRule`."""
+
+    eta: np.float32
+    leak: np.float32
+    normalisation: np.float32
+    correction: np.float32
+    scale: np.float32
