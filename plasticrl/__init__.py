@@ -12,13 +12,29 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from plasticrl.nn import PlasticLinear, PlasticRNN, PlasticRNNCell
+    from plasticrl.nn import (
+        PlasticGRU,
+        PlasticGRUCell,
+        PlasticLSTM,
+        PlasticLSTMCell,
+        PlasticLinear,
+        PlasticRNN,
+        PlasticRNNCell,
+    )
     from plasticrl.ops import plastic_scan
-    from plasticrl.rules import ClippedHebb, Hebb, Oja
-    from plasticrl.state import PlasticState
+    from plasticrl.rules import ClippedHebb, Delta, Hebb, HebbianRule, Oja, Rule
+    from plasticrl.state import PlasticLSTMState, PlasticState
 
 __version__ = "0.1.0"
 __all__ = [
+    "PlasticLSTMState",
+    "Rule",
+    "HebbianRule",
+    "Delta",
+    "PlasticLSTMCell",
+    "PlasticLSTM",
+    "PlasticGRUCell",
+    "PlasticGRU",
     "ClippedHebb",
     "Hebb",
     "Oja",
@@ -30,6 +46,14 @@ __all__ = [
 ]
 
 _HOME = {
+    "PlasticLSTMState": "plasticrl.state",
+    "Rule": "plasticrl.rules",
+    "HebbianRule": "plasticrl.rules",
+    "Delta": "plasticrl.rules",
+    "PlasticLSTMCell": "plasticrl.nn",
+    "PlasticLSTM": "plasticrl.nn",
+    "PlasticGRUCell": "plasticrl.nn",
+    "PlasticGRU": "plasticrl.nn",
     "ClippedHebb": "plasticrl.rules",
     "Hebb": "plasticrl.rules",
     "Oja": "plasticrl.rules",

@@ -130,7 +130,9 @@ class HebbianRule(Rule):
         """Compute the next trace; see :meth:`Rule.update`."""
         key = pre * self.key_scale(pre.shape[-1])
         recalled = self.recall(trace, key)
-        keep, gain = self.coefficients(post, recalled, eta, torch.ones_like(eta) if modulation is None else modulation)
+        keep, gain = self.coefficients(
+            post, recalled, eta, torch.ones_like(eta) if modulation is None else modulation
+        )
         new = keep.unsqueeze(-1) * trace + gain.unsqueeze(-1) * key.unsqueeze(-2)
         return new if self.limit == inf else new.clamp(-self.limit, self.limit)
 

@@ -3,14 +3,20 @@
 from difflib import get_close_matches
 from typing import Any, Literal, TypeAlias, get_args
 
-from plasticrl.nn import GRU, LSTM, AlphaMode, Core, FeedForward, PlasticRNN
+from plasticrl.nn import GRU, LSTM, AlphaMode, Core, FeedForward, PlasticGRU, PlasticLSTM, PlasticRNN
 from plasticrl.nn.core import positive
 
-CoreName: TypeAlias = Literal["plastic", "homogeneous", "rnn", "lstm", "gru", "feedforward"]
+CoreName: TypeAlias = Literal[
+    "plastic", "plastic_lstm", "plastic_gru", "homogeneous", "rnn", "lstm", "gru", "feedforward"
+]
 CORE_NAMES: tuple[CoreName, ...] = get_args(CoreName)
 
 PlasticName: TypeAlias = Literal["plastic", "homogeneous", "rnn"]
 _ALPHA: dict[str, AlphaMode] = {"plastic": "full", "homogeneous": "shared", "rnn": "none"}
+_GATED: dict[str, type[PlasticLSTM] | type[PlasticGRU]] = {
+    "plastic_lstm": PlasticLSTM,
+    "plastic_gru": PlasticGRU,
+}
 _PLAIN: dict[str, type[LSTM] | type[GRU] | type[FeedForward]] = {
     "lstm": LSTM,
     "gru": GRU,
@@ -33,11 +39,13 @@ def make_core(name: CoreName, input_size: int, hidden_size: int, **options: Any)
     """Build a core.
 
     Args:
-        name: ``"plastic"`` (one alpha per connection), ``"homogeneous"`` (one alpha for all),
-            ``"rnn"`` (no plasticity), ``"lstm"``, ``"gru"``, or ``"feedforward"`` (no memory).
+        name: ``"plastic"`` (one alpha per connection), ``"plastic_lstm"``, ``"plastic_gru"``,
+            ``"homogeneous"`` (one alpha for all), ``"rnn"`` (no plasticity), ``"lstm"``, ``"gru"``, or
+            ``"feedforward"`` (no memory).
         input_size: features per step.
         hidden_size: number of neurons.
-        **options: further arguments of :class:`plasticrl.PlasticRNN`, for the first three only.
+        **options: further arguments of :class:`plasticrl.PlasticRNN`, :class:`plasticrl.PlasticLSTM` or
+            :class:`plasticrl.PlasticGRU`, for the first five only.
 
     Raises:
         ValueError: the name is unknown, or an option is given to a core that has none.
@@ -47,10 +55,12 @@ def make_core(name: CoreName, input_size: int, hidden_size: int, **options: Any)
         meant = f"did you mean {close[0]!r}? " if close else ""
         raise ValueError(f"unknown core {name!r}: {meant}choose one of {', '.join(CORE_NAMES)}")
     input_size, hidden_size = positive("input_size", input_size), positive("hidden_size", hidden_size)
+    if name in _GATED:
+        return _GATED[name](input_size, hidden_size, **options)
     if name in _ALPHA:
         return PlasticRNN(input_size, hidden_size, alpha=_ALPHA[name], **options)
     if options:
         raise ValueError(
-            f"core {name!r} takes no {', '.join(options)}: only {', '.join(_ALPHA)} have plasticity options"
+            f"core {name!r} takes no {', '.join(options)}: only {', '.join((*_ALPHA, *_GATED))} have plasticity options"
         )
     return _PLAIN[name](input_size, hidden_size)

@@ -1,6 +1,6 @@
 """The plastic part of a layer: alpha, eta, the rule, and their initialisation."""
 
-from math import inf, isfinite, nan
+from math import inf, isfinite, nan, sqrt
 from numbers import Real
 from typing import Literal, TypeAlias, get_args
 
@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from plasticrl.rules import RuleLike, get_rule
 
 AlphaMode: TypeAlias = Literal["full", "shared", "none"]
-Init: TypeAlias = Literal["uniform", "normal"]
+Init: TypeAlias = Literal["uniform", "normal", "fan_in", "orthogonal"]
 
 
 class Plasticity(nn.Module):
@@ -87,10 +87,10 @@ class Plasticity(nn.Module):
         return [name for name in names if name != "eta" or self.eta_raw is not None]
 
     def reset_parameters(self, init: Init, scale: float) -> None:
-        """Initialise alpha with :func:`draw_` and set eta to its initial value."""
+        """Draw alpha as :func:`draw_` does, normal for the inits of whole matrices; set eta to its start."""
         if self.alpha is None or self.eta_raw is None:
             return
-        draw_(self.alpha, init, scale)
+        draw_(self.alpha, init if init in ("uniform", "normal") else "normal", scale)
         with torch.no_grad():
             self.eta_raw.fill_(self.initial_eta)
             if self.bound_eta:
@@ -108,10 +108,17 @@ class Plasticity(nn.Module):
 
 
 def draw_(parameter: Tensor, init: Init, scale: float) -> None:
-    """Fill with ``scale * U(0, 1)`` ("uniform", as on the maze) or ``scale * N(0, 1)`` ("normal", patterns).
+    """Draw initial values.
+
+    Args:
+        parameter: weights, with the inputs along the last dimension.
+        init: ``"uniform"`` for ``scale * U(0, 1)`` (the paper's maze), ``"normal"`` for ``scale * N(0, 1)`` (its
+            patterns), ``"fan_in"`` for ``scale * U(-1, 1) / sqrt(inputs)`` (as ``torch.nn.RNN``), or
+            ``"orthogonal"`` for ``scale`` times an orthogonal matrix.
+        scale: finite and at least 0.
 
     Raises:
-        ValueError: ``init`` is neither, or the scale is not finite and at least 0.
+        ValueError: ``init`` or ``scale`` is something else.
     """
     if not 0 <= _rounded(scale, parameter.dtype) < inf:
         raise ValueError(f"init_scale must be a finite number, at least 0, not {scale!r}")
@@ -119,6 +126,11 @@ def draw_(parameter: Tensor, init: Init, scale: float) -> None:
         nn.init.uniform_(parameter, 0.0, scale)
     elif init == "normal":
         nn.init.normal_(parameter, 0.0, scale)
+    elif init == "fan_in":
+        bound = scale / sqrt(parameter.shape[-1])
+        nn.init.uniform_(parameter, -bound, bound)
+    elif init == "orthogonal":
+        nn.init.orthogonal_(parameter, scale)
     else:
         raise ValueError(f"init must be one of {', '.join(map(repr, get_args(Init)))}, not {init!r}")
 

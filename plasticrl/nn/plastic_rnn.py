@@ -1,6 +1,6 @@
-"""The plastic recurrent network: a single step (the cell), and the loop over time."""
+"""The plastic recurrent network: a single step (the cell), and the loop over time, for any cell."""
 
-from typing import NoReturn
+from typing import Any, ClassVar, Literal, NoReturn, get_args
 
 import torch
 from torch import Tensor, nn
@@ -8,29 +8,39 @@ from torch import Tensor, nn
 from plasticrl.nn.core import HOOKS, Core, check_dtype, check_shape, hooks_for_all, positive, refuse_scripting
 from plasticrl.nn.plastic import AlphaMode, Init, Plasticity, draw_
 from plasticrl.ops import Backend, plastic_scan, plastic_step_
-from plasticrl.ops.checks import check_state, check_tensor, check_tensors
+from plasticrl.ops.cells import CELLS, Cell, Modulation
+from plasticrl.ops.checks import check_choice, check_state, check_tensor, check_tensors
 from plasticrl.ops.scan import check_backend
 from plasticrl.rules import RuleLike
-from plasticrl.state import PlasticState
+from plasticrl.state import PlasticLSTMState, PlasticState
 
 
 class PlasticRecurrence(nn.Module):
-    """Parameters shared by the single step and the loop over time; arguments as in :class:`PlasticRNN`."""
+    """Parameters of one cell, shared by the single step and the loop over time.
+
+    A subclass names its cell; arguments as in :class:`PlasticRNN`.
+    """
+
+    cell: ClassVar[Cell]
+    _state: ClassVar[type[PlasticState] | type[PlasticLSTMState]] = PlasticState
 
     def __init__(
         self,
         input_size: int | None,
         hidden_size: int,
         *,
-        alpha: AlphaMode = "full",
-        rule: RuleLike = "hebb",
-        eta: float = 0.01,
-        bound_eta: bool = False,
-        init: Init = "uniform",
-        init_scale: float = 0.01,
-        backend: Backend = "auto",
-        device: torch.device | str | None = None,
-        dtype: torch.dtype | None = None,
+        alpha: AlphaMode,
+        rule: RuleLike,
+        modulation: Modulation,
+        modulate: Literal["neurons", "network"],
+        eta: float,
+        bound_eta: bool,
+        init: Init,
+        init_scale: float,
+        alpha_scale: float | None,
+        backend: Backend,
+        device: torch.device | str | None,
+        dtype: torch.dtype | None,
     ) -> None:
         super().__init__()
         n = positive("hidden_size", hidden_size)
@@ -38,14 +48,22 @@ class PlasticRecurrence(nn.Module):
         self.input_size = n if input_size is None else positive("input_size", input_size)
         self.init: Init = init
         self.init_scale = init_scale
+        self.alpha_scale = init_scale if alpha_scale is None else alpha_scale
         check_backend(backend)
+        check_choice("modulation", modulation, get_args(Modulation))
+        check_choice("modulate", modulate, ("neurons", "network"))
+        if modulation != "none" and (alpha == "none" or input_size is None):
+            reason = "alpha='none' stores nothing" if alpha == "none" else "it needs an input_size"
+            raise ValueError(f"modulation {modulation!r} does not apply: {reason}")
         self.backend: Backend = backend
-        self.in_proj = None if input_size is None else nn.Linear(input_size, n, device=device, dtype=dtype)
-        self.weight_hh = nn.Parameter(torch.empty((n, n), device=device, dtype=dtype))
+        self.modulation: Modulation = modulation
+        modulated = 0 if modulation == "none" else n if modulate == "neurons" else 1
+        rows = self.cell.sums * n + modulated
+        self.in_proj = None if input_size is None else nn.Linear(input_size, rows, device=device, dtype=dtype)
+        self.weight_hh = nn.Parameter(torch.empty((rows, n), device=device, dtype=dtype))
         self.plasticity = Plasticity(
             n, n, alpha=alpha, rule=rule, eta=eta, bound_eta=bound_eta, device=device, dtype=dtype
         )
-        self.reset_parameters()
 
     def __prepare_scriptable__(self) -> NoReturn:
         """Refuse ``torch.jit.script``; see :class:`plasticrl.nn.Core`."""
@@ -55,39 +73,42 @@ class PlasticRecurrence(nn.Module):
         """Initialise all parameters as described for the class."""
         if self.in_proj is not None:
             self.in_proj.reset_parameters()
-        draw_(self.weight_hh, self.init, self.init_scale)
-        self.plasticity.reset_parameters(self.init, self.init_scale)
+        for rows in self.weight_hh.detach().split(self.hidden_size):  # each group is a matrix of its own
+            draw_(rows, self.init, self.init_scale)
+        self.plasticity.reset_parameters(self.init, self.alpha_scale)
 
-    def initial_state(self, batch_size: int) -> PlasticState:
-        """Return zeros: hidden ``(B, n)`` and trace ``(B, n, n)``, or ``(B, 0, 0)`` if alpha is "none"."""
+    def initial_state(self, batch_size: int) -> Any:
+        """Return zeros: each part ``(B, n)``, and the trace ``(B, n, n)``, or ``(B, 0, 0)`` without one."""
         n = self.hidden_size
-        return PlasticState(
-            self.weight_hh.new_zeros(batch_size, n),
-            self.weight_hh.new_zeros(batch_size, *self.plasticity.trace_shape(n, n)),
-        )
+        parts = [self.weight_hh.new_zeros(batch_size, n) for _ in self._state._fields[1:]]
+        return self._state(*parts, self.weight_hh.new_zeros(batch_size, *self.plasticity.trace_shape(n, n)))
+
+    def _drive(self, inputs: Tensor) -> Tensor:
+        """Return the external input of the cell's sums."""
+        return inputs if self.in_proj is None else self.in_proj(inputs)
 
     def _scan(
         self,
         inputs: Tensor,
-        state: PlasticState | None,
+        state: Any,
         reset: Tensor | None,
-        clamp: Tensor | None,
-        known: tuple[Tensor, PlasticState] | None = None,
-    ) -> tuple[Tensor, PlasticState]:
+        clamp: Tensor | None = None,
+        known: tuple[Tensor, Any] | None = None,
+    ) -> tuple[Tensor, Any]:
         if state is None:
             state = self.initial_state(inputs.shape[1])
-        drive: Tensor = inputs if self.in_proj is None else self.in_proj(inputs)
         alpha, eta = self.coefficients()
-        rule = self.plasticity.rule
         return plastic_scan(
-            drive,
+            self._drive(inputs),
             self.weight_hh,
             alpha,
             eta,
             state,
             reset,
             clamp,
-            rule=rule,
+            rule=self.plasticity.rule,
+            cell=self.cell.name,
+            modulation=self.modulation,
             backend=self.backend,
             known=known,
         )
@@ -98,11 +119,115 @@ class PlasticRecurrence(nn.Module):
         return alpha, self.weight_hh.new_zeros(()) if alpha is None else self.plasticity.eta
 
     def extra_repr(self) -> str:
-        """Return sizes and initialisation, for ``print(module)``."""
-        return f"{self.input_size}, {self.hidden_size}, init={self.init!r}, init_scale={self.init_scale}"
+        """Return sizes, modulation and initialisation, for ``print(module)``."""
+        modulation = "" if self.modulation == "none" else f", modulation={self.modulation!r}"
+        start = f"init={self.init!r}, init_scale={self.init_scale}, alpha_scale={self.alpha_scale}"
+        return f"{self.input_size}, {self.hidden_size}{modulation}, {start}"
 
 
-class PlasticRNN(PlasticRecurrence, Core):
+class PlasticCore(PlasticRecurrence, Core):
+    """Loop of a plastic cell over time, and its single step in place."""
+
+    _forward: ClassVar[Any]  # the forward method whose code step_ and replay replace
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if PlasticCore in cls.__bases__:
+            cls._forward = staticmethod(cls.forward)
+
+    def replay(
+        self, inputs: Tensor, state: Any, reset: Tensor, known: tuple[Tensor, Any]
+    ) -> tuple[Tensor, Any]:
+        """Unroll over a known rollout, without the forward pass where that is possible."""
+        if self._runs_other_code():
+            return super().replay(inputs, state, reset, known)
+        self._check_inputs(inputs, reset)
+        return self._scan(inputs, state, reset, None, known)
+
+    def step_(self, inputs: Tensor, state: Any, reset: Tensor | None = None) -> Tensor:
+        """Run one step and update the state in place; see :meth:`plasticrl.nn.Core.step_`."""
+        if self.backend != "auto" or self._runs_other_code():  # steps must use the chosen code, too
+            return super().step_(inputs, state, reset)
+        check_tensor("inputs", inputs)
+        check_tensors(reset=reset)
+        self._check_inputs(inputs[None], None if reset is None else reset[None])
+        check_state(state, self.cell)
+        shape = self.plasticity.trace_shape(self.hidden_size, self.hidden_size)
+        check_shape("state.trace", state.trace, (len(inputs), *shape))
+        with torch.no_grad():
+            alpha, eta = self.coefficients()
+            return plastic_step_(
+                self._drive(inputs),
+                self.weight_hh,
+                alpha,
+                eta,
+                state,
+                reset,
+                rule=self.plasticity.rule,
+                cell=self.cell.name,
+                modulation=self.modulation,
+            )
+
+    def _runs_other_code(self) -> bool:
+        """Return True if calling the module runs code other than its class's own, such as hooks."""
+        own = vars(self)
+        return (
+            type(self).forward is not self._forward
+            or "forward" in own
+            or any(own[name] for name in HOOKS)
+            or hooks_for_all()
+        )
+
+
+class PlasticCell(PlasticRecurrence):
+    """One step of a plastic cell, without a time dimension."""
+
+    def _step(
+        self, inputs: Tensor, state: Any, reset: Tensor | None, clamp: Tensor | None = None
+    ) -> tuple[Tensor, Any]:
+        check_tensor("inputs", inputs)
+        check_tensors(reset=reset, clamp=clamp)
+        if inputs.ndim != 2 or inputs.shape[-1] != self.input_size:
+            raise ValueError(f"inputs must be (B, {self.input_size}), not {tuple(inputs.shape)}")
+        check_dtype(inputs, self.weight_hh.dtype)
+        at_once = (None if one is None else one[None] for one in (reset, clamp))
+        outputs, after = self._scan(inputs[None], state, *at_once)
+        return outputs[0], after
+
+
+class _RNN(PlasticRecurrence):
+    """Arguments of the plastic RNN."""
+
+    cell = CELLS["rnn"]
+
+    def __init__(
+        self,
+        input_size: int | None,
+        hidden_size: int,
+        *,
+        alpha: AlphaMode = "full",
+        rule: RuleLike = "hebb",
+        modulation: Modulation = "none",
+        modulate: Literal["neurons", "network"] = "neurons",
+        eta: float = 0.01,
+        bound_eta: bool = False,
+        init: Init = "uniform",
+        init_scale: float = 0.01,
+        alpha_scale: float | None = None,
+        backend: Backend = "auto",
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        super().__init__(
+            input_size, hidden_size,
+            alpha=alpha, rule=rule, modulation=modulation, modulate=modulate, eta=eta, bound_eta=bound_eta,
+            init=init, init_scale=init_scale, alpha_scale=alpha_scale,
+            backend=backend, device=device, dtype=dtype,
+        )  # fmt: skip
+        self.reset_parameters()
+
+
+class PlasticRNN(_RNN, PlasticCore):
     r"""Recurrent network in which every connection has a fixed and a plastic part.
 
     ``y(t) = tanh(in_proj(x(t)) + (w + alpha * H) y(t-1))``. The trace H is updated by a Hebbian rule
@@ -113,13 +238,18 @@ class PlasticRNN(PlasticRecurrence, Core):
             without a projection (the paper's pattern and image networks).
         hidden_size: number of neurons n.
         alpha: ``"full"`` (default), ``"shared"`` or ``"none"`` (a plain tanh RNN).
-        rule: ``"hebb"`` (default), ``"oja"``, ``"clipped"``, or a rule object.
+        rule: ``"hebb"`` (default), ``"oja"``, ``"clipped"``, ``"delta"``, or a rule object.
+        modulation: ``"none"`` (default), or ``"sigmoid"`` or ``"tanh"`` of a linear read-out of input and
+            hidden state, which multiplies the rate at which a neuron stores.
+        modulate: read out one modulation for each of the ``"neurons"`` (default) or one for the ``"network"``.
         eta: initial learning rate of the trace. Default 0.01.
         bound_eta: keep eta in (0, 1) through a sigmoid. Default False: unbounded, as in the paper.
         init: ``"uniform"`` (default) draws w and alpha from ``init_scale * U(0, 1)``, as in the paper's
-            maze; ``"normal"`` from ``init_scale * N(0, 1)``, as for its patterns. The projection is
-            initialised like ``torch.nn.Linear``.
+            maze; ``"normal"`` from ``init_scale * N(0, 1)``, as for its patterns; ``"fan_in"`` draws w from
+            ``init_scale * U(-1, 1) / sqrt(n)``, ``"orthogonal"`` an orthogonal w, both with alpha from
+            ``alpha_scale * N(0, 1)``. The projection is initialised like ``torch.nn.Linear``.
         init_scale: default 0.01, as in the paper.
+        alpha_scale: scale of alpha. Default: ``init_scale``.
         backend: implementation of the recurrence, see :func:`plasticrl.plastic_scan`. Each call raises an
             error if the backend does not support its arguments.
 
@@ -149,46 +279,8 @@ class PlasticRNN(PlasticRecurrence, Core):
         self._check_inputs(inputs)
         return self._scan(inputs, state, reset, clamp)
 
-    def replay(
-        self, inputs: Tensor, state: PlasticState, reset: Tensor, known: tuple[Tensor, PlasticState]
-    ) -> tuple[Tensor, PlasticState]:
-        """Unroll over a known rollout without the forward pass; see :meth:`plasticrl.nn.Core.replay`."""
-        if _runs_other_code(self):
-            return super().replay(inputs, state, reset, known)
-        self._check_inputs(inputs, reset)
-        return self._scan(inputs, state, reset, None, known)
 
-    def step_(self, inputs: Tensor, state: PlasticState, reset: Tensor | None = None) -> Tensor:
-        """Run one step and update the trace in place; see :meth:`plasticrl.nn.Core.step_`."""
-        if self.backend != "auto" or _runs_other_code(self):  # steps must use the chosen code, too
-            return super().step_(inputs, state, reset)
-        check_tensor("inputs", inputs)
-        check_tensors(reset=reset)
-        self._check_inputs(inputs[None], None if reset is None else reset[None])
-        check_state(state)
-        shape = self.plasticity.trace_shape(self.hidden_size, self.hidden_size)
-        check_shape("state.trace", state.trace, (len(inputs), *shape))
-        with torch.no_grad():
-            drive = inputs if self.in_proj is None else self.in_proj(inputs)
-            alpha, eta = self.coefficients()
-            return plastic_step_(drive, self.weight_hh, alpha, eta, state, reset, rule=self.plasticity.rule)
-
-
-_FORWARD = PlasticRNN.forward
-
-
-def _runs_other_code(rnn: PlasticRNN) -> bool:
-    """Return True if calling the module runs code other than :meth:`PlasticRNN.forward`, such as hooks."""
-    own = vars(rnn)
-    return (
-        type(rnn).forward is not _FORWARD
-        or "forward" in own
-        or any(own[name] for name in HOOKS)
-        or hooks_for_all()
-    )
-
-
-class PlasticRNNCell(PlasticRecurrence):
+class PlasticRNNCell(_RNN, PlasticCell):
     """One step of :class:`PlasticRNN`: same arguments, same parameters, no time dimension.
 
     Example:
@@ -213,15 +305,4 @@ class PlasticRNNCell(PlasticRecurrence):
         Returns:
             Output ``(B, n)`` and the new state.
         """
-        check_tensor("inputs", inputs)
-        check_tensors(reset=reset, clamp=clamp)
-        if inputs.ndim != 2 or inputs.shape[-1] != self.input_size:
-            raise ValueError(f"inputs must be (B, {self.input_size}), not {tuple(inputs.shape)}")
-        check_dtype(inputs, self.weight_hh.dtype)
-        outputs, after = self._scan(
-            inputs[None],
-            state,
-            None if reset is None else reset[None],
-            None if clamp is None else clamp[None],
-        )
-        return outputs[0], after
+        return self._step(inputs, state, reset, clamp)

@@ -43,7 +43,14 @@ def gradients(
             d_value, d_recalled, rate, d_m = parts.pull_back_rule(t, y, (g * trace).sum(-1), _apply(g, k))
             d_eta += rate
         d = pull_back(
-            cell, y, parts.cell(t), x[t], parts.memory_before(t), cotangents.outputs[t] + d_x, d_memory, d_value
+            cell,
+            y,
+            parts.cell(t),
+            x[t],
+            parts.memory_before(t),
+            cotangents.outputs[t] + d_x,
+            d_memory,
+            d_value,
         )
         d_sums, d_recall = d.sums, d.recall
         d_drive[t, :, : cell.sums * n] = d_sums
@@ -135,9 +142,7 @@ class _Parts:
         return d_value, d_recalled, d_eta, None if self.p.modulation == "none" else d_m
 
 
-def _traces_backwards(
-    p: Problem, x: Tensor, outputs: Tensor, parts: _Parts
-) -> Iterator[tuple[int, Tensor]]:
+def _traces_backwards(p: Problem, x: Tensor, outputs: Tensor, parts: _Parts) -> Iterator[tuple[int, Tensor]]:
     """Yield each t, descending, with the trace of step t, recomputed from checkpoints sqrt(T) steps apart."""
     steps = len(outputs)
     if p.alpha is None:

@@ -62,7 +62,9 @@ class Activated(NamedTuple):
     record: tuple[Tensor, ...]
 
 
-def activate(cell: Cell, sums: Tensor, inputs: Tensor, recall: Tensor, x: Tensor, memory: Tensor | None) -> Activated:
+def activate(
+    cell: Cell, sums: Tensor, inputs: Tensor, recall: Tensor, x: Tensor, memory: Tensor | None
+) -> Activated:
     """Run the elementwise part of a step.
 
     Args:

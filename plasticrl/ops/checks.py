@@ -154,8 +154,7 @@ def _parts_known(known: tuple[Tensor, RecurrentState], cell: Cell) -> tuple[Tens
     """
     if not isinstance(known, tuple) or len(known) != 2:
         raise TypeError(
-            "known must be the result of such a call, a tuple (outputs, state), "
-            f"not {kind_and_length(known)}"
+            f"known must be the result of such a call, a tuple (outputs, state), not {kind_and_length(known)}"
         )
     outputs, state = known
     check_state(state, cell, "known state")

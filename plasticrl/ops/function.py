@@ -120,7 +120,10 @@ class _Gradients(_Once):
             problem = Problem(
                 drive, w, alpha, eta, hidden, memory, trace, reset, clamp, rule, cell, modulation
             )
-            if tracing.follower((*problem.tensors, record, d_outputs, d_hidden, d_memory, d_trace)) is not None:
+            if (
+                tracing.follower((*problem.tensors, record, d_outputs, d_hidden, d_memory, d_trace))
+                is not None
+            ):
                 engine = adjoint
             cotangents = Cotangents(
                 torch.zeros_like(outputs) if d_outputs is None else d_outputs,

@@ -188,7 +188,7 @@ def numba_obstacle(problem: Problem) -> str | None:
         return f"{follower} does not see what its kernels write"
     if has_numbers(problem.rule):
         return None
-    return f"its kernels know the coefficients of HebbianRule only, not those of {type(problem.rule).__name__}"
+    return f"its kernels know the coefficients of HebbianRule only, not of {type(problem.rule).__name__}"
 
 
 def _adjoint_obstacle(rule: Rule) -> str | None:
@@ -196,4 +196,4 @@ def _adjoint_obstacle(rule: Rule) -> str | None:
         return f"{recorder} cannot record its gradients"
     if has_coefficients(rule):
         return None
-    return f"it differentiates the update of HebbianRule only, not that of {type(rule).__name__}"
+    return f"it differentiates the update of HebbianRule only, not of {type(rule).__name__}"

@@ -27,6 +27,7 @@ from plasticrl.ops.numba.vectors import (
     floats,
     flush_denormals,
     fma,
+    inlined,
     keep_inside,
     kernel,
     load,
@@ -67,27 +68,29 @@ def backward(
             elif t == last:
                 _begin(p, s, limit, b, rows)
                 if p.d_last_trace:
-                    _sweep(p, s, d, limit, t, rows, part)
+                    _sweep(p, s, d, None, limit, t, rows, part)
             elif t >= 0:
                 _step(p, s, d, b, t, rows, part)
                 if p.alpha and t > 0 and t % s.block == 0:
                     unroll(p, s, limit, b, t // s.block - 1, rows)
                 if is_reset(p, t, b):  # earlier steps have no effect on later ones
-                    fill(floats(s.d_pre), ((t % 2) * s.parts + part) * p.m, p.m)
+                    fill(floats(s.d_pre), ((t % 2) * s.parts + part) * p.sizes.m, p.sizes.m)
                     _forget(p, s, rows)
                 else:
                     _send_back(p, s, t, rows, part)
-                    if p.alpha:
-                        _sweep(p, s, d, limit, t, rows, part)
+                    if p.alpha and p.sizes.cell == RNN:
+                        _sweep(p, s, d, floats(p.w), limit, t, rows, part)
+                    elif p.alpha:
+                        _sweep(p, s, d, None, limit, t, rows, part)
             else:
                 _finish(p, s, d, b, rows)
     restore_denormals(before)
 
 
-@kernel
+@inlined
 def _forget(p: Problem, s: Scratch, rows: Range) -> None:
     if p.alpha:
-        fill(floats(s.adjoint), rows[0] * p.m, (rows[1] - rows[0]) * p.m)
+        fill(floats(s.adjoint), rows[0] * p.sizes.m, (rows[1] - rows[0]) * p.sizes.m)
     for i in range(rows[0], rows[1]):
         floats(s.adjoint_pre)[i] = 0
         floats(s.adjoint_trace)[i] = 0
@@ -110,20 +113,31 @@ def _begin(p: Problem, s: Scratch, limit: np.float32 | None, b: int, rows: Range
     fresh = is_reset(p, 0, b)
     for i in range(rows[0], min(rows[1], n)):
         for j in range(0, n, WIDTH):
-            at, to, count = (b * n + i) * n + j, i * p.m + j, min(WIDTH, n - j)
+            at, to, count = (b * n + i) * n + j, i * p.sizes.m + j, min(WIDTH, n - j)
             store(floats(s.checkpoints), to, splat(0.0) if fresh else load_first(floats(p.trace), at, count))
             if p.d_last_trace:
                 store(floats(s.adjoint), to, load_first(floats(p.d_last_trace), at, count))
     last = (p.sizes.steps - 1) // s.block
     for k in range(last):
-        old = k * p.m * p.m
+        old = k * p.sizes.m * p.sizes.m
         advance(
-            p, s, limit, b, rows, k * s.block, s.block, s.checkpoints, old, s.checkpoints, old + p.m * p.m, 0
+            p,
+            s,
+            limit,
+            b,
+            rows,
+            k * s.block,
+            s.block,
+            s.checkpoints,
+            old,
+            s.checkpoints,
+            old + p.sizes.m * p.sizes.m,
+            0,
         )
     unroll(p, s, limit, b, last, rows)
 
 
-@kernel
+@inlined
 def _step(p: Problem, s: Scratch, d: Gradients, b: int, t: int, rows: Range, part: int) -> None:
     """Compute from the adjoints of the output and of the next trace those of drive, sums and recall.
 
@@ -134,7 +148,7 @@ def _step(p: Problem, s: Scratch, d: Gradients, b: int, t: int, rows: Range, par
     d_pre, d_drive, d_sums = floats(s.d_pre), floats(d.drive), floats(s.d_sums)
     own = part * (p.sizes.sums + WIDTH)
     first_modulation = p.sizes.sums - p.sizes.modulated
-    fill(d_pre, ((t % 2) * s.parts + part) * p.m, p.m)
+    fill(d_pre, ((t % 2) * s.parts + part) * p.sizes.m, p.sizes.m)
     for i in range(rows[0], min(rows[1], n), WIDTH):
         count = min(WIDTH, n - i)
         dy = load_first(floats(p.d_outputs), sample * n + i, count)
@@ -142,7 +156,7 @@ def _step(p: Problem, s: Scratch, d: Gradients, b: int, t: int, rows: Range, par
             dy = add(dy, load_first(floats(p.d_last_hidden), b * n + i, count))
         else:
             for k in range(s.parts):
-                dy = add(dy, load(d_pre, (((t + 1) % 2) * s.parts + k) * p.m + i))
+                dy = add(dy, load(d_pre, (((t + 1) % 2) * s.parts + k) * p.sizes.m + i))
         d_value = splat(0.0)
         if p.alpha:
             d_value, d_rate, d_lost = _rule_adjoint(p, s, sample, i, count)
@@ -168,13 +182,13 @@ def _step(p: Problem, s: Scratch, d: Gradients, b: int, t: int, rows: Range, par
         floats(d.modulation)[sample] += both
 
 
-@kernel
+@inlined
 def _slope(logistic: bool, m: Vector) -> Vector:
     """Return the derivative of a sigmoid or of tanh at its value m."""
     return mul(m, sub(splat(1.0), m)) if logistic else sub(splat(1.0), mul(m, m))
 
 
-@kernel
+@inlined
 def _rule_adjoint(p: Problem, s: Scratch, sample: int, i: int, count: int) -> tuple[Vector, Vector, Vector]:
     """Write the adjoint of the recalled values; return that of the values, and of m and keep per eta."""
     rule = p.rule
@@ -185,21 +199,33 @@ def _rule_adjoint(p: Problem, s: Scratch, sample: int, i: int, count: int) -> tu
     normalised = mul(splat(rule.normalisation), value)
     d_rate = sub(mul(stored, d_gain), mul(mul(normalised, value), d_keep))
     d_stored = mul(rate, d_gain)
-    store_first(
-        floats(s.d_recalled), i, mul(splat(-rule.scale * rule.correction), d_stored), count
-    )
+    store_first(floats(s.d_recalled), i, mul(splat(-rule.scale * rule.correction), d_stored), count)
     return fma(mul(mul(splat(-2.0), rate), normalised), d_keep, d_stored), d_rate, d_keep
 
 
-@kernel
+@inlined
 def _cell_adjoint(
-    p: Problem, s: Scratch, d: Gradients, b: int, t: int, i: int, count: int, dy: Vector, d_value: Vector, part: int
+    p: Problem,
+    s: Scratch,
+    d: Gradients,
+    b: int,
+    t: int,
+    i: int,
+    count: int,
+    dy: Vector,
+    d_value: Vector,
+    part: int,
 ) -> None:
     """Write the adjoints of drive, sums, recall and cell state of these neurons."""
     n, one, sizes = p.sizes.n, splat(1.0), p.sizes
     sample = t * sizes.batch + b
     own, at, place = part * (sizes.sums + WIDTH) + i, sample * sizes.width + i, sample * sizes.recorded + i
-    d_drive, d_sums, d_recall, record = floats(d.drive), floats(s.d_sums), floats(s.d_recall), floats(p.record)
+    d_drive, d_sums, d_recall, record = (
+        floats(d.drive),
+        floats(s.d_sums),
+        floats(s.d_recall),
+        floats(p.record),
+    )
     y = load_first(floats(p.outputs), sample * n + i, count)
     if sizes.cell == RNN:
         total_adjoint = add(dy, d_value)
@@ -237,17 +263,17 @@ def _cell_adjoint(
         return
     r, z = load_first(record, place, count), load_first(record, place + n, count)
     candidate, inner = load_first(record, place + 2 * n, count), load_first(record, place + 3 * n, count)
-    x = load(floats(s.pre), (t + 1) * p.m + i)
+    x = load(floats(s.pre), (t + 1) * p.sizes.m + i)
     d_n = mul(fma(dy, sub(one, z), d_value), sub(one, mul(candidate, candidate)))
     store_first(d_recall, i, d_n, count)
     store_first(d_drive, at + sizes.sums, d_n, count)
     _both(d_sums, own, d_drive, at, mul(mul(d_n, inner), _slope(True, r)), count)
     _both(d_sums, own + n, d_drive, at + n, mul(mul(dy, sub(x, candidate)), _slope(True, z)), count)
     _both(d_sums, own + 2 * n, d_drive, at + 2 * n, mul(d_n, r), count)
-    store_first(floats(s.d_pre), ((t % 2) * s.parts + part) * p.m + i, mul(dy, z), count)
+    store_first(floats(s.d_pre), ((t % 2) * s.parts + part) * p.sizes.m + i, mul(dy, z), count)
 
 
-@kernel
+@inlined
 def _both(a: Pointer, i: int, b: Pointer, j: int, value: Vector, count: int) -> None:
     store_first(a, i, value, count)
     store_first(b, j, value, count)
@@ -255,31 +281,42 @@ def _both(a: Pointer, i: int, b: Pointer, j: int, value: Vector, count: int) -> 
 
 @kernel
 def _send_back(p: Problem, s: Scratch, t: int, rows: Range, part: int) -> None:
-    """Add to the adjoint of x what these rows of w send back."""
-    sizes, mine = p.sizes, ((t % 2) * s.parts + part) * p.m
+    """Add to the adjoint of x what these rows of w send back, if :func:`_sweep` does not."""
+    sizes, mine = p.sizes, ((t % 2) * s.parts + part) * p.sizes.m
     own = part * (sizes.sums + WIDTH)
     w, d_pre = floats(p.w), floats(s.d_pre)
     last = min(rows[1], sizes.n)
     first_modulation = sizes.sums - sizes.modulated
     # Rows and factors are counted from the first row of w, those of each thread apart.
-    for first in range(0, first_modulation, sizes.n):
-        for i in range(rows[0], last, WIDTH):
-            add_transposed(w, floats(s.d_sums), own, first + i, min(WIDTH, last - i), d_pre, mine, p.m)
+    swept = sizes.n if p.alpha and sizes.cell == RNN else 0
+    for first in range(swept, first_modulation, sizes.n):
+        for i in range(rows[0], last, 8):
+            add_transposed(w, floats(s.d_sums), own, first + i, min(8, last - i), d_pre, mine, p.sizes.m)
     if p.alpha and sizes.modulated == 1:
-        add_transposed(w, floats(s.d_sums), own, first_modulation, 1, d_pre, mine, p.m)
+        add_transposed(w, floats(s.d_sums), own, first_modulation, 1, d_pre, mine, p.sizes.m)
     elif p.alpha and sizes.modulated > 1:
-        for i in range(rows[0], last, WIDTH):
+        for i in range(rows[0], last, 8):
             add_transposed(
-                w, floats(s.d_sums), own, first_modulation + i, min(WIDTH, last - i), d_pre, mine, p.m
+                w, floats(s.d_sums), own, first_modulation + i, min(8, last - i), d_pre, mine, p.sizes.m
             )
 
 
 @kernel
 def _sweep(
-    p: Problem, s: Scratch, d: Gradients, limit: np.float32 | None, t: int, rows: Range, part: int
+    p: Problem,
+    s: Scratch,
+    d: Gradients,
+    w: Pointer | None,
+    limit: np.float32 | None,
+    t: int,
+    rows: Range,
+    part: int,
 ) -> None:
-    """Carry the trace's adjoint over step t; add up those of alpha and x; prepare products of step t-1."""
-    m = p.m
+    """Carry the trace's adjoint over step t; add up those of alpha and x; prepare products of step t-1.
+
+    With w, whose rows must be those of alpha, the adjoint of x includes its part.
+    """
+    m = p.sizes.m
     edge = np.float32(np.inf)  # the first trace is not clipped
     if limit is not None:  # noqa: SIM102 (numba drops this branch at compile time only if written so)
         if t > 0:
@@ -303,20 +340,25 @@ def _sweep(
             k = i * m + j
             old = load(traces, h + k)
             raw = fma(fade0, old, mul(grow0, x_before))
-            dx, g = _connection(alpha, d_alpha, adjoint, limit, edge, k, raw, x, dx, delta0, key0, gain0, keep0)
+            dx, g = _connection(
+                w, alpha, d_alpha, adjoint, limit, edge, k, raw, x, dx, delta0, key0, gain0, keep0
+            )
             pre0, trace0 = fma(g, x_before, pre0), fma(g, old, trace0)
             k += m
             old = load(traces, h + k)
             raw = fma(fade1, old, mul(grow1, x_before))
-            dx, g = _connection(alpha, d_alpha, adjoint, limit, edge, k, raw, x, dx, delta1, key1, gain1, keep1)
+            dx, g = _connection(
+                w, alpha, d_alpha, adjoint, limit, edge, k, raw, x, dx, delta1, key1, gain1, keep1
+            )
             pre1, trace1 = fma(g, x_before, pre1), fma(g, old, trace1)
             store(d_pre, mine + j, dx)
         adjoint_pre[i], adjoint_pre[i + 1] = total(pre0), total(pre1)
         adjoint_trace[i], adjoint_trace[i + 1] = total(trace0), total(trace1)
 
 
-@kernel
+@inlined
 def _connection(
+    w: Pointer | None,
     alpha: Pointer,
     d_alpha: Pointer,
     adjoint: Pointer,
@@ -337,6 +379,8 @@ def _connection(
         trace = clip(raw, splat(edge))
     g, u = load(adjoint, k), mul(delta, x)
     sent = fma(load(alpha, k), delta, key)
+    if w is not None:
+        dx = fma(delta, load(w, k), dx)
     dx = fma(gain, g, fma(trace, sent, dx))
     store(d_alpha, k, fma(trace, u, load(d_alpha, k)))
     g = fma(sent, x, mul(keep, g))
@@ -352,7 +396,7 @@ def _finish(p: Problem, s: Scratch, d: Gradients, b: int, rows: Range) -> None:
     for i in range(rows[0], min(rows[1], n), WIDTH):
         dx, count = splat(0.0), min(WIDTH, n - i)
         for k in range(s.parts):
-            dx = add(dx, load(floats(s.d_pre), k * p.m + i))
+            dx = add(dx, load(floats(s.d_pre), k * p.sizes.m + i))
         store_first(floats(d.hidden), b * n + i, dx, count)
         if d.memory:
             store_first(floats(d.memory), b * n + i, load(floats(s.d_memory), i), count)
@@ -360,4 +404,4 @@ def _finish(p: Problem, s: Scratch, d: Gradients, b: int, rows: Range) -> None:
         for i in range(rows[0], min(rows[1], n)):
             for j in range(0, n, WIDTH):
                 at, count = (b * n + i) * n + j, min(WIDTH, n - j)
-                store_first(floats(d.trace), at, load(floats(s.adjoint), i * p.m + j), count)
+                store_first(floats(d.trace), at, load(floats(s.adjoint), i * p.sizes.m + j), count)

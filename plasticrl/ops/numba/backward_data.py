@@ -9,11 +9,10 @@ from plasticrl.ops.numba.sizes import Numbers, Sizes
 
 
 class Problem(NamedTuple):
-    """Inputs of the backward pass; ``m`` is n padded to the vector width."""
+    """Inputs of the backward pass; m is n rounded up to whole vectors."""
 
     sizes: Sizes
     rule: Numbers
-    m: int
     w: int  # sums m
     alpha: int  # m m, or 0
     hidden: int  # B n

@@ -41,12 +41,11 @@ _BLOCK = 16  # steps between checkpoints
 def run(problem: Problem) -> Result:
     """Compute the results; see :class:`plasticrl.ops.problem.Engine`."""
     p = problem
-    steps, batch, _ = p.drive.shape
-    outputs, record = empty(steps, batch, p.hidden.shape[-1]), empty(steps, batch, p.recorded)
-    memory, trace = _own(p.memory), empty(0) if p.alpha is None else _own(p.trace)
-    assert trace is not None
+    steps, batch, n = p.drive.shape[0], *p.hidden.shape
+    outputs, record = empty(steps, batch, n), empty(steps, batch, p.recorded)
+    trace, memory = empty(0) if p.alpha is None else padded(p.trace), _own(p.memory)
     _run(p, memory, trace, outputs, record)
-    return Result(outputs, memory, trace, record)
+    return Result(outputs, memory, trace if p.alpha is None else trace[..., :n].contiguous(), record)
 
 
 @untraced
@@ -69,13 +68,33 @@ def kernel_call(
 ) -> KernelCall:
     """Prepare the call that writes ``outputs`` and ``record`` and updates ``memory`` and ``trace`` in place.
 
-    All of these must be contiguous.
+    All of these must be contiguous. The trace may be :func:`padded`.
     """
-    p = problem
-    alpha = None if p.alpha is None else _full(p.alpha, p.hidden.shape[-1])
-    tensors = (p.drive, p.w, alpha, p.hidden, memory, trace, p.reset, p.clamp, outputs, record)
-    held = contiguous(tensors)
-    return KernelCall((Addresses(*addresses(held)), _numbers(p), _limit(p), _sizes(p)), held)
+    p, n = problem, problem.hidden.shape[-1]
+    if p.alpha is not None:
+        m = trace.shape[-1]
+    else:
+        m = n if len(p.drive) == 1 else whole(n)
+    tensors = (
+        padded(p.w, m), None if p.alpha is None else padded(_full(p.alpha, n), m),
+        p.hidden, memory, trace, p.reset, p.clamp, outputs, record,
+    )  # fmt: skip
+    held = contiguous((p.drive, *tensors))
+    return KernelCall((Addresses(*addresses(held)), _numbers(p), _limit(p), _sizes(p, m)), held)
+
+
+def whole(n: int) -> int:
+    """Round up to whole vectors."""
+    return -(-n // WIDTH) * WIDTH
+
+
+def padded(matrix: Tensor, m: int | None = None) -> Tensor:
+    """Return a matrix with zeros after each row, to a length of m; whole vectors by default.
+
+    Rows of whole vectors begin at multiples of their size in memory, where loads are fastest.
+    """
+    n = matrix.shape[-1]
+    return pad(matrix.detach(), (0, (whole(n) if m is None else m) - n))
 
 
 def _run(
@@ -110,12 +129,22 @@ def gradients(
     if _is_plain(p):
         return _plain_gradients(p, outputs, cotangents, with_trace=with_trace)
     steps, batch, n = outputs.shape
-    m = -(-n // WIDTH) * WIDTH
-    w = pad(p.w.detach(), (0, m - n))
+    m = whole(n)
     alpha = None if p.alpha is None else pad(_full(p.alpha, n), (0, m - n, 0, m - n))
-    tensors = (w, alpha, p.hidden, p.memory, p.trace, p.reset, p.clamp, outputs, record, *cotangents)
+    tensors = (
+        padded(p.w),
+        alpha,
+        p.hidden,
+        p.memory,
+        p.trace,
+        p.reset,
+        p.clamp,
+        outputs,
+        record,
+        *cotangents,
+    )
     held = contiguous(tensors)
-    argument = backward_data.Problem(_sizes(p), _numbers(p), m, *addresses(held))
+    argument = backward_data.Problem(_sizes(p, m), _numbers(p), *addresses(held))
     teams = split_rows(batch, n)
     ranges = split(batch, thread_count(batch)) if teams is None else teams
     parts = len(ranges)
@@ -179,18 +208,18 @@ def _plain_gradients(
     steps, batch, n = p.drive.shape
     d_drive, d_hidden = empty(steps, batch, n), empty(batch, n)
     held = contiguous(
-        [p.w.T, p.reset, p.clamp, outputs, cotangents.outputs, cotangents.hidden, d_drive, d_hidden]
+        [padded(p.w.T), p.reset, p.clamp, outputs, cotangents.outputs, cotangents.hidden, d_drive, d_hidden]
     )
-    argument = PlainAdjoint(*addresses(held))
+    argument, sizes = PlainAdjoint(*addresses(held)), _sizes(p, whole(n))
     teams = split_rows(batch, n)
     ranges = split_plain_batch(steps, batch, n) if teams is None else teams
 
     def batch_member(k: int) -> None:
-        plain_backward(argument, (steps, batch, n), ranges[k], (steps - 1, -1), (0, n))
+        plain_backward(argument, sizes, ranges[k], (steps - 1, -1), (0, n))
 
     def row_member(k: int, meet: Callable[[], object]) -> None:
         for t in range(steps - 1, -2, -1):
-            plain_backward(argument, (steps, batch, n), (0, batch), (t, t), ranges[k])
+            plain_backward(argument, sizes, (0, batch), (t, t), ranges[k])
             meet()
 
     if teams is None:
@@ -230,14 +259,12 @@ def _is_plain(problem: Problem) -> bool:
     return problem.alpha is None and problem.cell.name == "rnn" and not problem.modulated
 
 
-def _sizes(p: Problem) -> Sizes:
+def _sizes(p: Problem, m: int) -> Sizes:
     steps, batch, width = p.drive.shape
     n = p.hidden.shape[-1]
     modulation = MODULATIONS[p.modulation]
     values = p.cell.recorded * n
-    return Sizes(
-        steps, batch, n, p.cell.index, p.sums, width, p.recorded, values, modulation, p.modulated
-    )
+    return Sizes(steps, batch, n, m, p.cell.index, p.sums, width, p.recorded, values, modulation, p.modulated)
 
 
 def _numbers(p: Problem) -> Numbers:

@@ -17,6 +17,7 @@ from plasticrl.ops.numba.vectors import (
     floats,
     flush_denormals,
     fma,
+    inlined,
     kernel,
     load,
     load_first,
@@ -36,11 +37,11 @@ class Addresses(NamedTuple):
     """Addresses of the contiguous tensors; 0 for None."""
 
     drive: int  # T B width
-    w: int  # sums n
-    alpha: int  # n n
+    w: int  # sums m
+    alpha: int  # n m
     hidden: int  # B n
     memory: int  # B n, updated in place
-    trace: int  # B n n, updated in place
+    trace: int  # B n m, updated in place
     reset: int  # T B
     clamp: int  # T B n
     outputs: int  # T B n
@@ -60,21 +61,21 @@ def forward(
     """Run these steps of these samples and rows; if rows are split, threads meet after each step."""
     hidden, trace = floats(a.hidden), floats(a.trace)
     outputs, memory, reset = floats(a.outputs), floats(a.memory), flags(a.reset)
-    n = s.n
+    n, width = s.n, s.m
     before = flush_denormals()
-    x = np.empty(n, np.float32)
+    x = np.zeros(width, np.float32)
     recall, recalled = np.zeros(WIDTH + 3, np.float32), np.zeros(WIDTH + 3, np.float32)
     keep, gain = np.empty(WIDTH, np.float32), np.empty(WIDTH, np.float32)
     recalls = rule.correction != 0
     for b in range(samples[0], samples[1]):
-        h = b * n * n
+        h = b * n * width
         for t in range(steps[0], steps[1]):
             sample = t * s.batch + b
             at = sample * n
             if a.reset and reset[sample]:
                 _fill(x, 0, n)
                 if a.alpha:
-                    _fill(trace, h + rows[0] * n, (rows[1] - rows[0]) * n)
+                    _fill(trace, h + rows[0] * width, (rows[1] - rows[0]) * width)
                 if a.memory:
                     _fill(memory, b * n + rows[0], rows[1] - rows[0])
             elif t == 0:
@@ -90,19 +91,24 @@ def forward(
                 if a.alpha:
                     several = last - m % 4
                     for i in range(first, several, 4):
-                        _recall_rows(a, s, recalls, x, recall, recalled, i, n, i - first, h)
+                        _recall_rows(a, s, recalls, x, recall, recalled, i, width, i - first, h)
                     for i in range(several, last):
                         _recall_rows(a, s, recalls, x, recall, recalled, i, 0, i - first, h)
-                value = _activate(a, s, x, load(recall, 0), b, sample, first, m)
+                if a.alpha and s.cell == RNN:
+                    drive = sample * s.width + first
+                    value = tanh(add(load(recall, 0), load_first(floats(a.drive), drive, m)))
+                    store_first(outputs, at + first, value, m)
+                    if a.clamp:
+                        store(gain, 0, value)
+                        for i in range(m):
+                            if flags(a.clamp)[at + first + i]:
+                                gain[i] = floats(a.drive)[drive + i]
+                                outputs[at + first + i] = gain[i]
+                        value = load(gain, 0)
+                else:
+                    value = _activate(a, s, x, load(recall, 0), b, sample, first, m)
                 if not a.alpha:
                     continue
-                if a.clamp:
-                    store(gain, 0, value)
-                    for i in range(m):
-                        if flags(a.clamp)[at + first + i]:
-                            gain[i] = floats(a.drive)[at + first + i]
-                            outputs[at + first + i] = gain[i]
-                    value = load(gain, 0)
                 modulation = shared
                 if s.modulated > 1:
                     modulation = _modulation(a, s, x, sample, first, m)
@@ -116,43 +122,48 @@ def forward(
                 store(gain, 0, mul(mul(splat(rule.scale), rate), stored))
                 store(keep, 0, kept(rule, rate, value))
                 for i in range(0, m - 1, 2):
-                    row = h + (first + i) * n
-                    _update(trace, x, row, row + n, n, keep[i], gain[i], keep[i + 1], gain[i + 1], limit)
+                    row = h + (first + i) * width
+                    _update(
+                        trace, x, row, row + width, width, keep[i], gain[i], keep[i + 1], gain[i + 1], limit
+                    )
                 if m % 2:
-                    row = h + (last - 1) * n
-                    _update(trace, x, row, row, n, keep[m - 1], gain[m - 1], keep[m - 1], gain[m - 1], limit)
+                    row = h + (last - 1) * width
+                    _update(
+                        trace, x, row, row, width, keep[m - 1], gain[m - 1], keep[m - 1], gain[m - 1], limit
+                    )
     restore_denormals(before)
 
 
-@kernel
+@inlined
 def _recall_rows(
     a: Addresses, s: Sizes, recalls: bool, x: Pointer, recall: Pointer, recalled: Pointer,
     i: int, stride: int, place: int, h: int,
 ) -> None:  # fmt: skip
     """Write what four rows recall, and what their keys recall if the rule reads it."""
-    n, alpha, trace = s.n, floats(a.alpha), floats(a.trace)
+    m, alpha, trace = s.m, floats(a.alpha), floats(a.trace)
     if s.cell == GRU:
-        _recall(None, alpha, trace, x, recall, 0, i * n, stride, place, h, n)
+        _recall(None, alpha, trace, x, recall, 0, i * m, stride, place, h, m)
     else:
-        row = (2 * n + i if s.cell == LSTM else i) * n
-        _recall(floats(a.w), alpha, trace, x, recall, row, i * n, stride, place, h, n)
+        row = (2 * s.n + i if s.cell == LSTM else i) * m
+        _recall(floats(a.w), alpha, trace, x, recall, row, i * m, stride, place, h, m)
     if recalls:
-        _recall(None, None, trace, x, recalled, 0, i * n, stride, place, h, n)
+        _recall(None, None, trace, x, recalled, 0, i * m, stride, place, h, m)
 
 
-@kernel
+@inlined
 def kept(rule: Numbers, rate: Vector, value: Vector) -> Vector:
     """Return keep of eight rows."""
     lost = fma(mul(rate, splat(rule.normalisation)), mul(value, value), splat(rule.eta * rule.leak))
     return sub(splat(1.0), lost)
 
 
-@kernel
+@inlined
 def _modulation(a: Addresses, s: Sizes, x: Pointer, sample: int, first: int, count: int) -> Vector:
     """Compute and record the modulation of these neurons."""
     row = s.sums - s.modulated + first
     sums = add(
-        products(floats(a.w), x, row, count, 0, s.n), load_first(floats(a.drive), sample * s.width + row, count)
+        products(floats(a.w), x, row, count, 0, s.m),
+        load_first(floats(a.drive), sample * s.width + row, count),
     )
     result = sigmoid(sums) if s.modulation == SIGMOID else tanh(sums)
     if a.record:
@@ -161,18 +172,18 @@ def _modulation(a: Addresses, s: Sizes, x: Pointer, sample: int, first: int, cou
     return result
 
 
-@kernel
+@inlined
 def _lane(a: Vector, room: Pointer) -> np.float32:
     """Return the first lane."""
     store(room, 0, a)
     return np.float32(room[0])
 
 
-@kernel
+@inlined
 def _sums(a: Addresses, s: Sizes, x: Pointer, sample: int, group: int, first: int, count: int) -> Vector:
     row = group * s.n + first
     drive = load_first(floats(a.drive), sample * s.width + row, count)
-    return add(products(floats(a.w), x, row, count, 0, s.n), drive)
+    return add(products(floats(a.w), x, row, count, 0, s.m), drive)
 
 
 @kernel
@@ -181,20 +192,20 @@ def _activate(
 ) -> Vector:
     """Write output, memory and record of these neurons; return the values to store.
 
-    ``recall`` includes the sums of the candidate's row of w, except for the GRU.
+    ``recall`` includes the sums of the candidate's row of w, except for the GRU. An RNN has no trace here.
     """
     n, one, to = s.n, splat(1.0), sample * s.n + first
     drive, outputs, record = floats(a.drive), floats(a.outputs), floats(a.record)
     at, place = sample * s.width + first, sample * s.recorded + first
     if s.cell == RNN:
-        if a.alpha:
-            value = tanh(add(recall, load_first(drive, at, count)))
-        else:
-            value = tanh(_sums(a, s, x, sample, 0, first, count))
+        value = tanh(_sums(a, s, x, sample, 0, first, count))
         store_first(outputs, to, value, count)
         return value
     if s.cell == LSTM:
-        i, f = sigmoid(_sums(a, s, x, sample, 0, first, count)), sigmoid(_sums(a, s, x, sample, 1, first, count))
+        i, f = (
+            sigmoid(_sums(a, s, x, sample, 0, first, count)),
+            sigmoid(_sums(a, s, x, sample, 1, first, count)),
+        )
         o = sigmoid(_sums(a, s, x, sample, 3, first, count))
         if a.alpha:
             value = tanh(add(recall, load_first(drive, at + 2 * n, count)))
@@ -264,7 +275,7 @@ def _recall(
     out[place + 3] = total(d)
 
 
-@kernel
+@inlined
 def _weight(w: Pointer | None, alpha: Pointer | None, trace: Pointer, i: int, j: int, h: int) -> Vector:
     plastic = load(trace, h + j)
     if alpha is None:
@@ -274,8 +285,10 @@ def _weight(w: Pointer | None, alpha: Pointer | None, trace: Pointer, i: int, j:
     return fma(load(alpha, j), plastic, load(w, i))
 
 
-@kernel
-def _tail(w: Pointer | None, alpha: Pointer | None, trace: Pointer, i: int, j: int, h: int, rest: int) -> Vector:
+@inlined
+def _tail(
+    w: Pointer | None, alpha: Pointer | None, trace: Pointer, i: int, j: int, h: int, rest: int
+) -> Vector:
     plastic = load_first(trace, h + j, rest)
     if alpha is None:
         return plastic
@@ -284,14 +297,14 @@ def _tail(w: Pointer | None, alpha: Pointer | None, trace: Pointer, i: int, j: i
     return fma(load_first(alpha, j, rest), plastic, load_first(w, i, rest))
 
 
-@kernel
+@inlined
 def _copy(source: Pointer, at: int, target: Pointer, count: int) -> None:
     # A loop, since a slice assignment takes seconds to compile.
     for i in range(count):
         target[i] = source[at + i]
 
 
-@kernel
+@inlined
 def _fill(target: Pointer, at: int, count: int) -> None:
     for i in range(at, at + count):
         target[i] = 0

@@ -43,12 +43,12 @@ def plain_forward(
     """Run steps like :func:`plasticrl.ops.numba.forward.forward`; arguments that concern only the trace are ignored."""
     drive, w, hidden = floats(addresses.drive), floats(addresses.w), floats(addresses.hidden)
     outputs, reset, clamp = floats(addresses.outputs), flags(addresses.reset), flags(addresses.clamp)
-    batch, n = s.batch, s.n
+    batch, n, m = s.batch, s.n, s.m
     before = flush_denormals()
-    x = np.empty((samples[1] - samples[0]) * n, np.float32)
+    x = np.zeros((samples[1] - samples[0]) * m, np.float32)
     for t in range(steps[0], steps[1]):
         for b in range(samples[0], samples[1]):
-            at, to = (t * batch + b) * n, (b - samples[0]) * n
+            at, to = (t * batch + b) * n, (b - samples[0]) * m
             fresh = addresses.reset != 0 and reset[t * batch + b] != 0
             for i in range(0, n, WIDTH):
                 count, pre = min(WIDTH, n - i), splat(0.0)
@@ -61,7 +61,7 @@ def plain_forward(
         for first in range(rows[0], rows[1], WIDTH):
             count = min(WIDTH, rows[1] - first)
             for b in range(samples[0], samples[1]):
-                fan_in = products(w, x, first, count, (b - samples[0]) * n, n)
+                fan_in = products(w, x, first, count, (b - samples[0]) * m, m)
                 at = (t * batch + b) * n + first
                 store_first(outputs, at, tanh(add(fan_in, load_first(drive, at, count))), count)
                 if addresses.clamp:
@@ -74,7 +74,7 @@ def plain_forward(
 class PlainAdjoint(NamedTuple):
     """Addresses of the contiguous tensors; 0 for None."""
 
-    w_transposed: int  # n n
+    w_transposed: int  # n m
     reset: int  # T B
     clamp: int  # T B n
     outputs: int  # T B n
@@ -85,9 +85,7 @@ class PlainAdjoint(NamedTuple):
 
 
 @kernel
-def plain_backward(
-    addresses: PlainAdjoint, shape: tuple[int, int, int], samples: Range, steps: Range, rows: Range
-) -> None:
+def plain_backward(addresses: PlainAdjoint, s: Sizes, samples: Range, steps: Range, rows: Range) -> None:
     """Run steps ``steps[0]`` down to ``steps[1]``, inclusive, for these samples and rows.
 
     Step -1 writes the first hidden state's adjoint. If rows are split, threads meet after each step.
@@ -95,13 +93,13 @@ def plain_backward(
     w, outputs, d_drive = floats(addresses.w_transposed), floats(addresses.outputs), floats(addresses.d_drive)
     d_outputs, d_last_hidden = floats(addresses.d_outputs), floats(addresses.d_last_hidden)
     d_hidden, reset, clamp = floats(addresses.d_hidden), flags(addresses.reset), flags(addresses.clamp)
-    n_steps, batch, n = shape
+    n_steps, batch, n, m = s.steps, s.batch, s.n, s.m
     before = flush_denormals()
-    delta = np.empty((samples[1] - samples[0]) * n, np.float32)  # adjoint of tanh's argument, next step
+    delta = np.zeros((samples[1] - samples[0]) * m, np.float32)  # adjoint of tanh's argument, next step
     total = np.empty(WIDTH, np.float32)
     for t in range(steps[0], steps[1] - 1, -1):
         for b in range(samples[0], samples[1]):
-            at, to = ((t + 1) * batch + b) * n, (b - samples[0]) * n
+            at, to = ((t + 1) * batch + b) * n, (b - samples[0]) * m
             cut = t + 1 == n_steps or (addresses.reset != 0 and reset[(t + 1) * batch + b] != 0)
             for i in range(0, n, WIDTH):
                 count = min(WIDTH, n - i)
@@ -113,7 +111,7 @@ def plain_backward(
         for first in range(rows[0], rows[1], WIDTH):
             count = min(WIDTH, rows[1] - first)
             for b in range(samples[0], samples[1]):
-                dy, to = products(w, delta, first, count, (b - samples[0]) * n, n), b * n + first
+                dy, to = products(w, delta, first, count, (b - samples[0]) * m, m), b * n + first
                 if t < 0:
                     store_first(d_hidden, to, dy, count)
                     continue

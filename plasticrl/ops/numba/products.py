@@ -6,6 +6,8 @@ from plasticrl.ops.numba.vectors import (
     Vector,
     add,
     fma,
+    inlined,
+    join,
     kernel,
     load,
     load_first,
@@ -18,7 +20,16 @@ from plasticrl.ops.numba.vectors import (
 
 @kernel
 def products(w: Pointer, x: Pointer, first: int, count: int, at: int, n: int) -> Vector:
-    """Multiply rows ``first .. first + count`` of w, at most eight, by ``x[at : at + n]``.
+    """Multiply rows ``first .. first + count`` of w, at most a vector's lanes, by ``x[at : at + n]``."""
+    sums = _eight_products(w, x, first, min(count, 8), at, n)
+    if WIDTH > 8 and count > 8:
+        sums = join(sums, _eight_products(w, x, first + 8, count - 8, at, n))
+    return sums
+
+
+@inlined
+def _eight_products(w: Pointer, x: Pointer, first: int, count: int, at: int, n: int) -> Vector:
+    """Multiply at most eight rows.
 
     Eight sums in flight share the loads of x and hide their latency; missing rows repeat the last one.
     """
@@ -67,9 +78,18 @@ def add_transposed(
         min(first + 7, last) * m,
     )
     f0, f1 = splat(factors[own + first]), splat(factors[own + first + 1] if count > 1 else 0.0)
-    f2, f3 = splat(factors[own + first + 2] if count > 2 else 0.0), splat(factors[own + first + 3] if count > 3 else 0.0)
-    f4, f5 = splat(factors[own + first + 4] if count > 4 else 0.0), splat(factors[own + first + 5] if count > 5 else 0.0)
-    f6, f7 = splat(factors[own + first + 6] if count > 6 else 0.0), splat(factors[own + first + 7] if count > 7 else 0.0)
+    f2, f3 = (
+        splat(factors[own + first + 2] if count > 2 else 0.0),
+        splat(factors[own + first + 3] if count > 3 else 0.0),
+    )
+    f4, f5 = (
+        splat(factors[own + first + 4] if count > 4 else 0.0),
+        splat(factors[own + first + 5] if count > 5 else 0.0),
+    )
+    f6, f7 = (
+        splat(factors[own + first + 6] if count > 6 else 0.0),
+        splat(factors[own + first + 7] if count > 7 else 0.0),
+    )
     for j in range(0, m, WIDTH):
         a = fma(load(w, r0 + j), f0, load(target, at + j))
         b = mul(load(w, r1 + j), f1)

@@ -13,6 +13,7 @@ class Sizes(NamedTuple):
 
     Attributes:
         steps, batch, n: T, B and the number of neurons.
+        m: length of the rows of w, alpha and trace in memory; zeros follow the n columns.
         cell: index of the cell.
         sums: rows of w.
         width: columns of the drive.
@@ -25,6 +26,7 @@ class Sizes(NamedTuple):
     steps: int
     batch: int
     n: int
+    m: int
     cell: int
     sums: int
     width: int

@@ -14,6 +14,7 @@ from plasticrl.ops.numba.vectors import (
     flags,
     floats,
     fma,
+    inlined,
     kernel,
     load,
     load_first,
@@ -24,7 +25,7 @@ from plasticrl.ops.numba.vectors import (
 )
 
 
-@kernel
+@inlined
 def is_reset(p: Problem, t: int, b: int) -> bool:
     """Return True if an episode starts at step t."""
     return p.reset != 0 and flags(p.reset)[t * p.sizes.batch + b] != 0
@@ -37,7 +38,7 @@ def fill(target: Pointer, at: int, count: int) -> None:
         store(target, i, splat(0.0))
 
 
-@kernel
+@inlined
 def stored_value(p: Problem, sample: int, i: int, count: int) -> Vector:
     """Return the values that the trace stored: the output of an RNN, the candidates of the others."""
     if p.sizes.cell == RNN:
@@ -45,7 +46,7 @@ def stored_value(p: Problem, sample: int, i: int, count: int) -> Vector:
     return load_first(floats(p.record), sample * p.sizes.recorded + 2 * p.sizes.n + i, count)
 
 
-@kernel
+@inlined
 def recalled(p: Problem, sample: int, i: int, count: int) -> Vector:
     """Return the values that the key recalled; 0 for a rule that does not read them."""
     if p.rule.correction == 0:
@@ -53,7 +54,7 @@ def recalled(p: Problem, sample: int, i: int, count: int) -> Vector:
     return load_first(floats(p.record), sample * p.sizes.recorded + p.sizes.values + i, count)
 
 
-@kernel
+@inlined
 def modulation(p: Problem, sample: int, i: int, count: int) -> Vector:
     """Return the modulation; 1 without any."""
     at = (sample + 1) * p.sizes.recorded - p.sizes.modulated
@@ -71,7 +72,7 @@ def collect(p: Problem, s: Scratch, b: int, rows: Range) -> None:
     for t in range(p.sizes.steps):
         sample = t * p.sizes.batch + b
         for i in range(rows[0], min(rows[1], n), WIDTH):
-            to, count = (t + 1) * p.m + i, min(WIDTH, n - i)
+            to, count = (t + 1) * p.sizes.m + i, min(WIDTH, n - i)
             x = splat(0.0)
             if not is_reset(p, t, b):
                 if t == 0:
@@ -90,8 +91,8 @@ def collect(p: Problem, s: Scratch, b: int, rows: Range) -> None:
 @kernel
 def unroll(p: Problem, s: Scratch, limit: np.float32 | None, b: int, block: int, rows: Range) -> None:
     """Compute the history of one block of steps."""
-    square, start = p.m * p.m, block * s.block
-    for i in range(rows[0] * p.m, rows[1] * p.m, WIDTH):
+    square, start = p.sizes.m * p.sizes.m, block * s.block
+    for i in range(rows[0] * p.sizes.m, rows[1] * p.sizes.m, WIDTH):
         store(floats(s.history), i, load(floats(s.checkpoints), block * square + i))
     count = min(s.block, p.sizes.steps - start) - 1
     advance(p, s, limit, b, rows, start, count, s.checkpoints, block * square, s.history, square, square)
@@ -117,7 +118,7 @@ def advance(
     Four vectors of a row stay in registers for all steps.
     """
     m, source, target, pre, gain, keep = (
-        p.m,
+        p.sizes.m,
         floats(source),
         floats(target),
         floats(s.pre),

@@ -5,19 +5,22 @@ from importlib import import_module
 from typing import Any, TypeAlias, cast
 
 from llvmlite import ir  # type: ignore[import-untyped]
+from llvmlite.binding import get_host_cpu_features  # type: ignore[import-untyped]
 from numba.extending import intrinsic, models, register_model
 
+from plasticrl.ops.numba.compilation import inlined as inlined
 from plasticrl.ops.numba.compilation import kernel as kernel
 
 cgutils: Any = import_module("numba.core.cgutils")  # as Any: numba's internals are not annotated
 types: Any = import_module("numba.core.types")
 
-WIDTH = 8
+# Vectors as wide as the processor's; their number of lanes changes the order of sums, and so the last bits.
+WIDTH = 16 if get_host_cpu_features().get("avx512f") else 8
 LANES = ir.VectorType(ir.FloatType(), WIDTH)
 _INTS = ir.VectorType(ir.IntType(32), WIDTH)
 _FLOAT_ALIGN = 4
 
-Vector: TypeAlias = Any  # eight float32
+Vector: TypeAlias = Any  # WIDTH float32
 Pointer: TypeAlias = Any  # a pointer to numbers, or an array
 Range: TypeAlias = tuple[int, int]
 
@@ -234,21 +237,34 @@ def total(typing: Any, a: Any) -> Any:
 
 @operation
 def totals(typing: Any, a: Any, b: Any, c: Any, d: Any, e: Any, f: Any, g: Any, h: Any) -> Any:
-    """Return the lane sums of eight vectors as one vector."""
+    """Return the lane sums of eight vectors as the first eight lanes of one."""
 
     def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        def folded(a: Any, b: Any, even: list[int]) -> Any:
-            """Add the lanes ``even`` of a and b to the lanes ``step`` further."""
-            step = 4 if even[1] == 1 else 1
-            masks = (ir.Constant(_INTS, even), ir.Constant(_INTS, [lane + step for lane in even]))
+        def folded(a: Any, b: Any, length: int) -> Any:
+            """Add the halves of each run of ``length`` lanes; those of a come first."""
+            lanes = [lane for lane in range(2 * WIDTH) if lane % length < length // 2]
+            masks = (ir.Constant(_INTS, [lane + shift for lane in lanes]) for shift in (0, length // 2))
             return builder.fadd(*(builder.shuffle_vector(a, b, mask) for mask in masks))
 
-        within_halves, of_halves = [0, 2, 8, 10, 4, 6, 12, 14], [0, 1, 2, 3, 8, 9, 10, 11]
-        pairs = [folded(args[k], args[k + 1], within_halves) for k in (0, 2, 4, 6)]
-        fours = [folded(pairs[k], pairs[k + 1], within_halves) for k in (0, 2)]
-        return folded(fours[0], fours[1], of_halves)
+        vectors, length = list(args), WIDTH
+        while length > 1:
+            vectors = vectors if len(vectors) > 1 else vectors * 2
+            pairs = zip(vectors[::2], vectors[1::2], strict=True)
+            vectors, length = [folded(*pair, length) for pair in pairs], length // 2
+        return vectors[0]
 
     return vector(*(vector,) * 8), generate
+
+
+@operation
+def join(typing: Any, a: Any, b: Any) -> Any:
+    """Return the first eight lanes of a, followed by the first ones of b."""
+
+    def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        lanes = [*range(8), *range(WIDTH, 2 * WIDTH)][:WIDTH]
+        return builder.shuffle_vector(*args, ir.Constant(_INTS, lanes))
+
+    return vector(vector, vector), generate
 
 
 _DOUBLES = ir.VectorType(ir.DoubleType(), WIDTH)
