@@ -15,9 +15,9 @@ if TYPE_CHECKING:
     from plasticrl.nn import (
         PlasticGRU,
         PlasticGRUCell,
+        PlasticLinear,
         PlasticLSTM,
         PlasticLSTMCell,
-        PlasticLinear,
         PlasticRNN,
         PlasticRNNCell,
     )
@@ -27,21 +27,21 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 __all__ = [
-    "PlasticLSTMState",
-    "Rule",
-    "HebbianRule",
-    "Delta",
-    "PlasticLSTMCell",
-    "PlasticLSTM",
-    "PlasticGRUCell",
-    "PlasticGRU",
     "ClippedHebb",
+    "Delta",
     "Hebb",
+    "HebbianRule",
     "Oja",
+    "PlasticGRU",
+    "PlasticGRUCell",
+    "PlasticLSTM",
+    "PlasticLSTMCell",
+    "PlasticLSTMState",
     "PlasticLinear",
     "PlasticRNN",
     "PlasticRNNCell",
     "PlasticState",
+    "Rule",
     "plastic_scan",
 ]
 

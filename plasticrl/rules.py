@@ -1,7 +1,7 @@
 """Update rules of the Hebbian trace: each is two coefficients.
 
-With presynaptic key ``k = s x(t-1)``, value ``v`` of the postsynaptic neurons, recalled value ``q = H k``, learning
-rate ``eta`` and modulation ``m`` (1 without one), row i of the trace becomes::
+With presynaptic key ``k = s x(t-1)``, value ``v`` of the postsynaptic neurons, recalled value ``q = H k``,
+learning rate ``eta`` and modulation ``m`` (1 without one), row i of the trace becomes::
 
     H_i <- clip(keep_i H_i + gain_i k)
 
@@ -21,8 +21,8 @@ from torch import Tensor
 class Rule(ABC):
     """A rule for the trace; derive from :class:`HebbianRule` for one of two coefficients, which is faster.
 
-    A class derived from this one directly may change the trace in any way that torch can differentiate. It runs
-    with ``backend="reference"``.
+    A class derived from this one directly may change the trace in any way that torch can differentiate. It
+    runs with ``backend="reference"``.
     """
 
     name: ClassVar[str]
@@ -61,7 +61,7 @@ class HebbianRule(Rule):
     Attributes:
         leak: decay of the whole trace, per eta. Default 0.
         normalisation: decay in proportion to the squared value, per eta. Default 0.
-        correction: share of the recalled value that is subtracted from the value before it is stored. Default 0.
+        correction: share of the recalled value that is subtracted from the value to store. Default 0.
         scaled_key: divide the key by the square root of its length, so that ``|k| <= 1``. Default False.
         limit: bound that each element is clipped to; infinite by default.
     """
@@ -109,8 +109,8 @@ class HebbianRule(Rule):
         Override it only for speed: torch differentiates coefficients of the user's own.
 
         Returns:
-            The adjoints of value, recalled value and modulation, ``(B, n_post)`` each, and that of eta ``()``.
-            The order is that of the arguments.
+            The adjoints of value, recalled value, eta and modulation: ``()`` for eta, ``(B, n_post)`` for
+            the others.
         """
         if type(self).coefficients is not HebbianRule.coefficients:
             m = modulation.expand(value.shape)
@@ -199,9 +199,9 @@ class ClippedHebb(HebbianRule):
 class Delta(HebbianRule):
     """Delta rule: store the part of the value that is not yet recalled.
 
-    With eta 1 and a key of norm 1, the value stored last is recalled exactly. Keys are divided by ``sqrt(n)``,
-    which bounds the norm of tanh activities by 1. Without a minimum of the angle between keys, the trace has
-    no bound.
+    With eta 1 and a key of norm 1, the value stored last is recalled exactly. Keys are divided by
+    ``sqrt(n)``, which bounds the norm of tanh activities by 1. Without a minimum of the angle between keys,
+    the trace has no bound.
     """
 
     name: ClassVar[str] = "delta"
@@ -218,7 +218,7 @@ RuleLike: TypeAlias = Rule | str
 
 
 def get_rule(rule: RuleLike) -> Rule:
-    """Return the rule with a name (``"hebb"``, ``"oja"``, ``"clipped"``, ``"delta"``), or a given rule itself.
+    """Return the rule with a name (``"hebb"``, ``"oja"``, ``"clipped"``, ``"delta"``), or a given rule.
 
     Raises:
         ValueError: the name is unknown.

@@ -60,7 +60,8 @@ def make_core(name: CoreName, input_size: int, hidden_size: int, **options: Any)
     if name in _ALPHA:
         return PlasticRNN(input_size, hidden_size, alpha=_ALPHA[name], **options)
     if options:
+        plastic = ", ".join((*_ALPHA, *_GATED))
         raise ValueError(
-            f"core {name!r} takes no {', '.join(options)}: only {', '.join((*_ALPHA, *_GATED))} have plasticity options"
+            f"core {name!r} takes no {', '.join(options)}: only {plastic} have plasticity options"
         )
     return _PLAIN[name](input_size, hidden_size)

@@ -112,8 +112,8 @@ def draw_(parameter: Tensor, init: Init, scale: float) -> None:
 
     Args:
         parameter: weights, with the inputs along the last dimension.
-        init: ``"uniform"`` for ``scale * U(0, 1)`` (the paper's maze), ``"normal"`` for ``scale * N(0, 1)`` (its
-            patterns), ``"fan_in"`` for ``scale * U(-1, 1) / sqrt(inputs)`` (as ``torch.nn.RNN``), or
+        init: ``"uniform"`` for ``scale * U(0, 1)`` (the paper's maze), ``"normal"`` for ``scale * N(0, 1)``
+            (its patterns), ``"fan_in"`` for ``scale * U(-1, 1) / sqrt(inputs)`` (as ``torch.nn.RNN``), or
             ``"orthogonal"`` for ``scale`` times an orthogonal matrix.
         scale: finite and at least 0.
 

@@ -1,6 +1,6 @@
 """Plastic LSTM and GRU: gates from fixed weights, and a candidate that also reads the trace."""
 
-from typing import ClassVar, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -46,17 +46,17 @@ class _Gated(PlasticRecurrence):
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
-        """Initialise the parameters: those that ``torch.nn.LSTM`` has as it does, but with one bias."""
+        """Initialise the parameters; those that torch's LSTM and GRU have too as these do by default."""
         super().reset_parameters()
-        if self.in_proj is not None and self.init == "fan_in":
-            bound = self.init_scale / self.hidden_size**0.5
-            for parameter in self.in_proj.parameters():
+        assert self.in_proj is not None
+        bound = self.hidden_size**-0.5
+        for parameter in (*self.in_proj.parameters(), self.bias_hn):
+            if parameter is not None:
                 nn.init.uniform_(parameter, -bound, bound)
 
 
 class _LSTM(_Gated):
     cell = CELLS["lstm"]
-    _state: ClassVar[type[PlasticState] | type[PlasticLSTMState]] = PlasticLSTMState
 
 
 class PlasticLSTM(_LSTM, PlasticCore):
@@ -109,20 +109,10 @@ class PlasticLSTMCell(_LSTM, PlasticCell):
 class _GRU(_Gated):
     cell = CELLS["gru"]
 
-    def __init__(self, input_size: int, hidden_size: int, **options: object) -> None:
-        super().__init__(input_size, hidden_size, **options)  # type: ignore[arg-type]
-
-    def reset_parameters(self) -> None:
-        """Initialise the parameters: those that ``torch.nn.GRU`` has as it does."""
-        if not hasattr(self, "bias_hn"):
-            self.bias_hn = nn.Parameter(self.weight_hh.new_empty(self.hidden_size))
-        super().reset_parameters()
-        bound = self.hidden_size**-0.5
-        nn.init.uniform_(self.bias_hn, -bound, bound)
-
     def _drive(self, inputs: Tensor) -> Tensor:
         """Return the input of the sums, that of the inner one being its bias, and then of the candidate."""
         assert self.in_proj is not None
+        assert self.bias_hn is not None
         n = self.hidden_size
         weight, bias = self.in_proj.weight, self.in_proj.bias
         weight = torch.cat(

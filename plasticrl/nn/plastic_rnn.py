@@ -12,7 +12,7 @@ from plasticrl.ops.cells import CELLS, Cell, Modulation
 from plasticrl.ops.checks import check_choice, check_state, check_tensor, check_tensors
 from plasticrl.ops.scan import check_backend
 from plasticrl.rules import RuleLike
-from plasticrl.state import PlasticLSTMState, PlasticState
+from plasticrl.state import PlasticState, state_of
 
 
 class PlasticRecurrence(nn.Module):
@@ -22,7 +22,7 @@ class PlasticRecurrence(nn.Module):
     """
 
     cell: ClassVar[Cell]
-    _state: ClassVar[type[PlasticState] | type[PlasticLSTMState]] = PlasticState
+    bias_hn: nn.Parameter | None  # of the sums that a GRU's gate multiplies
 
     def __init__(
         self,
@@ -61,6 +61,8 @@ class PlasticRecurrence(nn.Module):
         rows = self.cell.sums * n + modulated
         self.in_proj = None if input_size is None else nn.Linear(input_size, rows, device=device, dtype=dtype)
         self.weight_hh = nn.Parameter(torch.empty((rows, n), device=device, dtype=dtype))
+        bias = nn.Parameter(torch.empty(n, device=device, dtype=dtype)) if self.cell.inputs else None
+        self.register_parameter("bias_hn", bias)
         self.plasticity = Plasticity(
             n, n, alpha=alpha, rule=rule, eta=eta, bound_eta=bound_eta, device=device, dtype=dtype
         )
@@ -73,15 +75,20 @@ class PlasticRecurrence(nn.Module):
         """Initialise all parameters as described for the class."""
         if self.in_proj is not None:
             self.in_proj.reset_parameters()
-        for rows in self.weight_hh.detach().split(self.hidden_size):  # each group is a matrix of its own
+        for rows in torch.split(
+            self.weight_hh.detach(), self.hidden_size
+        ):  # each group is a matrix of its own
             draw_(rows, self.init, self.init_scale)
         self.plasticity.reset_parameters(self.init, self.alpha_scale)
 
     def initial_state(self, batch_size: int) -> Any:
         """Return zeros: each part ``(B, n)``, and the trace ``(B, n, n)``, or ``(B, 0, 0)`` without one."""
         n = self.hidden_size
-        parts = [self.weight_hh.new_zeros(batch_size, n) for _ in self._state._fields[1:]]
-        return self._state(*parts, self.weight_hh.new_zeros(batch_size, *self.plasticity.trace_shape(n, n)))
+        hidden, trace = (
+            self.weight_hh.new_zeros(batch_size, *shape)
+            for shape in ((n,), self.plasticity.trace_shape(n, n))
+        )
+        return state_of(hidden, torch.zeros_like(hidden) if self.cell.has_memory else None, trace)
 
     def _drive(self, inputs: Tensor) -> Tensor:
         """Return the external input of the cell's sums."""
@@ -190,8 +197,8 @@ class PlasticCell(PlasticRecurrence):
         if inputs.ndim != 2 or inputs.shape[-1] != self.input_size:
             raise ValueError(f"inputs must be (B, {self.input_size}), not {tuple(inputs.shape)}")
         check_dtype(inputs, self.weight_hh.dtype)
-        at_once = (None if one is None else one[None] for one in (reset, clamp))
-        outputs, after = self._scan(inputs[None], state, *at_once)
+        resets, clamps = (None if one is None else one[None] for one in (reset, clamp))
+        outputs, after = self._scan(inputs[None], state, resets, clamps)
         return outputs[0], after
 
 
@@ -241,7 +248,7 @@ class PlasticRNN(_RNN, PlasticCore):
         rule: ``"hebb"`` (default), ``"oja"``, ``"clipped"``, ``"delta"``, or a rule object.
         modulation: ``"none"`` (default), or ``"sigmoid"`` or ``"tanh"`` of a linear read-out of input and
             hidden state, which multiplies the rate at which a neuron stores.
-        modulate: read out one modulation for each of the ``"neurons"`` (default) or one for the ``"network"``.
+        modulate: read out a modulation for each of the ``"neurons"`` (default) or one for the ``"network"``.
         eta: initial learning rate of the trace. Default 0.01.
         bound_eta: keep eta in (0, 1) through a sigmoid. Default False: unbounded, as in the paper.
         init: ``"uniform"`` (default) draws w and alpha from ``init_scale * U(0, 1)``, as in the paper's

@@ -98,7 +98,7 @@ class _Parts:
     def cell(self, t: int) -> tuple[Tensor, ...]:
         """Return the values that the cell recorded."""
         recorded = self.p.cell.recorded
-        return self._groups(t, 0, recorded).split(self.n, -1) if recorded else ()
+        return torch.split(self._groups(t, 0, recorded), self.n, -1) if recorded else ()
 
     def memory_before(self, t: int) -> Tensor | None:
         """Return the cell state before step t."""

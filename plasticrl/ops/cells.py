@@ -12,8 +12,8 @@ lstm i, f, g, o                               c = f c + i g, h = o tanh(c)      
 gru  r, z, n                                  h = (1 - z) n + z h               n
 ==== ======================================== ================================= =====
 
-Gates are sigmoids of their sums; ``g = tanh(sum + r)`` and ``n = tanh(input + gate_r sum + r)``. The candidate n of
-the GRU gets its input apart from its sum, as the last group of the drive.
+Gates are sigmoids of their sums; ``g = tanh(sum + r)`` and ``n = tanh(input + gate_r sum + r)``. The
+candidate n of the GRU gets its input apart from its sum, as the last group of the drive.
 """
 
 from typing import Literal, NamedTuple, TypeAlias, get_args

@@ -80,7 +80,7 @@ class Cotangents(NamedTuple):
 
 
 class Gradients(NamedTuple):
-    """Adjoints of the arguments; that of w follows from that of the sums, the first columns of the drive's."""
+    """Adjoints of the arguments; that of w follows from the first columns of the drive's."""
 
     drive: Tensor
     alpha: Tensor | None

@@ -52,8 +52,8 @@ def plastic_scan(
     Args:
         drive: external input, ``(T, B, D)``, T >= 1: of each row of w and then, for ``"gru"``, of each
             candidate, whose row of w gives only what its reset gate multiplies. ``D = n`` for ``"rnn"``.
-        w: fixed weights ``(R, n)``: the cell's groups of n rows in the order of ``torch.nn`` (1 for ``"rnn"``,
-            4 for ``"lstm"``, 3 for ``"gru"``), and then n or 1 rows for the modulation, if there is one.
+        w: fixed weights ``(R, n)``: the cell's groups of n rows in the order of ``torch.nn`` (1 for
+            ``"rnn"``, 4 for ``"lstm"``, 3 for ``"gru"``), and then n or 1 rows for a modulation.
         alpha: plasticity coefficients: ``(n, n)`` (full), a scalar ``()`` (shared), or None (not
             plastic; the trace is neither read nor changed).
         eta: learning rate of the trace, a scalar tensor ``()``.

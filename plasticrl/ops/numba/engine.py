@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
+from plasticrl.ops.cells import MODULATIONS
 from plasticrl.ops.numba import backward_data
 from plasticrl.ops.numba.backward import backward
 from plasticrl.ops.numba.buffers import addresses, contiguous, empty, ones, zeros
@@ -28,7 +29,6 @@ from plasticrl.ops.numba.threads import (
 from plasticrl.ops.numba.vectors import WIDTH
 from plasticrl.ops.problem import Cotangents, Gradients, Problem, Result
 from plasticrl.ops.tracing import untraced
-from plasticrl.ops.cells import MODULATIONS
 from plasticrl.rules import HebbianRule
 
 announce_compilation()
@@ -71,10 +71,8 @@ def kernel_call(
     All of these must be contiguous. The trace may be :func:`padded`.
     """
     p, n = problem, problem.hidden.shape[-1]
-    if p.alpha is not None:
-        m = trace.shape[-1]
-    else:
-        m = n if len(p.drive) == 1 else whole(n)
+    unpadded = n if len(p.drive) == 1 else whole(n)
+    m = unpadded if p.alpha is None else trace.shape[-1]
     tensors = (
         padded(p.w, m), None if p.alpha is None else padded(_full(p.alpha, n), m),
         p.hidden, memory, trace, p.reset, p.clamp, outputs, record,

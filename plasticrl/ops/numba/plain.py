@@ -9,16 +9,12 @@ from plasticrl.ops.numba.products import products
 from plasticrl.ops.numba.sizes import Numbers, Sizes
 from plasticrl.ops.numba.vectors import (
     WIDTH,
-    Pointer,
     Range,
-    Vector,
     add,
     flags,
     floats,
     flush_denormals,
-    fma,
     kernel,
-    load,
     load_first,
     mul,
     restore_denormals,
@@ -40,7 +36,7 @@ def plain_forward(
     steps: Range,
     rows: Range,
 ) -> None:
-    """Run steps like :func:`plasticrl.ops.numba.forward.forward`; arguments that concern only the trace are ignored."""
+    """Run steps as ``forward`` does; arguments that concern only the trace are ignored."""
     drive, w, hidden = floats(addresses.drive), floats(addresses.w), floats(addresses.hidden)
     outputs, reset, clamp = floats(addresses.outputs), flags(addresses.reset), flags(addresses.clamp)
     batch, n, m = s.batch, s.n, s.m
