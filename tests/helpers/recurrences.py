@@ -21,7 +21,7 @@ class Case:
     """Arguments of a scan.
 
     Attributes:
-        inputs: those that are differentiable: drive, w, eta, hidden, trace, and alpha and cell if there are any.
+        inputs: the differentiable ones: drive, w, eta, hidden and trace; alpha and cell if there are any.
         masks: reset and clamp.
         rule: the rule.
         cell: name of the cell.

@@ -2,51 +2,48 @@
 
 import pytest
 import torch
+from recurrences import ALPHAS, MODULATIONS, RULES, make_case
 from torch import Tensor
 
 from plasticrl.ops import plastic_scan, plastic_step_
-from plasticrl.rules import ClippedHebb, Hebb, Oja
-from plasticrl.state import PlasticState
+from plasticrl.ops.cells import CELLS
+from plasticrl.state import PlasticState, RecurrentState
 
 STEPS, BATCH, N = 9, 3, 13
 
 
-def draw(alpha: str, dtype: torch.dtype) -> tuple[Tensor, Tensor, Tensor | None, Tensor, PlasticState]:
-    g = torch.Generator().manual_seed(4)
-    alphas = {"full": torch.randn(N, N, generator=g) / 5, "shared": torch.tensor(0.3), "none": None}
-    chosen = alphas[alpha]
-    state = PlasticState(
-        torch.randn(BATCH, N, generator=g).to(dtype), torch.randn(BATCH, N, N, generator=g).to(dtype)
-    )
-    drive, w = (
-        torch.randn(STEPS, BATCH, N, generator=g).to(dtype),
-        torch.randn(N, N, generator=g).to(dtype) / 5,
-    )
-    return drive, w, None if chosen is None else chosen.to(dtype), torch.tensor(0.1, dtype=dtype), state
+def draw() -> tuple[Tensor, Tensor, Tensor, Tensor, PlasticState]:
+    v = make_case(STEPS, BATCH, N).inputs
+    return v["drive"], v["w"], v["alpha"], v["eta"], PlasticState(v["hidden"], v["trace"])
 
 
-def clone(state: PlasticState) -> PlasticState:
-    return PlasticState(*(x.clone() for x in state))
+def clone(state: RecurrentState) -> RecurrentState:
+    return type(state)(*(x.clone() for x in state))
 
 
-@pytest.mark.parametrize("rule", [Hebb(), Oja(), ClippedHebb(0.4)])
-@pytest.mark.parametrize("alpha", ["full", "shared", "none"])
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_steps_make_a_scan(rule, alpha, dtype):
-    drive, w, a, eta, start = draw(alpha, dtype)
-    g = torch.Generator().manual_seed(5)
-    reset = torch.rand(STEPS, BATCH, generator=g) < 0.2
-    clamp = torch.rand(STEPS, BATCH, N, generator=g) < 0.2
-    expected, end = plastic_scan(drive, w, a, eta, clone(start), reset, clamp, rule=rule, backend="reference")
-    state = clone(start)
-    for t in range(STEPS):
-        y = plastic_step_(drive[t], w, a, eta, state, reset[t], clamp[t], rule=rule)
-        torch.testing.assert_close(y, expected[t])
-    torch.testing.assert_close(state, end)
+@pytest.mark.parametrize("alpha", ALPHAS)
+@pytest.mark.parametrize("modulation", MODULATIONS)
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.name)
+@pytest.mark.parametrize("cell", CELLS)
+def test_steps_make_a_scan(cell, rule, modulation, alpha):
+    """In float32 by the kernels, in float64 by torch."""
+    for dtype in (torch.float32, torch.float64):
+        case = make_case(
+            STEPS, BATCH, N, cell=cell, rule=rule, modulation=modulation, alpha=alpha, dtype=dtype
+        )
+        case.masks["reset"][3, 1] = True
+        expected, *end = case.scan(backend="reference")
+        state, v = clone(case.state()), case.inputs
+        for t in range(STEPS):
+            masks = {name: mask[t] for name, mask in case.masks.items()}
+            rest = (v["w"], v.get("alpha"), v["eta"], state)
+            y = plastic_step_(v["drive"][t], *rest, **masks, **case.options)
+            torch.testing.assert_close(y, expected[t])
+        torch.testing.assert_close(list(state), end)
 
 
 def test_state_is_updated_in_place_without_gradient():
-    drive, w, alpha, eta, start = draw("full", torch.float32)
+    drive, w, alpha, eta, start = draw()
     state = clone(start)
     hidden, trace = state
     y = plastic_step_(drive[0].requires_grad_(), w.requires_grad_(), alpha, eta, state)
@@ -59,7 +56,7 @@ def test_state_is_updated_in_place_without_gradient():
 
 
 def test_autograd_notices_that_a_saved_trace_was_overwritten():
-    drive, w, alpha, eta, start = draw("full", torch.float32)
+    drive, w, alpha, eta, start = draw()
     state = clone(start)
     y, _ = plastic_scan(drive, w.requires_grad_(), alpha, eta, state)
     plastic_step_(drive[0], w, alpha, eta, state)
@@ -68,7 +65,7 @@ def test_autograd_notices_that_a_saved_trace_was_overwritten():
 
 
 def test_strided_state_is_updated_too():
-    drive, w, alpha, eta, start = draw("full", torch.float32)
+    drive, w, alpha, eta, start = draw()
     expected = clone(start)
     plastic_step_(drive[0], w, alpha, eta, expected)
     strided = PlasticState(start.hidden.clone(), start.trace.mT.contiguous().mT)
@@ -78,7 +75,7 @@ def test_strided_state_is_updated_too():
 
 @pytest.mark.parametrize("name", ["w", "alpha"])
 def test_an_argument_that_does_not_fit_raises_before_anything_is_written(name):
-    drive, w, alpha, eta, start = draw("full", torch.float32)
+    drive, w, alpha, eta, start = draw()
     state = clone(start)
     arguments = {"w": w, "alpha": alpha, name: torch.zeros(N, N + 1)}
     with pytest.raises(ValueError, match=name):
