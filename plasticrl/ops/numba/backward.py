@@ -3,7 +3,7 @@
 import numpy as np
 
 from plasticrl.ops.numba.backward_data import Gradients, Problem, Scratch
-from plasticrl.ops.numba.products import add_transposed
+from plasticrl.ops.numba.products import add_rows
 from plasticrl.ops.numba.sizes import LSTM, RNN, SIGMOID
 from plasticrl.ops.numba.trace import (
     advance,
@@ -284,21 +284,19 @@ def _send_back(p: Problem, s: Scratch, t: int, rows: Range, part: int) -> None:
     """Add to the adjoint of x what these rows of w send back, if :func:`_sweep` does not."""
     sizes, mine = p.sizes, ((t % 2) * s.parts + part) * p.sizes.m
     own = part * (sizes.sums + WIDTH)
-    w, d_pre = floats(p.w), floats(s.d_pre)
-    last = min(rows[1], sizes.n)
-    first_modulation = sizes.sums - sizes.modulated
-    # Rows and factors are counted from the first row of w, those of each thread apart.
-    swept = sizes.n if p.alpha and sizes.cell == RNN else 0
-    for first in range(swept, first_modulation, sizes.n):
-        for i in range(rows[0], last, 8):
-            add_transposed(w, floats(s.d_sums), own, first + i, min(8, last - i), d_pre, mine, p.sizes.m)
-    if p.alpha and sizes.modulated == 1:
-        add_transposed(w, floats(s.d_sums), own, first_modulation, 1, d_pre, mine, p.sizes.m)
-    elif p.alpha and sizes.modulated > 1:
-        for i in range(rows[0], last, 8):
-            add_transposed(
-                w, floats(s.d_sums), own, first_modulation + i, min(8, last - i), d_pre, mine, p.sizes.m
-            )
+    w, d_pre, d_sums = floats(p.w), floats(s.d_pre), floats(s.d_sums)
+    columns, last = (0, sizes.m), min(rows[1], sizes.n)
+    neurons = sizes.sums - sizes.modulated  # then rows of the modulation
+    first = sizes.n if p.alpha and sizes.cell == RNN else 0
+    modulations = sizes.modulated if p.alpha else 0
+    if last - rows[0] == sizes.n:
+        add_rows(w, sizes.m, columns, d_sums, own, (first, neurons + modulations), d_pre, mine)
+        return
+    end = neurons + (0 if modulations == 1 else modulations)
+    for group in range(first, end, sizes.n):
+        add_rows(w, sizes.m, columns, d_sums, own, (group + rows[0], group + last), d_pre, mine)
+    if modulations == 1:
+        add_rows(w, sizes.m, columns, d_sums, own, (neurons, neurons + 1), d_pre, mine)
 
 
 @kernel

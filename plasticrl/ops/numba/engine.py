@@ -71,13 +71,18 @@ def kernel_call(
     All of these must be contiguous. The trace may be :func:`padded`.
     """
     p, n = problem, problem.hidden.shape[-1]
-    unpadded = n if len(p.drive) == 1 else whole(n)
-    m = unpadded if p.alpha is None else trace.shape[-1]
-    tensors = (
-        padded(p.w, m), None if p.alpha is None else padded(_full(p.alpha, n), m),
-        p.hidden, memory, trace, p.reset, p.clamp, outputs, record,
-    )  # fmt: skip
-    held = contiguous((p.drive, *tensors))
+    alpha, w, transposed = None, None, None
+    m = n if p.alpha is None else trace.shape[-1]
+    if p.alpha is not None:
+        alpha = padded(_full(p.alpha, n), m)
+    if fused := alpha is not None and p.cell.name == "rnn":
+        w = padded(p.w[:n], m)
+    if not fused or p.modulated:
+        groups = torch.split(p.w.detach(), n)
+        transposed = torch.cat([padded(rows.T) for rows in groups], -1)
+    held = contiguous(
+        (p.drive, w, transposed, alpha, p.hidden, memory, trace, p.reset, p.clamp, outputs, record)
+    )
     return KernelCall((Addresses(*addresses(held)), _numbers(p), _limit(p), _sizes(p, m)), held)
 
 
@@ -206,7 +211,7 @@ def _plain_gradients(
     steps, batch, n = p.drive.shape
     d_drive, d_hidden = empty(steps, batch, n), empty(batch, n)
     held = contiguous(
-        [padded(p.w.T), p.reset, p.clamp, outputs, cotangents.outputs, cotangents.hidden, d_drive, d_hidden]
+        [padded(p.w), p.reset, p.clamp, outputs, cotangents.outputs, cotangents.hidden, d_drive, d_hidden]
     )
     argument, sizes = PlainAdjoint(*addresses(held)), _sizes(p, whole(n))
     teams = split_rows(batch, n)

@@ -4,8 +4,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from plasticrl.ops.numba.products import products
-from plasticrl.ops.numba.sizes import GRU, LSTM, RNN, SIGMOID, Numbers, Sizes
+from plasticrl.ops.numba.products import add_rows
+from plasticrl.ops.numba.sizes import LSTM, RNN, SIGMOID, Numbers, Sizes
 from plasticrl.ops.numba.vectors import (
     WIDTH,
     Pointer,
@@ -37,7 +37,8 @@ class Addresses(NamedTuple):
     """Addresses of the contiguous tensors; 0 for None."""
 
     drive: int  # T B width
-    w: int  # sums m
+    w: int  # n m: the first sums, whose rows are those of alpha; 0 if the other matrix has them, too
+    w_transposed: int  # n rows: groups of sums, each padded to whole vectors
     alpha: int  # n m
     hidden: int  # B n
     memory: int  # B n, updated in place
@@ -61,93 +62,122 @@ def forward(
     """Run these steps of these samples and rows; if rows are split, threads meet after each step."""
     hidden, trace = floats(a.hidden), floats(a.trace)
     outputs, memory, reset = floats(a.outputs), floats(a.memory), flags(a.reset)
-    n, width = s.n, s.m
+    n, m = s.n, s.m
     before = flush_denormals()
-    x = np.zeros(width, np.float32)
+    x = np.zeros(m, np.float32)
+    sums = np.empty(total_columns(s), np.float32)
     recall, recalled = np.zeros(WIDTH + 3, np.float32), np.zeros(WIDTH + 3, np.float32)
     keep, gain = np.empty(WIDTH, np.float32), np.empty(WIDTH, np.float32)
     recalls = rule.correction != 0
     for b in range(samples[0], samples[1]):
-        h = b * n * width
+        h = b * n * m
         for t in range(steps[0], steps[1]):
             sample = t * s.batch + b
             at = sample * n
             if a.reset and reset[sample]:
                 _fill(x, 0, n)
                 if a.alpha:
-                    _fill(trace, h + rows[0] * width, (rows[1] - rows[0]) * width)
+                    _fill(trace, h + rows[0] * m, (rows[1] - rows[0]) * m)
                 if a.memory:
                     _fill(memory, b * n + rows[0], rows[1] - rows[0])
             elif t == 0:
                 _copy(hidden, b * n, x, n)
             else:
                 _copy(outputs, at - s.batch * n, x, n)
+            if a.w_transposed:
+                _sum_up(a, s, x, sums, rows)
             shared = splat(1.0)
             if a.alpha and s.modulated == 1:
-                shared = splat(_lane(_modulation(a, s, x, sample, 0, 1), recall))
+                shared = splat(_lane(_modulation(a, s, sums, sample, 0, 1), recall))
             for first in range(rows[0], rows[1], WIDTH):
                 last = min(first + WIDTH, rows[1])
-                m = last - first
+                count = last - first
                 if a.alpha:
-                    several = last - m % 4
+                    several = last - count % 4
                     for i in range(first, several, 4):
-                        _recall_rows(a, s, recalls, x, recall, recalled, i, width, i - first, h)
+                        _recall_rows(a, m, recalls, x, recall, recalled, i, m, i - first, h)
                     for i in range(several, last):
-                        _recall_rows(a, s, recalls, x, recall, recalled, i, 0, i - first, h)
-                if a.alpha and s.cell == RNN:
+                        _recall_rows(a, m, recalls, x, recall, recalled, i, 0, i - first, h)
+                if a.w:
                     drive = sample * s.width + first
-                    value = tanh(add(load(recall, 0), load_first(floats(a.drive), drive, m)))
-                    store_first(outputs, at + first, value, m)
+                    value = tanh(add(load(recall, 0), load_first(floats(a.drive), drive, count)))
+                    store_first(outputs, at + first, value, count)
                     if a.clamp:
                         store(gain, 0, value)
-                        for i in range(m):
+                        for i in range(count):
                             if flags(a.clamp)[at + first + i]:
                                 gain[i] = floats(a.drive)[drive + i]
                                 outputs[at + first + i] = gain[i]
                         value = load(gain, 0)
                 else:
-                    value = _activate(a, s, x, load(recall, 0), b, sample, first, m)
+                    value = _activate(a, s, x, sums, load(recall, 0), b, sample, first, count)
                 if not a.alpha:
                     continue
                 modulation = shared
                 if s.modulated > 1:
-                    modulation = _modulation(a, s, x, sample, first, m)
+                    modulation = _modulation(a, s, sums, sample, first, count)
                 rate = mul(splat(rule.eta), modulation)
                 stored = value
                 if recalls:
                     q = mul(splat(rule.scale), load(recalled, 0))
                     stored = sub(value, mul(splat(rule.correction), q))
                     if a.record:
-                        store_first(floats(a.record), sample * s.recorded + s.values + first, q, m)
+                        store_first(floats(a.record), sample * s.recorded + s.values + first, q, count)
                 store(gain, 0, mul(mul(splat(rule.scale), rate), stored))
                 store(keep, 0, kept(rule, rate, value))
-                for i in range(0, m - 1, 2):
-                    row = h + (first + i) * width
-                    _update(
-                        trace, x, row, row + width, width, keep[i], gain[i], keep[i + 1], gain[i + 1], limit
-                    )
-                if m % 2:
-                    row = h + (last - 1) * width
-                    _update(
-                        trace, x, row, row, width, keep[m - 1], gain[m - 1], keep[m - 1], gain[m - 1], limit
-                    )
+                for i in range(0, count - 1, 2):
+                    row = h + (first + i) * m
+                    _update(trace, x, row, row + m, m, keep[i], gain[i], keep[i + 1], gain[i + 1], limit)
+                if count % 2:
+                    i = count - 1
+                    row = h + (last - 1) * m
+                    _update(trace, x, row, row, m, keep[i], gain[i], keep[i], gain[i], limit)
     restore_denormals(before)
 
 
 @inlined
+def whole(n: int) -> int:
+    """Round up to whole vectors."""
+    return (n + WIDTH - 1) // WIDTH * WIDTH
+
+
+@inlined
+def total_columns(s: Sizes) -> int:
+    """Return the length of a row of the transposed w."""
+    groups = (s.sums - s.modulated) // s.n
+    return groups * whole(s.n) + whole(s.modulated)
+
+
+@kernel
+def _sum_up(a: Addresses, s: Sizes, x: Pointer, sums: Pointer, rows: Range) -> None:
+    """Write the sums of these neurons, in padded groups; without those of the first group if w has them."""
+    w, length, group = floats(a.w_transposed), total_columns(s), whole(s.n)
+    first = group if a.w else 0
+    for c in range(first, length, WIDTH):
+        store(sums, c, splat(0.0))
+    if rows[1] - rows[0] == s.n:
+        add_rows(w, length, (first, length), x, 0, (0, s.n), sums, 0)
+        return
+    neurons = length - whole(s.modulated) if s.modulated == 1 else length
+    for c in range(first, neurons, group):
+        add_rows(w, length, (c + rows[0], c + whole(rows[1])), x, 0, (0, s.n), sums, 0)
+    if s.modulated == 1:
+        add_rows(w, length, (neurons, length), x, 0, (0, s.n), sums, 0)
+
+
+@inlined
 def _recall_rows(
-    a: Addresses, s: Sizes, recalls: bool, x: Pointer, recall: Pointer, recalled: Pointer,
+    a: Addresses, m: int, recalls: bool, x: Pointer, recall: Pointer, recalled: Pointer,
     i: int, stride: int, place: int, h: int,
 ) -> None:  # fmt: skip
     """Write what four rows recall, and what their keys recall if the rule reads it."""
-    m, alpha, trace = s.m, floats(a.alpha), floats(a.trace)
-    if s.cell == GRU:
-        _recall(None, alpha, trace, x, recall, 0, i * m, stride, place, h, m)
+    alpha, trace = floats(a.alpha), floats(a.trace)
+    if a.w:
+        _recall(floats(a.w), alpha, trace, x, recall, i * m, stride, place, h, m)
     else:
-        row = (2 * s.n + i if s.cell == LSTM else i) * m
-        _recall(floats(a.w), alpha, trace, x, recall, row, i * m, stride, place, h, m)
+        _recall(None, alpha, trace, x, recall, i * m, stride, place, h, m)
     if recalls:
-        _recall(None, None, trace, x, recalled, 0, i * m, stride, place, h, m)
+        _recall(None, None, trace, x, recalled, i * m, stride, place, h, m)
 
 
 @inlined
@@ -158,14 +188,12 @@ def kept(rule: Numbers, rate: Vector, value: Vector) -> Vector:
 
 
 @inlined
-def _modulation(a: Addresses, s: Sizes, x: Pointer, sample: int, first: int, count: int) -> Vector:
+def _modulation(a: Addresses, s: Sizes, sums: Pointer, sample: int, first: int, count: int) -> Vector:
     """Compute and record the modulation of these neurons."""
-    row = s.sums - s.modulated + first
-    sums = add(
-        products(floats(a.w), x, row, count, 0, s.m),
-        load_first(floats(a.drive), sample * s.width + row, count),
-    )
-    result = sigmoid(sums) if s.modulation == SIGMOID else tanh(sums)
+    drive = sample * s.width + s.sums - s.modulated + first
+    place = total_columns(s) - whole(s.modulated) + first
+    both = add(load(sums, place), load_first(floats(a.drive), drive, count))
+    result = sigmoid(both) if s.modulation == SIGMOID else tanh(both)
     if a.record:
         at = (sample + 1) * s.recorded - s.modulated + first
         store_first(floats(a.record), at, result, count)
@@ -180,37 +208,36 @@ def _lane(a: Vector, room: Pointer) -> np.float32:
 
 
 @inlined
-def _sums(a: Addresses, s: Sizes, x: Pointer, sample: int, group: int, first: int, count: int) -> Vector:
-    row = group * s.n + first
-    drive = load_first(floats(a.drive), sample * s.width + row, count)
-    return add(products(floats(a.w), x, row, count, 0, s.m), drive)
+def _summed(a: Addresses, s: Sizes, sums: Pointer, sample: int, group: int, first: int, count: int) -> Vector:
+    drive = load_first(floats(a.drive), sample * s.width + group * s.n + first, count)
+    return add(load(sums, group * whole(s.n) + first), drive)
 
 
 @kernel
 def _activate(
-    a: Addresses, s: Sizes, x: Pointer, recall: Vector, b: int, sample: int, first: int, count: int
+    a: Addresses,
+    s: Sizes,
+    x: Pointer,
+    sums: Pointer,
+    recall: Vector,
+    b: int,
+    sample: int,
+    first: int,
+    count: int,
 ) -> Vector:
-    """Write output, memory and record of these neurons; return the values to store.
-
-    ``recall`` includes the sums of the candidate's row of w, except for the GRU. An RNN has no trace here.
-    """
+    """Write output, memory and record of these neurons; return the values to store."""
     n, one, to = s.n, splat(1.0), sample * s.n + first
     drive, outputs, record = floats(a.drive), floats(a.outputs), floats(a.record)
-    at, place = sample * s.width + first, sample * s.recorded + first
+    place = sample * s.recorded + first
     if s.cell == RNN:
-        value = tanh(_sums(a, s, x, sample, 0, first, count))
+        value = tanh(add(_summed(a, s, sums, sample, 0, first, count), recall))
         store_first(outputs, to, value, count)
         return value
     if s.cell == LSTM:
-        i, f = (
-            sigmoid(_sums(a, s, x, sample, 0, first, count)),
-            sigmoid(_sums(a, s, x, sample, 1, first, count)),
-        )
-        o = sigmoid(_sums(a, s, x, sample, 3, first, count))
-        if a.alpha:
-            value = tanh(add(recall, load_first(drive, at + 2 * n, count)))
-        else:
-            value = tanh(_sums(a, s, x, sample, 2, first, count))
+        i = sigmoid(_summed(a, s, sums, sample, 0, first, count))
+        f = sigmoid(_summed(a, s, sums, sample, 1, first, count))
+        value = tanh(add(_summed(a, s, sums, sample, 2, first, count), recall))
+        o = sigmoid(_summed(a, s, sums, sample, 3, first, count))
         c = fma(f, load_first(floats(a.memory), b * n + first, count), mul(i, value))
         store_first(floats(a.memory), b * n + first, c, count)
         store_first(outputs, to, mul(o, tanh(c)), count)
@@ -221,8 +248,9 @@ def _activate(
             store_first(record, place + 3 * n, o, count)
             store_first(record, place + 4 * n, c, count)
         return value
-    r, z = sigmoid(_sums(a, s, x, sample, 0, first, count)), sigmoid(_sums(a, s, x, sample, 1, first, count))
-    inner = _sums(a, s, x, sample, 2, first, count)
+    r = sigmoid(_summed(a, s, sums, sample, 0, first, count))
+    z = sigmoid(_summed(a, s, sums, sample, 1, first, count))
+    inner = _summed(a, s, sums, sample, 2, first, count)
     candidate = fma(r, inner, load_first(drive, sample * s.width + s.sums + first, count))
     value = tanh(add(candidate, recall))
     output = fma(z, load_first(x, first, count), mul(sub(one, z), value))
@@ -243,11 +271,10 @@ def _recall(
     x: Pointer,
     out: Pointer,
     row: int,
-    plastic: int,
     stride: int,
     place: int,
     h: int,
-    n: int,
+    m: int,
 ) -> None:
     """Write ``(w + alpha * trace) x`` of four rows, ``stride`` apart (0 repeats the same row).
 
@@ -255,20 +282,20 @@ def _recall(
     sums in flight to hide their latency.
     """
     a, b, c, d = splat(0.0), splat(0.0), splat(0.0), splat(0.0)
-    whole = n - n % WIDTH
-    for p in range(0, whole, WIDTH):
-        i, j, pre = row + p, plastic + p, load(x, p)
-        a = fma(_weight(w, alpha, trace, i, j, h), pre, a)
-        b = fma(_weight(w, alpha, trace, i + stride, j + stride, h), pre, b)
-        c = fma(_weight(w, alpha, trace, i + 2 * stride, j + 2 * stride, h), pre, c)
-        d = fma(_weight(w, alpha, trace, i + 3 * stride, j + 3 * stride, h), pre, d)
-    if whole < n:
-        i, j, rest = row + whole, plastic + whole, n - whole
-        pre = load_first(x, whole, rest)
-        a = fma(_tail(w, alpha, trace, i, j, h, rest), pre, a)
-        b = fma(_tail(w, alpha, trace, i + stride, j + stride, h, rest), pre, b)
-        c = fma(_tail(w, alpha, trace, i + 2 * stride, j + 2 * stride, h, rest), pre, c)
-        d = fma(_tail(w, alpha, trace, i + 3 * stride, j + 3 * stride, h, rest), pre, d)
+    inner = m - m % WIDTH
+    for p in range(0, inner, WIDTH):
+        i, pre = row + p, load(x, p)
+        a = fma(_weight(w, alpha, trace, i, h), pre, a)
+        b = fma(_weight(w, alpha, trace, i + stride, h), pre, b)
+        c = fma(_weight(w, alpha, trace, i + 2 * stride, h), pre, c)
+        d = fma(_weight(w, alpha, trace, i + 3 * stride, h), pre, d)
+    if inner < m:
+        i, rest = row + inner, m - inner
+        pre = load_first(x, inner, rest)
+        a = fma(_tail(w, alpha, trace, i, h, rest), pre, a)
+        b = fma(_tail(w, alpha, trace, i + stride, h, rest), pre, b)
+        c = fma(_tail(w, alpha, trace, i + 2 * stride, h, rest), pre, c)
+        d = fma(_tail(w, alpha, trace, i + 3 * stride, h, rest), pre, d)
     out[place + 0] = total(a)
     out[place + 1] = total(b)
     out[place + 2] = total(c)
@@ -276,25 +303,23 @@ def _recall(
 
 
 @inlined
-def _weight(w: Pointer | None, alpha: Pointer | None, trace: Pointer, i: int, j: int, h: int) -> Vector:
-    plastic = load(trace, h + j)
+def _weight(w: Pointer | None, alpha: Pointer | None, trace: Pointer, i: int, h: int) -> Vector:
+    plastic = load(trace, h + i)
     if alpha is None:
         return plastic
     if w is None:
-        return mul(load(alpha, j), plastic)
-    return fma(load(alpha, j), plastic, load(w, i))
+        return mul(load(alpha, i), plastic)
+    return fma(load(alpha, i), plastic, load(w, i))
 
 
 @inlined
-def _tail(
-    w: Pointer | None, alpha: Pointer | None, trace: Pointer, i: int, j: int, h: int, rest: int
-) -> Vector:
-    plastic = load_first(trace, h + j, rest)
+def _tail(w: Pointer | None, alpha: Pointer | None, trace: Pointer, i: int, h: int, rest: int) -> Vector:
+    plastic = load_first(trace, h + i, rest)
     if alpha is None:
         return plastic
     if w is None:
-        return mul(load_first(alpha, j, rest), plastic)
-    return fma(load_first(alpha, j, rest), plastic, load_first(w, i, rest))
+        return mul(load_first(alpha, i, rest), plastic)
+    return fma(load_first(alpha, i, rest), plastic, load_first(w, i, rest))
 
 
 @inlined

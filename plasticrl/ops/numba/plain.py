@@ -4,8 +4,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from plasticrl.ops.numba.forward import Addresses
-from plasticrl.ops.numba.products import products
+from plasticrl.ops.numba.forward import Addresses, whole
+from plasticrl.ops.numba.products import add_rows
 from plasticrl.ops.numba.sizes import Numbers, Sizes
 from plasticrl.ops.numba.vectors import (
     WIDTH,
@@ -15,6 +15,7 @@ from plasticrl.ops.numba.vectors import (
     floats,
     flush_denormals,
     kernel,
+    load,
     load_first,
     mul,
     restore_denormals,
@@ -37,14 +38,14 @@ def plain_forward(
     rows: Range,
 ) -> None:
     """Run steps as ``forward`` does; arguments that concern only the trace are ignored."""
-    drive, w, hidden = floats(addresses.drive), floats(addresses.w), floats(addresses.hidden)
+    drive, w, hidden = floats(addresses.drive), floats(addresses.w_transposed), floats(addresses.hidden)
     outputs, reset, clamp = floats(addresses.outputs), flags(addresses.reset), flags(addresses.clamp)
-    batch, n, m = s.batch, s.n, s.m
+    batch, n, m = s.batch, s.n, whole(s.n)
     before = flush_denormals()
-    x = np.zeros((samples[1] - samples[0]) * m, np.float32)
-    for t in range(steps[0], steps[1]):
-        for b in range(samples[0], samples[1]):
-            at, to = (t * batch + b) * n, (b - samples[0]) * m
+    x, sums = np.zeros(m, np.float32), np.empty(m, np.float32)
+    for b in range(samples[0], samples[1]):
+        for t in range(steps[0], steps[1]):
+            at = (t * batch + b) * n
             fresh = addresses.reset != 0 and reset[t * batch + b] != 0
             for i in range(0, n, WIDTH):
                 count, pre = min(WIDTH, n - i), splat(0.0)
@@ -53,24 +54,23 @@ def plain_forward(
                         pre = load_first(hidden, b * n + i, count)
                     else:
                         pre = load_first(outputs, at - batch * n + i, count)
-                store_first(x, to + i, pre, count)
-        for first in range(rows[0], rows[1], WIDTH):
-            count = min(WIDTH, rows[1] - first)
-            for b in range(samples[0], samples[1]):
-                fan_in = products(w, x, first, count, (b - samples[0]) * m, m)
-                at = (t * batch + b) * n + first
-                store_first(outputs, at, tanh(add(fan_in, load_first(drive, at, count))), count)
-                if addresses.clamp:
-                    for i in range(at, at + count):
-                        if clamp[i]:
-                            outputs[i] = drive[i]
+                store(x, i, pre)
+            for i in range(rows[0], rows[1], WIDTH):
+                store(sums, i, load_first(drive, at + i, min(WIDTH, rows[1] - i)))
+            add_rows(w, m, (rows[0], whole(rows[1])), x, 0, (0, n), sums, 0)
+            for i in range(rows[0], rows[1], WIDTH):
+                store_first(outputs, at + i, tanh(load(sums, i)), min(WIDTH, rows[1] - i))
+            if addresses.clamp:
+                for i in range(at + rows[0], at + rows[1]):
+                    if clamp[i]:
+                        outputs[i] = drive[i]
     restore_denormals(before)
 
 
 class PlainAdjoint(NamedTuple):
     """Addresses of the contiguous tensors; 0 for None."""
 
-    w_transposed: int  # n m
+    w: int  # n m
     reset: int  # T B
     clamp: int  # T B n
     outputs: int  # T B n
@@ -86,40 +86,42 @@ def plain_backward(addresses: PlainAdjoint, s: Sizes, samples: Range, steps: Ran
 
     Step -1 writes the first hidden state's adjoint. If rows are split, threads meet after each step.
     """
-    w, outputs, d_drive = floats(addresses.w_transposed), floats(addresses.outputs), floats(addresses.d_drive)
+    w, outputs, d_drive = floats(addresses.w), floats(addresses.outputs), floats(addresses.d_drive)
     d_outputs, d_last_hidden = floats(addresses.d_outputs), floats(addresses.d_last_hidden)
     d_hidden, reset, clamp = floats(addresses.d_hidden), flags(addresses.reset), flags(addresses.clamp)
     n_steps, batch, n, m = s.steps, s.batch, s.n, s.m
     before = flush_denormals()
-    delta = np.zeros((samples[1] - samples[0]) * m, np.float32)  # adjoint of tanh's argument, next step
-    total = np.empty(WIDTH, np.float32)
-    for t in range(steps[0], steps[1] - 1, -1):
-        for b in range(samples[0], samples[1]):
-            at, to = ((t + 1) * batch + b) * n, (b - samples[0]) * m
+    delta = np.zeros(m, np.float32)  # adjoint of tanh's argument, next step
+    total = np.empty(m, np.float32)
+    for b in range(samples[0], samples[1]):
+        for t in range(steps[0], steps[1] - 1, -1):
+            following = ((t + 1) * batch + b) * n
             cut = t + 1 == n_steps or (addresses.reset != 0 and reset[(t + 1) * batch + b] != 0)
             for i in range(0, n, WIDTH):
                 count = min(WIDTH, n - i)
-                store_first(delta, to + i, splat(0.0) if cut else load_first(d_drive, at + i, count), count)
+                store(delta, i, splat(0.0) if cut else load_first(d_drive, following + i, count))
             if addresses.clamp and not cut:
                 for i in range(n):
-                    if clamp[at + i]:
-                        delta[to + i] = 0
-        for first in range(rows[0], rows[1], WIDTH):
-            count = min(WIDTH, rows[1] - first)
-            for b in range(samples[0], samples[1]):
-                dy, to = products(w, delta, first, count, (b - samples[0]) * m, m), b * n + first
-                if t < 0:
-                    store_first(d_hidden, to, dy, count)
-                    continue
-                at = t * batch * n + to
-                dy = add(dy, load_first(d_outputs, at, count))
+                    if clamp[following + i]:
+                        delta[i] = 0
+            at = (t * batch + b) * n
+            for i in range(rows[0], rows[1], WIDTH):
+                count, dy = min(WIDTH, rows[1] - i), splat(0.0)
+                if t >= 0:
+                    dy = load_first(d_outputs, at + i, count)
                 if t == n_steps - 1:
-                    dy = add(dy, load_first(d_last_hidden, to, count))
-                y = load_first(outputs, at, count)
-                store_first(d_drive, at, mul(dy, sub(splat(1.0), mul(y, y))), count)
-                if addresses.clamp:
-                    store(total, 0, dy)
-                    for i in range(count):
-                        if clamp[at + i]:
-                            d_drive[at + i] = total[i]
+                    dy = add(dy, load_first(d_last_hidden, b * n + i, count))
+                store(total, i, dy)
+            add_rows(w, m, (rows[0], whole(rows[1])), delta, 0, (0, n), total, 0)
+            for i in range(rows[0], rows[1], WIDTH):
+                count, dy = min(WIDTH, rows[1] - i), load(total, i)
+                if t < 0:
+                    store_first(d_hidden, b * n + i, dy, count)
+                    continue
+                y = load_first(outputs, at + i, count)
+                store_first(d_drive, at + i, mul(dy, sub(splat(1.0), mul(y, y))), count)
+            if addresses.clamp and t >= 0:
+                for i in range(rows[0], rows[1]):
+                    if clamp[at + i]:
+                        d_drive[at + i] = total[i]
     restore_denormals(before)

@@ -1,99 +1,128 @@
-"""Products of a matrix with a vector, and of its transpose."""
+"""The product of a vector with a matrix, as a sum of the matrix's rows."""
 
-from plasticrl.ops.numba.vectors import (
-    WIDTH,
-    Pointer,
-    Vector,
-    add,
-    fma,
-    inlined,
-    join,
-    kernel,
-    load,
-    load_first,
-    mul,
-    splat,
-    store,
-    totals,
-)
+from plasticrl.ops.numba.vectors import WIDTH, Pointer, Range, add, fma, kernel, load, splat, store
 
 
 @kernel
-def products(w: Pointer, x: Pointer, first: int, count: int, at: int, n: int) -> Vector:
-    """Multiply rows ``first .. first + count`` of w, at most a vector's lanes, by ``x[at : at + n]``."""
-    sums = _eight_products(w, x, first, min(count, 8), at, n)
-    if WIDTH > 8 and count > 8:
-        sums = join(sums, _eight_products(w, x, first + 8, count - 8, at, n))
-    return sums
-
-
-@inlined
-def _eight_products(w: Pointer, x: Pointer, first: int, count: int, at: int, n: int) -> Vector:
-    """Multiply at most eight rows.
-
-    Eight sums in flight share the loads of x and hide their latency; missing rows repeat the last one.
-    """
-    last = first + count - 1
-    r0, r1, r2, r3 = first * n, min(first + 1, last) * n, min(first + 2, last) * n, min(first + 3, last) * n
-    r4, r5, r6, r7 = (
-        min(first + 4, last) * n,
-        min(first + 5, last) * n,
-        min(first + 6, last) * n,
-        min(first + 7, last) * n,
-    )
-    s0, s1, s2, s3 = splat(0.0), splat(0.0), splat(0.0), splat(0.0)
-    s4, s5, s6, s7 = splat(0.0), splat(0.0), splat(0.0), splat(0.0)
-    whole = n - n % WIDTH
-    for p in range(0, whole, WIDTH):
-        v = load(x, at + p)
-        s0, s1 = fma(load(w, r0 + p), v, s0), fma(load(w, r1 + p), v, s1)
-        s2, s3 = fma(load(w, r2 + p), v, s2), fma(load(w, r3 + p), v, s3)
-        s4, s5 = fma(load(w, r4 + p), v, s4), fma(load(w, r5 + p), v, s5)
-        s6, s7 = fma(load(w, r6 + p), v, s6), fma(load(w, r7 + p), v, s7)
-    if whole < n:
-        p, m = whole, n - whole
-        v = load_first(x, at + p, m)
-        s0, s1 = fma(load_first(w, r0 + p, m), v, s0), fma(load_first(w, r1 + p, m), v, s1)
-        s2, s3 = fma(load_first(w, r2 + p, m), v, s2), fma(load_first(w, r3 + p, m), v, s3)
-        s4, s5 = fma(load_first(w, r4 + p, m), v, s4), fma(load_first(w, r5 + p, m), v, s5)
-        s6, s7 = fma(load_first(w, r6 + p, m), v, s6), fma(load_first(w, r7 + p, m), v, s7)
-    return totals(s0, s1, s2, s3, s4, s5, s6, s7)
-
-
-@kernel
-def add_transposed(
-    w: Pointer, factors: Pointer, own: int, first: int, count: int, target: Pointer, at: int, m: int
+def add_rows(
+    matrix: Pointer,
+    length: int,
+    columns: Range,
+    factors: Pointer,
+    own: int,
+    rows: Range,
+    target: Pointer,
+    at: int,
 ) -> None:
-    """Add rows ``first .. first + count`` of w (at most eight, of m columns), each times its factor.
+    """Add rows of a matrix, each times its factor, to a vector.
 
-    The factor of row i is ``factors[own + i]``. The sum goes to ``target[at : at + m]``; m is a multiple of
-    the vector width.
+    No sum runs across lanes, and eight independent sums hide the latency of their additions.
+
+    Args:
+        matrix: rows of ``length`` numbers.
+        length: a multiple of the vector width.
+        columns: the columns to add; multiples of the vector width.
+        factors: row k is multiplied by ``factors[own + k]``.
+        own: offset of the factors.
+        rows: the rows to add.
+        target: column c is added to ``target[at + c]``.
+        at: offset of the target.
     """
-    last = first + count - 1
-    r0, r1, r2, r3 = first * m, min(first + 1, last) * m, min(first + 2, last) * m, min(first + 3, last) * m
-    r4, r5, r6, r7 = (
-        min(first + 4, last) * m,
-        min(first + 5, last) * m,
-        min(first + 6, last) * m,
-        min(first + 7, last) * m,
+    for first in range(columns[0], columns[1], 8 * WIDTH):
+        if columns[1] - first > 4 * WIDTH:
+            _add_eight(matrix, length, first, columns[1] - WIDTH, factors, own, rows, target, at)
+        else:
+            _add_four(matrix, length, first, columns[1] - WIDTH, factors, own, rows, target, at)
+
+
+@kernel
+def _add_eight(
+    matrix: Pointer,
+    length: int,
+    first: int,
+    last: int,
+    factors: Pointer,
+    own: int,
+    rows: Range,
+    target: Pointer,
+    at: int,
+) -> None:
+    """Add the rows in at most eight vectors of columns; missing ones repeat the last."""
+    c0, c1, c2, c3 = (
+        first,
+        min(first + WIDTH, last),
+        min(first + 2 * WIDTH, last),
+        min(first + 3 * WIDTH, last),
     )
-    f0, f1 = splat(factors[own + first]), splat(factors[own + first + 1] if count > 1 else 0.0)
-    f2, f3 = (
-        splat(factors[own + first + 2] if count > 2 else 0.0),
-        splat(factors[own + first + 3] if count > 3 else 0.0),
+    c4, c5 = min(first + 4 * WIDTH, last), min(first + 5 * WIDTH, last)
+    c6, c7 = min(first + 6 * WIDTH, last), min(first + 7 * WIDTH, last)
+    s0, s1, s2, s3 = (
+        load(target, at + c0),
+        load(target, at + c1),
+        load(target, at + c2),
+        load(target, at + c3),
     )
-    f4, f5 = (
-        splat(factors[own + first + 4] if count > 4 else 0.0),
-        splat(factors[own + first + 5] if count > 5 else 0.0),
+    s4, s5, s6, s7 = (
+        load(target, at + c4),
+        load(target, at + c5),
+        load(target, at + c6),
+        load(target, at + c7),
     )
-    f6, f7 = (
-        splat(factors[own + first + 6] if count > 6 else 0.0),
-        splat(factors[own + first + 7] if count > 7 else 0.0),
+    for k in range(rows[0], rows[1]):
+        row, f = k * length, splat(factors[own + k])
+        s0, s1 = fma(load(matrix, row + c0), f, s0), fma(load(matrix, row + c1), f, s1)
+        s2, s3 = fma(load(matrix, row + c2), f, s2), fma(load(matrix, row + c3), f, s3)
+        s4, s5 = fma(load(matrix, row + c4), f, s4), fma(load(matrix, row + c5), f, s5)
+        s6, s7 = fma(load(matrix, row + c6), f, s6), fma(load(matrix, row + c7), f, s7)
+    store(target, at + c0, s0)
+    store(target, at + c1, s1)
+    store(target, at + c2, s2)
+    store(target, at + c3, s3)
+    store(target, at + c4, s4)
+    store(target, at + c5, s5)
+    store(target, at + c6, s6)
+    store(target, at + c7, s7)
+
+
+@kernel
+def _add_four(
+    matrix: Pointer,
+    length: int,
+    first: int,
+    last: int,
+    factors: Pointer,
+    own: int,
+    rows: Range,
+    target: Pointer,
+    at: int,
+) -> None:
+    """Add the rows in at most four vectors of columns, even and odd rows apart; see :func:`_add_eight`."""
+    c0, c1, c2, c3 = (
+        first,
+        min(first + WIDTH, last),
+        min(first + 2 * WIDTH, last),
+        min(first + 3 * WIDTH, last),
     )
-    for j in range(0, m, WIDTH):
-        a = fma(load(w, r0 + j), f0, load(target, at + j))
-        b = mul(load(w, r1 + j), f1)
-        a, b = fma(load(w, r2 + j), f2, a), fma(load(w, r3 + j), f3, b)
-        a, b = fma(load(w, r4 + j), f4, a), fma(load(w, r5 + j), f5, b)
-        a, b = fma(load(w, r6 + j), f6, a), fma(load(w, r7 + j), f7, b)
-        store(target, at + j, add(a, b))
+    a0, a1, a2, a3 = (
+        load(target, at + c0),
+        load(target, at + c1),
+        load(target, at + c2),
+        load(target, at + c3),
+    )
+    b0, b1, b2, b3 = splat(0.0), splat(0.0), splat(0.0), splat(0.0)
+    even = rows[1] - (rows[1] - rows[0]) % 2
+    for k in range(rows[0], even, 2):
+        row, f = k * length, splat(factors[own + k])
+        a0, a1 = fma(load(matrix, row + c0), f, a0), fma(load(matrix, row + c1), f, a1)
+        a2, a3 = fma(load(matrix, row + c2), f, a2), fma(load(matrix, row + c3), f, a3)
+        row, f = row + length, splat(factors[own + k + 1])
+        b0, b1 = fma(load(matrix, row + c0), f, b0), fma(load(matrix, row + c1), f, b1)
+        b2, b3 = fma(load(matrix, row + c2), f, b2), fma(load(matrix, row + c3), f, b3)
+    if even < rows[1]:
+        row, f = even * length, splat(factors[own + even])
+        b0, b1 = fma(load(matrix, row + c0), f, b0), fma(load(matrix, row + c1), f, b1)
+        b2, b3 = fma(load(matrix, row + c2), f, b2), fma(load(matrix, row + c3), f, b3)
+    store(target, at + c0, add(a0, b0))
+    store(target, at + c1, add(a1, b1))
+    store(target, at + c2, add(a2, b2))
+    store(target, at + c3, add(a3, b3))

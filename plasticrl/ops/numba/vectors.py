@@ -235,38 +235,6 @@ def total(typing: Any, a: Any) -> Any:
     return types.float32(vector), generate
 
 
-@operation
-def totals(typing: Any, a: Any, b: Any, c: Any, d: Any, e: Any, f: Any, g: Any, h: Any) -> Any:
-    """Return the lane sums of eight vectors as the first eight lanes of one."""
-
-    def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        def folded(a: Any, b: Any, length: int) -> Any:
-            """Add the halves of each run of ``length`` lanes; those of a come first."""
-            lanes = [lane for lane in range(2 * WIDTH) if lane % length < length // 2]
-            masks = (ir.Constant(_INTS, [lane + shift for lane in lanes]) for shift in (0, length // 2))
-            return builder.fadd(*(builder.shuffle_vector(a, b, mask) for mask in masks))
-
-        vectors, length = list(args), WIDTH
-        while length > 1:
-            vectors = vectors if len(vectors) > 1 else vectors * 2
-            pairs = zip(vectors[::2], vectors[1::2], strict=True)
-            vectors, length = [folded(*pair, length) for pair in pairs], length // 2
-        return vectors[0]
-
-    return vector(*(vector,) * 8), generate
-
-
-@operation
-def join(typing: Any, a: Any, b: Any) -> Any:
-    """Return the first eight lanes of a, followed by the first ones of b."""
-
-    def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        lanes = [*range(8), *range(WIDTH, 2 * WIDTH)][:WIDTH]
-        return builder.shuffle_vector(*args, ir.Constant(_INTS, lanes))
-
-    return vector(vector, vector), generate
-
-
 _DOUBLES = ir.VectorType(ir.DoubleType(), WIDTH)
 
 # tanh(x) = x P(x^2) / Q(x^2) for |x| <= 9, beyond which float32 tanh is 1. A rational least-squares fit,
