@@ -2,15 +2,19 @@
 
 import hashlib
 import os
+import re
+import tarfile
 import threading
-from collections.abc import Iterator
+import zipfile
+from collections.abc import Callable, Iterator
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from plasticrl.envs.data.download import DATASETS, DataError, cache_dir, find_dataset, write_atomically
+from plasticrl.envs.data.download import DATASETS, DataError, cache_dir, find_dataset, read_files
 
 
 @pytest.fixture(autouse=True)
@@ -19,8 +23,11 @@ def no_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PLASTICRL_CACHE", str(tmp_path / "cache"))
 
 
+Pin = Callable[[str, Path], None]
+
+
 def put(folder: Path, name: str, form: str) -> dict[str, Path]:
-    """Empty files: finding does not read them."""
+    """Archives or folders of nothing: finding compares checksums, and reads no more."""
     found = {}
     for part in DATASETS[name]:
         found[part.folder] = folder / (part.archive if form == "archive" else part.folder)
@@ -34,9 +41,12 @@ def put(folder: Path, name: str, form: str) -> dict[str, Path]:
 @pytest.mark.parametrize("below", ["", "own subfolder"])
 @pytest.mark.parametrize("name", DATASETS)
 def test_files_already_there_are_found(
-    name: str, below: str, form: str, origin: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    name: str, below: str, form: str, origin: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pin: Pin
 ) -> None:
-    there = put(tmp_path / "data" / (name if below else ""), name, form)
+    place = tmp_path / "data" / (name if below else "")
+    there = put(place, name, form)
+    if form == "archive":
+        pin(name, place)
     if origin == "data_dir":
         monkeypatch.setenv("PLASTICRL_DATA", str(tmp_path / "elsewhere"))
         assert find_dataset(name, tmp_path / "data") == there
@@ -47,12 +57,13 @@ def test_files_already_there_are_found(
 
 @pytest.mark.parametrize("origin", ["data_dir", "PLASTICRL_DATA"])
 def test_places_below_the_home_folder_are_found(
-    origin: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    origin: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pin: Pin
 ) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("PLASTICRL_CACHE", "~/cache")
     assert cache_dir() == tmp_path / "cache"
     there = put(tmp_path / "data", "omniglot", "archive")
+    pin("omniglot", tmp_path / "data")
     monkeypatch.setenv("PLASTICRL_DATA", "~/data")
     assert find_dataset("omniglot", "~/data" if origin == "data_dir" else None) == there
     monkeypatch.setenv("PLASTICRL_DATA", "~nobody-of-that-name/data")
@@ -65,7 +76,7 @@ def test_a_named_place_without_the_files_is_an_error_and_no_download(
     origin: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     put(tmp_path, "cifar-10", "tree")
-    (tmp_path / "images_background.zip").touch()
+    (tmp_path / "images_background").mkdir()
     monkeypatch.setenv("PLASTICRL_DATA", str(tmp_path))
     with pytest.raises(DataError, match=rf"{origin}.*images_evaluation\.zip.*https://"):
         find_dataset("omniglot", tmp_path if origin == "data_dir" else None)
@@ -135,7 +146,8 @@ def test_a_failed_download_names_the_address_and_leaves_nothing(
 
 
 def test_a_damaged_file_in_the_cache_is_downloaded_again(served: Path, tmp_path: Path) -> None:
-    write_atomically(tmp_path / "cache" / "cifar-10-binary.tar.gz", b"damaged")
+    (tmp_path / "cache").mkdir()
+    (tmp_path / "cache" / "cifar-10-binary.tar.gz").write_bytes(b"damaged")
     (served / "cifar-10-binary.tar.gz").write_bytes(b"official")
     with pytest.raises(DataError, match="is disabled"):
         find_dataset("cifar-10", download=False)
@@ -149,25 +161,92 @@ def test_the_cache_is_the_users_own_unless_set(monkeypatch: pytest.MonkeyPatch, 
     assert cache_dir().is_relative_to(Path.home())
 
 
-def test_a_file_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
-    write_atomically(tmp_path / "new" / "file", b"one")
-    write_atomically(tmp_path / "new" / "file", b"two")
-    assert (tmp_path / "new" / "file").read_bytes() == b"two"
-    (tmp_path / "taken").mkdir()
-    (tmp_path / "taken" / "file").touch()
-    with pytest.raises(OSError, match="taken"):
-        write_atomically(tmp_path / "taken", b"three")
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["new", "taken"]
-    assert [path.name for path in (tmp_path / "new").iterdir()] == ["file"]
+OFFICIAL = {f"part/{number}.bin": bytes(range(200)) * (7 * number) for number in range(1, 4)}
 
 
-@pytest.mark.skipif(os.name != "posix", reason="modes are POSIX's")
-@pytest.mark.parametrize(("umask", "mode"), [(0o022, 0o644), (0o077, 0o600), (0o002, 0o664)])
-def test_a_file_can_be_read_by_whom_the_user_lets(umask: int, mode: int, tmp_path: Path) -> None:
-    before = os.umask(umask)
-    try:
-        write_atomically(tmp_path / "file", b"one")
-        assert os.umask(umask) == umask  # it was only asked for
-    finally:
-        os.umask(before)
-    assert (tmp_path / "file").stat().st_mode & 0o777 == mode
+def pack(place: Path, archive: str) -> Path:
+    """Write an archive of these files, and the folder that it unpacks to, below."""
+    for name, content in OFFICIAL.items():
+        (place / "unpacked" / name).parent.mkdir(parents=True, exist_ok=True)
+        (place / "unpacked" / name).write_bytes(content)
+    if archive.endswith(".zip"):
+        with zipfile.ZipFile(place / archive, "w") as file:
+            for name, content in OFFICIAL.items():
+                file.writestr(name, content)
+    else:
+        with tarfile.open(place / archive, "w:gz") as tar:
+            tar.add(place / "unpacked" / "part", "part")
+    return place / archive
+
+
+def flipped(content: bytes, seed: int) -> bytes:
+    changed = bytearray(content)
+    changed[np.random.default_rng(seed).integers(len(content))] ^= 1 << seed % 8
+    return bytes(changed)
+
+
+@pytest.mark.parametrize("name", DATASETS)
+@pytest.mark.parametrize(
+    "damage",
+    [
+        *(lambda content, seed=seed: flipped(content, seed) for seed in range(8)),
+        lambda content: content[:-1],
+        lambda content: content + b"!",
+        lambda content: b"<!DOCTYPE html><html>404</html>",
+        lambda content: b"",
+    ],
+)
+def test_any_other_archive_is_refused_by_name_and_not_opened(
+    name: str, damage: Callable[[bytes], bytes], tmp_path: Path, pin: Pin, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    packed = [pack(tmp_path, part.archive) for part in DATASETS[name]]
+    pin(name, tmp_path)
+    assert list(find_dataset(name, tmp_path).values()) == packed
+    packed[-1].write_bytes(damage(packed[-1].read_bytes()))
+    for opens in ("tarfile.open", "zipfile.ZipFile"):
+        monkeypatch.delattr(opens)
+    found = hashlib.sha256(packed[-1].read_bytes()).hexdigest()
+    words = f"{packed[-1]} is not the official archive: its SHA-256 is {found} instead of "
+    with pytest.raises(DataError, match=re.escape(words) + ".*Delete it and download https://.*, or unpack"):
+        find_dataset(name, tmp_path)
+
+
+@pytest.mark.parametrize("official", [False, True])
+def test_an_archive_is_used_before_its_folder_if_it_is_official(
+    official: bool, tmp_path: Path, pin: Pin
+) -> None:
+    folders, archives = (put(tmp_path, "omniglot", form) for form in ("tree", "archive"))
+    if official:
+        pin("omniglot", tmp_path)
+    assert find_dataset("omniglot", tmp_path) == (archives if official else folders)
+
+
+@pytest.mark.parametrize("archive", ["part.zip", "part.tar.gz"])
+def test_archives_and_folders_give_the_same_files(archive: str, tmp_path: Path) -> None:
+    packed = pack(tmp_path, archive)
+    wanted = {name: content for name, content in OFFICIAL.items() if name != "part/2.bin"}
+    for source in (packed, tmp_path / "unpacked" / "part"):
+        assert read_files(source, wanted.__contains__, largest=200 * 21) == wanted
+    with pytest.raises(DataError, match=r"3\.bin cannot be read \(4,200 bytes long, .* at most 4,199\)"):
+        read_files(tmp_path / "unpacked" / "part", wanted.__contains__, largest=200 * 21 - 1)
+
+
+@pytest.mark.parametrize("kind", ["pipe", "dangling link", "folder", "link to a file", "link to a folder"])
+def test_what_is_no_file_is_not_read_from_a_folder(kind: str, tmp_path: Path) -> None:
+    pack(tmp_path, "part.zip")
+    folder = tmp_path / "unpacked" / "part"
+    (tmp_path / "outside").mkdir()
+    (tmp_path / "outside" / "4.bin").write_bytes(b"other")
+    if kind == "pipe":
+        os.mkfifo(folder / "4.bin")
+    elif kind == "folder":
+        (folder / "4.bin").mkdir()
+    else:
+        target = {"dangling link": "none", "link to a file": "outside/4.bin", "link to a folder": "outside"}
+        (folder / "4.bin").symlink_to(tmp_path / target[kind])
+    if kind in ("pipe", "dangling link"):
+        with pytest.raises(DataError, match=r"4\.bin cannot be read"):
+            read_files(folder, lambda name: True, largest=10_000)
+    else:
+        more = {"part/4.bin": b"other"} if kind == "link to a file" else {}
+        assert read_files(folder, lambda name: True, largest=10_000) == OFFICIAL | more
