@@ -20,9 +20,13 @@ class DataPart(NamedTuple):
     """One official archive of a dataset."""
 
     folder: str  # folder that it unpacks to
-    archive: str  # its file name
     address: str
     sha256: str
+
+    @property
+    def archive(self) -> str:
+        """Name of the file."""
+        return self.address.rpartition("/")[2]
 
 
 _OMNIGLOT = "https://github.com/brendenlake/omniglot/raw/master/python"
@@ -32,13 +36,11 @@ DATASETS: dict[str, tuple[DataPart, ...]] = {
     "omniglot": (
         DataPart(
             "images_background",
-            "images_background.zip",
             f"{_OMNIGLOT}/images_background.zip",
             "ad41ab679c8b5d90b271ef46be6987cc81211774a695c29dcc5367b2b26ee640",
         ),
         DataPart(
             "images_evaluation",
-            "images_evaluation.zip",
             f"{_OMNIGLOT}/images_evaluation.zip",
             "1f61a8f3366785b057fc117d9228e78a16e3d976c8953b2a10fcc74cf0609cee",
         ),
@@ -46,7 +48,6 @@ DATASETS: dict[str, tuple[DataPart, ...]] = {
     "cifar-10": (
         DataPart(
             "cifar-10-batches-bin",
-            "cifar-10-binary.tar.gz",
             f"{_CIFAR}/cifar-10-binary.tar.gz",
             "c4a38c50a1bc5f3a1c5537f2155ab9d68f9f25eb1ed8d9ddda3db29a59bca1dd",
         ),
@@ -54,7 +55,6 @@ DATASETS: dict[str, tuple[DataPart, ...]] = {
     "cifar-100": (
         DataPart(
             "cifar-100-binary",
-            "cifar-100-binary.tar.gz",
             f"{_CIFAR}/cifar-100-binary.tar.gz",
             "58a81ae192c23a4be8b1804d68e518ed807d710a4eb253b1f2a199162a40d8ec",
         ),

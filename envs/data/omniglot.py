@@ -17,7 +17,6 @@ from typing import Literal, NamedTuple, get_args
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from plasticrl.arguments import check_count
 from plasticrl.envs.data.download import (
@@ -169,7 +168,6 @@ _DAMAGE = (
     RuntimeError,
     SyntaxError,
     ValueError,
-    Image.DecompressionBombError,
 )
 
 
@@ -253,6 +251,8 @@ def read_drawing(content: bytes, side: int, size: int, source: str) -> NDArray[n
     Raises:
         DataError: ``content`` is not such a PNG; the message names ``source``.
     """
+    from PIL import Image
+
     try:
         with Image.open(io.BytesIO(content), formats=["PNG"]) as image:
             # Before the pixels are decoded: a header can declare a picture larger than memory.
@@ -264,7 +264,7 @@ def read_drawing(content: bytes, side: int, size: int, source: str) -> NDArray[n
             paper = image.convert("L").resize((size, size), Image.Resampling.LANCZOS)
     except DataError:
         raise
-    except _DAMAGE as problem:
+    except (*_DAMAGE, Image.DecompressionBombError) as problem:
         raise DataError(f"{source} is not a PNG, or damaged ({problem}); {_WAY_OUT}") from problem
     return 255 - np.asarray(paper)
 

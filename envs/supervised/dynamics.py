@@ -105,17 +105,17 @@ class EpisodeDynamics(Dynamics[EpisodeState]):
             ValueError: an action is invalid.
         """
         actions = self._checked(actions, len(state.target))
-        judged, verdict = state.target_mask[state.step], state.verdict
-        reward = np.zeros(len(judged))
-        if judged.any():
-            score, latest = self._judge(state, actions)
-            reward[judged] = score[judged]
-            verdict = {name: np.where(judged, new, verdict.get(name, new)) for name, new in latest.items()}
+        scored, verdict = state.target_mask[state.step], state.verdict
+        reward = np.zeros(len(scored))
+        if scored.any():
+            scores, latest = self._score(state, actions)
+            reward[scored] = scores[scored]
+            verdict = {name: np.where(scored, new, verdict.get(name, new)) for name, new in latest.items()}
         after = state._replace(step=state.step + 1, verdict=verdict)
         observation = state.observations[after.step].copy()
-        return Transition(after, observation, reward, np.full(len(judged), after.step >= self.task.steps))
+        return Transition(after, observation, reward, np.full(len(scored), after.step >= self.task.steps))
 
-    def _judge(self, state: EpisodeState, actions: NDArray[Any]) -> tuple[NDArray[np.float64], Verdict]:
+    def _score(self, state: EpisodeState, actions: NDArray[Any]) -> tuple[NDArray[np.float64], Verdict]:
         """Return the scores (B,), and the entries of ``info`` that describe them."""
         if self.task.n_classes is not None:
             correct = actions == state.target

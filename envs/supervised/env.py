@@ -61,7 +61,7 @@ class InputView:
 
 
 class EpisodeEnv(LockstepEnv[EpisodeState]):
-    """A supervised task as an environment: it shows an episode step by step and judges the predictions.
+    """A supervised task as an environment: it shows an episode step by step and scores the predictions.
 
     An episode is one lifetime of ``task.steps`` steps and ends with ``terminated``, since there is nothing
     to bootstrap from. The query step can be recognised: its input has zeroed elements, or no label.
@@ -72,14 +72,14 @@ class EpisodeEnv(LockstepEnv[EpisodeState]):
     the last step the observation is all zeros.
 
     Action: the prediction, given at every step, (D,) numbers in [-1, 1] or one of N classes. The action that
-    follows an observation is the answer to it; only the answers to judged steps (``Episode.target_mask``)
+    follows an observation is the answer to it; only the answers to scored steps (``Episode.target_mask``)
     count.
 
-    Reward: 0 except at judged steps. For classes it is 1 if right, else 0. For vectors it is minus the
+    Reward: 0 except at scored steps. For classes it is 1 if right, else 0. For vectors it is minus the
     squared error, averaged over all D elements, between -4 and 0: the loss of Miconi et al. (2018), which is
     minimised by the expected value.
 
-    ``info`` is empty except at the end of an episode, when it describes the last judged step: ``correct``
+    ``info`` is empty except at the end of an episode, when it describes the last scored step: ``correct``
     (bool), or ``error`` (mean squared error over all elements), ``hidden_error`` (the same over the elements
     that the query hides, if the task provides them), and ``wrong_signs`` (share of all elements with the
     wrong sign, 0 being neither; for binary patterns, the bit error).

@@ -14,11 +14,10 @@ import pytest
 from plasticrl.agents import CORE_NAMES, NETWORK_NAMES
 from plasticrl.agents.supervised.update import LossName
 from plasticrl.envs import PatternsTask
-from plasticrl.envs.data.image_sets import ImageSet
 from plasticrl.envs.data.omniglot import SplitBy
 from plasticrl.envs.supervised import patterns as patterns_task
 from plasticrl.envs.supervised.images import OcclusionKind
-from plasticrl.envs.supervised.make_task import TASK_NAMES
+from plasticrl.envs.supervised.make_task import TASK_NAMES, ImageSet
 from plasticrl.nn import Init
 from plasticrl.rules import RULES
 from plasticrl.scripts.commands import commands
