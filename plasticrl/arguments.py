@@ -33,7 +33,7 @@ MOST_STEPS = 2**63 - 1
 
 
 def plain_number(value: Any) -> Any:
-    """The value as Python's own, where it is a number of numpy's, or an array or a tensor of one."""
+    """Return a number of numpy, or the only one of an array or tensor, as Python's own; others unchanged."""
     # Torch is not imported for this: environments use the module, too.
     return value.item() if getattr(value, "ndim", None) == 0 and hasattr(value, "item") else value
 

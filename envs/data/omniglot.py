@@ -10,7 +10,7 @@ import re
 import struct
 import zipfile
 import zlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from importlib.resources import files
 from pathlib import Path
 from typing import Literal, NamedTuple, get_args
@@ -77,26 +77,19 @@ def is_drawing(name: str) -> bool:
     return _DRAWING.fullmatch(name) is not None and not name.startswith("__MACOSX/")
 
 
-class PartDrawings(NamedTuple):
-    """The drawings of one part, complete and in order.
-
-    Attributes:
-        names: the names of each character's drawings, both ordered by number.
-        alphabets: the alphabet of each character.
-    """
-
-    names: list[list[str]]
-    alphabets: list[str]
-
-
-def arrange(members: Mapping[str, bytes], part: OmniglotPart, drawings: int, source: str) -> PartDrawings:
+def arrange(
+    members: Iterable[str], part: OmniglotPart, drawings: int, source: str
+) -> tuple[list[list[str]], list[str]]:
     """Sort the drawings of a part; check that each exists exactly once and that there are no others.
 
     Args:
-        members: the files read, by name; all of the names are those of drawings (``is_drawing``).
+        members: names of the files read, all of them those of drawings (``is_drawing``).
         part: the expected part.
         drawings: drawings per character.
         source: the file or folder read, for error messages.
+
+    Returns:
+        The names of each character's drawings, both ordered by number, and the alphabet of each character.
 
     Raises:
         DataError: drawings are missing, superfluous or in two places, or the number of alphabets is wrong;
@@ -131,7 +124,7 @@ def arrange(members: Mapping[str, bytes], part: OmniglotPart, drawings: int, sou
             f"{_WAY_OUT}"
         )
     names = [[found[number, drawing] for drawing in order] for number in characters]
-    return PartDrawings(names, alphabets)
+    return names, alphabets
 
 
 _WAY_OUT = "use the official archive, or the folder it extracts to, unchanged"

@@ -89,22 +89,22 @@ def expected_score(config: MazeConfig, agent_of: AgentOf) -> float:
     parts: Iterable[_Part] = (
         _Part(config, layout, goals[k : k + several], agent_of) for k in range(0, len(goals), several)
     )
-    *later, first = _stays(config)
+    *later, first = _phases(config)
     if later:
         parts = list(parts)
     for steps in later:
         for part in parts:
-            part.go_back(steps)
+            part.step_back(steps)
         _move_reward(parts, len(goals))
     score = 0.0
     for part in parts:
-        part.go_back(first)
+        part.step_back(first)
         score += float(part.value[layout.start].sum())
     return score / len(goals)
 
 
-def _stays(config: MazeConfig) -> list[int]:
-    """Return the numbers of steps for which the reward stays in one place, latest first."""
+def _phases(config: MazeConfig) -> list[int]:
+    """Return the numbers of steps between the reward's moves, latest first."""
     length = int(config.episode_length)
     every = length if config.relocate_every is None else int(config.relocate_every)
     moves = (length - 1) // every
@@ -120,7 +120,7 @@ class _Part:
         self._respawn = layout.start if config.recenter else None
         self.value: Value = np.zeros((layout.n_squares, len(goals)))
 
-    def go_back(self, steps: int) -> None:
+    def step_back(self, steps: int) -> None:
         """Move the value back in time by ``steps`` steps."""
         for _ in range(steps):
             # Arriving at the goal has the value of the square to respawn on.
