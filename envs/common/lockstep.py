@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Mapping, Sequence
-from typing import Any, Generic, NamedTuple, Protocol, TypeVar
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Generic, NamedTuple, TypeVar
 
 import gymnasium as gym
 import numpy as np
@@ -22,6 +22,7 @@ FPS = 12  # steps shown per second
 State = TypeVar("State")
 Generators = Sequence[np.random.Generator]
 Observations = NDArray[np.float32]
+Draw = Callable[[str, Sequence[State], int], Any]  # of render mode, states, and number of the episode
 SAME_STEP = AutoresetMode.SAME_STEP
 
 
@@ -81,24 +82,12 @@ class Dynamics(ABC, Generic[State]):
         """
 
 
-class View(Protocol):
-    """Renderer of a world."""
-
-    def render(self, mode: str, history: Sequence[Any], row: int) -> Any:
-        """Show one episode of a batch, given its latest states, the current one last."""
-        ...
-
-    def close(self) -> None:
-        """Release what showing needs, such as a window."""
-        ...
-
-
 class _Lockstep(Generic[State]):
     """Episodes in progress and their rendering.
 
     Args:
         dynamics: the world.
-        view: its renderer.
+        draw: draws one episode of a batch in a render mode, given its latest states, the current one last.
         render_mode: None, or one of ``metadata["render_modes"]``.
 
     Raises:
@@ -108,13 +97,13 @@ class _Lockstep(Generic[State]):
     metadata: dict[str, Any]
     dynamics: Dynamics[State]
 
-    def __init__(self, dynamics: Dynamics[State], view: View, render_mode: str | None) -> None:
+    def __init__(self, dynamics: Dynamics[State], draw: Draw[State], render_mode: str | None) -> None:
         modes = self.metadata["render_modes"]
         if render_mode is not None and render_mode not in modes:
             raise ValueError(f"render_mode must be None or one of {', '.join(modes)}, got {render_mode!r}")
         self.dynamics = dynamics
         self.render_mode = render_mode
-        self._view = view
+        self._draw = draw
         self._history: deque[State] = deque(maxlen=TRAIL)
         self._state: State | None = None
 
@@ -167,14 +156,14 @@ class _Lockstep(Generic[State]):
             return None
         if not self._history:
             raise gym.error.ResetNeeded("call reset() before render()")
-        return tuple(self._view.render(self.render_mode, self._history, row) for row in range(count))
+        return tuple(self._draw(self.render_mode, self._history, row) for row in range(count))
 
 
 class LockstepEnv(_Lockstep[State], gym.Env[Observations, Any]):
     """A single environment; the arguments are those of its base, and its state is that of a batch of one."""
 
-    def __init__(self, dynamics: Dynamics[State], view: View, render_mode: str | None) -> None:
-        super().__init__(dynamics, view, render_mode)
+    def __init__(self, dynamics: Dynamics[State], draw: Draw[State], render_mode: str | None) -> None:
+        super().__init__(dynamics, draw, render_mode)
         self.observation_space = dynamics.observation_space
         self.action_space = dynamics.action_space
 
@@ -225,10 +214,6 @@ class LockstepEnv(_Lockstep[State], gym.Env[Observations, Any]):
         pictures = self._pictures(1)
         return None if pictures is None else pictures[0]
 
-    def close(self) -> None:
-        """Close the window, if there is one."""
-        self._view.close()
-
 
 class LockstepVectorEnv(_Lockstep[State], VectorEnv[Observations, NDArray[Any], NDArray[Any]]):
     """``num_envs`` environments that are stepped as one batch.
@@ -241,7 +226,7 @@ class LockstepVectorEnv(_Lockstep[State], VectorEnv[Observations, NDArray[Any], 
 
     Args:
         dynamics: the world.
-        view: its renderer.
+        draw: draws one episode of a batch in a render mode, given its latest states, the current one last.
         num_envs: number of environments, at least 1.
         render_mode: None, or one of ``metadata["render_modes"]``.
 
@@ -249,8 +234,10 @@ class LockstepVectorEnv(_Lockstep[State], VectorEnv[Observations, NDArray[Any], 
         ValueError: an argument is not allowed.
     """
 
-    def __init__(self, dynamics: Dynamics[State], view: View, num_envs: int, render_mode: str | None) -> None:
-        super().__init__(dynamics, view, render_mode)
+    def __init__(
+        self, dynamics: Dynamics[State], draw: Draw[State], num_envs: int, render_mode: str | None
+    ) -> None:
+        super().__init__(dynamics, draw, render_mode)
         self.num_envs = check_count("num_envs", num_envs)
         self.single_observation_space = dynamics.observation_space
         self.single_action_space = dynamics.action_space

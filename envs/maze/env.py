@@ -52,7 +52,12 @@ class PlasticMazeEnv(LockstepEnv[MazeState]):
         self, *, render_mode: str | None = None, render_size: int = 384, **maze: Unpack[MazeOptions]
     ) -> None:
         self.config = MazeConfig(**maze)
-        super().__init__(MazeDynamics(self.config), MazeView(self.config, render_size), render_mode)
+        self._view = MazeView(self.config, render_size)
+        super().__init__(MazeDynamics(self.config), self._view.render, render_mode)
+
+    def close(self) -> None:
+        """Close the window, if there is one."""
+        self._view.close()
 
 
 class PlasticMazeVectorEnv(LockstepVectorEnv[MazeState]):
@@ -86,8 +91,8 @@ class PlasticMazeVectorEnv(LockstepVectorEnv[MazeState]):
         **maze: Unpack[MazeOptions],
     ) -> None:
         self.config = MazeConfig(**maze)
-        view = MazeView(self.config, render_size)
-        super().__init__(MazeDynamics(self.config), view, num_envs, render_mode)
+        draw = MazeView(self.config, render_size).render
+        super().__init__(MazeDynamics(self.config), draw, num_envs, render_mode)
 
     def upcoming(self, steps: int) -> NDArray[np.float64]:
         """Return the next random numbers of each maze, enough for ``steps`` steps, without drawing them.

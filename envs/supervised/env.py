@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from math import isqrt, prod
 from typing import Any
 
@@ -18,46 +19,26 @@ from plasticrl.envs.supervised.task import EpisodeTask
 _SIDE = 256  # approximate side of a picture, in pixels
 
 
-def input_picture(
-    values: NDArray[np.float32], input_shape: tuple[int, ...], bound: float
-) -> NDArray[np.uint8]:
-    """Draw an input as a grey picture (height, width, 3): -bound is black, 0 is grey, bound is white.
+def draw_input(task: EpisodeTask, mode: str, history: Sequence[EpisodeState], row: int) -> NDArray[np.uint8]:
+    """Draw an input as a grey picture (height, width, 3): the lowest value is black, the highest white.
 
     A vector is laid out row by row on the smallest square that holds it; the rest of the square is grey.
 
     Args:
-        values: (D,), the input.
-        input_shape: ``(D,)``, or ``(height, width)`` for an image.
-        bound: largest absolute value.
+        task: the task of the episodes.
+        mode: "rgb_array", the only mode.
+        history: the latest states of the episodes; the input is that of the last one.
+        row: number of the episode.
     """
-    if len(input_shape) == 1:
+    now, shape = history[-1], task.input_shape
+    values = now.observations[now.step, row, : prod(shape)]
+    if len(shape) == 1:
         side = isqrt(values.size - 1) + 1
-        input_shape = (side, side)
+        shape = (side, side)
         values = np.pad(values, (0, side * side - values.size))
-    grey = np.round((values.reshape(input_shape) / bound + 1) * 127.5).astype(np.uint8)
-    scale = max(2, 2 * round(_SIDE / 2 / max(input_shape)))  # even, as video formats require
+    grey = np.round((values.reshape(shape) / task.input_bound + 1) * 127.5).astype(np.uint8)
+    scale = max(2, 2 * round(_SIDE / 2 / max(shape)))  # even, as video formats require
     return np.repeat(np.kron(grey, np.ones((scale, scale), dtype=np.uint8))[..., None], 3, axis=2)
-
-
-class InputView:
-    """Renderer of the current input of an episode, about 256 x 256 pixels.
-
-    Args:
-        task: the task that draws the episodes.
-    """
-
-    def __init__(self, task: EpisodeTask) -> None:
-        self._task = task
-
-    def render(self, mode: str, history: Sequence[EpisodeState], row: int) -> NDArray[np.uint8]:
-        """Return a picture; "rgb_array" is the only mode."""
-        task, now = self._task, history[-1]
-        return input_picture(
-            now.observations[now.step, row, : prod(task.input_shape)], task.input_shape, task.input_bound
-        )
-
-    def close(self) -> None:
-        """Do nothing: there is no window."""
 
 
 class EpisodeEnv(LockstepEnv[EpisodeState]):
@@ -98,7 +79,7 @@ class EpisodeEnv(LockstepEnv[EpisodeState]):
 
     def __init__(self, task: EpisodeTask, *, render_mode: str | None = None) -> None:
         self.task = task
-        super().__init__(EpisodeDynamics(task), InputView(task), render_mode)
+        super().__init__(EpisodeDynamics(task), partial(draw_input, task), render_mode)
 
 
 def make_episode_env(task: TaskName, render_mode: str | None = None, **options: Any) -> EpisodeEnv:
@@ -129,7 +110,7 @@ class EpisodeVectorEnv(LockstepVectorEnv[EpisodeState]):
 
     def __init__(self, task: EpisodeTask, num_envs: int = 1, *, render_mode: str | None = None) -> None:
         self.task = task
-        super().__init__(EpisodeDynamics(task), InputView(task), num_envs, render_mode)
+        super().__init__(EpisodeDynamics(task), partial(draw_input, task), num_envs, render_mode)
 
 
 def make_episode_vector_env(
