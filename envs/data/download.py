@@ -1,4 +1,4 @@
-"""The files of the datasets: where they lie, whether they are the official ones, and what they hold."""
+"""Locating, verifying and reading the files of the datasets."""
 
 from __future__ import annotations
 
