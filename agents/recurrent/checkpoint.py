@@ -1,0 +1,270 @@
+"""The parts of a recurrent agent's checkpoint, each validated before it is used."""
+
+from __future__ import annotations
+
+import platform
+import warnings
+from collections.abc import Callable, Collection, Mapping
+from functools import partial
+from typing import Any, NamedTuple
+
+import gymnasium as gym
+import numpy as np
+import stable_baselines3
+import torch
+from gymnasium import spaces
+from stable_baselines3.common.policies import BasePolicy
+from stable_baselines3.common.utils import FloatSchedule
+
+from plasticrl.agents.checkpoint.format import check_given, reading
+from plasticrl.agents.checkpoint.network import check_alike
+from plasticrl.agents.checkpoint.random_state import check_random_states
+from plasticrl.agents.checkpoint.spaces import space_from_plain
+from plasticrl.agents.checkpoint.tensor_file import TensorFileError
+from plasticrl.agents.checkpoint.tree import Absent, encode, holds, rate_from_plain
+from plasticrl.agents.recurrent.policies import PlasticPolicy, policy_without_memory
+from plasticrl.arguments import (
+    MOST_STEPS,
+    check_flag,
+    check_learning_rate,
+    check_max_grad_norm,
+    check_number,
+    check_whole,
+    plain_number,
+    whole_steps,
+)
+from plasticrl.nn.core import positive
+
+Check = Callable[[str, Any], Any]
+"""A check of a named value: it returns the plain value that is stored, or raises a ValueError."""
+_MOST_SEED = 2**32 - 1  # numpy's
+SETTINGS: Mapping[str, Check] = {
+    "n_steps": lambda name, value: positive(name, plain_number(value)),
+    "gamma": partial(check_number, most=1),
+    "gae_lambda": partial(check_number, most=1),
+    "ent_coef": check_number,
+    "vf_coef": check_number,
+    "max_grad_norm": lambda _, value: check_max_grad_norm(value),
+    "normalize_advantage": check_flag,
+    "stats_window_size": partial(check_whole, least=0, most=MOST_STEPS),
+    "verbose": check_whole,
+    "seed": lambda name, value: None if value is None else check_whole(name, value, least=0, most=_MOST_SEED),
+    "learning_rate": lambda _, value: check_learning_rate(value),
+}
+POLICY = ("policy_class", "policy_kwargs")
+COUNTERS = (
+    *("num_timesteps", "_n_updates", "_episode_num"),
+    *("_total_timesteps", "_num_timesteps_at_start"),
+)
+_FROM_LEARN = ("_total_timesteps", "_num_timesteps_at_start")  # any number that learn() accepts
+BUFFERS = ("ep_info_buffer", "ep_success_buffer")
+_WHOLE = ("n_steps", "verbose", "seed", "stats_window_size")
+
+
+def own_copy(options: Any) -> Any:
+    """Return a deep copy of nested options, with numpy's numbers converted to Python's."""
+    if type(options) is dict:
+        return {name: own_copy(value) for name, value in options.items()}
+    if type(options) in (list, tuple):
+        return type(options)(own_copy(value) for value in options)
+    return plain_number(options)
+
+
+def loaded_settings(
+    saved: Any,
+    custom_objects: Mapping[str, Any] | None,
+    given: Mapping[str, Any],
+    names: Collection[str],
+    aliases: Mapping[str, type[BasePolicy]],
+) -> dict[str, Any]:
+    """Return the arguments of the agent's constructor, except env and device.
+
+    Args:
+        saved: the settings of the file.
+        custom_objects: settings that replace those of the file.
+        given: settings that replace those of the file, except that ``policy_kwargs`` only add to them.
+        names: names of the settings that a file has, besides the policy.
+        aliases: the policies that a file can name.
+
+    Raises:
+        TensorFileError: the file's settings are invalid.
+        ValueError: a name is unknown, or a setting that a file cannot hold is not given.
+    """
+    custom, held = dict(custom_objects or {}), (*names, *POLICY)
+    if (schedule := custom.pop("lr_schedule", None)) is not None:  # SB3's examples give both
+        custom.setdefault("learning_rate", schedule)
+    known = (*held, "tensorboard_log")  # the log's folder is never taken from a file
+    if unknown := [name for name in (*custom, *given) if name not in known]:
+        raise ValueError(f"load: unknown setting {unknown[0]!r}: choose from {', '.join(known)}")
+    replaced = {*custom, *given} - {"policy_kwargs"}
+    with reading("the part 'settings' of the file"):
+        found = {name: saved[name] for name in held if name in saved and name not in replaced}
+        if not isinstance(found.get("learning_rate"), Absent) and "learning_rate" in found:
+            found["learning_rate"] = rate_from_plain(found["learning_rate"])
+        for name in _WHOLE:
+            if found.get(name) is not None and not isinstance(found[name], Absent):
+                found[name] = check_whole(name, found[name])
+        if not isinstance(found.get("policy_kwargs", {}), dict):
+            raise TypeError("policy_kwargs are a JSON object")
+    found |= custom
+    if "policy_kwargs" in given:
+        found["policy_kwargs"] = _completed(found.get("policy_kwargs", {}), given["policy_kwargs"])
+    found |= {name: value for name, value in given.items() if name != "policy_kwargs"}
+    if missing := [name for name in held if name not in found]:
+        raise ValueError(f"the file does not hold {missing[0]}: give it, load(..., {missing[0]}=...)")
+    check_given("the saved agent's", found, "{}=...")
+    check_given("the saved agent's", found["policy_kwargs"], "policy_kwargs=dict({}=...)")
+    policy = found.pop("policy_class")
+    if isinstance(policy, str):
+        if policy not in aliases:
+            raise TensorFileError(f"unknown policy {policy!r} in the file: a file names {', '.join(aliases)}")
+        policy = aliases[policy]
+    return {"policy": policy, **found}
+
+
+def _completed(saved: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:
+    """Return the saved policy_kwargs with absent ones filled in; as in SB3, the others must not differ."""
+    for name, value in given.items():
+        if name not in saved or not (isinstance(saved[name], Absent) or saved[name] == value):
+            raise ValueError(
+                f"policy_kwargs[{name!r}] is {value!r}, but the saved policy had "
+                f"{saved.get(name, 'none')!r}: custom_objects=dict(policy_kwargs=...) would replace them all"
+            )
+    return saved | given
+
+
+def saved_counter(name: str, value: Any) -> int:
+    """Return a counter as a plain int; the arguments of ``learn`` are rounded up, and at least 0.
+
+    Raises:
+        ValueError: it is not a whole number of at least 0.
+    """
+    if name in _FROM_LEARN:  # older files have it as it was given, such as 1e6 or -5
+        return whole_steps(name, value if plain_number(value) >= 0 else 0)
+    return check_whole(name, value, least=0)
+
+
+def holdable(name: str, buffer: Any) -> list[Any] | None:
+    """Return the part of a log buffer that a file can hold; warn about the rest."""
+    if buffer is None:
+        return None
+    kept, left_out = [], set()
+    for item in buffer:
+        if holds(item):
+            kept.append(item)
+        elif isinstance(item, dict):
+            kept.append({key: value for key, value in item.items() if holds({key: value})})
+            left_out |= {f"{key!r} ({type(v).__name__})" for key, v in item.items() if not holds({key: v})}
+        else:
+            left_out.add(type(item).__name__)
+    if left_out:
+        found = ", ".join(sorted(left_out))
+        warnings.warn(f"a file cannot hold {found} of {name}: left out", stacklevel=5)
+    return kept
+
+
+def attempted(state: Callable[[], Any]) -> Any:
+    """Return the state of environments, or Absent with the reason if it cannot be had or stored."""
+    try:
+        found = state()
+        encode(found, {}, "env")
+    except Exception as error:  # no error of an environment may prevent saving
+        return Absent(str(error) or repr(error))
+    return found
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of Python and of the libraries."""
+    modules = (gym, np, stable_baselines3, torch)
+    return {"python": platform.python_version(), **{m.__name__: str(m.__version__) for m in modules}}
+
+
+class Resume(NamedTuple):
+    """The state from which a loaded agent resumes training."""
+
+    env: Any  # state of the environments; Absent if the file does not hold it, None before the first reset
+    random_states: dict[str, Any] | None
+    force_reset: bool
+
+
+class Saved(NamedTuple):
+    """The validated parts of a file, except settings, policy and optimiser."""
+
+    numbers: dict[str, Any]  # attributes of the agent
+    n_envs: int
+    observations: spaces.Space[Any]
+    actions: spaces.Space[Any]
+    buffers: dict[str, list[Any] | None]
+    episodes: Any
+    random_states: dict[str, Any] | None
+    env: Any
+
+
+def saved_parts(parts: Mapping[str, Any], counters: Collection[str], numbers: Mapping[str, Check]) -> Saved:
+    """Validate the parts of a file that no policy is needed for.
+
+    Args:
+        parts: the decoded parts of the file.
+        counters: names of the agent's counters.
+        numbers: further attributes of the agent that are parts of the file, with their checks.
+
+    Raises:
+        TensorFileError: a part is missing or invalid.
+    """
+    with reading("the part 'counters' of the file"):
+        found = {name: saved_counter(name, parts["counters"][name]) for name in (*counters, "n_envs")}
+    with reading():
+        buffers = {name: parts[name] for name in BUFFERS}
+        if not all(isinstance(kept, (list, type(None))) for kept in buffers.values()):
+            raise ValueError("the buffers are lists")
+        if parts["random_states"] is not None:
+            check_random_states(parts["random_states"])
+        n_envs, progress = found.pop("n_envs"), float(parts["progress"])
+        return Saved(
+            {
+                **found,
+                "_current_progress_remaining": progress,
+                **{name: check(name, parts[name]) for name, check in numbers.items()},
+            },
+            n_envs,
+            *map(space_from_plain, parts["spaces"]),
+            buffers=buffers,
+            episodes=parts["episodes"],
+            random_states=parts["random_states"],
+            env=parts.get("env"),
+        )
+
+
+def fresh_policy(settings: Mapping[str, Any], saved: Saved) -> PlasticPolicy:
+    """Build a policy without allocating memory, so that a file cannot demand more than it holds.
+
+    Raises:
+        TensorFileError: the settings are not allowed.
+    """
+    first = (saved.observations, saved.actions, FloatSchedule(1.0))
+    return policy_without_memory(settings["policy"], first, settings["policy_kwargs"])
+
+
+def checked_episodes(policy: PlasticPolicy, saved: Any, n_envs: int) -> tuple[Any, Any, Any]:
+    """Return last observations, starts and the core's state of the saved episodes, on the policy's device.
+
+    Raises:
+        TensorFileError: they do not fit the policy and ``n_envs`` environments.
+    """
+    space = policy.observation_space
+    inner = space.spaces if isinstance(space, spaces.Dict) else {"": space}
+    with reading("the part 'episodes' of the file"):
+        obs, starts, core = saved["last_obs"], saved["starts"], saved["core"]
+        by_key = obs if isinstance(space, spaces.Dict) else {"": obs}
+        found = {key: np.asarray(array).shape for key, array in by_key.items()}
+        if found != {key: (n_envs, *(one.shape or ())) for key, one in inner.items()}:
+            raise ValueError(f"the observations have shapes {found}, which do not fit {n_envs} x {space}")
+        if starts.shape != (n_envs,) or starts.dtype != np.bool_:
+            raise ValueError(f"starts must be {n_envs} bools")
+        initial = policy.initial_state(1)
+        one = initial._asdict()
+        state = None
+        if core is not None:
+            check_alike("core", core, {name: s.expand(n_envs, *s.shape[1:]) for name, s in one.items()})
+            state = type(initial)(**{name: core[name].to(policy.device) for name in one})
+    return obs, starts, state
