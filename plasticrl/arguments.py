@@ -111,7 +111,7 @@ def check_max_grad_norm(norm: float) -> float:
     return _own(norm)
 
 
-def check_max_grad_ratio(ratio: float, max_grad_norm: float) -> float:
+def check_max_grad_ratio(ratio: float, max_grad_norm: float = 1.0) -> float:
     """Return the largest allowed ratio of a gradient's norm to the usual one; infinity allows all.
 
     Raises:

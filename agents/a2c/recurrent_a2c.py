@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
 from math import inf, isfinite
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,9 +12,8 @@ from stable_baselines3.common.type_aliases import GymEnv, Schedule
 from stable_baselines3.common.utils import explained_variance
 
 from plasticrl.agents.a2c.loss import A2CLoss, UsualGradient, a2c_loss, check_norm
-from plasticrl.agents.checkpoint.format import Format
 from plasticrl.agents.common.tensorboard import plastic_metrics
-from plasticrl.agents.recurrent.checkpoint import COUNTERS, SETTINGS
+from plasticrl.agents.recurrent.checkpoint import COUNTERS, SETTINGS, AgentFormat
 from plasticrl.agents.recurrent.on_policy_algorithm import RecurrentOnPolicyAlgorithm
 from plasticrl.agents.recurrent.policies import PlasticPolicy
 from plasticrl.arguments import check_max_grad_ratio, check_number
@@ -63,10 +61,19 @@ class RecurrentA2C(RecurrentOnPolicyAlgorithm):
         ValueError: an argument is out of range; the message names it.
     """
 
-    file_format = Format("plasticrl.RecurrentA2C", 2, "RecurrentA2C.save")
-    setting_checks: ClassVar = {**SETTINGS, "concentration_coef": check_number}
-    counters = (*COUNTERS, "_n_skipped")
-    numbers: ClassVar = {"usual_grad_norm": check_norm}
+    file_format = AgentFormat(
+        "plasticrl.RecurrentA2C",
+        2,
+        "RecurrentA2C.save",
+        settings={
+            **SETTINGS,
+            "concentration_coef": check_number,
+            "max_grad_ratio": lambda _, ratio: check_max_grad_ratio(ratio),
+        },
+        counters=(*COUNTERS, "_n_skipped"),
+        numbers={"usual_grad_norm": check_norm},
+        check_together=lambda s: check_max_grad_ratio(s["max_grad_ratio"], s["max_grad_norm"]),
+    )
     concentration_coef: float
     max_grad_ratio: float
     _n_skipped: int = 0
@@ -97,27 +104,12 @@ class RecurrentA2C(RecurrentOnPolicyAlgorithm):
         super().__init__(
             policy,
             env,
-            {name: given[name] for name in self._names()},
+            {name: given[name] for name in self.file_format.settings},
             tensorboard_log=tensorboard_log,
             policy_kwargs=policy_kwargs,
             device=device,
             _init_setup_model=_init_setup_model,
         )
-
-    @classmethod
-    def _names(cls) -> Collection[str]:
-        return (*super()._names(), "max_grad_ratio")
-
-    @classmethod
-    def checked_settings(cls, settings: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the values of the settings that a file holds as plain Python values.
-
-        Raises:
-            ValueError: a value is not allowed; the message names the setting.
-        """
-        found = super().checked_settings(settings)
-        ratio = check_max_grad_ratio(settings["max_grad_ratio"], found["max_grad_norm"])
-        return {**found, "max_grad_ratio": ratio}
 
     def _setup_model(self) -> None:
         super()._setup_model()

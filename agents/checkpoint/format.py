@@ -31,12 +31,14 @@ class Format:
         name: name of the format, which every file states.
         version: its version, likewise.
         writer: the method that writes such files, for error messages.
+        holds: names of the parts that every file has.
         loose: the file also has tensors that the JSON does not mention; they are the part ``LOOSE``.
     """
 
     name: str
     version: int
     writer: str
+    holds: tuple[str, ...]
     loose: bool = False
 
     def save(
@@ -74,6 +76,10 @@ class Format:
             raise TensorFileError(
                 f"the file holds {found[0]!r}, version {found[1]!r}; this plasticrl reads {self.name!r}, "
                 f"version {self.version}: give a file that {self.writer} wrote"
+            )
+        if missing := [name for name in self.holds if name not in data]:
+            raise TensorFileError(
+                f"the file is incomplete or invalid (no part {missing[0]!r}): give another file"
             )
         left, parts = dict(tensors), {}
         for name, part in data.items():

@@ -62,8 +62,8 @@ def check_network(module: nn.Module, parts: Mapping[str, Any]) -> None:
     Raises:
         TensorFileError: they do not.
     """
-    if not isinstance(parts.get("policy"), dict):
-        raise TensorFileError("the file is incomplete or invalid (no 'policy'): give another file")
+    if not isinstance(parts["policy"], dict):
+        raise TensorFileError(f"policy is {type(parts['policy']).__name__}, but must be a JSON object")
     check_alike("policy", plain_names(parts["policy"]), parameters_of(module))
     if "frozen" not in parts:
         return

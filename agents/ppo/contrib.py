@@ -110,7 +110,9 @@ WHOLE_SEQUENCE_POLICIES: dict[str, type[BasePolicy]] = {
 }
 
 
-_FORMAT = Format("plasticrl.PlainRecurrentPPO", 1, "PlainRecurrentPPO.save")
+_FORMAT = Format(
+    "plasticrl.PlainRecurrentPPO", 1, "PlainRecurrentPPO.save", ("policy", "optimizer", "counters")
+)
 _COUNTERS = ("num_timesteps", "_n_updates", "_episode_num")
 
 

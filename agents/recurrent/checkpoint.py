@@ -5,7 +5,9 @@ from __future__ import annotations
 import platform
 import warnings
 from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field
 from functools import partial
+from inspect import signature
 from typing import Any, NamedTuple
 
 import gymnasium as gym
@@ -13,16 +15,27 @@ import numpy as np
 import stable_baselines3
 import torch
 from gymnasium import spaces
+from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
 from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.utils import FloatSchedule
 
-from plasticrl.agents.checkpoint.format import check_given, reading
-from plasticrl.agents.checkpoint.network import check_alike
-from plasticrl.agents.checkpoint.random_state import check_random_states
-from plasticrl.agents.checkpoint.spaces import space_from_plain
+from plasticrl.agents.checkpoint.env_state import env_state
+from plasticrl.agents.checkpoint.format import Format, check_given, reading
+from plasticrl.agents.checkpoint.network import check_alike, check_as_made, replaced_in_core
+from plasticrl.agents.checkpoint.optimizer import check_optimizer_kind, check_trained, pack_trained
+from plasticrl.agents.checkpoint.random_state import check_random_states, random_states, undisturbed
+from plasticrl.agents.checkpoint.spaces import plain_space, space_from_plain
 from plasticrl.agents.checkpoint.tensor_file import TensorFileError
-from plasticrl.agents.checkpoint.tree import Absent, encode, holds, rate_from_plain
+from plasticrl.agents.checkpoint.tree import (
+    Absent,
+    encode,
+    held,
+    holds,
+    plain_rate,
+    rate_from_plain,
+)
 from plasticrl.agents.recurrent.policies import PlasticPolicy, policy_without_memory
+from plasticrl.agents.recurrent.rollout import by_key
 from plasticrl.arguments import (
     MOST_STEPS,
     check_flag,
@@ -57,8 +70,12 @@ COUNTERS = (
     *("_total_timesteps", "_num_timesteps_at_start"),
 )
 _FROM_LEARN = ("_total_timesteps", "_num_timesteps_at_start")  # any number that learn() accepts
-BUFFERS = ("ep_info_buffer", "ep_success_buffer")
+_BUFFERS = ("ep_info_buffer", "ep_success_buffer")
 _WHOLE = ("n_steps", "verbose", "seed", "stats_window_size")
+_PARTS = (
+    *("policy", "optimizer", "spaces", "settings", "counters", "progress", "episodes", "random_states"),
+    *_BUFFERS,
+)
 
 
 def own_copy(options: Any) -> Any:
@@ -68,58 +85,6 @@ def own_copy(options: Any) -> Any:
     if type(options) in (list, tuple):
         return type(options)(own_copy(value) for value in options)
     return plain_number(options)
-
-
-def loaded_settings(
-    saved: Any,
-    custom_objects: Mapping[str, Any] | None,
-    given: Mapping[str, Any],
-    names: Collection[str],
-    aliases: Mapping[str, type[BasePolicy]],
-) -> dict[str, Any]:
-    """Return the arguments of the agent's constructor, except env and device.
-
-    Args:
-        saved: the settings of the file.
-        custom_objects: settings that replace those of the file.
-        given: settings that replace those of the file, except that ``policy_kwargs`` only add to them.
-        names: names of the settings that a file has, besides the policy.
-        aliases: the policies that a file can name.
-
-    Raises:
-        TensorFileError: the file's settings are invalid.
-        ValueError: a name is unknown, or a setting that a file cannot hold is not given.
-    """
-    custom, held = dict(custom_objects or {}), (*names, *POLICY)
-    if (schedule := custom.pop("lr_schedule", None)) is not None:  # SB3's examples give both
-        custom.setdefault("learning_rate", schedule)
-    known = (*held, "tensorboard_log")  # the log's folder is never taken from a file
-    if unknown := [name for name in (*custom, *given) if name not in known]:
-        raise ValueError(f"load: unknown setting {unknown[0]!r}: choose from {', '.join(known)}")
-    replaced = {*custom, *given} - {"policy_kwargs"}
-    with reading("the part 'settings' of the file"):
-        found = {name: saved[name] for name in held if name in saved and name not in replaced}
-        if not isinstance(found.get("learning_rate"), Absent) and "learning_rate" in found:
-            found["learning_rate"] = rate_from_plain(found["learning_rate"])
-        for name in _WHOLE:
-            if found.get(name) is not None and not isinstance(found[name], Absent):
-                found[name] = check_whole(name, found[name])
-        if not isinstance(found.get("policy_kwargs", {}), dict):
-            raise TypeError("policy_kwargs are a JSON object")
-    found |= custom
-    if "policy_kwargs" in given:
-        found["policy_kwargs"] = _completed(found.get("policy_kwargs", {}), given["policy_kwargs"])
-    found |= {name: value for name, value in given.items() if name != "policy_kwargs"}
-    if missing := [name for name in held if name not in found]:
-        raise ValueError(f"the file does not hold {missing[0]}: give it, load(..., {missing[0]}=...)")
-    check_given("the saved agent's", found, "{}=...")
-    check_given("the saved agent's", found["policy_kwargs"], "policy_kwargs=dict({}=...)")
-    policy = found.pop("policy_class")
-    if isinstance(policy, str):
-        if policy not in aliases:
-            raise TensorFileError(f"unknown policy {policy!r} in the file: a file names {', '.join(aliases)}")
-        policy = aliases[policy]
-    return {"policy": policy, **found}
 
 
 def _completed(saved: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:
@@ -133,7 +98,7 @@ def _completed(saved: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:
     return saved | given
 
 
-def saved_counter(name: str, value: Any) -> int:
+def _counter(name: str, value: Any) -> int:
     """Return a counter as a plain int; the arguments of ``learn`` are rounded up, and at least 0.
 
     Raises:
@@ -144,7 +109,7 @@ def saved_counter(name: str, value: Any) -> int:
     return check_whole(name, value, least=0)
 
 
-def holdable(name: str, buffer: Any) -> list[Any] | None:
+def _holdable(name: str, buffer: Any) -> list[Any] | None:
     """Return the part of a log buffer that a file can hold; warn about the rest."""
     if buffer is None:
         return None
@@ -163,20 +128,27 @@ def holdable(name: str, buffer: Any) -> list[Any] | None:
     return kept
 
 
-def attempted(state: Callable[[], Any]) -> Any:
-    """Return the state of environments, or Absent with the reason if it cannot be had or stored."""
+def _env_state(agent: OnPolicyAlgorithm, resume: Resume | None) -> Any:
+    """Return the state of the agent's environments, or Absent with the reason."""
+    if resume is not None:
+        return resume.env
+    if agent.env is None:
+        return Absent("the saved agent had no environment")
     try:
-        found = state()
-        encode(found, {}, "env")
+        state = env_state(agent.env)
+        encode(state, {}, "env")
     except Exception as error:  # no error of an environment may prevent saving
         return Absent(str(error) or repr(error))
-    return found
+    return state
 
 
-def versions() -> dict[str, str]:
+def _versions() -> dict[str, str]:
     """Return the versions of Python and of the libraries."""
     modules = (gym, np, stable_baselines3, torch)
     return {"python": platform.python_version(), **{m.__name__: str(m.__version__) for m in modules}}
+
+
+ALIASES: Mapping[str, type[BasePolicy]] = {"PlasticPolicy": PlasticPolicy}
 
 
 class Resume(NamedTuple):
@@ -200,41 +172,6 @@ class Saved(NamedTuple):
     env: Any
 
 
-def saved_parts(parts: Mapping[str, Any], counters: Collection[str], numbers: Mapping[str, Check]) -> Saved:
-    """Validate the parts of a file that no policy is needed for.
-
-    Args:
-        parts: the decoded parts of the file.
-        counters: names of the agent's counters.
-        numbers: further attributes of the agent that are parts of the file, with their checks.
-
-    Raises:
-        TensorFileError: a part is missing or invalid.
-    """
-    with reading("the part 'counters' of the file"):
-        found = {name: saved_counter(name, parts["counters"][name]) for name in (*counters, "n_envs")}
-    with reading():
-        buffers = {name: parts[name] for name in BUFFERS}
-        if not all(isinstance(kept, (list, type(None))) for kept in buffers.values()):
-            raise ValueError("the buffers are lists")
-        if parts["random_states"] is not None:
-            check_random_states(parts["random_states"])
-        n_envs, progress = found.pop("n_envs"), float(parts["progress"])
-        return Saved(
-            {
-                **found,
-                "_current_progress_remaining": progress,
-                **{name: check(name, parts[name]) for name, check in numbers.items()},
-            },
-            n_envs,
-            *map(space_from_plain, parts["spaces"]),
-            buffers=buffers,
-            episodes=parts["episodes"],
-            random_states=parts["random_states"],
-            env=parts.get("env"),
-        )
-
-
 def fresh_policy(settings: Mapping[str, Any], saved: Saved) -> PlasticPolicy:
     """Build a policy without allocating memory, so that a file cannot demand more than it holds.
 
@@ -255,8 +192,7 @@ def checked_episodes(policy: PlasticPolicy, saved: Any, n_envs: int) -> tuple[An
     inner = space.spaces if isinstance(space, spaces.Dict) else {"": space}
     with reading("the part 'episodes' of the file"):
         obs, starts, core = saved["last_obs"], saved["starts"], saved["core"]
-        by_key = obs if isinstance(space, spaces.Dict) else {"": obs}
-        found = {key: np.asarray(array).shape for key, array in by_key.items()}
+        found = {key: np.asarray(array).shape for key, array in by_key(obs).items()}
         if found != {key: (n_envs, *(one.shape or ())) for key, one in inner.items()}:
             raise ValueError(f"the observations have shapes {found}, which do not fit {n_envs} x {space}")
         if starts.shape != (n_envs,) or starts.dtype != np.bool_:
@@ -268,3 +204,211 @@ def checked_episodes(policy: PlasticPolicy, saved: Any, n_envs: int) -> tuple[An
             check_alike("core", core, {name: s.expand(n_envs, *s.shape[1:]) for name, s in one.items()})
             state = type(initial)(**{name: core[name].to(policy.device) for name in one})
     return obs, starts, state
+
+
+@dataclass(frozen=True)
+class AgentFormat(Format):
+    """The checkpoint of a recurrent on-policy agent.
+
+    Args:
+        settings: the constructor's arguments that a file holds besides the policy, with their checks.
+        counters: names of the agent's counters.
+        numbers: further attributes of the agent that a file holds, with their checks.
+        check_together: checks all settings, where one limits another.
+        aliases: the policies that a file can name.
+    """
+
+    holds: tuple[str, ...] = _PARTS
+    settings: Mapping[str, Check] = field(default_factory=lambda: SETTINGS)
+    counters: tuple[str, ...] = COUNTERS
+    numbers: Mapping[str, Check] = field(default_factory=dict)
+    check_together: Callable[[Mapping[str, Any]], object] = len
+    aliases: Mapping[str, type[BasePolicy]] = field(default_factory=lambda: ALIASES)
+
+    def checked_settings(self, settings: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the values of ``settings`` as plain Python values.
+
+        Raises:
+            ValueError: a value is not allowed; the message names the setting.
+        """
+        found = {name: check(name, settings[name]) for name, check in self.settings.items()}
+        self.check_together(found)
+        return found
+
+    def current_settings(self, agent: OnPolicyAlgorithm) -> dict[str, Any]:
+        """Return the agent's current settings and policy, as arguments of the constructor."""
+        policy: Any = agent.policy
+        kwargs, optimizer = dict(agent.policy_kwargs), policy.optimizer
+        if agent.policy_class in self.aliases.values():
+            kwargs |= replaced_in_core(policy, policy.core_kwargs)
+            if type(optimizer) is not policy.optimizer_class:
+                known = signature(type(optimizer)).parameters.keys() - {"lr"}
+                options = {name: value for name, value in optimizer.defaults.items() if name in known}
+                kwargs |= {"optimizer_class": type(optimizer), "optimizer_kwargs": options}
+        own = {
+            name: getattr(agent, "_stats_window_size" if name == "stats_window_size" else name)
+            for name in self.settings
+        }
+        return {**own, "policy_class": agent.policy_class, "policy_kwargs": kwargs}
+
+    def parts(
+        self, agent: OnPolicyAlgorithm, core_state: Any, resume: Resume | None, left_out: Collection[str]
+    ) -> dict[str, Any]:
+        """Return the parts of an agent's file.
+
+        Args:
+            agent: the agent to save.
+            core_state: the state of its core.
+            resume: the state that it was loaded with, until it trains.
+            left_out: names of settings and other parts to leave out.
+
+        Raises:
+            ValueError: ``left_out`` names an unknown part, or a setting is not allowed.
+        """
+        known = (*self.settings, "policy_kwargs", "_last_obs", "env", "random_states", *_BUFFERS)
+        if unknown := sorted(set(left_out) - set(known)):
+            raise ValueError(
+                f"exclude: unknown part {', '.join(map(repr, unknown))}: choose from {', '.join(known)}"
+            )
+        settings, begun = self._storable_settings(agent), agent._last_obs is not None
+        parts = {
+            **pack_trained(agent.policy, agent.policy.optimizer),
+            "spaces": [plain_space(agent.observation_space), plain_space(agent.action_space)],
+            "settings": {name: value for name, value in settings.items() if name not in left_out},
+            "counters": {name: _counter(name, getattr(agent, name)) for name in (*self.counters, "n_envs")},
+            "progress": float(agent._current_progress_remaining),
+            **{name: getattr(agent, name) for name in self.numbers},
+            "episodes": None,
+            "random_states": None,
+            "versions": _versions(),
+            **{
+                name: None if name in left_out else _holdable(name, getattr(agent, name)) for name in _BUFFERS
+            },
+        }
+        if "random_states" not in left_out:
+            parts["random_states"] = resume.random_states if resume else random_states(agent.device)
+        if "_last_obs" in left_out:
+            return parts
+        if begun:
+            parts["episodes"] = {
+                "last_obs": agent._last_obs,
+                "starts": np.asarray(agent._last_episode_starts, dtype=np.bool_),
+                "core": None if core_state is None else dict(core_state._asdict()),
+            }
+        state = _env_state(agent, resume) if begun else None
+        if begun and "env" in left_out:
+            state = Absent("the environments' state was left out of the file")
+        return {**parts, "env": state}
+
+    def _storable_settings(self, agent: OnPolicyAlgorithm) -> dict[str, Any]:
+        """Return the agent's settings, with Absent for those that a file cannot hold."""
+        current = self.current_settings(agent)
+        settings = self.checked_settings({name: plain_number(value) for name, value in current.items()})
+        rate = plain_rate(settings["learning_rate"])
+        names = {cls: name for name, cls in self.aliases.items()}
+        return {
+            **settings,
+            "learning_rate": Absent("a function") if rate is None else rate,
+            "policy_class": names.get(agent.policy_class, Absent(str(agent.policy_class))),
+            "policy_kwargs": {name: held(value) for name, value in current["policy_kwargs"].items()},
+        }
+
+    def check_loads(self, agent: OnPolicyAlgorithm, parts: Mapping[str, Any]) -> None:
+        """Check that loading accepts an agent's parts, given the settings that a file cannot hold.
+
+        Raises:
+            ValueError: it would refuse them; the message says why.
+        """
+        stored = parts["settings"]
+        missing = {
+            name: value
+            for name, value in self.current_settings(agent).items()
+            if name not in stored
+            or isinstance(stored[name], Absent)
+            or (name == "policy_kwargs" and any(isinstance(one, Absent) for one in stored[name].values()))
+        }
+        with undisturbed(agent.device):  # the constructor of a custom policy may draw random numbers
+            settings = self.loaded_settings(parts, missing, {})
+            self.checked_settings(settings)
+            saved = self.validated(parts)
+            made = fresh_policy(settings, saved)
+            check_as_made("policy", agent.policy, made)
+            check_optimizer_kind(agent.policy.optimizer, type(made.optimizer))
+            check_trained(made, made.optimizer, parts)
+            if saved.episodes is not None:
+                checked_episodes(made, saved.episodes, saved.n_envs)
+
+    def loaded_settings(
+        self, parts: Mapping[str, Any], custom_objects: Mapping[str, Any] | None, given: Mapping[str, Any]
+    ) -> dict[str, Any]:
+        """Return the arguments of the agent's constructor, except env and device.
+
+        Args:
+            parts: the parts of the file.
+            custom_objects: settings that replace those of the file.
+            given: settings that replace those of the file, except that ``policy_kwargs`` only add to them.
+
+        Raises:
+            TensorFileError: the file's settings are invalid.
+            ValueError: a name is unknown, or a setting that a file cannot hold is not given.
+        """
+        custom, names = dict(custom_objects or {}), (*self.settings, *POLICY)
+        if (schedule := custom.pop("lr_schedule", None)) is not None:  # SB3's examples give both
+            custom.setdefault("learning_rate", schedule)
+        known = (*names, "tensorboard_log")  # the log's folder is never taken from a file
+        if unknown := [name for name in (*custom, *given) if name not in known]:
+            raise ValueError(f"load: unknown setting {unknown[0]!r}: choose from {', '.join(known)}")
+        replaced = {*custom, *given} - {"policy_kwargs"}
+        with reading("the part 'settings' of the file"):
+            saved = parts["settings"]
+            found = {name: saved[name] for name in names if name in saved and name not in replaced}
+            if not isinstance(found.get("learning_rate"), Absent) and "learning_rate" in found:
+                found["learning_rate"] = rate_from_plain(found["learning_rate"])
+            for name in _WHOLE:
+                if found.get(name) is not None and not isinstance(found[name], Absent):
+                    found[name] = check_whole(name, found[name])
+            if not isinstance(found.get("policy_kwargs", {}), dict):
+                raise TypeError("policy_kwargs are a JSON object")
+        found |= custom
+        if "policy_kwargs" in given:
+            found["policy_kwargs"] = _completed(found.get("policy_kwargs", {}), given["policy_kwargs"])
+        found |= {name: value for name, value in given.items() if name != "policy_kwargs"}
+        if missing := [name for name in names if name not in found]:
+            raise ValueError(f"the file does not hold {missing[0]}: give it, load(..., {missing[0]}=...)")
+        check_given("the saved agent's", found, "{}=...")
+        check_given("the saved agent's", found["policy_kwargs"], "policy_kwargs=dict({}=...)")
+        policy = found.pop("policy_class")
+        if isinstance(policy, str):
+            if policy not in self.aliases:
+                raise TensorFileError(
+                    f"unknown policy {policy!r} in the file: a file names {', '.join(self.aliases)}"
+                )
+            policy = self.aliases[policy]
+        return {"policy": policy, **found}
+
+    def validated(self, parts: Mapping[str, Any]) -> Saved:
+        """Validate the parts of a file that no policy is needed for.
+
+        Raises:
+            TensorFileError: a part is invalid.
+        """
+        with reading("the part 'counters' of the file"):
+            found = {name: _counter(name, parts["counters"][name]) for name in (*self.counters, "n_envs")}
+        with reading():
+            n_envs, progress = found.pop("n_envs"), float(parts["progress"])
+            numbers = {name: check(name, parts[name]) for name, check in self.numbers.items()}
+            if not all(isinstance(parts[name], (list, type(None))) for name in _BUFFERS):
+                raise ValueError("the buffers are lists")
+            if parts["random_states"] is not None:
+                check_random_states(parts["random_states"])
+            observations, actions = map(space_from_plain, parts["spaces"])
+            return Saved(
+                {**found, **numbers, "_current_progress_remaining": progress},
+                n_envs,
+                observations,
+                actions,
+                buffers={name: parts[name] for name in _BUFFERS},
+                episodes=parts["episodes"],
+                random_states=parts["random_states"],
+                env=parts.get("env"),
+            )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from plasticrl.agents.common.distributed import ALONE, Ranks
 from plasticrl.agents.recurrent.policies import PlasticPolicy, draws_from_softmax
+from plasticrl.agents.recurrent.rollout import Actor, Record
 from plasticrl.agents.recurrent.unmodified import Watch, computing, unmodified
 from plasticrl.envs.common.vec_env import VectorEnvAdapter
 from plasticrl.envs.maze.dynamics import MazeDynamics
@@ -24,9 +25,6 @@ from plasticrl.ops.numba.buffers import empty
 from plasticrl.ops.numba.threads import split_batch
 from plasticrl.ops.problem import FUSED_RULES, Problem
 from plasticrl.state import PlasticState
-
-if TYPE_CHECKING:
-    from plasticrl.agents.recurrent.native_rollout_kernel import Record
 
 
 class Played:
@@ -233,11 +231,7 @@ def play_ahead(
         n_steps: T.
         ranks: the processes that play together, each with its own B mazes; by default there is one.
     """
-    from plasticrl.agents.recurrent.native_rollout_kernel import (  # numba loads when first needed
-        Actor,
-        Record,
-        play,
-    )
+    from plasticrl.agents.recurrent.native_rollout_kernel import play  # numba loads when first needed
     from plasticrl.envs.maze.kernel import maze_tables
     from plasticrl.ops.numba import engine as native
     from plasticrl.ops.numba.threads import run_parallel

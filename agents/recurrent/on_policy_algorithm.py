@@ -6,7 +6,7 @@ import inspect
 import json
 import warnings
 from collections import deque
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from io import BytesIO
@@ -27,30 +27,30 @@ from stable_baselines3.common.vec_env import VecEnv
 from torch import Tensor
 from typing_extensions import Self
 
-from plasticrl.agents.checkpoint.env_state import EnvStateError, env_state, restore_env_state
-from plasticrl.agents.checkpoint.format import Format, settings_of_a_file
-from plasticrl.agents.checkpoint.network import check_as_made, replaced_in_core
-from plasticrl.agents.checkpoint.optimizer import (
-    check_optimizer_kind,
-    check_trained,
-    pack_trained,
-    restore_trained,
-)
+from plasticrl.agents.checkpoint.env_state import EnvStateError, restore_env_state
+from plasticrl.agents.checkpoint.format import settings_of_a_file
+from plasticrl.agents.checkpoint.optimizer import check_trained, restore_trained
 from plasticrl.agents.checkpoint.parameters import ParameterExchange
-from plasticrl.agents.checkpoint.random_state import random_states, restore_random_states, undisturbed
-from plasticrl.agents.checkpoint.spaces import plain_space
+from plasticrl.agents.checkpoint.random_state import restore_random_states
 from plasticrl.agents.checkpoint.tensor_file import PathOrFile
-from plasticrl.agents.checkpoint.tree import Absent, held, plain_rate
+from plasticrl.agents.checkpoint.tree import Absent
 from plasticrl.agents.common.distributed import ALONE, Ranks
 from plasticrl.agents.common.finite_checks import NonFiniteError, first_non_finite, non_finite_place
-from plasticrl.agents.recurrent import checkpoint
+from plasticrl.agents.recurrent.checkpoint import (
+    ALIASES,
+    AgentFormat,
+    Resume,
+    checked_episodes,
+    fresh_policy,
+    own_copy,
+)
 from plasticrl.agents.recurrent.distributed import Episodes
 from plasticrl.agents.recurrent.native_rollout import Played, arrays_fit, can_play, play_ahead
 from plasticrl.agents.recurrent.policies import PlasticPolicy
-from plasticrl.agents.recurrent.rollout import Rollout, returns_and_advantages
+from plasticrl.agents.recurrent.rollout import Rollout, by_key, returns_and_advantages
 from plasticrl.agents.recurrent.spaces import KINDS, actions_to_env, check_spaces, to_numpy
 from plasticrl.agents.recurrent.unmodified import Replay, mark
-from plasticrl.arguments import check_whole, plain_number, whole_steps, with_home
+from plasticrl.arguments import check_whole, whole_steps, with_home
 from plasticrl.envs.common.vec_env import as_vec_env
 from plasticrl.signals import PostponedInterrupt
 
@@ -62,14 +62,13 @@ _OF_SB3 = inspect.signature(OnPolicyAlgorithm.__init__).parameters
 class RecurrentOnPolicyAlgorithm(ParameterExchange, OnPolicyAlgorithm):
     """Base of an agent that trains a :class:`PlasticPolicy` on whole rollouts.
 
-    A subclass defines :meth:`train` and its constructor's arguments. It adds to ``setting_checks`` the
-    arguments that SB3's ``OnPolicyAlgorithm`` lacks, to ``counters`` and ``numbers`` what an update keeps
-    for the next one, and names its ``file_format``. All of these are attributes of the agent and are saved.
+    A subclass defines :meth:`train`, its constructor's arguments, and in ``file_format`` which of its
+    arguments and attributes are checked and saved.
 
     Args:
         policy: as in :class:`~plasticrl.agents.RecurrentA2C`, like all others.
         env: the training env.
-        settings: the arguments that ``setting_checks`` names; ``n_steps`` may be None.
+        settings: the arguments that ``file_format.settings`` names; ``n_steps`` may be None.
         tensorboard_log: folder for TensorBoard.
         policy_kwargs: arguments of the policy.
         device: device of the policy.
@@ -79,11 +78,8 @@ class RecurrentOnPolicyAlgorithm(ParameterExchange, OnPolicyAlgorithm):
         ValueError: an argument is out of range; the message names it.
     """
 
-    policy_aliases: ClassVar[dict[str, type[BasePolicy]]] = {"PlasticPolicy": PlasticPolicy}
-    setting_checks: ClassVar[Mapping[str, checkpoint.Check]] = checkpoint.SETTINGS
-    counters: ClassVar[tuple[str, ...]] = checkpoint.COUNTERS
-    numbers: ClassVar[Mapping[str, checkpoint.Check]] = {}
-    file_format: ClassVar[Format]
+    policy_aliases: ClassVar[dict[str, type[BasePolicy]]] = dict(ALIASES)
+    file_format: ClassVar[AgentFormat]
 
     policy: PlasticPolicy  # type: ignore[assignment]
     rollout_buffer: Rollout  # type: ignore[assignment]
@@ -94,7 +90,7 @@ class RecurrentOnPolicyAlgorithm(ParameterExchange, OnPolicyAlgorithm):
     _state: Any = None  # the core's state; None until the first rollout
     _ahead: Played | None = None  # a rollout that was played ahead, while the envs take its steps
     _replay: Replay | None = None  # of the last rollout
-    _resume: checkpoint.Resume | None = None  # set by load() until the next learn()
+    _resume: Resume | None = None  # set by load() until the next learn()
     _interrupt = PostponedInterrupt()  # replaced by an active one in learn()
     _log_interval: int | None = 1
     _iteration: int = 0
@@ -102,7 +98,7 @@ class RecurrentOnPolicyAlgorithm(ParameterExchange, OnPolicyAlgorithm):
     def __init__(
         self,
         policy: str | type[PlasticPolicy],
-        env: GymEnv | str,
+        env: GymEnv | str | None,
         settings: Mapping[str, Any],
         *,
         tensorboard_log: str | None,
@@ -120,7 +116,9 @@ class RecurrentOnPolicyAlgorithm(ParameterExchange, OnPolicyAlgorithm):
         if policy_kwargs is not None and not isinstance(policy_kwargs, dict):
             raise ValueError(f"policy_kwargs must be a dict such as dict(core='lstm'), not {policy_kwargs!r}")
         n_steps = settings["n_steps"]
-        checked = self.checked_settings({**settings, "n_steps": 1 if n_steps is None else n_steps})
+        checked = self.file_format.checked_settings(
+            {**settings, "n_steps": 1 if n_steps is None else n_steps}
+        )
         for name in checked.keys() - _OF_SB3.keys():
             setattr(self, name, checked[name])
         super().__init__(
@@ -130,7 +128,7 @@ class RecurrentOnPolicyAlgorithm(ParameterExchange, OnPolicyAlgorithm):
             use_sde=False,
             sde_sample_freq=-1,
             tensorboard_log=with_home(tensorboard_log),
-            policy_kwargs=checkpoint.own_copy(policy_kwargs or {}),
+            policy_kwargs=own_copy(policy_kwargs or {}),
             device=device,
             _init_setup_model=False,
             supported_action_spaces=KINDS,
@@ -139,15 +137,6 @@ class RecurrentOnPolicyAlgorithm(ParameterExchange, OnPolicyAlgorithm):
             self.n_steps = episode_length(self.env)
         if _init_setup_model:
             self._setup_model()
-
-    @classmethod
-    def checked_settings(cls, settings: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the values of the settings that a file holds as plain Python values.
-
-        Raises:
-            ValueError: a value is not allowed; the message names the setting.
-        """
-        return {name: check(name, settings[name]) for name, check in cls.setting_checks.items()}
 
     @staticmethod
     def _wrap_env(env: Any, verbose: int = 0, monitor_wrapper: bool = True) -> VecEnv:
@@ -435,7 +424,7 @@ class RecurrentOnPolicyAlgorithm(ParameterExchange, OnPolicyAlgorithm):
         values = np.zeros(len(dones), dtype=np.float32)
         rows = [
             i
-            for i in np.flatnonzero(dones)
+            for i in np.flatnonzero(dones).tolist()
             if infos[i].get("terminal_observation") is not None and infos[i].get("TimeLimit.truncated", False)
         ]
         if rows:
@@ -448,10 +437,9 @@ class RecurrentOnPolicyAlgorithm(ParameterExchange, OnPolicyAlgorithm):
             state = self._state if self._ahead is None else self._ahead.state()
             state = type(state)(*(s[rows] for s in state))
             no_start = torch.zeros(len(rows), dtype=torch.bool, device=self.device)
-            obs: Any = obs_as_tensor(stacked, self.device)
-            by_key = obs if isinstance(obs, dict) else {"": obs}
+            obs = obs_as_tensor(stacked, self.device)
             self._check_finite(
-                {f"the terminal observation {key}".strip(): one for key, one in by_key.items()}
+                {f"the terminal observation {key}".strip(): o for key, o in by_key(obs).items()}
             )
             values[rows] = to_numpy(self.policy.predict_values(obs, state, no_start))
         return values
@@ -459,15 +447,13 @@ class RecurrentOnPolicyAlgorithm(ParameterExchange, OnPolicyAlgorithm):
     def _check_rollout(self, rollout: Rollout, values: Tensor) -> None:
         """Raise an error for the first non-finite value in the order environments, core, heads."""
         for name, arrays in (("observation", rollout.observations), ("reward", rollout.rewards)):
-            if place := non_finite_place(arrays):
+            if place := non_finite_place(by_key(arrays)):
                 raise self._non_finite(f"the {name} of environment {place[1]} in step {place[0]}", advice="")
         self._check_last_observation()
         self._check_finite({**self._core_tensors(), "the outputs": rollout.outputs, "the values": values})
 
     def _check_last_observation(self) -> None:
-        obs: Any = self._last_obs
-        batch = {key: one[None] for key, one in (obs if isinstance(obs, dict) else {"": obs}).items()}
-        if place := non_finite_place(batch):
+        if place := non_finite_place({key: obs[None] for key, obs in by_key(self._last_obs).items()}):
             raise self._non_finite(f"the last observation of environment {place[1]}", advice="")
 
     def _core_tensors(self) -> dict[str, Tensor]:
@@ -634,14 +620,10 @@ class RecurrentOnPolicyAlgorithm(ParameterExchange, OnPolicyAlgorithm):
                 says why.
         """
         left_out = set(exclude or ()) - set(include or ())
-        known = (*self._names(), "policy_kwargs", "_last_obs", "env", "random_states", *checkpoint.BUFFERS)
-        if unknown := left_out - set(known):
-            raise ValueError(
-                f"exclude: unknown part {', '.join(map(repr, sorted(unknown)))}: "
-                f"choose from {', '.join(known)}"
-            )
+        form = self.file_format
         with self._with_all_episodes():
-            self.file_format.save(path, self._parts(left_out), self._check_loads)
+            parts = form.parts(self, self.core_state, self._resume, left_out)
+            form.save(path, parts, partial(form.check_loads, self))
 
     @classmethod
     def load(
@@ -681,13 +663,13 @@ class RecurrentOnPolicyAlgorithm(ParameterExchange, OnPolicyAlgorithm):
             get_system_info()
             print("== SAVED MODEL SYSTEM INFO ==")
             print("\n".join(f"- {name}: {version}" for name, version in dict(parts["versions"]).items()))
-        settings = cls._loaded_settings(parts, custom_objects, kwargs)
-        saved = checkpoint.saved_parts(parts, cls.counters, cls.numbers)
+        settings = cls.file_format.loaded_settings(parts, custom_objects, kwargs)
+        saved = cls.file_format.validated(parts)
         keep = "policy_kwargs" in (custom_objects or {})  # these include optimizer_kwargs
-        made = checkpoint.fresh_policy(settings, saved)
+        made = fresh_policy(settings, saved)
         check_trained(made, made.optimizer, parts, keep_options=keep)
         with settings_of_a_file():
-            agent = cls(**settings, env=None, device=device, _init_setup_model=False)
+            agent = cls(**settings, env=None, device=device, _init_setup_model=False)  # type: ignore[arg-type]
         agent.observation_space, agent.action_space = saved.observations, saved.actions
         agent.n_envs = saved.n_envs
         if env is not None:
@@ -702,132 +684,15 @@ class RecurrentOnPolicyAlgorithm(ParameterExchange, OnPolicyAlgorithm):
                 setattr(agent, name, None if kept is None else deque(kept, maxlen=agent._stats_window_size))
         fits = agent.n_envs == saved.n_envs
         if saved.episodes is not None:
-            episodes = checkpoint.checked_episodes(policy, saved.episodes, saved.n_envs)
+            episodes = checked_episodes(policy, saved.episodes, saved.n_envs)
             if fits:
                 agent._last_obs, agent._last_episode_starts, agent._state = episodes
-        agent._resume = checkpoint.Resume(saved.env if fits else None, saved.random_states, force_reset)
+        agent._resume = Resume(saved.env if fits else None, saved.random_states, force_reset)
         return agent
 
     @classmethod
     def _parts_in_file(cls, file: PathOrFile) -> dict[str, Any]:
         return cls.file_format.load(file)
-
-    @classmethod
-    def _names(cls) -> Collection[str]:
-        return cls.setting_checks.keys()
-
-    @classmethod
-    def _loaded_settings(
-        cls, parts: Mapping[str, Any], custom_objects: Mapping[str, Any] | None, given: Mapping[str, Any]
-    ) -> dict[str, Any]:
-        return checkpoint.loaded_settings(
-            parts.get("settings"), custom_objects, given, cls._names(), cls.policy_aliases
-        )
-
-    def _parts(self, left_out: Collection[str]) -> dict[str, Any]:
-        """Return the parts of the agent's checkpoint.
-
-        Raises:
-            ValueError: a setting was changed to a value that the constructor refuses; the message names it.
-        """
-        parts = {
-            **pack_trained(self.policy, self.policy.optimizer),
-            "spaces": [plain_space(self.observation_space), plain_space(self.action_space)],
-            "settings": {n: value for n, value in self._storable_settings().items() if n not in left_out},
-            "counters": {
-                n: checkpoint.saved_counter(n, getattr(self, n)) for n in (*self.counters, "n_envs")
-            },
-            "progress": float(self._current_progress_remaining),
-            **{name: getattr(self, name) for name in self.numbers},
-            "episodes": None,
-            "random_states": None if "random_states" in left_out else self._random_states(),
-            "versions": checkpoint.versions(),
-            **{
-                name: None if name in left_out else checkpoint.holdable(name, getattr(self, name))
-                for name in checkpoint.BUFFERS
-            },
-        }
-        if "_last_obs" in left_out:
-            return parts
-        if self._last_obs is not None:
-            state = self.core_state
-            parts["episodes"] = {
-                "last_obs": self._last_obs,
-                "starts": np.asarray(self._last_episode_starts, dtype=np.bool_),
-                "core": None if state is None else dict(state._asdict()),
-            }
-        reason = Absent("the environments' state was left out of the file")
-        return {**parts, "env": reason if "env" in left_out and self._last_obs is not None else self._envs()}
-
-    def _settings(self) -> dict[str, Any]:
-        """Return the agent's current settings, as the constructor's arguments except env and device."""
-        kwargs, optimizer = dict(self.policy_kwargs), self.policy.optimizer
-        if self.policy_class in self.policy_aliases.values():
-            kwargs |= replaced_in_core(self.policy, self.policy.core_kwargs)
-            if type(optimizer) is not self.policy.optimizer_class:
-                known = inspect.signature(type(optimizer)).parameters.keys() - {"lr"}
-                options = {name: value for name, value in optimizer.defaults.items() if name in known}
-                kwargs |= {"optimizer_class": type(optimizer), "optimizer_kwargs": options}
-        return {
-            **{
-                name: getattr(self, "_stats_window_size" if name == "stats_window_size" else name)
-                for name in self._names()
-            },
-            "policy_class": self.policy_class,
-            "policy_kwargs": kwargs,
-        }
-
-    def _storable_settings(self) -> dict[str, Any]:
-        """Return the settings with Absent for those that a file cannot hold."""
-        current = self._settings()
-        settings = self.checked_settings({name: plain_number(value) for name, value in current.items()})
-        rate = plain_rate(settings["learning_rate"])
-        names = {cls: name for name, cls in self.policy_aliases.items()}
-        return {
-            **settings,
-            "learning_rate": Absent("a function") if rate is None else rate,
-            "policy_class": names.get(self.policy_class, Absent(str(self.policy_class))),
-            "policy_kwargs": {name: held(value) for name, value in current["policy_kwargs"].items()},
-        }
-
-    def _random_states(self) -> dict[str, Any] | None:
-        # A loaded state is applied by the next learn().
-        return random_states(self.device) if self._resume is None else self._resume.random_states
-
-    def _envs(self) -> Any:
-        """Return the state of the environments; None before the first reset, Absent if it is unknown."""
-        if self._last_obs is None:
-            return None
-        if self._resume is not None:
-            return self._resume.env
-        if self.env is None:
-            return Absent("the saved agent had no environment")
-        return checkpoint.attempted(partial(env_state, self.env))
-
-    def _check_loads(self, parts: dict[str, Any]) -> None:
-        """Check that ``load`` accepts these parts, given the settings that a file cannot hold.
-
-        Raises:
-            ValueError: it would refuse them; the message says why.
-        """
-        with undisturbed(self.device):  # the constructor of a custom policy may draw random numbers
-            held = parts["settings"]
-            missing = {
-                name: value
-                for name, value in self._settings().items()
-                if name not in held
-                or isinstance(held[name], Absent)
-                or (name == "policy_kwargs" and any(isinstance(one, Absent) for one in held[name].values()))
-            }
-            settings = self._loaded_settings(parts, missing, {})
-            self.checked_settings(settings)
-            saved = checkpoint.saved_parts(parts, self.counters, self.numbers)
-            made = checkpoint.fresh_policy(settings, saved)
-            check_as_made("policy", self.policy, made)
-            check_optimizer_kind(self.policy.optimizer, type(made.optimizer))
-            check_trained(made, made.optimizer, parts)
-            if saved.episodes is not None:
-                checkpoint.checked_episodes(made, saved.episodes, saved.n_envs)
 
     def _setup_learn(
         self,

@@ -53,7 +53,7 @@ from plasticrl.nn.factory import CoreName, make_core
 from plasticrl.ops import Backend
 from plasticrl.rules import RuleLike
 
-_FORMAT = Format("plasticrl.PlasticPolicy", 1, "PlasticPolicy.save")
+_FORMAT = Format("plasticrl.PlasticPolicy", 1, "PlasticPolicy.save", ("policy", "spaces", "arguments"))
 _SPACES = ("observation_space", "action_space")
 _FIRST = (*_SPACES, "lr_schedule")  # of the constructor's arguments
 _NO_GSDE = "there is no state-dependent exploration (gSDE): leave it out"
@@ -204,7 +204,7 @@ class PlasticPolicy(BasePolicy):
             The core's outputs ``(B, hidden_size)``, the input of :meth:`distribution` and :meth:`values`.
         """
         with torch.no_grad():
-            return self.core.step_(self._features(obs), state, episode_starts)
+            return self.core.step_(self.extract_features(obs), state, episode_starts)
 
     def forward(
         self,
@@ -227,19 +227,13 @@ class PlasticPolicy(BasePolicy):
             Distribution of the ``T * B`` actions, values ``(T * B,)``, and the final state.
         """
         steps, batch = episode_starts.shape
-        features = self._features(obs).view(steps, batch, -1)
+        features = self.extract_features(obs).view(steps, batch, -1)
         if known is None:
             latent, state = self.core(features, state, episode_starts)
         else:
             latent, state = self.core.replay(features, state, episode_starts, known)
         latent = latent.flatten(0, 1)
         return self.distribution(latent), self.values(latent), state
-
-    def state_after(self, obs: ObservationTensor, state: Any, episode_starts: Tensor) -> Any:
-        """Return the core's state after whole sequences, without gradient; see :meth:`forward`."""
-        steps, batch = episode_starts.shape
-        with torch.no_grad():
-            return self.core(self._features(obs).view(steps, batch, -1), state, episode_starts)[1]
 
     def distribution(self, outputs: Tensor) -> Distribution:
         """Return the distribution of the actions, given the core's outputs ``(N, hidden_size)``."""
@@ -433,15 +427,13 @@ class PlasticPolicy(BasePolicy):
         Raises:
             ValueError: the vector has another length.
         """
-        values = np.asarray(vector, dtype=np.float32)
         parameters = list(self.parameters())
         sizes = [parameter.numel() for parameter in parameters]
-        if values.shape != (sum(sizes),):
-            raise ValueError(f"the vector must have shape ({sum(sizes)},), not {values.shape}")
-        with torch.no_grad():
-            parts = np.split(values, np.cumsum(sizes)[:-1])
-            for parameter, part in zip(parameters, parts, strict=True):
-                parameter.copy_(torch.tensor(part).view_as(parameter))
+        if np.shape(vector) != (sum(sizes),):
+            raise ValueError(f"the vector must have shape ({sum(sizes)},), not {np.shape(vector)}")
+        with torch.no_grad():  # SB3 would make the parameters views of the vector
+            for parameter, part in zip(parameters, torch.tensor(vector).split(sizes), strict=True):
+                parameter.copy_(part.view_as(parameter))
 
     def save(self, path: PathOrFile) -> None:
         """Write the parameters and the constructor's arguments to a file; nothing is pickled.
@@ -512,9 +504,6 @@ class PlasticPolicy(BasePolicy):
         starts = torch.as_tensor(episode_starts, device=self.device).bool()
         starts = starts if starts.ndim == 2 else starts[None]
         return self.initial_state(starts.shape[1]) if state is None else state, starts
-
-    def _features(self, obs: ObservationTensor) -> Tensor:
-        return self.extract_features(obs)
 
     def _get_constructor_parameters(self) -> dict[str, Any]:
         data = super()._get_constructor_parameters()

@@ -21,6 +21,7 @@ from plasticrl.agents.checkpoint.network import (
     parameters_of,
     plain_names,
     replaced_in_core,
+    trained,
 )
 from plasticrl.agents.checkpoint.optimizer import check_trained, states_of
 from plasticrl.agents.checkpoint.tensor_file import TensorFileError
@@ -39,14 +40,13 @@ from plasticrl.envs.supervised.task import EpisodeTask
 from plasticrl.nn.core import positive
 from plasticrl.rules import RULES
 
-FORMAT = Format("plasticrl.EpisodeLearner", 1, "EpisodeLearner.save", loose=True)
+FORMAT = Format("plasticrl.EpisodeLearner", 1, "EpisodeLearner.save", ("task", "settings"), loose=True)
 _NETWORK, _OPTIMIZER, STATISTICS = "network/", "optimizer/", "statistics"
 _ADAM = ("step", "exp_avg", "exp_avg_sq", "max_exp_avg_sq")
 ONLY_ADAM = (
     "a learner's file holds Adam alone, so set learner.optimizer to a torch.optim.Adam, or keep only the "
     "parameters, torch.save(learner.network.state_dict(), path)"
 )
-_COUNTERS = ("num_episodes", "n_updates")
 CHECKED = ("learning_rate", "max_grad_norm", "batch_size", "stats_window_size", "verbose", "seed")
 _PLAIN = ("batch_size", "loss", "network_kwargs", "optimizer_kwargs", "seed", "stats_window_size")
 
@@ -182,23 +182,24 @@ def saved_parts(
     """
     of_network, others = _split(parts)
     statistics = _statistics(others.pop(STATISTICS, None), parts)
-    states: dict[str, dict[str, Tensor]] = {}
+    states, known = dict[str, dict[str, Tensor]](), trained(network)
     for name, tensor in others.items():
         parameter, _, key = name.removeprefix(_OPTIMIZER).rpartition("/")
-        if not name.startswith(_OPTIMIZER) or key not in _ADAM:
+        if not name.startswith(_OPTIMIZER) or key not in _ADAM or parameter not in known:
             raise TensorFileError(f"{name} is in the file, but is unknown: give another file")
         states.setdefault(parameter, {})[key] = tensor
-    trained = {
+    of_both = {
         "policy": {name.removeprefix(_NETWORK): tensor for name, tensor in of_network.items()},
         "optimizer": {"state": states, "groups": parts.get("groups")},
         **({"frozen": parts["frozen"]} if "frozen" in parts else {}),
     }
-    check_trained(network, optimizer, trained, keep_options=keep_options)
-    with reading("the part 'generator' of the file"):
+    check_trained(network, optimizer, of_both, keep_options=keep_options)
+    with reading("the part of counters and generator"):
         np.random.default_rng(0).bit_generator.state = parts["generator"]
-    with reading("the part of the counters"):
-        counters = [check_whole(name, parts[name], least=0, most=MOST_STEPS) for name in _COUNTERS]
-    return Saved(trained, statistics, *counters, parts["generator"])
+        n_episodes, n_updates = (
+            check_whole(name, parts[name], least=0, most=MOST_STEPS) for name in ("num_episodes", "n_updates")
+        )
+    return Saved(of_both, statistics, n_episodes, n_updates, parts["generator"])
 
 
 def _statistics(values: Tensor | None, parts: Mapping[str, Any]) -> tuple[tuple[str, ...], Tensor]:

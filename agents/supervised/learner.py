@@ -133,7 +133,7 @@ class EpisodeLearner(CallbackSide):
         self.num_timesteps = 0
         self.n_updates = 0
         self.statistics = EpisodeStatistics(updates_within(self.stats_window_size, self.batch_size))
-        self.ranks = ALONE
+        self.ranks: Ranks = ALONE
 
         seeds = np.random.SeedSequence(self.seed)
         self.rng = np.random.default_rng(seeds)
@@ -141,10 +141,12 @@ class EpisodeLearner(CallbackSide):
             with torch.random.fork_rng(devices=[]):  # leave torch's global generator unchanged
                 torch.default_generator.manual_seed(int(seeds.generate_state(1, np.uint64)[0]))
                 network = make_network(task, network, **self.network_kwargs)
-        self.network = network.to(self.device)
+        self.network: EpisodeNetwork = network.to(self.device)
         # Fused: one pass over the parameters instead of ten; 5 times faster with two million parameters.
         options = {"fused": True, **self.optimizer_kwargs}
-        self.optimizer = torch.optim.Adam(self.network.parameters(), lr=self.lr_schedule(1.0), **options)
+        self.optimizer: torch.optim.Optimizer = torch.optim.Adam(
+            self.network.parameters(), lr=self.lr_schedule(1.0), **options
+        )
 
     @property
     def num_episodes(self) -> int:

@@ -262,7 +262,9 @@ def numbers(model: Any) -> dict[str, Any]:
         }
     if isinstance(model, PlainRecurrentPPO):
         return {"policy_kwargs": model.policy_kwargs}
-    found = {name: value for name, value in model._settings().items() if name not in POLICY}
+    found = {
+        name: value for name, value in model.file_format.current_settings(model).items() if name not in POLICY
+    }
     return {name: value.item() if hasattr(value, "item") else value for name, value in found.items()}
 
 

@@ -402,8 +402,10 @@ def linear_of_the_class(agent, patch):
 
 
 def features_of_the_class(agent, patch):
-    original = PlasticPolicy._features
-    patch.setattr(PlasticPolicy, "_features", lambda self, obs: 1 - original(self, obs))
+    original = PlasticPolicy.extract_features
+    patch.setattr(
+        PlasticPolicy, "extract_features", lambda self, obs, extractor=None: 1 - original(self, obs)
+    )
 
 
 def step_of_the_core_s_class(agent, patch):
