@@ -30,6 +30,7 @@ def is_number(value: Any) -> TypeGuard[float]:
 
 
 MOST_STEPS = 2**63 - 1
+MOST_SIZE = 2**31 - 1  # far beyond any memory; numpy's and torch's own errors are hard to read
 
 
 def plain_number(value: Any) -> Any:

@@ -28,7 +28,6 @@ from plasticrl.agents.checkpoint.network import (
     trained,
 )
 from plasticrl.agents.checkpoint.tensor_file import TensorFileError
-from plasticrl.agents.checkpoint.tree import OPTIMIZERS
 from plasticrl.arguments import plain_number
 
 K = TypeVar("K")
@@ -237,41 +236,19 @@ def _kind_of_option(value: Any) -> str:
 def _after_one_step(
     optimizer: Optimizer, groups: list[dict[str, Any]], parameters: Mapping[K, Tensor]
 ) -> dict[K, dict[str, Any]]:
-    """Return the optimiser's states after one step, tried out on copies, in little memory if possible.
+    """Return the optimiser's states after one step, tried out on copies, without memory if possible.
 
     Raises:
         TensorFileError: the optimiser cannot step with these options.
     """
     held = [{**group, "params": {name: parameters[name] for name in group["params"]}} for group in groups]
     try:
-        if type(optimizer) in OPTIMIZERS:
-            return _after_one_small_step(optimizer, held)
         try:
             return _stepped(optimizer, held, torch.device("meta"))
         except Exception:  # a user's optimiser that reads values may raise anything if there are none
             return _stepped(optimizer, held, CPU)
     except (ArithmeticError, RuntimeError, TypeError, ValueError, AssertionError) as error:
         raise TensorFileError(f"the optimizer's options are not allowed ({error!r})") from error
-
-
-def _after_one_small_step(optimizer: Optimizer, groups: list[dict[str, Any]]) -> dict[Any, dict[str, Any]]:
-    """Return the same as :func:`_stepped`, from one small tensor of each group and dtype.
-
-    It serves torch's own optimisers, whose states have the parameter's shape or are single numbers.
-    """
-    small = [
-        {**group, "params": {f"{i} {p.dtype}": p.new_zeros(2, 3) for p in group["params"].values()}}
-        for i, group in enumerate(groups)
-    ]
-    found = _stepped(optimizer, small, CPU)
-    return {
-        name: {
-            key: value.new_empty(()).expand(p.shape) if isinstance(value, Tensor) and value.ndim else value
-            for key, value in found[f"{i} {p.dtype}"].items()
-        }
-        for i, group in enumerate(groups)
-        for name, p in group["params"].items()
-    }
 
 
 def _stepped(

@@ -191,8 +191,7 @@ class PlainRecurrentPPO(ParameterExchange, RecurrentPPO):
         """Write parameters, optimiser state and counters atomically.
 
         Args:
-            path: path of the file, or a binary file object, whose content is replaced. ``.safetensors`` is
-                added to a path without suffix, and ``~`` is the home folder.
+            path: as in :meth:`plasticrl.agents.RecurrentA2C.save`.
             exclude: for compatibility with SB3; must be empty.
             include: likewise.
 
@@ -238,8 +237,7 @@ class PlainRecurrentPPO(ParameterExchange, RecurrentPPO):
         """Return an agent with a file's parameters and counters; no code from the file is run.
 
         Args:
-            path: as in :meth:`save`; ``PATH``, ``PATH.safetensors`` and ``PATH.zip`` are interchangeable
-                if only one of them exists. A file object is read from its start.
+            path: as in :meth:`plasticrl.agents.RecurrentA2C.load`.
             env: environment to train or act in.
             device: as in the constructor.
             policy: the policy that the saved agent was built with.

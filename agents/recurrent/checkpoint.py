@@ -37,6 +37,7 @@ from plasticrl.agents.checkpoint.tree import (
 from plasticrl.agents.recurrent.policies import PlasticPolicy, policy_without_memory
 from plasticrl.agents.recurrent.rollout import by_key
 from plasticrl.arguments import (
+    MOST_SIZE,
     MOST_STEPS,
     check_flag,
     check_learning_rate,
@@ -46,13 +47,12 @@ from plasticrl.arguments import (
     plain_number,
     whole_steps,
 )
-from plasticrl.nn.core import positive
 
 Check = Callable[[str, Any], Any]
 """A check of a named value: it returns the plain value that is stored, or raises a ValueError."""
 _MOST_SEED = 2**32 - 1  # numpy's
 SETTINGS: Mapping[str, Check] = {
-    "n_steps": lambda name, value: positive(name, plain_number(value)),
+    "n_steps": partial(check_whole, least=1, most=MOST_SIZE),
     "gamma": partial(check_number, most=1),
     "gae_lambda": partial(check_number, most=1),
     "ent_coef": check_number,

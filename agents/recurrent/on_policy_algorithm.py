@@ -167,7 +167,7 @@ class RecurrentOnPolicyAlgorithm(ParameterExchange, OnPolicyAlgorithm):
 
         Every update whose number is a multiple of ``log_interval`` is logged, so that a resumed training
         logs the same updates as an uninterrupted one; None leaves logging to callbacks. ``tb_log_name`` is
-        the name of the class by default.
+        the name of the agent by default.
 
         On Ctrl-C or SIGTERM, the current update is completed first; the agent can then be saved and resumed.
 
@@ -187,7 +187,7 @@ class RecurrentOnPolicyAlgorithm(ParameterExchange, OnPolicyAlgorithm):
         self._settle()  # an interrupt may have prevented it
         self.rollout_buffer = Rollout(self.n_steps, self.n_envs, self.observation_space, self.action_space)
         self._log_interval = log_interval
-        name = tb_log_name or type(self).__name__
+        name = self.file_format.name.rpartition(".")[2] if tb_log_name is None else tb_log_name
         with PostponedInterrupt() as self._interrupt:
             return super().learn(total_timesteps, callback, 1, name, reset_num_timesteps, progress_bar)
 

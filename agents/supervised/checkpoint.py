@@ -29,15 +29,14 @@ from plasticrl.agents.checkpoint.tree import rate_from_plain
 from plasticrl.agents.supervised.metrics import updates_within
 from plasticrl.agents.supervised.networks import make_network
 from plasticrl.arguments import (
+    MOST_SIZE,
     MOST_STEPS,
-    check_count,
     check_learning_rate,
     check_max_grad_norm,
     check_whole,
     plain_number,
 )
 from plasticrl.envs.supervised.task import EpisodeTask
-from plasticrl.nn.core import positive
 from plasticrl.rules import RULES
 
 FORMAT = Format("plasticrl.EpisodeLearner", 1, "EpisodeLearner.save", ("task", "settings"), loose=True)
@@ -79,9 +78,12 @@ def checked_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "learning_rate": check_learning_rate(settings["learning_rate"]),
         "max_grad_norm": check_max_grad_norm(settings["max_grad_norm"]),
-        **{name: positive(name, settings[name]) for name in ("batch_size", "stats_window_size")},
+        **{
+            name: check_whole(name, settings[name], least=1, most=MOST_SIZE)
+            for name in ("batch_size", "stats_window_size")
+        },
         "verbose": check_whole("verbose", settings["verbose"]),
-        "seed": None if seed is None else check_count("seed", seed, least=0),
+        "seed": None if seed is None else check_whole("seed", seed, least=0),
     }
 
 

@@ -32,7 +32,6 @@ from plasticrl.agents.supervised.networks import NetworkName, make_network
 from plasticrl.agents.supervised.update import EpisodeUpdate, LossName, loss_for, predicted
 from plasticrl.arguments import check_whole, plain_number, whole_steps, with_home
 from plasticrl.envs.supervised.task import Episode, EpisodeTask, check_task
-from plasticrl.nn.core import positive
 from plasticrl.signals import PostponedInterrupt
 
 
@@ -212,7 +211,7 @@ class EpisodeLearner(CallbackSide):
         total_episodes = whole_steps("total_episodes", total_episodes)
         if not total_episodes:
             raise ValueError("total_episodes must be above 0")
-        positive("log_interval", log_interval)
+        log_interval = check_whole("log_interval", log_interval, least=1)
         if reset_num_episodes:
             self.num_timesteps = 0
             self.statistics.clear()

@@ -14,9 +14,8 @@ from stable_baselines3.common.callbacks import BaseCallback
 from plasticrl.agents.common.tensorboard import log_matrices, tensorboard_writer
 from plasticrl.agents.supervised.network import to_tensors
 from plasticrl.agents.supervised.update import Learner, predicted
-from plasticrl.arguments import check_count
+from plasticrl.arguments import check_whole
 from plasticrl.envs.supervised.task import Episode
-from plasticrl.nn.core import positive
 
 RGB = NDArray[np.uint8]
 
@@ -114,10 +113,10 @@ class EpisodePictures(BaseCallback):
 
     def __init__(self, every: int, n_episodes: int = 4, seed: int = 0) -> None:
         super().__init__()
-        self.every = positive("every", every)
-        self.n_episodes = positive("n_episodes", n_episodes)
-        self.seed = check_count("seed", seed, least=0)
-        self._next = every
+        self.every = check_whole("every", every, least=1)
+        self.n_episodes = check_whole("n_episodes", n_episodes, least=1)
+        self.seed = check_whole("seed", seed, least=0)
+        self._next = self.every
 
     @property
     def _learner(self) -> Learner:
