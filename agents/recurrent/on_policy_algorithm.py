@@ -123,7 +123,7 @@ class RecurrentOnPolicyAlgorithm(ParameterExchange, OnPolicyAlgorithm):
             setattr(self, name, checked[name])
         super().__init__(
             policy,  # type: ignore[arg-type]
-            env,
+            env,  # type: ignore[arg-type]
             **{name: value for name, value in checked.items() if name in _OF_SB3},
             use_sde=False,
             sde_sample_freq=-1,
@@ -669,7 +669,7 @@ class RecurrentOnPolicyAlgorithm(ParameterExchange, OnPolicyAlgorithm):
         made = fresh_policy(settings, saved)
         check_trained(made, made.optimizer, parts, keep_options=keep)
         with settings_of_a_file():
-            agent = cls(**settings, env=None, device=device, _init_setup_model=False)  # type: ignore[arg-type]
+            agent = cls(**settings, env=None, device=device, _init_setup_model=False)
         agent.observation_space, agent.action_space = saved.observations, saved.actions
         agent.n_envs = saved.n_envs
         if env is not None:

@@ -432,7 +432,7 @@ class PlasticPolicy(BasePolicy):
         if np.shape(vector) != (sum(sizes),):
             raise ValueError(f"the vector must have shape ({sum(sizes)},), not {np.shape(vector)}")
         with torch.no_grad():  # SB3 would make the parameters views of the vector
-            for parameter, part in zip(parameters, torch.tensor(vector).split(sizes), strict=True):
+            for parameter, part in zip(parameters, torch.split(torch.tensor(vector), sizes), strict=True):
                 parameter.copy_(part.view_as(parameter))
 
     def save(self, path: PathOrFile) -> None:

@@ -25,18 +25,20 @@ class EpisodeTensors(NamedTuple):
 
     def until(self, steps: int) -> EpisodeTensors:
         """Return the first ``steps`` of the T steps; the target stays."""
-        timed = {
-            name: getattr(self, name) for name in ("inputs", "clamp", "labels", "target_mask", "picture")
-        }
-        return self._replace(**{name: one if one is None else one[:steps] for name, one in timed.items()})
+        cut: dict[str, Any] = {}
+        for name in ("inputs", "clamp", "labels", "target_mask", "picture"):
+            if (whole := getattr(self, name)) is not None:
+                cut[name] = whole[:steps]
+        return self._replace(**cut)
 
 
 def to_tensors(episode: Episode, device: torch.device | str = "cpu") -> EpisodeTensors:
     """Copy an episode to a device."""
-    arrays = {name: getattr(episode, name) for name in EpisodeTensors._fields}
-    return EpisodeTensors(
-        **{n: one if one is None else torch.tensor(one, device=device) for n, one in arrays.items()}
-    )
+    arrays: dict[str, Any] = {name: getattr(episode, name) for name in EpisodeTensors._fields}
+    copies: dict[str, Any] = {
+        n: one if one is None else torch.tensor(one, device=device) for n, one in arrays.items()
+    }
+    return EpisodeTensors(**copies)
 
 
 class EpisodeNetwork(nn.Module, ABC):
