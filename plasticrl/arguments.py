@@ -30,6 +30,7 @@ def is_number(value: Any) -> TypeGuard[float]:
 
 
 MOST_STEPS = 2**63 - 1
+MOST_SIZE = 2**31 - 1  # far beyond any memory; numpy's and torch's own errors are hard to read
 
 
 def plain_number(value: Any) -> Any:
@@ -111,7 +112,7 @@ def check_max_grad_norm(norm: float) -> float:
     return _own(norm)
 
 
-def check_max_grad_ratio(ratio: float, max_grad_norm: float) -> float:
+def check_max_grad_ratio(ratio: float, max_grad_norm: float = 1.0) -> float:
     """Return the largest allowed ratio of a gradient's norm to the usual one; infinity allows all.
 
     Raises:
