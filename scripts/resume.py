@@ -1,6 +1,6 @@
 """The command ``train --resume``."""
 
-from plasticrl.scripts.commands.commands import Resume
+from plasticrl.scripts.commands.options import Resume
 from plasticrl.scripts.errors import UserError
 from plasticrl.scripts.runs.folder import is_finished, is_unfinished, read_run
 from plasticrl.scripts.runs.run import Run

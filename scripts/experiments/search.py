@@ -24,7 +24,7 @@ from plasticrl.scripts.runs.folder import finished_score, first_difference, has_
 from plasticrl.scripts.runs.logs import length_logged
 from plasticrl.scripts.runs.run import Run
 from plasticrl.scripts.runs.terminal import Report
-from plasticrl.scripts.settings.search_space import Between
+from plasticrl.scripts.settings.presets import Between
 from plasticrl.whole_files import read_regular, write_whole
 
 FIRST_SEED = 100_000  # first seed of a search's runs, far from those of other runs

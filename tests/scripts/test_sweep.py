@@ -17,11 +17,12 @@ import pytest
 from equal_runs import check_same, checkpoints, last_event
 
 from plasticrl.scripts import sweep
-from plasticrl.scripts.commands.commands import SweepOmniglot
+from plasticrl.scripts.commands.options import SweepOmniglot
 from plasticrl.scripts.experiments.ray_trials import trial_config
 from plasticrl.scripts.experiments.training import train
 from plasticrl.scripts.main import main
 from plasticrl.scripts.runs.run import Run
+from plasticrl.scripts.settings.tasks import TASKS
 from plasticrl.scripts.settings.maze import OutputSettings
 
 CORES, SEEDS = ("plastic", "rnn"), 2

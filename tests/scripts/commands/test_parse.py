@@ -23,7 +23,7 @@ from plasticrl.nn import Init
 from plasticrl.rules import RULES
 from plasticrl.scripts.commands import commands
 from plasticrl.scripts.commands import options as task_options
-from plasticrl.scripts.commands.commands import Command, CompareMaze, TrainMaze
+from plasticrl.scripts.commands.options import Command, CompareMaze, TrainMaze
 from plasticrl.scripts.commands.parse import _PRESETS as PRESETS
 from plasticrl.scripts.commands.parse import parse
 from plasticrl.scripts.errors import UserError
@@ -31,7 +31,7 @@ from plasticrl.scripts.main import main
 from plasticrl.scripts.settings import maze as settings
 from plasticrl.scripts.settings import supervised as episode_presets
 from plasticrl.scripts.settings import supervised as episode_settings
-from plasticrl.scripts.settings.cores import COMPLETION_OPTIONS, MAZE_OPTIONS, ONE_SHOT_OPTIONS
+from plasticrl.scripts.settings.tasks import COMPLETION_OPTIONS, MAZE_OPTIONS, ONE_SHOT_OPTIONS
 from plasticrl.scripts.settings.maze import MAZE_PRESETS, PresetName
 
 

@@ -12,7 +12,7 @@ import pytest
 from equal_runs import check_same, checkpoints
 from PIL import Image
 
-from plasticrl.scripts.commands.commands import SweepPatterns
+from plasticrl.scripts.commands.options import SweepPatterns
 from plasticrl.scripts.commands.parse import parse
 from plasticrl.scripts.experiments.search import Trials
 from plasticrl.scripts.main import main

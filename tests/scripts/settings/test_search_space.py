@@ -6,13 +6,13 @@ from typing import Any
 
 import pytest
 
-from plasticrl.scripts.commands.commands import SweepImages, SweepMaze, SweepOmniglot, SweepPatterns
+from plasticrl.scripts.commands.options import SweepImages, SweepMaze, SweepOmniglot, SweepPatterns
 from plasticrl.scripts.commands.parse import parse
 from plasticrl.scripts.experiments.search import Tried
 from plasticrl.scripts.reports.search_report import train_command
-from plasticrl.scripts.settings.cores import COMPLETION_OPTIONS, MAZE_OPTIONS, ONE_SHOT_OPTIONS
+from plasticrl.scripts.settings.tasks import COMPLETION_OPTIONS, MAZE_OPTIONS, ONE_SHOT_OPTIONS
 from plasticrl.scripts.settings.maze import MAZE_PRESETS
-from plasticrl.scripts.settings.search_space import Between, OneOf
+from plasticrl.scripts.settings.presets import Between, OneOf
 from plasticrl.scripts.settings.supervised import IMAGES_PRESETS, OMNIGLOT_PRESETS, PATTERNS_PRESETS
 
 COMMANDS: list[tuple[Any, Any, Any]] = [

@@ -2,17 +2,17 @@ from dataclasses import replace
 
 import pytest
 
-from plasticrl.scripts.runs.run import EpisodeRun
+from plasticrl.scripts.runs.run import Run
 from plasticrl.scripts.settings.supervised import OMNIGLOT_PRESETS
 from plasticrl.scripts.tasks.supervised.setup import learning_rate
 
 
-def rate_at(run: EpisodeRun, episodes: int) -> float:
+def rate_at(run: Run, episodes: int) -> float:
     schedule = learning_rate(run)
     return schedule(1 - episodes / run.total) if callable(schedule) else schedule
 
 
-def omniglot(preset: str) -> EpisodeRun:
+def omniglot(preset: str) -> Run:
     one = OMNIGLOT_PRESETS[preset]  # type: ignore[index]
     return EpisodeRun("plastic", 0, "omniglot", one.task, one.network, one.descent, one.training)
 

@@ -14,16 +14,16 @@ from plasticrl.scripts.errors import UserError
 from plasticrl.scripts.experiments.paper import EXPERIMENTS
 from plasticrl.scripts.experiments.training import check_run, train
 from plasticrl.scripts.main import main
-from plasticrl.scripts.runs.run import RECURRENT_PPO, PPORun, run_from_dict
+from plasticrl.scripts.runs.run import Run, run_from_dict
 from plasticrl.scripts.runs.terminal import Report
 from plasticrl.scripts.settings.maze import OutputSettings
 
 TOTAL = 800
 
 
-def small() -> PPORun:
+def small() -> Run:
     run = EXPERIMENTS["maze", "quick"].condition(RECURRENT_PPO).run
-    assert isinstance(run, PPORun)
+    assert run.learner == "ppo"
     return replace(
         run,
         maze=replace(run.maze, size=5, episode_length=20),
