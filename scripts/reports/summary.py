@@ -147,7 +147,7 @@ def _trained(one: PlacedRun) -> float:
 
 
 def _settings(run: Run) -> dict[str, Any]:
-    return {name: value for name, value in run.as_dict().items() if name != "seed"}
+    return {name: value for name, value in run.as_dict().items() if name not in ("version", "seed")}
 
 
 def _seconds(one: PlacedRun) -> float:

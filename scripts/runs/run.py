@@ -10,9 +10,8 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from plasticrl.scripts.errors import UserError
 from plasticrl.scripts.settings.presets import Grouped
-from plasticrl.scripts.settings.reading import choice_from, settings_from, value_of
+from plasticrl.scripts.settings.reading import checked_version, choice_from, settings_from, value_of
 from plasticrl.scripts.settings.tasks import TASKS, Learner, ShownMetric, Task
 
 VERSION = 2
@@ -139,14 +138,7 @@ def run_from_dict(data: Mapping[str, Any]) -> Run:
         TypeError: a setting is unknown, or its value is not allowed.
         UserError: a later version wrote it.
     """
-    version = value_of(int, "version", data.get("version", 1))
-    if version < 1:
-        raise TypeError(f"version is {version}, which is not allowed")
-    if version > VERSION:
-        raise UserError(
-            f"the run is of a later plasticrl (its config.json has version {version}, this one reads up to "
-            f"{VERSION}): update it with pip install --upgrade plasticrl"
-        )
+    version = checked_version(data.get("version", 1), VERSION)
     task = choice_from(TASKS, "task", data["task"])
     if version == 1:
         ppo = data["core"] == _RECURRENT_PPO

@@ -176,17 +176,15 @@ parallel."""
     """Show no progress."""
 
 
-_SPACE: SearchSpace = MappingProxyType(
-    {
-        "learning_rate": Between(3e-4, 1e-2),
-        "gae_lambda": Between(0.8, 1.0, log=False),
-        "concentration_coef": Between(0.02, 0.5),
-        "max_grad_norm": Between(0.3, 10.0),
-        "init_scale": Between(0.003, 0.1),
-        "rule": RULES,
-        "eta": Between(0.003, 0.3),
-    }
-)
+_SPACE: SearchSpace = {
+    "learning_rate": Between(3e-4, 1e-2),
+    "gae_lambda": Between(0.8, 1.0, log=False),
+    "concentration_coef": Between(0.02, 0.5),
+    "max_grad_norm": Between(0.3, 10.0),
+    "init_scale": Between(0.003, 0.1),
+    "rule": RULES,
+    "eta": Between(0.003, 0.3),
+}
 _MAZE = MazeSettings(env="PlasticMaze-v0")
 _AGENT = AgentSettings(
     hidden_size=64,

@@ -81,6 +81,24 @@ def choice_from(known: Mapping[str, Value], name: str, value: Any) -> Value:
     return known[value]
 
 
+def checked_version(value: Any, latest: int) -> int:
+    """Return the version of a file of settings.
+
+    Raises:
+        TypeError: it is not a version.
+        UserError: it is later than ``latest``, which this package writes.
+    """
+    version = int(value_of(int, "version", value))
+    if version < 1:
+        raise TypeError(f"version is {version}, which is not allowed")
+    if version > latest:
+        raise UserError(
+            f"the run is of a later plasticrl (its config.json has version {version}, this one reads up to "
+            f"{latest}): update it with pip install --upgrade plasticrl"
+        )
+    return version
+
+
 def value_of(kind: Any, name: str, value: Any) -> Any:
     """Return the value if it has the given type; convert whole numbers if a float is expected.
 

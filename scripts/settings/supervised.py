@@ -186,14 +186,12 @@ class OmniglotEvaluation:
     """Another number of labelled drawings per class; None for that of the training (omniglot)."""
 
 
-_SPACE: SearchSpace = MappingProxyType(
-    {
-        "learning_rate": Between(1e-4, 1e-2),
-        "init_scale": Between(0.001, 0.1),
-        "rule": RULES,
-        "eta": Between(0.003, 0.3),
-    }
-)
+_SPACE: SearchSpace = {
+    "learning_rate": Between(1e-4, 1e-2),
+    "init_scale": Between(0.001, 0.1),
+    "rule": RULES,
+    "eta": Between(0.003, 0.3),
+}
 _COMPLETION = CompletionSettings(
     rule="hebb", eta=0.01, bound_eta=False, init="normal", init_scale=0.01, extra_neurons=0, hidden_size=2000
 )

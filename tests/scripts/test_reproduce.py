@@ -33,16 +33,15 @@ WORDS = ["reproduce", "maze", "--jobs", "1", "--quiet", "--threads", "1"]
 def small(condition: Condition) -> Condition:
     run = condition.run
     assert run.task == "maze"
-    run = replace(
-        run,
+    run = run.with_groups(
         maze=replace(run.maze, size=5, episode_length=20),
         training=replace(run.training, total_timesteps=2000, n_envs=4, eval_episodes=8, checkpoints=2),
     )
     if run.learner == "a2c":
-        return replace(condition, run=replace(run, agent=replace(run.agent, hidden_size=6)))
+        return replace(condition, run=run.with_groups(agent=replace(run.agent, hidden_size=6)))
     assert run.learner == "ppo"
     ppo = replace(run.ppo, hidden_size=6, n_steps=20, batch_size=40, n_epochs=2)
-    return replace(condition, run=replace(run, ppo=ppo))
+    return replace(condition, run=run.with_groups(ppo=ppo))
 
 
 @pytest.fixture(scope="module")
@@ -184,7 +183,7 @@ def small_patterns() -> Experiment:
         assert isinstance(run.settings, PatternsSettings)
         task = replace(run.settings, n_bits=12, n_cycles=1)
         training = replace(run.training, total_episodes=8, eval_episodes=4, checkpoints=1)
-        conditions.append(replace(one, run=replace(run, settings=task, training=training)))
+        conditions.append(replace(one, run=run.with_groups(patterns=task, training=training)))
     return replace(whole, conditions=tuple(conditions))
 
 
@@ -280,7 +279,7 @@ def test_of_those_that_are_not_asked_for_a_part_counts_too_and_other_settings_do
     shutil.rmtree(folder(tmp_path, "plastic_letter", 2))
     first, rnn, ppo, letter = experiment.conditions
     assert ppo.run.learner == "ppo"
-    other = replace(ppo, run=replace(ppo.run, ppo=replace(ppo.run.ppo, gamma=0.5)))
+    other = replace(ppo, run=ppo.run.with_groups(ppo=replace(ppo.run.ppo, gamma=0.5)))
     changed = replace(experiment, conditions=(first, rnn, other, letter))
     monkeypatch.setattr(reproduce, "EXPERIMENTS", {("maze", "quick"): changed})
     assert main([*WORDS, "--root", str(tmp_path), "--no-train", "--conditions", "rnn", "--seeds", "4"]) == 0
@@ -345,7 +344,7 @@ def test_runs_with_other_settings_in_the_way_are_refused(
 ) -> None:
     first = experiment.conditions[0]
     assert first.run.learner == "a2c"
-    other = replace(first, run=replace(first.run, agent=replace(first.run.agent, gamma=0.5)))
+    other = replace(first, run=first.run.with_groups(agent=replace(first.run.agent, gamma=0.5)))
     changed = replace(experiment, conditions=(other, *experiment.conditions[1:]))
     monkeypatch.setattr(reproduce, "EXPERIMENTS", {("maze", "quick"): changed})
     assert main([*WORDS, "--root", str(reproduced)]) == 2
@@ -455,7 +454,7 @@ def test_the_curve_of_a_shorter_training_ends_where_it_ends(experiment: Experime
     def placed(condition: Condition, total: int, seed: int) -> PlacedRun:
         run = condition.run
         assert run.task == "maze"
-        run = replace(run, seed=seed, training=replace(run.training, total_timesteps=total))
+        run = replace(run, seed=seed).with_groups(training=replace(run.training, total_timesteps=total))
         one = PlacedRun(run, tmp_path / condition.name, condition.name)
         one.folder.mkdir(parents=True)
         rows = [f"{step},{step + seed}" for step in range(100, total + 1, 100)]

@@ -55,7 +55,7 @@ def on_maze(name: str) -> Run:
     run = EXPERIMENTS["maze", "quick"].condition(name).run
     assert run.task == "maze"
     training = replace(run.training, total_timesteps=800, n_envs=4, eval_episodes=4, checkpoints=5)
-    return replace(run, maze=replace(run.maze, size=5, episode_length=20), training=training)
+    return run.with_groups(maze=replace(run.maze, size=5, episode_length=20), training=training)
 
 
 @cache
@@ -66,12 +66,12 @@ def small(name: str) -> Run:
         assert run.learner == "supervised"
         assert isinstance(run.settings, PatternsSettings)
         training = replace(run.training, total_episodes=10, eval_episodes=2, checkpoints=5)
-        return replace(run, settings=replace(run.settings, n_bits=12, n_cycles=1), training=training)
+        return run.with_groups(patterns=replace(run.settings, n_bits=12, n_cycles=1), training=training)
     run = on_maze(name)
     if run.learner == "ppo":
-        return replace(run, ppo=replace(run.ppo, hidden_size=6, n_steps=20, batch_size=40, n_epochs=2))
+        return run.with_groups(ppo=replace(run.ppo, hidden_size=6, n_steps=20, batch_size=40, n_epochs=2))
     assert run.learner == "a2c"
-    return replace(run, agent=replace(run.agent, hidden_size=6))
+    return run.with_groups(agent=replace(run.agent, hidden_size=6))
 
 
 def trained(run: Run, root: Path, report: Callable[[Report], None] = lambda _: None) -> Path:

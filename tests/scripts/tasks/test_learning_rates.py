@@ -13,8 +13,7 @@ def rate_at(run: Run, episodes: int) -> float:
 
 
 def omniglot(preset: str) -> Run:
-    one = OMNIGLOT_PRESETS[preset]  # type: ignore[index]
-    return EpisodeRun("plastic", 0, "omniglot", one.task, one.network, one.descent, one.training)
+    return Run("omniglot", "supervised", "plastic", 0, OMNIGLOT_PRESETS[preset].groups)
 
 
 @pytest.mark.parametrize("millions", range(5))
@@ -27,12 +26,12 @@ def test_paper_falls_by_a_third_every_million_episodes(millions: int) -> None:
 
 def test_line_to_the_final_rate() -> None:
     run = omniglot("tuned")
-    run = replace(run, descent=replace(run.descent, learning_rate=4e-3, final_learning_rate=1e-3))
+    run = run.with_groups(descent=replace(run.descent, learning_rate=4e-3, final_learning_rate=1e-3))
     quarters = [rate_at(run, run.total * quarter // 4) for quarter in range(5)]
     assert quarters == pytest.approx([4e-3, 3.25e-3, 2.5e-3, 1.75e-3, 1e-3])
 
 
 def test_constant() -> None:
     run = omniglot("tuned")
-    run = replace(run, descent=replace(run.descent, learning_rate=2e-3, final_learning_rate=2e-3))
+    run = run.with_groups(descent=replace(run.descent, learning_rate=2e-3, final_learning_rate=2e-3))
     assert learning_rate(run) == 2e-3

@@ -22,10 +22,9 @@ TOTAL = 800
 
 
 def small() -> Run:
-    run = EXPERIMENTS["maze", "quick"].condition(RECURRENT_PPO).run
+    run = EXPERIMENTS["maze", "quick"].condition("recurrent_ppo").run
     assert run.learner == "ppo"
-    return replace(
-        run,
+    return run.with_groups(
         maze=replace(run.maze, size=5, episode_length=20),
         training=replace(run.training, total_timesteps=TOTAL, n_envs=4, eval_episodes=6, checkpoints=4),
         ppo=replace(run.ppo, hidden_size=6, n_steps=20, batch_size=40, n_epochs=2),
@@ -107,7 +106,7 @@ def test_it_can_be_watched(finished: Path, tmp_path: Path) -> None:
 )
 def test_wrong_settings(wrong: dict[str, Any], complaint: str) -> None:
     with pytest.raises(UserError, match=complaint):
-        check_run(replace(small(), ppo=replace(small().ppo, **wrong)))
+        check_run(small().with_groups(ppo=replace(small().ppo, **wrong)))
 
 
 def test_it_is_not_trained_by_several_processes(monkeypatch: pytest.MonkeyPatch) -> None:
