@@ -17,7 +17,7 @@ from tyro.extras import literal_type_from_choices
 from plasticrl.scripts.experiments.paper import Budget, TaskName
 from plasticrl.scripts.runs.run import Run
 from plasticrl.scripts.settings.maze import Device, OutputSettings
-from plasticrl.scripts.settings.presets import SearchSpace
+from plasticrl.scripts.settings.presets import SearchSpace, changed
 from plasticrl.scripts.settings.tasks import TASKS, Task
 
 
@@ -54,13 +54,7 @@ class TaskOptions:
 
     def with_values(self, values: Mapping[str, Any]) -> Self:
         """Return a copy with other values of some settings; a constant learning rate stays constant."""
-        changed = {}
-        for group_name, group in self.groups.items():
-            own = {name: value for name, value in values.items() if hasattr(group, name)}
-            if "learning_rate" in own and group.final_learning_rate == group.learning_rate:
-                own["final_learning_rate"] = own["learning_rate"]
-            changed[group_name] = replace(group, **own)
-        return replace(self, **changed)  # type: ignore[type-var]
+        return replace(self, **changed(self.groups, **values))  # type: ignore[type-var]
 
 
 @dataclass(frozen=True)

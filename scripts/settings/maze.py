@@ -6,12 +6,11 @@ A setting with a default was added later: the default is what trainings before i
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, fields
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any, Literal, TypeAlias
 
-from plasticrl.scripts.settings.presets import RULES, Between, Preset, SearchSpace
+from plasticrl.scripts.settings.presets import RULES, Between, Preset
 
 MazeId: TypeAlias = Literal["PlasticMaze-v0", "PlasticMazeICLR-v0"]
 RuleChoice: TypeAlias = Literal["hebb", "oja", "clipped"]
@@ -176,70 +175,61 @@ parallel."""
     """Show no progress."""
 
 
-_SPACE: SearchSpace = {
-    "learning_rate": Between(3e-4, 1e-2),
-    "gae_lambda": Between(0.8, 1.0, log=False),
-    "concentration_coef": Between(0.02, 0.5),
-    "max_grad_norm": Between(0.3, 10.0),
-    "init_scale": Between(0.003, 0.1),
-    "rule": RULES,
-    "eta": Between(0.003, 0.3),
-}
-_MAZE = MazeSettings(env="PlasticMaze-v0")
-_AGENT = AgentSettings(
-    hidden_size=64,
-    rule="oja",
-    eta=0.03,
-    bound_eta=True,  # an unbounded one eventually turns negative, and the trace diverges
-    init="uniform",
-    init_scale=0.01,
-    learning_rate=3e-3,
-    final_learning_rate=0.0,
-    gamma=0.9,
-    gae_lambda=0.9,
-    ent_coef=0.0,
-    concentration_coef=0.2,
-    vf_coef=0.03,
-    max_grad_norm=1.0,
-    max_grad_ratio=10.0,
-    normalize_advantage=False,
-)
-_TRAINING = TrainingSettings(total_timesteps=6_000_000, n_envs=16, eval_episodes=200, checkpoints=10)
-
-MAZE_PRESETS: Mapping[str, Preset] = MappingProxyType(
+_TUNED = Preset(
     {
-        "tuned": Preset({"maze": _MAZE, "agent": _AGENT, "training": _TRAINING}, _SPACE),
-        # Miconi, Clune & Stanley 2018, section 4.4: one episode per update, 200,000 episodes; the agent sees
-        # only the walls and the reward.
-        "paper": Preset(
-            {
-                "maze": replace(_MAZE, observe_action=False),
-                "agent": replace(
-                    _AGENT,
-                    hidden_size=200,
-                    rule="hebb",
-                    eta=0.01,
-                    bound_eta=False,
-                    learning_rate=1e-4,
-                    final_learning_rate=1e-4,
-                    gae_lambda=1.0,
-                    concentration_coef=0.1,
-                    max_grad_norm=None,
-                    max_grad_ratio=None,
-                ),
-                "training": replace(_TRAINING, total_timesteps=50_000_000, n_envs=1),
-            },
-            {**_SPACE, "learning_rate": Between(3e-5, 1e-3)},
+        "maze": MazeSettings(env="PlasticMaze-v0"),
+        "agent": AgentSettings(
+            hidden_size=64,
+            rule="oja",
+            eta=0.03,
+            bound_eta=True,  # an unbounded one eventually turns negative, and the trace diverges
+            init="uniform",
+            init_scale=0.01,
+            learning_rate=3e-3,
+            final_learning_rate=0.0,
+            gamma=0.9,
+            gae_lambda=0.9,
+            ent_coef=0.0,
+            concentration_coef=0.2,
+            vf_coef=0.03,
+            max_grad_norm=1.0,
+            max_grad_ratio=10.0,
+            normalize_advantage=False,
         ),
-        # Short enough that nine runs take a few minutes on two cores.
-        "demo": Preset(
-            {
-                "maze": _MAZE,
-                # None of its runs has collapsed permanently without a limit on the ratio.
-                "agent": replace(_AGENT, max_grad_ratio=None),
-                "training": replace(_TRAINING, total_timesteps=2_500_000, checkpoints=3),
-            },
-            _SPACE,
-        ),
-    }
+        "training": TrainingSettings(total_timesteps=6_000_000, n_envs=16, eval_episodes=200, checkpoints=10),
+    },
+    {
+        "learning_rate": Between(3e-4, 1e-2),
+        "gae_lambda": Between(0.8, 1.0, log=False),
+        "concentration_coef": Between(0.02, 0.5),
+        "max_grad_norm": Between(0.3, 10.0),
+        "init_scale": Between(0.003, 0.1),
+        "rule": RULES,
+        "eta": Between(0.003, 0.3),
+    },
 )
+
+MAZE_PRESETS: Mapping[str, Preset] = {
+    "tuned": _TUNED,
+    # Miconi, Clune & Stanley 2018, section 4.4: one episode per update, 200,000 episodes; the agent sees
+    # only the walls and the reward.
+    "paper": _TUNED.changed(
+        {"learning_rate": Between(3e-5, 1e-3)},
+        observe_action=False,
+        hidden_size=200,
+        rule="hebb",
+        eta=0.01,
+        bound_eta=False,
+        learning_rate=1e-4,
+        final_learning_rate=1e-4,
+        gae_lambda=1.0,
+        concentration_coef=0.1,
+        max_grad_norm=None,
+        max_grad_ratio=None,
+        total_timesteps=50_000_000,
+        n_envs=1,
+    ),
+    # Short enough that nine runs take a few minutes on two cores, none of which has collapsed permanently
+    # without a limit on the ratio.
+    "demo": _TUNED.changed(max_grad_ratio=None, total_timesteps=2_500_000, checkpoints=3),
+}

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
+from types import MappingProxyType
 from typing import Any, TypeAlias
 
 
@@ -40,6 +41,24 @@ SearchSpace: TypeAlias = Mapping[str, Between | OneOf]
 RULES = OneOf(("hebb", "oja", "clipped"))
 
 
+def changed(groups: Mapping[str, Any], **values: Any) -> dict[str, Any]:
+    """Return groups of settings with other values; a constant learning rate stays constant.
+
+    Raises:
+        TypeError: no group has a setting of that name.
+    """
+    names = {name: {field.name for field in fields(group)} for name, group in groups.items()}
+    if unknown := values.keys() - set[str]().union(*names.values()):
+        raise TypeError(f"there is no setting {min(unknown)}")
+    made = {}
+    for name, group in groups.items():
+        own = {setting: value for setting, value in values.items() if setting in names[name]}
+        if "learning_rate" in own and group.final_learning_rate == group.learning_rate:
+            own = {"final_learning_rate": own["learning_rate"], **own}
+        made[name] = replace(group, **own)
+    return made
+
+
 class Grouped:
     """Base of whatever has named groups of settings; each is an attribute, too: ``run.maze``."""
 
@@ -63,3 +82,7 @@ class Preset(Grouped):
 
     groups: Mapping[str, Any]
     space: SearchSpace
+
+    def changed(self, space: SearchSpace = MappingProxyType({}), **values: Any) -> Preset:
+        """Return a preset with other values of some settings, and other ranges."""
+        return Preset(changed(self.groups, **values), {**self.space, **space})

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from types import MappingProxyType
 from typing import Literal, TypeAlias
 
 from plasticrl.scripts.settings.maze import InitChoice, RuleChoice
@@ -80,8 +79,8 @@ since each drawing is embedded only once. None draws every episode from all clas
 
 
 @dataclass(frozen=True)
-class CompletionSettings:
-    """The network that completes patterns or images: one neuron per element, and a bias neuron."""
+class TraceSettings:
+    """The Hebbian trace of a plastic network."""
 
     rule: RuleChoice
     """Update rule of the trace: Hebb with decay, Oja, or additive and clipped (plastic, homogeneous)."""
@@ -89,6 +88,12 @@ class CompletionSettings:
     """Initial learning rate of the trace (plastic, homogeneous)."""
     bound_eta: bool
     """Keep eta between 0 and 1 instead of training it without bounds (plastic, homogeneous)."""
+
+
+@dataclass(frozen=True)
+class CompletionSettings(TraceSettings):
+    """The network that completes patterns or images: one neuron per element, and a bias neuron."""
+
     init: InitChoice
     """Distribution of the initial weights w and plasticity coefficients alpha (plastic, homogeneous, rnn)."""
     init_scale: float
@@ -100,15 +105,9 @@ class CompletionSettings:
 
 
 @dataclass(frozen=True)
-class OneShotSettings:
+class OneShotSettings(TraceSettings):
     """The network that classifies drawings: convolutions, and a plastic layer on top of them."""
 
-    rule: RuleChoice
-    """Update rule of the trace: Hebb with decay, Oja, or additive and clipped (plastic, homogeneous)."""
-    eta: float
-    """Initial learning rate of the trace (plastic, homogeneous)."""
-    bound_eta: bool
-    """Keep eta between 0 and 1 instead of training it without bounds (plastic, homogeneous)."""
     init_scale: float
     """Scale of the initial weights w of the plastic layer."""
     alpha_scale: float | None
@@ -204,137 +203,119 @@ _ADAM = DescentSettings(
     max_grad_norm=None,
 )
 
-_PATTERNS = PatternsSettings(
-    n_bits=1000,
-    n_patterns=5,
-    n_cycles=3,
-    steps_on=10,
-    steps_off=3,
-    test_steps=10,
-    degraded=0.5,
-    input_gain=None,
-)
-
 # Miconi, Clune & Stanley 2018, section 4.1.
-PATTERNS_PRESETS: Mapping[str, Preset] = MappingProxyType(
+_TEXT = Preset(
     {
-        "text": Preset(
-            {
-                "patterns": _PATTERNS,
-                "network": _COMPLETION,
-                "descent": _ADAM,
-                "training": EpisodeTrainingSettings(total_episodes=300, eval_episodes=200, checkpoints=3),
-            },
-            _SPACE,
+        "patterns": PatternsSettings(
+            n_bits=1000,
+            n_patterns=5,
+            n_cycles=3,
+            steps_on=10,
+            steps_off=3,
+            test_steps=10,
+            degraded=0.5,
+            input_gain=None,
         ),
-        # The same task as in the paper's program.
-        "program": Preset(
-            {
-                "patterns": replace(
-                    _PATTERNS, n_cycles=2, steps_on=6, steps_off=4, test_steps=6, input_gain=20.0
-                ),
-                "network": _COMPLETION,
-                "descent": replace(_ADAM, learning_rate=3e-4, final_learning_rate=3e-4),
-                "training": EpisodeTrainingSettings(total_episodes=2000, eval_episodes=200, checkpoints=3),
-            },
-            _SPACE,
-        ),
-        # The comparison with non-plastic networks, which need more neurons.
-        "small": Preset(
-            {
-                "patterns": replace(
-                    _PATTERNS, n_bits=50, n_patterns=2, n_cycles=1, steps_on=3, steps_off=1, test_steps=3
-                ),
-                "network": replace(_COMPLETION, extra_neurons=2000),
-                "descent": _ADAM,
-                "training": EpisodeTrainingSettings(total_episodes=20_000, eval_episodes=1000, checkpoints=4),
-            },
-            _SPACE,
-        ),
-    }
+        "network": _COMPLETION,
+        "descent": _ADAM,
+        "training": EpisodeTrainingSettings(total_episodes=300, eval_episodes=200, checkpoints=3),
+    },
+    _SPACE,
 )
+PATTERNS_PRESETS: Mapping[str, Preset] = {
+    "text": _TEXT,
+    # The same task as in the paper's program.
+    "program": _TEXT.changed(
+        n_cycles=2,
+        steps_on=6,
+        steps_off=4,
+        test_steps=6,
+        input_gain=20.0,
+        learning_rate=3e-4,
+        total_episodes=2000,
+    ),
+    # The comparison with non-plastic networks, which need more neurons.
+    "small": _TEXT.changed(
+        n_bits=50,
+        n_patterns=2,
+        n_cycles=1,
+        steps_on=3,
+        steps_off=1,
+        test_steps=3,
+        extra_neurons=2000,
+        total_episodes=20_000,
+        eval_episodes=1000,
+        checkpoints=4,
+    ),
+}
 
 # Section 4.2.
-IMAGES_PRESETS: Mapping[str, Preset] = MappingProxyType(
-    {
-        "paper": Preset(
-            {
-                "images": ImagesSettings(
-                    dataset="cifar-10",
-                    n_images=3,
-                    n_cycles=3,
-                    steps_on=20,
-                    steps_off=3,
-                    test_steps=3,
-                    occlusion="half",
-                    share=None,
-                ),
-                "network": _COMPLETION,
-                "descent": replace(_ADAM, learning_rate=1e-4, final_learning_rate=1e-4),
-                "training": EpisodeTrainingSettings(
-                    total_episodes=100_000, eval_episodes=500, checkpoints=10
-                ),
-            },
-            _SPACE,
-        )
-    }
-)
+IMAGES_PRESETS: Mapping[str, Preset] = {
+    "paper": Preset(
+        {
+            "images": ImagesSettings(
+                dataset="cifar-10",
+                n_images=3,
+                n_cycles=3,
+                steps_on=20,
+                steps_off=3,
+                test_steps=3,
+                occlusion="half",
+                share=None,
+            ),
+            "network": _COMPLETION,
+            "descent": replace(_ADAM, learning_rate=1e-4, final_learning_rate=1e-4),
+            "training": EpisodeTrainingSettings(total_episodes=100_000, eval_episodes=500, checkpoints=10),
+        },
+        _SPACE,
+    )
+}
 
 # Section 4.3: one episode per update.
-_OMNIGLOT = OmniglotSettings(n_way=5, k_shot=1, split_by="class", rotations=True, size=31, pool=None)
-_ONE_SHOT = OneShotSettings(
-    rule="oja",
-    eta=0.01,
-    bound_eta=False,
-    init_scale=0.01,
-    alpha_scale=None,
-    input_mean=0.0,
-    input_std=1.0,
-    n_filters=64,
-)
-
-OMNIGLOT_PRESETS: Mapping[str, Preset] = MappingProxyType(
+_PAPER = Preset(
     {
-        # Selected on classes held out from the training classes. With the paper's initialisation, alpha is so
-        # small that learning starts late. Mean and standard deviation of the drawings are those of all
-        # training classes.
-        "tuned": Preset(
-            {
-                "omniglot": replace(_OMNIGLOT, pool=64),
-                "network": replace(_ONE_SHOT, eta=0.1, alpha_scale=10.0, input_mean=0.0826, input_std=0.2404),
-                "descent": ClassDescentSettings(
-                    batch_size=320,
-                    learning_rate=1e-3,
-                    final_learning_rate=0.0,
-                    decay_every=None,
-                    decay_factor=1.0,
-                    max_grad_norm=None,
-                    loss="cross_entropy",
-                ),
-                "training": EpisodeTrainingSettings(
-                    total_episodes=19_200_000, eval_episodes=5000, checkpoints=10
-                ),
-            },
-            {**_SPACE, "alpha_scale": Between(0.1, 100.0)},
+        "omniglot": OmniglotSettings(n_way=5, k_shot=1, split_by="class", rotations=True, size=31, pool=None),
+        "network": OneShotSettings(
+            rule="oja",
+            eta=0.01,
+            bound_eta=False,
+            init_scale=0.01,
+            alpha_scale=None,
+            input_mean=0.0,
+            input_std=1.0,
+            n_filters=64,
         ),
-        "paper": Preset(
-            {
-                "omniglot": _OMNIGLOT,
-                "network": _ONE_SHOT,
-                "descent": ClassDescentSettings(
-                    batch_size=1,
-                    learning_rate=3e-5,
-                    final_learning_rate=3e-5,
-                    decay_every=1_000_000,
-                    decay_factor=2 / 3,
-                    max_grad_norm=None,
-                    loss="cross_entropy",
-                ),
-                "training": EpisodeTrainingSettings(
-                    total_episodes=5_000_000, eval_episodes=1000, checkpoints=10
-                ),
-            },
-            {**_SPACE, "learning_rate": Between(1e-5, 1e-3)},
+        "descent": ClassDescentSettings(
+            batch_size=1,
+            learning_rate=3e-5,
+            final_learning_rate=3e-5,
+            decay_every=1_000_000,
+            decay_factor=2 / 3,
+            max_grad_norm=None,
+            loss="cross_entropy",
         ),
-    }
+        "training": EpisodeTrainingSettings(total_episodes=5_000_000, eval_episodes=1000, checkpoints=10),
+    },
+    {**_SPACE, "learning_rate": Between(1e-5, 1e-3)},
 )
+OMNIGLOT_PRESETS: Mapping[str, Preset] = {
+    # Selected on classes held out from the training classes. With the paper's initialisation, alpha is so
+    # small that learning starts late. Mean and standard deviation of the drawings are those of all training
+    # classes.
+    "tuned": _PAPER.changed(
+        {**_SPACE, "alpha_scale": Between(0.1, 100.0)},
+        pool=64,
+        eta=0.1,
+        alpha_scale=10.0,
+        input_mean=0.0826,
+        input_std=0.2404,
+        batch_size=320,
+        learning_rate=1e-3,
+        final_learning_rate=0.0,
+        decay_every=None,
+        decay_factor=1.0,
+        total_episodes=19_200_000,
+        eval_episodes=5000,
+    ),
+    "paper": _PAPER,
+}

@@ -166,27 +166,10 @@ def check_core_options(options: CoreOptions, cores: Sequence[str], given: Collec
 _TRACE, _INIT = ("rule", "eta", "bound_eta"), ("init", "init_scale")
 _ONE_SHOT = ("init_scale", "input_mean", "input_std", "n_filters")
 _ALPHA = "plastic (a plasticity coefficient for every connection), homogeneous (one for all)"
-_COMPLETION = Learner(
-    {"network": CompletionSettings, "descent": DescentSettings},
-    {
-        "plastic": (*_TRACE, *_INIT),
-        "homogeneous": (*_TRACE, *_INIT),
-        "rnn": (*_INIT, "extra_neurons"),
-        "lstm": ("hidden_size",),
-    },
-)
 
 
 def _share(value: float) -> str:
     return f"{100 * value:.2f}%"
-
-
-def _mean_of_rewards(evaluation: Mapping[str, Any], name: str) -> float:
-    return float(evaluation[name])
-
-
-def _mean_of_metrics(evaluation: Mapping[str, Any], name: str) -> float:
-    return float(evaluation["metrics"][name]["mean"])
 
 
 _MAZE = Task(
@@ -231,25 +214,62 @@ them share. Without the extra (pip install 'plasticrl[sweep]') it trains one run
     presets=MAZE_PRESETS,
     preset_help="Defaults of the options below: tuned, the paper's (Miconi et al. 2018), or the demo's.",
     metrics=(ShownMetric("mean_reward", "points per episode", "{:.1f}".format, 1),),
-    mean=_mean_of_rewards,
+    mean=lambda evaluation, name: float(evaluation[name]),
     total="total_timesteps",
     counter="time/total_timesteps",
     evaluation=MazeEvaluation,
 )
-_PATTERNS = Task(
-    name="patterns",
-    kind="supervised",
-    about={
-        "train": """Train one network to memorize patterns of bits within an episode.
+
+
+def _supervised(name: str, subject: str, what: str, **own: Any) -> Task:
+    """Return the entry of a supervised task.
+
+    Args:
+        name: name of the task.
+        subject: name of the task in sentences.
+        what: what networks are trained to do, in comparisons.
+        **own: further attributes of the entry; ``about`` describes ``train``.
+    """
+    about = {
+        "train": own.pop("about"),
+        "compare": f"Train several networks to {what} and compare them; see compare maze.",
+        "sweep": f"Train many runs on {subject}, on one machine or a Ray cluster; see sweep maze.",
+    }
+    return Task(
+        name=name,
+        kind="supervised",
+        about=about,
+        training=EpisodeTrainingSettings,
+        mean=lambda evaluation, name: float(evaluation["metrics"][name]["mean"]),
+        total="total_episodes",
+        counter="time/episodes",
+        **own,
+    )
+
+
+_COMPLETION = {
+    "learners": {
+        "supervised": Learner(
+            {"network": CompletionSettings, "descent": DescentSettings},
+            {
+                "plastic": (*_TRACE, *_INIT),
+                "homogeneous": (*_TRACE, *_INIT),
+                "rnn": (*_INIT, "extra_neurons"),
+                "lstm": ("hidden_size",),
+            },
+        )
+    },
+    "core_help": f"Network: {_ALPHA}, rnn (no plasticity), or lstm.",
+}
+_PATTERNS = _supervised(
+    "patterns",
+    "patterns",
+    "memorize patterns",
+    about="""Train one network to memorize patterns of bits within an episode.
 
 The run goes to ROOT/patterns/CORE/seed_SEED; otherwise as train maze.""",
-        "compare": "Train several networks to memorize patterns and compare them; see compare maze.",
-        "sweep": "Train many runs on patterns, on one machine or a Ray cluster; see sweep maze.",
-    },
     settings=PatternsSettings,
-    training=EpisodeTrainingSettings,
-    learners={"supervised": _COMPLETION},
-    core_help=f"Network: {_ALPHA}, rnn (no plasticity), or lstm.",
+    **_COMPLETION,
     presets=PATTERNS_PRESETS,
     preset_help="Defaults of the options below: the 1,000-bit task as in the paper's text or as in its "
     "program, or the small 50-bit comparison with non-plastic networks.",
@@ -257,26 +277,18 @@ The run goes to ROOT/patterns/CORE/seed_SEED; otherwise as train maze.""",
         ShownMetric("bit_error", "wrong bits", _share, -1),
         ShownMetric("hidden_bit_error", "wrong hidden bits", _share, -1),
     ),
-    mean=_mean_of_metrics,
-    total="total_episodes",
-    counter="time/episodes",
     evaluation=PatternsEvaluation,
 )
-_IMAGES = Task(
-    name="images",
-    kind="supervised",
-    about={
-        "train": """Train one network to complete images that it saw earlier in the episode.
+_IMAGES = _supervised(
+    "images",
+    "images",
+    "complete images",
+    about="""Train one network to complete images that it saw earlier in the episode.
 
 The run goes to ROOT/images/CORE/seed_SEED; otherwise as train maze. It is trained and evaluated on
 different images.""",
-        "compare": "Train several networks to complete images and compare them; see compare maze.",
-        "sweep": "Train many runs on images, on one machine or a Ray cluster; see sweep maze.",
-    },
     settings=ImagesSettings,
-    training=EpisodeTrainingSettings,
-    learners={"supervised": _COMPLETION},
-    core_help=f"Network: {_ALPHA}, rnn (no plasticity), or lstm.",
+    **_COMPLETION,
     presets=IMAGES_PRESETS,
     preset_help="Defaults of the options below: the paper's (Miconi et al. 2018).",
     metrics=(
@@ -284,26 +296,18 @@ different images.""",
         ShownMetric("hidden_psnr", "PSNR (dB)", "{:.2f}".format, 1),
         ShownMetric("hidden_correlation", "correlation", "{:.3f}".format, 1),
     ),
-    mean=_mean_of_metrics,
-    total="total_episodes",
-    counter="time/episodes",
     evaluation=ImagesEvaluation,
     reads_data=True,
 )
-_OMNIGLOT = Task(
-    name="omniglot",
-    kind="supervised",
-    about={
-        "train": """Train one network to classify handwritten characters that it saw once, earlier in the \
-episode.
+_OMNIGLOT = _supervised(
+    "omniglot",
+    "Omniglot",
+    "classify characters",
+    about="""Train one network to classify handwritten characters that it saw once, earlier in the episode.
 
 The run goes to ROOT/omniglot/CORE/seed_SEED; otherwise as train maze. It is trained and evaluated on
 different characters.""",
-        "compare": "Train several networks to classify characters and compare them; see compare maze.",
-        "sweep": "Train many runs on Omniglot, on one machine or a Ray cluster; see sweep maze.",
-    },
     settings=OmniglotSettings,
-    training=EpisodeTrainingSettings,
     learners={
         "supervised": Learner(
             {"network": OneShotSettings, "descent": ClassDescentSettings},
@@ -318,9 +322,6 @@ different characters.""",
     presets=OMNIGLOT_PRESETS,
     preset_help="Defaults of the options below: tuned, or the paper's (Miconi et al. 2018).",
     metrics=(ShownMetric("accuracy", "right answers", _share, 1),),
-    mean=_mean_of_metrics,
-    total="total_episodes",
-    counter="time/episodes",
     evaluation=OmniglotEvaluation,
     reads_data=True,
 )
