@@ -166,6 +166,26 @@ def test_a_run_of_a_later_version_is_refused_with_the_way_out_and_kept(
     assert {path: path.read_bytes() for path in before} == before
 
 
+@pytest.mark.parametrize("command", ["train --resume", "train", "compare"])
+def test_an_unfinished_run_of_version_1_is_resumed(
+    command: str, tmp_path: Path, tiny: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "maze" / "plastic" / "seed_0"
+    assert main(["train", "maze", "--root", str(tmp_path), *tiny]) == 0
+    result = json.loads((folder / "result.json").read_text())
+    (folder / "result.json").unlink()
+    (folder / "config.json").write_text(json.dumps(of_version_1(read_run(folder))))
+    capsys.readouterr()
+    words = {
+        "train --resume": ["train", "--resume", str(folder), "--threads", "1", "--quiet"],
+        "train": ["train", "maze", "--root", str(tmp_path), *tiny],
+        "compare": ["compare", "maze", "--cores", "plastic", "--seeds", "1", "--jobs", "1"],
+    }
+    words["compare"] += ["--root", str(tmp_path), *tiny]
+    assert main(words[command]) == 0
+    assert json.loads((folder / "result.json").read_text())["evaluation"] == result["evaluation"]
+
+
 def test_a_group_that_a_run_lacks_is_refused() -> None:
     with pytest.raises(TypeError, match="a run of maze with a2c has no network"):
         RUNS[0].with_groups(network=None)
