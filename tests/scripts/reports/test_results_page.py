@@ -185,7 +185,8 @@ def test_each_evaluation_is_of_the_trained_network_that_its_name_says(folder: st
     condition = names[0] if len(names) == 2 else "plastic"
     run = next(one for one in EXPERIMENTS.values() if one.name == experiment).condition(condition).run
     for seed, told in enumerate(evaluations(folder)):
-        placed = f"runs/reproduction/{experiment}/{condition}/{run.task}/{run.core}/seed_{seed}/checkpoints/"
+        place = replace(run, seed=seed).folder(Path("runs/reproduction") / experiment / condition)
+        placed = f"{place}/checkpoints/"
         assert told["checkpoint"].startswith(placed)
         done = int(re.findall(r"\d+", told["checkpoint"].removeprefix(placed))[0])
         assert run.total <= done < 1.01 * run.total

@@ -83,6 +83,13 @@ def test_it_has_no_trace_to_tamper_with(finished: Path, capsys: pytest.CaptureFi
     assert "only a plastic agent has a trace" in capsys.readouterr().err
 
 
+def test_its_files_call_it_as_they_always_did(finished: Path) -> None:
+    assert finished.parts[-3:] == ("maze", "recurrent_ppo", "seed_0")
+    assert json.loads((finished / "result.json").read_text())["core"] == "recurrent_ppo"
+    config = json.loads((finished / "config.json").read_text())
+    assert (config["version"], config["learner"], config["core"]) == (2, "ppo", "lstm")
+
+
 def test_it_can_be_watched(finished: Path, tmp_path: Path) -> None:
     assert main(["watch", str(finished), "--before", "--gif", str(tmp_path / "seen.gif")]) == 0
     assert (tmp_path / "seen.gif").read_bytes().startswith(b"GIF")
