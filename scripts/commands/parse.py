@@ -120,7 +120,7 @@ def _parsed(command: Any, named: str, words: Sequence[str], about: str | None = 
         raise UserError(f"{text} (see {program} --help)")
     if of_task:
         cores = [parsed.core] if hasattr(parsed, "core") else parsed.cores
-        check_core_options(command.entry.cores, cores, _given(words))
+        check_core_options(command.entry.cores, cores, _settings_in(words))
     return with_home(parsed)
 
 
@@ -155,7 +155,7 @@ def _option_names(options: Any) -> Iterator[str]:
                 yield "--no-" + name.replace("_", "-")
 
 
-def _given(words: Sequence[str]) -> set[str]:
+def _settings_in(words: Sequence[str]) -> set[str]:
     """Return the names of the given settings; ``--no-bound-eta`` counts as ``bound_eta``."""
     options = (word[2:].partition("=")[0].replace("-", "_") for word in words if word.startswith("--"))
     return {option.removeprefix("no_") for option in options}
