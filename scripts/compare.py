@@ -2,7 +2,7 @@
 
 import sys
 
-from plasticrl.scripts.commands.commands import Compare
+from plasticrl.scripts.commands.options import CompareOptions
 from plasticrl.scripts.experiments.local import train_all
 from plasticrl.scripts.experiments.many_runs import check_runs, missing_runs, placed, sum_up
 from plasticrl.scripts.main import main
@@ -11,7 +11,7 @@ from plasticrl.scripts.runs.setup import processors
 from plasticrl.scripts.runs.terminal import ProgressDisplay
 
 
-def run(command: Compare) -> None:
+def run(command: CompareOptions) -> None:
     """Train the missing runs, then print and write the comparison.
 
     Raises:
@@ -21,7 +21,7 @@ def run(command: Compare) -> None:
     print(f"TensorBoard: tensorboard --logdir {command.output.root}")
 
 
-def make_comparison(command: Compare) -> Comparison:
+def make_comparison(command: CompareOptions) -> Comparison:
     """Do the same as :func:`run` except its last line; return the comparison."""
     check_runs(command, jobs=command.jobs)
     jobs = processors() if command.jobs is None else command.jobs

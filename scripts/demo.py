@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 from statistics import median_low
 
-from plasticrl.scripts.commands.commands import Demo
+from plasticrl.scripts.commands.options import Demo
 from plasticrl.scripts.compare import make_comparison
 from plasticrl.scripts.main import main
 from plasticrl.scripts.reports.comparison import MazeComparison

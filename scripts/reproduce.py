@@ -4,7 +4,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from plasticrl.scripts.commands.commands import Reproduce
+from plasticrl.scripts.commands.options import Reproduce
 from plasticrl.scripts.errors import UserError, blame_user
 from plasticrl.scripts.experiments.experiment import Experiment
 from plasticrl.scripts.experiments.local import train_all

@@ -9,7 +9,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from plasticrl.scripts.commands.options import DataOptions, SweepOptions
+from plasticrl.scripts.commands.options import SweepOptions
 from plasticrl.scripts.errors import UserError, blame_user
 from plasticrl.scripts.experiments.local import train_all
 from plasticrl.scripts.experiments.many_runs import (
@@ -78,7 +78,7 @@ def _placed(command: SweepOptions) -> SweepOptions:
     """Return the options with absolute paths: with ray://, Optuna runs on another machine."""
     output = replace(command.output, root=(command.output.root / FOLDER).absolute())
     command = replace(command, output=output)
-    if isinstance(command, DataOptions):
+    if command.entry.reads_data:
         place: dict[str, Any] = {"data_dir": data_place(command.data_dir)}
         command = replace(command, **place)
     return command

@@ -12,7 +12,8 @@ from stable_baselines3.common.logger import Logger, TensorBoardOutputFormat
 from torch import Tensor
 from torch.utils.tensorboard.writer import SummaryWriter
 
-from plasticrl.nn import Core, PlasticLinear, PlasticRNN
+from plasticrl.nn import Core, PlasticLinear
+from plasticrl.nn.plastic_rnn import PlasticCore
 
 _SMALLEST_SIDE = 200  # pixels; small matrices get larger squares
 _NEGATIVE, _ZERO, _POSITIVE = (33, 102, 172), (247, 247, 247), (178, 24, 43)
@@ -50,9 +51,9 @@ def plastic_matrices(core: Core, state: Any) -> dict[str, Tensor]:
         core: the core.
         state: its state, which holds the trace.
     """
-    if not isinstance(core, (PlasticRNN, PlasticLinear)):
+    if not isinstance(core, (PlasticCore, PlasticLinear)):
         return {}
-    matrices: dict[str, Tensor] = {"w": core.weight_hh if isinstance(core, PlasticRNN) else core.weight}
+    matrices: dict[str, Tensor] = {"w": core.weight_hh if isinstance(core, PlasticCore) else core.weight}
     alpha = core.plasticity.alpha
     if alpha is not None:
         matrices["alpha"] = alpha.reshape(-1, alpha.shape[-1]) if alpha.ndim else alpha.reshape(1, 1)
@@ -117,7 +118,7 @@ def plastic_metrics(core: Core, state: Any) -> dict[str, float]:
         core: the agent's core.
         state: its state at the end of the rollout or the episodes.
     """
-    if not isinstance(core, (PlasticRNN, PlasticLinear)) or core.plasticity.alpha is None:
+    if not isinstance(core, (PlasticCore, PlasticLinear)) or core.plasticity.alpha is None:
         return {}
     return {
         "eta": core.plasticity.eta.item(),

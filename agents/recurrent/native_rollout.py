@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -13,20 +13,20 @@ from stable_baselines3.common.vec_env import VecEnv
 from torch import Tensor, nn
 
 from plasticrl.agents.common.distributed import ALONE, Ranks
-from plasticrl.agents.recurrent.as_written import Watch, as_written, computing
 from plasticrl.agents.recurrent.policies import PlasticPolicy, draws_from_softmax
+from plasticrl.agents.recurrent.rollout import Actor, Record
+from plasticrl.agents.recurrent.unmodified import Watch, computing, unmodified
 from plasticrl.envs.common.vec_env import VectorEnvAdapter
 from plasticrl.envs.maze.dynamics import MazeDynamics
 from plasticrl.envs.maze.env import PlasticMazeVectorEnv
 from plasticrl.nn.plastic import Plasticity
-from plasticrl.nn.plastic_rnn import PlasticRNN
+from plasticrl.nn import PlasticGRU, PlasticLSTM, PlasticRNN
+from plasticrl.nn.plastic_rnn import PlasticCore
 from plasticrl.ops.numba.buffers import empty
 from plasticrl.ops.numba.threads import split_batch
-from plasticrl.ops.problem import FUSED_RULES, Problem
-from plasticrl.state import PlasticState
-
-if TYPE_CHECKING:
-    from plasticrl.agents.recurrent.native_rollout_kernel import Record
+from plasticrl.ops.problem import Problem
+from plasticrl.rules import has_numbers
+from plasticrl.state import PlasticLSTMState, RecurrentState, state_of
 
 
 class Played:
@@ -39,7 +39,13 @@ class Played:
         outputs: the core's outputs ``(T, B, hidden_size)``.
         noise: the random numbers that decided the actions.
         start: the core's state before the first step.
+        final: the core's state after the last step.
+
+    Attributes:
+        taken: number of steps that the envs have taken.
     """
+
+    taken = 0
 
     def __init__(
         self,
@@ -48,9 +54,10 @@ class Played:
         record: Record,
         outputs: Tensor,
         noise: Noise,
-        start: PlasticState,
+        start: RecurrentState,
+        final: RecurrentState,
     ) -> None:
-        self.outputs = outputs
+        self.outputs, self.final = outputs, final
         self._policy, self._problem, self._record, self._noise = policy, problem, record, noise
         self._start = start
         self._as_planned = True  # torch's random numbers are those that the actions were drawn with
@@ -100,19 +107,24 @@ class Played:
                 "numpy): change it under torch.no_grad(), or in on_rollout_start or on_rollout_end"
             )
 
-    def state_after(self, steps: int) -> PlasticState:
-        """The core's state after that many steps, at least 1."""
+    def state(self) -> RecurrentState:
+        """Return the core's state after the steps taken."""
         from plasticrl.ops.numba import engine as native
 
-        p = self._problem
-        trace = self._start.trace.clone()
+        p, steps, start = self._problem, self.taken, self._start
+        if not steps:
+            return type(start)(*(part.clone() for part in start))
         problem = p._replace(
             drive=p.drive[:steps],
             reset=None if p.reset is None else p.reset[:steps],
-            hidden=self._start.hidden,
+            hidden=start.hidden,
+            memory=_memory(start),
+            trace=start.trace,
         )
-        native.run_in_place(problem, trace, torch.empty_like(problem.drive))
-        return PlasticState(self.outputs[steps - 1].clone(), trace)
+        _, memory, trace, _ = native.run(problem)
+        return state_of(
+            self.outputs[steps - 1].clone(), memory, trace if p.alpha is not None else start.trace.clone()
+        )
 
 
 class Noise:
@@ -137,10 +149,9 @@ class Noise:
 
 
 def can_play(policy: BasePolicy, env: VecEnv) -> bool:
-    """True where :func:`play_ahead` does what stepping would do.
+    """Return True if :func:`play_ahead` does what stepping would do.
 
-    This holds for a :class:`PlasticPolicy` with a :class:`PlasticRNN` on the CPU, in float32, on the
-    package's own batched maze without wrappers, provided that all of them behave as their classes say. Only
+    This holds for a :class:`PlasticPolicy` with a plastic core on the CPU, in float32, on the 's own batched maze without wrappers, provided that all of them behave as their classes say. Only
     those parts of the envs that playing reads are checked here; their behaviour is compared step by step.
     """
     if type(env) is not VectorEnvAdapter or type(env.env) is not PlasticMazeVectorEnv:
@@ -150,12 +161,13 @@ def can_play(policy: BasePolicy, env: VecEnv) -> bool:
     return (
         vars(env).keys().isdisjoint(("step", "step_async", "step_wait"))
         and isinstance(policy, PlasticPolicy)
-        and list(map(type, modules)) == _PLAYING
-        and as_written(modules)
+        and type(policy.core) in _CORES
+        and list(map(type, modules)) == [*_BEFORE, type(policy.core), *_AFTER]
+        and unmodified(modules)
         and draws_from_softmax(policy)
-        and isinstance(policy.core, PlasticRNN)
+        and isinstance(policy.core, PlasticCore)
         and policy.core.backend == "auto"
-        and type(policy.core.plasticity.rule) in FUSED_RULES
+        and has_numbers(policy.core.plasticity.rule)
         and _sizes_fit(policy, policy.core, len(dynamics.start_observation))
         and not torch.is_autocast_enabled("cpu")
         and type(dynamics) is MazeDynamics
@@ -166,14 +178,18 @@ def can_play(policy: BasePolicy, env: VecEnv) -> bool:
     )
 
 
-_PLAYING = [PlasticPolicy, FlattenExtractor, nn.Flatten, PlasticRNN, nn.Linear, Plasticity, nn.Linear]
+_CORES = (PlasticRNN, PlasticLSTM, PlasticGRU)
+_BEFORE, _AFTER = [PlasticPolicy, FlattenExtractor, nn.Flatten], [nn.Linear, Plasticity, nn.Linear]
 
 
-def _sizes_fit(policy: PlasticPolicy, core: PlasticRNN, observed: int) -> bool:
+def _sizes_fit(policy: PlasticPolicy, core: PlasticCore, observed: int) -> bool:
     """True where the kernel can read the parameters: it gets bare addresses."""
     n, alpha, eta = core.hidden_size, core.plasticity.alpha, core.plasticity.eta_raw
-    wanted: list[tuple[Any, tuple[int, ...]]] = [(core.weight_hh, (n, n))]
-    for layer, sizes in ((core.in_proj, (n, observed)), (policy.action_net, (4, n))):
+    rows = core.rows
+    wanted: list[tuple[Any, tuple[int, ...]]] = [(core.weight_hh, (rows, n))]
+    if core.cell.inputs:
+        wanted.append((core.bias_hn, (n,)))
+    for layer, sizes in ((core.in_proj, (rows, observed)), (policy.action_net, (4, n))):
         wanted += [(getattr(layer, "weight", None), sizes), (getattr(layer, "bias", None), sizes[:1])]
     if alpha is not None:
         wanted += [(alpha, (n, n) if alpha.ndim else ()), (eta, ())]
@@ -187,11 +203,23 @@ def _sizes_fit(policy: PlasticPolicy, core: PlasticRNN, observed: int) -> bool:
     )
 
 
+def arrays_fit(env: VecEnv, state: Any, obs: Any) -> bool:
+    """Return True if the kernel can read the episodes' arrays; otherwise, stepping says what is wrong."""
+    return (
+        isinstance(obs, np.ndarray)
+        and obs.shape == (env.num_envs, *(env.observation_space.shape or ()))
+        and obs.dtype == np.float32
+        and isinstance(state, RecurrentState)
+        and all(len(part) == env.num_envs for part in state)
+        and all(s.is_contiguous() and s.dtype == torch.float32 for s in state)
+    )
+
+
 def play_ahead(
     policy: PlasticPolicy,
     env: VecEnv,
-    state: PlasticState,
-    start: PlasticState,
+    state: RecurrentState,
+    start: RecurrentState,
     obs: npt.NDArray[np.float32],
     starts: npt.NDArray[np.bool_],
     n_steps: int,
@@ -212,41 +240,37 @@ def play_ahead(
         n_steps: T.
         ranks: the processes that play together, each with its own B mazes; by default there is one.
     """
-    from plasticrl.agents.recurrent.native_rollout_kernel import (  # numba loads when first needed
-        Actor,
-        Record,
-        play,
-    )
+    from plasticrl.agents.recurrent.native_rollout_kernel import play  # numba loads when first needed
     from plasticrl.envs.maze.kernel import maze_tables
     from plasticrl.ops.numba import engine as native
     from plasticrl.ops.numba.threads import run_parallel
 
     assert isinstance(env, VectorEnvAdapter)
     assert isinstance(env.env, PlasticMazeVectorEnv)
-    assert isinstance(policy.core, PlasticRNN)
+    assert isinstance(policy.core, PlasticCore)
     core, maze, at = policy.core, env.env, env.env.state
     batch, n = len(obs), core.hidden_size
     outputs = empty(n_steps, batch, n)
     record = Record(
         observations=np.empty((n_steps + 1, *obs.shape), dtype=np.float32),
         starts=np.empty((n_steps + 1, batch), dtype=np.bool_),
-        drive=np.empty((n_steps, batch, n), dtype=np.float32),
+        drive=np.empty((n_steps, batch, core.input_layer()[0].shape[0]), dtype=np.float32),
         outputs=outputs.numpy(),
         actions=np.empty((n_steps, batch), dtype=np.int64),
     )
     record.observations[0], record.starts[0] = obs, starts
     with torch.no_grad():
-        assert core.in_proj is not None
+        weight, bias = core.input_layer()
         assert isinstance(policy.action_net, nn.Linear)
         actor = Actor(
-            _transposed(core.in_proj.weight), core.in_proj.bias.numpy(),
+            _transposed(weight), bias.numpy(),
             _transposed(policy.action_net.weight), policy.action_net.bias.numpy(),
         )  # fmt: skip
         alpha, eta = core.coefficients()
         problem = Problem(
             torch.from_numpy(record.drive), core.weight_hh.clone(), None if alpha is None else alpha.clone(),
-            eta.clone(), state.hidden, state.trace, torch.from_numpy(record.starts[:-1]), None,
-            core.plasticity.rule,
+            eta.clone(), state.hidden, _memory(state), state.trace, torch.from_numpy(record.starts[:-1]), None,
+            core.plasticity.rule, core.cell, core.modulation,
         )  # fmt: skip
         noise = Noise(n_steps, batch, len(actor.action_bias), ranks)
         world = (
@@ -255,7 +279,8 @@ def play_ahead(
             maze.upcoming(n_steps),
             noise.own,
         )
-        call = native.kernel_call(problem, state.trace, outputs)
+        trace = state.trace if alpha is None else native.padded(state.trace)
+        call = native.kernel_call(problem, _memory(state), trace, outputs, None)
         samples = split_batch(n_steps, batch, n)
         run_parallel(
             lambda k: play(*call.arguments, samples[k], actor, *world, record),
@@ -263,7 +288,13 @@ def play_ahead(
             (call.memory, actor, world, record),
         )
         state.hidden.copy_(outputs[-1])
-    return Played(policy, problem, record, outputs, noise, start)
+        if alpha is not None:
+            state.trace.copy_(trace[..., :n])
+    return Played(policy, problem, record, outputs, noise, start, state)
+
+
+def _memory(state: RecurrentState) -> Tensor | None:
+    return state.cell if isinstance(state, PlasticLSTMState) else None
 
 
 def _transposed(weight: Tensor) -> npt.NDArray[Any]:

@@ -5,43 +5,24 @@ maze stays in the processor's cache for all of its steps.
 """
 
 from math import exp
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from plasticrl.agents.recurrent.rollout import Actor, Record
 from plasticrl.envs.maze.kernel import MazePosition, MazeTables, maze_step
 from plasticrl.ops.numba.forward import Addresses, forward
 from plasticrl.ops.numba.plain import plain_forward
+from plasticrl.ops.numba.sizes import RNN, Numbers, Sizes
 from plasticrl.ops.numba.vectors import Range, kernel
-
-
-class Actor(NamedTuple):
-    """The layers around a core of n neurons, for observations of size D and A actions."""
-
-    in_weight: NDArray[np.float32]  # (D, n)
-    in_bias: NDArray[np.float32]  # (n,)
-    action_weight: NDArray[np.float32]  # (n, A)
-    action_bias: NDArray[np.float32]  # (A,)
-
-
-class Record(NamedTuple):
-    """T steps of B mazes; the kernel writes everything except the first observations and starts."""
-
-    observations: NDArray[np.float32]  # (T + 1, B, D)
-    starts: NDArray[np.bool_]  # (T + 1, B)
-    drive: NDArray[np.float32]  # (T, B, n)
-    outputs: NDArray[np.float32]  # (T, B, n)
-    actions: NDArray[np.int64]  # (T, B)
 
 
 @kernel
 def play(
     addresses: Addresses,
-    eta: np.float32,
-    decay: tuple[bool, np.float32],
+    rule: Numbers,
     limit: np.float32 | None,
-    shape: tuple[int, int, int],
+    sizes: Sizes,
     samples: Range,
     actor: Actor,
     tables: MazeTables,
@@ -52,22 +33,22 @@ def play(
 ) -> None:
     """Play T steps in the mazes of the range ``samples``.
 
-    The first six arguments are those of the core's kernel, with the addresses of the record's drive,
+    The first five arguments are those of the core's kernel, with the addresses of the record's drive,
     starts and outputs. ``positions`` (B, 3) holds the square, goal and step of each maze, ``uniform`` (B, U)
     the numbers in [0, 1) that each maze draws next, enough for T steps, and ``noise`` (T, B, A) the random
     numbers that decide the actions.
     """
-    steps, _, n = shape
-    whole = (0, n)
+    whole = (0, sizes.n)
+    plain = not addresses.alpha and sizes.cell == RNN
     logits = np.empty(len(actor.action_bias), np.float32)
     for b in range(samples[0], samples[1]):
         at = MazePosition(positions[b, 0], positions[b, 1], positions[b, 2], 0)
-        for t in range(steps):
+        for t in range(sizes.steps):
             _drive(actor, record.observations[t, b], record.drive[t, b])
-            if addresses.alpha:
-                forward(addresses, eta, decay, limit, shape, (b, b + 1), (t, t + 1), whole)
+            if plain:
+                plain_forward(addresses, rule, limit, sizes, (b, b + 1), (t, t + 1), whole)
             else:
-                plain_forward(addresses, eta, decay, limit, shape, (b, b + 1), (t, t + 1), whole)
+                forward(addresses, rule, limit, sizes, (b, b + 1), (t, t + 1), whole)
             _logits(actor, record.outputs[t, b], logits)
             action = _choose(logits, noise[t, b])
             record.actions[t, b] = action

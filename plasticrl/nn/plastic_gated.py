@@ -109,8 +109,8 @@ class PlasticLSTMCell(_LSTM, PlasticCell):
 class _GRU(_Gated):
     cell = CELLS["gru"]
 
-    def _drive(self, inputs: Tensor) -> Tensor:
-        """Return the input of the sums, that of the inner one being its bias, and then of the candidate."""
+    def input_layer(self) -> tuple[Tensor, Tensor]:
+        """Return the layer of the sums, the inner one's being its bias alone, and then of the candidate."""
         assert self.in_proj is not None
         assert self.bias_hn is not None
         n = self.hidden_size
@@ -119,7 +119,10 @@ class _GRU(_Gated):
             [weight[: 2 * n], weight.new_zeros(n, self.input_size), weight[3 * n :], weight[2 * n : 3 * n]]
         )
         bias = torch.cat([bias[: 2 * n], self.bias_hn, bias[3 * n :], bias[2 * n : 3 * n]])
-        return linear(inputs, weight, bias)
+        return weight, bias
+
+    def _drive(self, inputs: Tensor) -> Tensor:
+        return linear(inputs, *self.input_layer())
 
 
 class PlasticGRU(_GRU, PlasticCore):

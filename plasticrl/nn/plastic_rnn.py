@@ -58,7 +58,7 @@ class PlasticRecurrence(nn.Module):
         self.backend: Backend = backend
         self.modulation: Modulation = modulation
         modulated = 0 if modulation == "none" else n if modulate == "neurons" else 1
-        rows = self.cell.sums * n + modulated
+        rows = self.rows = self.cell.sums * n + modulated
         self.in_proj = None if input_size is None else nn.Linear(input_size, rows, device=device, dtype=dtype)
         self.weight_hh = nn.Parameter(torch.empty((rows, n), device=device, dtype=dtype))
         bias = nn.Parameter(torch.empty(n, device=device, dtype=dtype)) if self.cell.inputs else None
@@ -90,8 +90,12 @@ class PlasticRecurrence(nn.Module):
         )
         return state_of(hidden, torch.zeros_like(hidden) if self.cell.has_memory else None, trace)
 
+    def input_layer(self) -> tuple[Tensor, Tensor]:
+        """Return weight and bias of the linear layer that gives the drive of :func:`plasticrl.plastic_scan`."""
+        assert self.in_proj is not None
+        return self.in_proj.weight, self.in_proj.bias
+
     def _drive(self, inputs: Tensor) -> Tensor:
-        """Return the external input of the cell's sums."""
         return inputs if self.in_proj is None else self.in_proj(inputs)
 
     def _scan(

@@ -13,7 +13,7 @@ from plasticrl.scripts.reports.comparison import Summary, summarize
 from plasticrl.scripts.reports.curves import COLORS
 from plasticrl.scripts.reports.figures import make_plain, write_figure
 from plasticrl.scripts.reports.statistics import interquartile_mean
-from plasticrl.scripts.runs.run import SHOWN_METRICS
+from plasticrl.scripts.settings.tasks import TASKS
 
 HERE = Path(__file__).parent
 CONDITIONS = ("plastic", "homogeneous", "rnn", "lstm", "lstm_small", "recurrent_ppo", "recurrent_ppo_fifth")
@@ -91,7 +91,7 @@ def lesion_row(lesion: str) -> str:
 def supervised_row(experiment: str, name: str, label: str) -> str:
     """The plastic networks' score, and those of what needs no training in the same episodes."""
     told = evaluated(f"{experiment}/transfer/{name}")
-    metric = SHOWN_METRICS[told[0]["task"]][0]
+    metric = TASKS[told[0]["task"]].metrics[0]
     score = summarize([one["metrics"][metric.name]["mean"] for one in told]).text(metric.form)
     references = [
         metric.form(reference[metric.name])

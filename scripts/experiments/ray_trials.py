@@ -21,7 +21,7 @@ from plasticrl.scripts.errors import blame_failures, reason_of_failure
 from plasticrl.scripts.experiments.ray_cluster import connected
 from plasticrl.scripts.experiments.training import train
 from plasticrl.scripts.runs.folder import BusyError, claim, finished_score, is_finished, is_kept
-from plasticrl.scripts.runs.run import EpisodeRun, Run, run_from_dict
+from plasticrl.scripts.runs.run import Run, run_from_dict
 from plasticrl.scripts.runs.terminal import Report
 from plasticrl.scripts.settings.maze import OutputSettings
 from plasticrl.scripts.settings.reading import data_place
@@ -38,7 +38,7 @@ _PATIENCE = 60.0  # the process of a machine that was lost may not know yet, and
 
 def trial_config(run: Run, output: OutputSettings) -> dict[str, Any]:
     """Return the arguments of :func:`train_trial` as plain values."""
-    data_dir = data_place(run.data_dir) if isinstance(run, EpisodeRun) else None
+    data_dir = data_place(run.data_dir) if run.reads_data else None
     cache = os.environ.get(_CACHE)
     return {
         "run": json.dumps(run.as_dict()),

@@ -22,9 +22,9 @@ from plasticrl.scripts.experiments.ray_trials import DONE, SCORE, WORST, run_tri
 from plasticrl.scripts.reports.search_report import Tried
 from plasticrl.scripts.runs.folder import finished_score, first_difference, has_file, is_kept, locked
 from plasticrl.scripts.runs.logs import length_logged
-from plasticrl.scripts.runs.run import Run
+from plasticrl.scripts.runs.run import Run, in_this_version
 from plasticrl.scripts.runs.terminal import Report
-from plasticrl.scripts.settings.search_space import Between
+from plasticrl.scripts.settings.presets import Between
 from plasticrl.whole_files import read_regular, write_whole
 
 FIRST_SEED = 100_000  # first seed of a search's runs, far from those of other runs
@@ -119,6 +119,9 @@ class SearchStudy:
     def _claim(self, settings: dict[str, Any]) -> None:
         settings = json.loads(json.dumps(settings))
         before = self.study.user_attrs.get(_SETTINGS)
+        if before is not None and "space" in before:
+            run = {name: value for name, value in before.items() if name != "space"}
+            before = {**in_this_version(run), "space": before["space"]}
         if before is None:
             self.study.set_user_attr(_SETTINGS, settings)
         elif before != settings:

@@ -13,9 +13,9 @@ import numpy as np
 from plasticrl.scripts.errors import UserError
 from plasticrl.scripts.reports.statistics import bootstrap_interval, interquartile_mean
 from plasticrl.scripts.runs.folder import read_evaluation, write_csv, write_json
-from plasticrl.scripts.runs.run import SHOWN_METRICS, EpisodeRun, Run
+from plasticrl.scripts.runs.run import Run
 from plasticrl.scripts.runs.terminal import percent, print_table
-from plasticrl.scripts.settings.supervised import EpisodeTaskName
+from plasticrl.scripts.settings.tasks import TASKS
 
 Cells = Sequence[str | int | float | None]
 
@@ -267,7 +267,7 @@ class EpisodeComparison(Comparison):
         cores: metrics of each core; best first.
     """
 
-    task: EpisodeTaskName
+    task: str
     references: _References
     cores: dict[str, dict[str, MetricScore]]
 
@@ -285,7 +285,7 @@ class EpisodeComparison(Comparison):
 
     def table(self) -> list[Sequence[str]]:
         """Return the printed table: the cores, best first, then the references."""
-        shown = SHOWN_METRICS[self.task]
+        shown = TASKS[self.task].metrics
         rows: list[Sequence[str]] = [("network", "runs", *(metric.label for metric in shown))]
         for core, metrics in self.cores.items():
             texts = []
@@ -301,7 +301,7 @@ class EpisodeComparison(Comparison):
 
     def csv_rows(self) -> list[Cells]:
         """Return the table as numbers."""
-        names = [metric.name for metric in SHOWN_METRICS[self.task]]
+        names = [metric.name for metric in TASKS[self.task].metrics]
         columns = [column for name in names for column in (name, f"{name}_low", f"{name}_high")]
         rows: list[Cells] = [("network", "runs", *columns)]
         for core, metrics in self.cores.items():
@@ -317,7 +317,7 @@ class EpisodeComparison(Comparison):
 
     def axes(self) -> CurveAxes:
         """Return axes with the main metric in training, against episodes."""
-        metric = SHOWN_METRICS[self.task][0]
+        metric = TASKS[self.task].metrics[0]
         references = [
             (name, score, style)
             for (name, values), style in zip(self.references.items(), _STYLES, strict=False)
@@ -334,15 +334,15 @@ class EpisodeComparison(Comparison):
         )
 
 
-def compare_episodes(runs: Sequence[EpisodeRun], root: Path) -> EpisodeComparison:
+def compare_episodes(runs: Sequence[Run], root: Path) -> EpisodeComparison:
     """Summarise the ``result.json`` of finished runs on the same task.
 
     Raises:
         UserError: a result cannot be read.
     """
-    task = runs[0].name
-    names = [metric.name for metric in SHOWN_METRICS[task]]
-    main, sign = names[0], SHOWN_METRICS[task][0].sign
+    task = runs[0].task
+    names = [metric.name for metric in TASKS[task].metrics]
+    main, sign = names[0], TASKS[task].metrics[0].sign
 
     def numbers(evaluation: dict[str, Any]) -> tuple[dict[str, float], _References]:
         means = {name: evaluation["metrics"][name]["mean"] for name in names}

@@ -12,8 +12,9 @@ from plasticrl.scripts.reports.comparison import Summary, summarize
 from plasticrl.scripts.reports.statistics import Improvement, improvement
 from plasticrl.scripts.runs.folder import RESULT, PlacedRun, finished_score, grouped, read_json
 from plasticrl.scripts.runs.logs import length_logged
-from plasticrl.scripts.runs.run import Run, ShownMetric
+from plasticrl.scripts.runs.run import Run
 from plasticrl.scripts.runs.terminal import percent, print_table
+from plasticrl.scripts.settings.tasks import ShownMetric
 
 
 @dataclass(frozen=True)
@@ -146,7 +147,7 @@ def _trained(one: PlacedRun) -> float:
 
 
 def _settings(run: Run) -> dict[str, Any]:
-    return {name: value for name, value in run.as_dict().items() if name != "seed"}
+    return {name: value for name, value in run.as_dict().items() if name not in ("version", "seed")}
 
 
 def _seconds(one: PlacedRun) -> float:

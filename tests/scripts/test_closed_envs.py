@@ -11,7 +11,6 @@ from plasticrl.envs import PlasticMazeVectorEnv
 from plasticrl.scripts.experiments.local import train_all
 from plasticrl.scripts.main import main
 from plasticrl.scripts.runs.folder import PlacedRun, read_run
-from plasticrl.scripts.runs.run import RunOnMaze
 from plasticrl.scripts.settings.maze import OutputSettings
 from plasticrl.scripts.tasks.maze.animation import play
 from plasticrl.scripts.tasks.maze.setup import load_to_act
@@ -127,7 +126,7 @@ def test_a_reproduction(envs: Envs, trained: Path, tmp_path: Path) -> None:
 
 def test_an_episode_that_nobody_watches_to_its_end(envs: Envs, trained: Path) -> None:
     run = read_run(trained)
-    assert isinstance(run, RunOnMaze)
+    assert run.task == "maze"
     agent = load_to_act(run, next((trained / "checkpoints").iterdir()), "cpu")
     frames = play(agent, run.maze, mode="ansi", seed=0)
     next(frames)

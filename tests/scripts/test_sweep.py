@@ -17,13 +17,15 @@ import pytest
 from equal_runs import check_same, checkpoints, last_event
 
 from plasticrl.scripts import sweep
-from plasticrl.scripts.commands.commands import SweepOmniglot
+from plasticrl.scripts.commands.options import SweepOptions, options_of
 from plasticrl.scripts.experiments.ray_trials import trial_config
 from plasticrl.scripts.experiments.training import train
 from plasticrl.scripts.main import main
 from plasticrl.scripts.runs.run import Run
+from plasticrl.scripts.settings import tasks
 from plasticrl.scripts.settings.maze import OutputSettings
 
+SWEEP_OMNIGLOT = options_of(SweepOptions, tasks.TASKS["omniglot"])
 CORES, SEEDS = ("plastic", "rnn"), 2
 TASKS = {
     "maze": [
@@ -367,11 +369,11 @@ def test_workers_find_data_and_cache_where_the_driver_does(
     monkeypatch.setenv("PLASTICRL_DATA", "data")
     monkeypatch.setenv("PLASTICRL_CACHE", "cache")
     output = OutputSettings(root=Path("runs"))
-    config = trial_config(SweepOmniglot().make_run("plastic", 0), output)
+    config = trial_config(SWEEP_OMNIGLOT().make_run("plastic", 0), output)
     assert config["root"] == str(tmp_path / "runs")
     assert config["data_dir"] == str(tmp_path / "data")
     assert config["cache"] == str(tmp_path / "cache")
-    given = SweepOmniglot(data_dir=Path("other"))
+    given = SWEEP_OMNIGLOT(data_dir=Path("other"))
     assert trial_config(given.make_run("plastic", 0), output)["data_dir"] == str(tmp_path / "other")
 
 
