@@ -19,8 +19,8 @@ from plasticrl.agents.recurrent.unmodified import Watch, computing, unmodified
 from plasticrl.envs.common.vec_env import VectorEnvAdapter
 from plasticrl.envs.maze.dynamics import MazeDynamics
 from plasticrl.envs.maze.env import PlasticMazeVectorEnv
-from plasticrl.nn.plastic import Plasticity
 from plasticrl.nn import PlasticGRU, PlasticLSTM, PlasticRNN
+from plasticrl.nn.plastic import Plasticity
 from plasticrl.nn.plastic_rnn import PlasticCore
 from plasticrl.ops.numba.buffers import empty
 from plasticrl.ops.numba.threads import split_batch
@@ -151,8 +151,9 @@ class Noise:
 def can_play(policy: BasePolicy, env: VecEnv) -> bool:
     """Return True if :func:`play_ahead` does what stepping would do.
 
-    This holds for a :class:`PlasticPolicy` with a plastic core on the CPU, in float32, on the 's own batched maze without wrappers, provided that all of them behave as their classes say. Only
-    those parts of the envs that playing reads are checked here; their behaviour is compared step by step.
+    This holds for a :class:`PlasticPolicy` with a plastic core on the CPU, in float32, on the package's own
+    batched maze without wrappers, provided that all of them behave as their classes say. Only those parts of
+    the envs that playing reads are checked here; their behaviour is compared step by step.
     """
     if type(env) is not VectorEnvAdapter or type(env.env) is not PlasticMazeVectorEnv:
         return False
@@ -269,8 +270,8 @@ def play_ahead(
         alpha, eta = core.coefficients()
         problem = Problem(
             torch.from_numpy(record.drive), core.weight_hh.clone(), None if alpha is None else alpha.clone(),
-            eta.clone(), state.hidden, _memory(state), state.trace, torch.from_numpy(record.starts[:-1]), None,
-            core.plasticity.rule, core.cell, core.modulation,
+            eta.clone(), state.hidden, _memory(state), state.trace,
+            torch.from_numpy(record.starts[:-1]), None, core.plasticity.rule, core.cell, core.modulation,
         )  # fmt: skip
         noise = Noise(n_steps, batch, len(actor.action_bias), ranks)
         world = (

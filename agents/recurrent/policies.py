@@ -3,7 +3,7 @@
 from difflib import get_close_matches
 from functools import partial
 from inspect import signature
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt

@@ -22,7 +22,8 @@ from plasticrl.nn.plastic import Plasticity
 _NAMES = {
     kind: frozenset(dir(kind))
     for kind in (
-        PlasticPolicy, PlasticRNN, PlasticLSTM, PlasticGRU, Plasticity, FlattenExtractor, CombinedExtractor, NatureCNN, SmallCNN,
+        PlasticPolicy, PlasticRNN, PlasticLSTM, PlasticGRU, Plasticity,
+        FlattenExtractor, CombinedExtractor, NatureCNN, SmallCNN,
         DictExtractor, nn.Conv2d, nn.Flatten, nn.Linear, nn.ModuleDict, nn.ModuleList, nn.ReLU, nn.Sequential,
     )
 }  # fmt: skip

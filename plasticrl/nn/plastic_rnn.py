@@ -91,7 +91,7 @@ class PlasticRecurrence(nn.Module):
         return state_of(hidden, torch.zeros_like(hidden) if self.cell.has_memory else None, trace)
 
     def input_layer(self) -> tuple[Tensor, Tensor]:
-        """Return weight and bias of the linear layer that gives the drive of :func:`plasticrl.plastic_scan`."""
+        """Return weight and bias of the layer that gives the drive of :func:`plasticrl.plastic_scan`."""
         assert self.in_proj is not None
         return self.in_proj.weight, self.in_proj.bias
 
