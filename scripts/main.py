@@ -19,7 +19,7 @@ from plasticrl.signals import INTERRUPTED, sigterm_interrupts
 
 _MODULES = {
     TrainOptions: "plasticrl.scripts.train",
-    Resume: "plasticrl.scripts.resume",
+    Resume: "plasticrl.scripts.train",
     CompareOptions: "plasticrl.scripts.compare",
     SweepOptions: "plasticrl.scripts.sweep",
     Evaluate: "plasticrl.scripts.evaluate",

@@ -6,6 +6,8 @@ Loggers and reports take them from here. The module loads no library.
 TIMESTEPS = "time/total_timesteps"  # logged by SB3, as are the next two
 TIME_ELAPSED = "time/time_elapsed"
 REWARD = "rollout/ep_rew_mean"
+SECONDS = "time/seconds"
+"""Time in training, of all processes that trained the run one after another."""
 EPISODES = "time/episodes"
 EPISODES_PER_SECOND = "time/episodes_per_second"
 

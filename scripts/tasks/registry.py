@@ -10,7 +10,7 @@ from typing import Any, Generic, TypeVar
 
 from plasticrl.scripts.reports.comparison import Comparison, compare_episodes, compare_mazes
 from plasticrl.scripts.runs.run import SHOWN_METRICS, EpisodeRun, Run, RunOnMaze
-from plasticrl.scripts.tasks.task import Evaluated, EvaluationChoices, Trainer
+from plasticrl.scripts.tasks.task import Evaluated, Trainer
 
 RunOfTask = TypeVar("RunOfTask", bound=Run)
 
@@ -23,14 +23,14 @@ class Task(Generic[RunOfTask]):
         trainer: makes and checks everything that a training needs, from a run and a device; writes nothing.
             It raises :class:`UserError` if a setting is invalid or data are missing.
         evaluate: evaluates a checkpoint of a run, from the run, the checkpoint, the number of episodes, their
-            seed, and further options. Without options it repeats the evaluation at the end of the training.
-            It raises :class:`UserError` if the checkpoint cannot be loaded or an option is not for this task.
+            seed, the device, and the options of the task. With the default options it repeats the evaluation
+            at the end of the training. It raises :class:`UserError` if the checkpoint cannot be loaded.
         compare: summarises finished runs below a root folder. It raises :class:`UserError` if a result cannot
             be read.
     """
 
     trainer: Callable[[RunOfTask, str], Trainer]
-    evaluate: Callable[[RunOfTask, Path, int, int, EvaluationChoices], Evaluated]
+    evaluate: Callable[[RunOfTask, Path, int, int, str, Any], Evaluated]
     compare: Callable[[Sequence[RunOfTask], Path], Comparison]
 
 
@@ -48,9 +48,9 @@ def _maze() -> Task[RunOnMaze]:
 
 def _supervised() -> Task[EpisodeRun]:
     from plasticrl.scripts.tasks.supervised.scores import evaluate_checkpoint
-    from plasticrl.scripts.tasks.supervised.training import EpisodeTrainer
+    from plasticrl.scripts.tasks.supervised.training import make_trainer
 
-    return Task(EpisodeTrainer, evaluate_checkpoint, compare_episodes)
+    return Task(make_trainer, evaluate_checkpoint, compare_episodes)
 
 
 _ENTRIES: Mapping[str, Callable[[], Task[Any]]] = MappingProxyType(

@@ -32,7 +32,7 @@ from plasticrl.scripts.settings.maze import AgentSettings, MazeSettings
 
 
 def check_run(run: RunOnMaze) -> None:
-    """Check what neither the environment nor the agent checks.
+    """Check the settings that neither the environment nor the agent checks.
 
     Raises:
         UserError: a setting is out of its range.
@@ -54,7 +54,7 @@ def check_run(run: RunOnMaze) -> None:
 
 
 def _check_agent(agent: AgentSettings) -> None:
-    """Check what RecurrentA2C does not.
+    """Check the settings that RecurrentA2C does not.
 
     Raises:
         UserError: a setting is out of its range.
@@ -92,7 +92,13 @@ def _check_ppo(run: PPORun) -> None:
 
 
 def make_mazes(maze: MazeSettings, n_envs: int, seed: int, **more: Any) -> VecEnv:
-    """Mazes side by side; ``more`` goes to the environment, such as ``render_mode``.
+    """Build vectorized mazes.
+
+    Args:
+        maze: settings of the maze.
+        n_envs: number of mazes.
+        seed: seed of the mazes.
+        **more: further arguments of the environment, such as ``render_mode``.
 
     Raises:
         UserError: a setting is not allowed.
@@ -102,7 +108,7 @@ def make_mazes(maze: MazeSettings, n_envs: int, seed: int, **more: Any) -> VecEn
 
 
 def maze_config(maze: MazeSettings) -> MazeConfig:
-    """The maze's checked configuration, the environment's own defaults filled in.
+    """Return the maze's checked configuration, with the environment's defaults filled in.
 
     Raises:
         UserError: a setting is not allowed, or results would have no bracket.

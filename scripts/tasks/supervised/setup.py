@@ -7,8 +7,9 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
+from stable_baselines3.common.type_aliases import Schedule
 from stable_baselines3.common.utils import LinearSchedule
 
 from plasticrl.agents.supervised.learner import EpisodeLearner
@@ -23,10 +24,7 @@ from plasticrl.scripts.runs.run import EpisodeRun
 from plasticrl.scripts.runs.setup import check_at_least, check_learning_rates, check_seed, check_shares
 from plasticrl.scripts.settings.cores import COMPLETION_OPTIONS, ONE_SHOT_OPTIONS, CoreOptions
 from plasticrl.scripts.settings.supervised import ClassDescentSettings, ImagesSettings, OmniglotSettings
-from plasticrl.scripts.tasks.task import MOST_ROWS
-
-if TYPE_CHECKING:
-    from stable_baselines3.common.type_aliases import Schedule
+from plasticrl.scripts.tasks.task import log_interval
 
 
 class Tasks(NamedTuple):
@@ -117,8 +115,8 @@ def make_learner(run: EpisodeRun, tasks: Tasks, device: str) -> EpisodeLearner:
             eval_task=tasks.test,
             loss=descent.loss if isinstance(descent, ClassDescentSettings) else None,
             max_grad_norm=math.inf if descent.max_grad_norm is None else descent.max_grad_norm,
-            stats_window_size=log_interval(run)
-            * descent.batch_size,  # a row sums up what is new since the last
+            # Each row of the log covers the episodes since the last one.
+            stats_window_size=log_interval(run.total, descent.batch_size) * descent.batch_size,
             network_kwargs=network_kwargs(run),
             seed=run.seed,
             device=device,
@@ -156,11 +154,6 @@ def _options(run: EpisodeRun) -> CoreOptions:
     return ONE_SHOT_OPTIONS if run.name == "omniglot" else COMPLETION_OPTIONS
 
 
-def log_interval(run: EpisodeRun) -> int:
-    """Return the number of updates between two rows of ``progress.csv``."""
-    return max(1, run.total // run.descent.batch_size // MOST_ROWS)
-
-
 def learning_rate(run: EpisodeRun) -> float | Schedule:
     """Return Adam's learning rate, or its schedule as a function of the remaining progress, from 1 to 0."""
     descent = run.descent
@@ -187,8 +180,8 @@ def data_sizes(tasks: Tasks) -> dict[str, int]:
     return {}
 
 
-def remark_on_data(run: EpisodeRun, tasks: Tasks) -> str | None:
-    """Return a one-line remark if files of the training set are missing, else None.
+def missing_data(run: EpisodeRun, tasks: Tasks) -> str | None:
+    """Return a one-line notice if files of the training set are missing, else None.
 
     Part of the files is enough for training, but the scores are then not those of the whole set.
     """
