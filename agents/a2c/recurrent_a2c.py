@@ -221,7 +221,7 @@ class RecurrentA2C(JointAgent):
         if self.policy.log_std is not None:
             record(tags.STD, self.policy.log_std.exp().mean().item())
         for name, value in self.ranks.means(plastic_metrics(self.policy.core, state)).items():
-            record(tags.plastic(name), value)
+            record(tags.PLASTIC + name, value)
         if self._log_interval is not None and self._n_updates % self._log_interval == 0:
             super().dump_logs(self._iteration)
 

@@ -31,27 +31,8 @@ MAZE_INFOS = {
 """Tag of each number that the maze reports at the end of an episode."""
 
 HYPERPARAMETERS = "hparams"
-EVALUATION = "eval/"
-"""Beginning of the tags of a final evaluation."""
+# Beginnings of the tags of a supervised task's metrics in training, of a final evaluation's metrics, of numbers
+# and pictures of a plastic core, and of pictures of supervised episodes.
+TRAINING, EVALUATION, PLASTIC, PICTURES = "train/", "eval/", "plastic/", "episodes/"
 AGGREGATES = ("aggregate/median", "aggregate/lower_quartile", "aggregate/upper_quartile")
 """Curves over several runs."""
-
-
-def trained(metric: str) -> str:
-    """Return the tag of a supervised task's metric in training."""
-    return f"train/{metric}"
-
-
-def evaluated(metric: str) -> str:
-    """Return the tag of a metric of the final evaluation."""
-    return EVALUATION + metric
-
-
-def plastic(name: str) -> str:
-    """Return the tag of a number or a picture of a plastic core, such as ``plastic/eta``."""
-    return f"plastic/{name}"
-
-
-def episodes(kind: str) -> str:
-    """Return the tag of a picture of supervised episodes."""
-    return f"episodes/{kind}"

@@ -72,7 +72,7 @@ def log_matrices(writer: SummaryWriter, core: Core, state: Any, step: int) -> No
         step: the step to log them at.
     """
     for name, matrix in plastic_matrices(core, state).items():
-        writer.add_image(tags.plastic(name), matrix_picture(matrix), step, dataformats="HWC")
+        writer.add_image(tags.PLASTIC + name, matrix_picture(matrix), step, dataformats="HWC")
 
 
 class MatrixPictures(BaseCallback):

@@ -147,7 +147,7 @@ class EpisodePictures(BaseCallback):
             return
         seen = look(self._learner, self.n_episodes, self.seed)
         name, picture = draw(seen.episode, seen.prediction)
-        writer.add_image(tags.episodes(name), picture, self.num_timesteps, dataformats="HWC")
+        writer.add_image(tags.PICTURES + name, picture, self.num_timesteps, dataformats="HWC")
         log_matrices(writer, self._learner.network.core, seen.state, self.num_timesteps)
 
 

@@ -31,7 +31,7 @@ from plasticrl.scripts.errors import (
     place_of,
     shortened,
 )
-from plasticrl.scripts.runs.checkpoints import CheckpointFolder, SaveCheckpoints
+from plasticrl.scripts.runs.checkpoints import CheckpointFolder
 from plasticrl.scripts.runs.folder import (
     CHECKPOINTS,
     RESULT,
@@ -232,7 +232,7 @@ def _learn_and_evaluate(
     writer = tensorboard_writer(logger)
     assert writer is not None
     for name, value in scores.scalars().items():
-        writer.add_scalar(tags.evaluated(name), value, trainer.done)
+        writer.add_scalar(tags.EVALUATION + name, value, trainer.done)
     writer.flush()
     write_json(folder / RESULT, _result(trainer, scores, seconds, speed))
     return scores
@@ -258,6 +258,52 @@ def _callbacks(
         SaveCheckpoints(every, run.total, checkpoints, lambda: trainer.show(trainer.learner)),
         _Progress(trainer, report),
     ]
+
+
+SECONDS_BETWEEN_SAVES = 60.0
+
+
+class SaveCheckpoints(BaseCallback):
+    """Callback that saves checkpoints at intervals, before a rollout, when the last update is complete.
+
+    A slow training is also saved once a minute, so that at most a minute is lost. If all checkpoints are
+    kept, such an extra one is removed when the next is saved. The final checkpoint is not saved here.
+
+    Args:
+        every: steps (episodes of a supervised task) between two checkpoints.
+        total: length of the training.
+        folder: folder of the checkpoints.
+        show: logs pictures that accompany a checkpoint, except an extra one.
+    """
+
+    def __init__(
+        self, every: int, total: int, folder: CheckpointFolder, show: Callable[[], None] = lambda: None
+    ) -> None:
+        super().__init__()
+        self.every, self.total, self.folder, self.show = every, total, folder, show
+        self._next, self._saved = 0, 0.0
+        self._extra: Path | None = None
+
+    def _on_training_start(self) -> None:
+        self._next = (self.num_timesteps // self.every + 1) * self.every
+        self._saved = time.monotonic()
+
+    def _on_step(self) -> bool:
+        return True
+
+    def _on_rollout_start(self) -> None:
+        if self.num_timesteps >= self.total:
+            return
+        due = self._next <= self.num_timesteps
+        if not due and time.monotonic() - self._saved < SECONDS_BETWEEN_SAVES:
+            return
+        if due:
+            self._next = (self.num_timesteps // self.every + 1) * self.every
+            self.show()
+        saved = self.folder.save(self.model)
+        if self._extra is not None and self.folder.keep is None:
+            self._extra.unlink()
+        self._extra, self._saved = None if due else saved, time.monotonic()
 
 
 _SECONDS_BETWEEN_REPORTS, _SHARE_BETWEEN_REPORTS = 0.2, 0.01  # there may be thousands of updates in a second

@@ -1,16 +1,13 @@
-"""A run's checkpoints: names, loading, the number kept, and the callback that saves them."""
+"""A run's checkpoints: names, loading, and the number kept."""
 
 from __future__ import annotations
 
 import sys
-import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-
-from stable_baselines3.common.callbacks import BaseCallback
 
 from plasticrl.agents.checkpoint import tensor_file
 from plasticrl.scripts.errors import UserError, one_line
@@ -157,49 +154,3 @@ class CheckpointFolder:
                     file=sys.stderr,
                 )
         return None
-
-
-SECONDS_BETWEEN_SAVES = 60.0
-
-
-class SaveCheckpoints(BaseCallback):
-    """Callback that saves checkpoints at intervals, before a rollout, when the last update is complete.
-
-    A slow training is also saved once a minute, so that at most a minute is lost. If all checkpoints are
-    kept, such an extra one is removed when the next is saved. The final checkpoint is not saved here.
-
-    Args:
-        every: steps (episodes of a supervised task) between two checkpoints.
-        total: length of the training.
-        folder: folder of the checkpoints.
-        show: logs pictures that accompany a checkpoint, except an extra one.
-    """
-
-    def __init__(
-        self, every: int, total: int, folder: CheckpointFolder, show: Callable[[], None] = lambda: None
-    ) -> None:
-        super().__init__()
-        self.every, self.total, self.folder, self.show = every, total, folder, show
-        self._next, self._saved = 0, 0.0
-        self._extra: Path | None = None
-
-    def _on_training_start(self) -> None:
-        self._next = (self.num_timesteps // self.every + 1) * self.every
-        self._saved = time.monotonic()
-
-    def _on_step(self) -> bool:
-        return True
-
-    def _on_rollout_start(self) -> None:
-        if self.num_timesteps >= self.total:
-            return
-        due = self._next <= self.num_timesteps
-        if not due and time.monotonic() - self._saved < SECONDS_BETWEEN_SAVES:
-            return
-        if due:
-            self._next = (self.num_timesteps // self.every + 1) * self.every
-            self.show()
-        saved = self.folder.save(self.model)
-        if self._extra is not None and self.folder.keep is None:
-            self._extra.unlink()
-        self._extra, self._saved = None if due else saved, time.monotonic()

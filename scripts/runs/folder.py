@@ -159,13 +159,20 @@ def read_run(folder: Path) -> Run:
         )
     data = read_json(folder / CONFIG)
     try:
-        return run_from_dict(data)
+        return _parsed(data)
     except (KeyError, TypeError) as error:
         cause = f"{error.args[0]} is missing" if isinstance(error, KeyError) else error
         raise UserError(
             f"{folder / CONFIG} is not the settings of a run ({one_line(cause)}): restore it or train the "
             "run again"
         ) from error
+
+
+def _parsed(data: dict[str, Any]) -> Run:
+    run = run_from_dict(data)
+    if unknown := data.keys() - run.as_dict().keys():
+        raise TypeError(f"{min(unknown)} is not one of its settings")
+    return run
 
 
 def _settings_in(folder: Path) -> dict[str, Any]:
@@ -176,7 +183,7 @@ def _settings_in(folder: Path) -> dict[str, Any]:
     """
     data = read_json(folder / CONFIG)
     try:
-        return run_from_dict(data).as_dict()
+        return _parsed(data).as_dict()
     except (KeyError, TypeError):
         return data
 

@@ -98,7 +98,7 @@ def make_trainer(run: RunOnMaze, device: str) -> Trainer:
         score=_mean_reward,
         score_text=score_text,
         evaluation=evaluation,
-        metrics=(tags.REWARD, tags.ORACLE_SHARE, tags.evaluated("mean_reward")),
+        metrics=(tags.REWARD, tags.ORACLE_SHARE, tags.EVALUATION + "mean_reward"),
         callbacks=callbacks,
         log_interval=log_interval(run.total, agent.n_steps * run.training.n_envs),
         counter_option="reset_num_timesteps",

@@ -53,7 +53,7 @@ def make_trainer(run: EpisodeRun, device: str) -> Trainer:
         score=score,
         score_text=lambda value: f"{metric.label} {metric.form(metric.sign * value):>7}",
         evaluation=evaluation,
-        metrics=(tags.LOSS, tags.trained(metric.name), tags.evaluated(metric.name)),
+        metrics=(tags.LOSS, tags.TRAINING + metric.name, tags.EVALUATION + metric.name),
         callbacks=callbacks,
         log_interval=every,
         counter_option="reset_num_episodes",

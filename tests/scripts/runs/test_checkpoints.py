@@ -9,7 +9,8 @@ import torch
 from stable_baselines3.common.logger import Logger
 
 from plasticrl.agents.checkpoint.tensor_file import write_tensors
-from plasticrl.scripts.runs.checkpoints import CheckpointFolder, SaveCheckpoints
+from plasticrl.scripts.experiments.training import SaveCheckpoints
+from plasticrl.scripts.runs.checkpoints import CheckpointFolder
 
 
 class Learner:
@@ -113,7 +114,7 @@ def test_slow_trainings_are_saved_by_the_clock_too(
     keep: int | None, expected: list[list[int]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     clock = [0.0]
-    monkeypatch.setattr("plasticrl.scripts.runs.checkpoints.time.monotonic", lambda: clock[0])
+    monkeypatch.setattr("plasticrl.scripts.experiments.training.time.monotonic", lambda: clock[0])
     model: Any = Learner(0)
     callback = SaveCheckpoints(100, 1000, CheckpointFolder(tmp_path, keep))
     callback.model = model
