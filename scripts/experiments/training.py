@@ -25,7 +25,7 @@ from plasticrl.agents.common.finite_checks import NonFiniteError
 from plasticrl.agents.common.tensorboard import tensorboard_writer
 from plasticrl.scripts.errors import (
     UserError,
-    blame_user,
+    as_user_error,
     one_line,
     os_error_in_one_line,
     place_of,
@@ -53,7 +53,7 @@ from plasticrl.signals import PostponedInterrupt, StoppedBetweenUpdates, sigterm
 
 
 @contextmanager
-def blame_disk(folder: Path) -> Iterator[None]:
+def disk_errors(folder: Path) -> Iterator[None]:
     """Turn errors of a full or missing disk into a UserError; checkpoints saved before are intact."""
     try:
         yield
@@ -71,7 +71,7 @@ def blame_disk(folder: Path) -> Iterator[None]:
 
 
 @contextmanager
-def blame_divergence(trainer: Trainer) -> Iterator[None]:
+def divergence_errors(trainer: Trainer) -> Iterator[None]:
     """Turn the error of a diverged training into a UserError, since its cause is the settings."""
     try:
         yield
@@ -134,7 +134,7 @@ def train(
             claim(folder, run, overwrite=output.overwrite)
         if note is not None and trainer.notice is not None:
             note(trainer.notice)
-        with blame_disk(folder), locked(folder):
+        with disk_errors(folder), locked(folder):
             if not is_unfinished(folder, run):
                 raise BusyError(f"{folder} was taken by another process meanwhile: run the command again")
             checkpoint = checkpoints.usable() if resumes else None
@@ -142,7 +142,7 @@ def train(
                 trainer.resume(checkpoint)
             logger = open_logs(folder, done=trainer.done, total=run.total, counter=run.counter)
             trainer.learner.set_logger(logger)
-            with closing(logger), blame_divergence(trainer):
+            with closing(logger), divergence_errors(trainer):
                 return _learn_and_evaluate(trainer, folder, checkpoint, checkpoints, report)
 
 
@@ -166,19 +166,19 @@ def _trained_together(trainer: Trainer, checkpoint: Path | None) -> Iterator[Non
         yield
         return
     on_gpu = trainer.learner.device.type == "cuda"
-    with blame_user(RuntimeError, about="the processes cannot meet"), sigterm_ends():
+    with as_user_error(RuntimeError, about="the processes cannot meet"), sigterm_ends():
         dist.init_process_group("cpu:gloo,cuda:nccl" if on_gpu else "gloo", timeout=_PATIENCE)
     try:
         ranks = Ranks.of_group()
-        with blame_user(LostProcessError):
-            with blame_user(ValueError):
+        with as_user_error(LostProcessError):
+            with as_user_error(ValueError):
                 ranks.check_alike(json.dumps(trainer.run.as_dict(), sort_keys=True).encode())
             path = os.fsdecode(
                 ranks.gather_bytes(os.fsencode(checkpoint.absolute()) if checkpoint else b"")[0]
             )
             if path and ranks.rank > 0:
                 trainer.resume(Path(path))
-            with blame_user(ValueError):
+            with as_user_error(ValueError):
                 trainer.learner.join(ranks)
             try:
                 yield
@@ -203,7 +203,7 @@ def join(run: Run, output: OutputSettings) -> None:
     with closing(task_of(run).trainer(run, output.device)) as trainer, _trained_together(trainer, None):
         trainer.learner.set_logger(Logger(None, []))
         if trainer.done < run.total:
-            with blame_divergence(trainer):
+            with divergence_errors(trainer):
                 trainer.learn()
 
 

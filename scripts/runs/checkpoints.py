@@ -59,7 +59,7 @@ def checkpoints_in(folder: Path) -> list[Path]:
 
 
 @contextmanager
-def blame_checkpoint(path: Path) -> Iterator[None]:
+def checkpoint_errors(path: Path) -> Iterator[None]:
     """Turn errors in the block into one that says that the checkpoint at ``path`` cannot be loaded.
 
     Raises:

@@ -21,7 +21,7 @@ from typing import Any, NamedTuple, TypeVar
 
 from filelock import FileLock, Timeout
 
-from plasticrl.scripts.errors import UserError, blame_user, one_line, os_error_in_one_line, shortened
+from plasticrl.scripts.errors import UserError, as_user_error, one_line, os_error_in_one_line, shortened
 from plasticrl.scripts.runs.run import Run, run_from_dict
 from plasticrl.whole_files import kind_of, read_regular, write_whole
 
@@ -33,7 +33,7 @@ class BusyError(UserError):
     """The folder is in use by another process."""
 
 
-def in_use(folder: Path) -> BusyError:
+def busy_error(folder: Path) -> BusyError:
     """Return the error for a folder that another process has locked."""
     return BusyError(f"{folder} is in use by another process: wait for it, or stop it")
 
@@ -55,7 +55,7 @@ def locked(folder: Path) -> Iterator[None]:
     try:
         lock.acquire(timeout=0)
     except Timeout:
-        raise in_use(folder) from None
+        raise busy_error(folder) from None
     except OSError as error:
         if error.errno not in _NO_LOCKS:
             raise
@@ -225,7 +225,7 @@ def check_files(folder: Path) -> None:
     if not folder.is_dir():
         return
     refuse_linked(folder / CHECKPOINTS)
-    with blame_user(OSError, about=f"cannot read {folder}"):
+    with as_user_error(OSError, about=f"cannot read {folder}"):
         names = os.listdir(folder)
     for name in names:
         if name == LOCK or _FILES.fullmatch(name):
@@ -271,7 +271,7 @@ def claim(folder: Path, run: Run, *, overwrite: bool) -> None:
         UserError: the folder is taken, is not that of a run, or cannot be written.
     """
     check_claim(folder, run, overwrite=overwrite)
-    with blame_user(OSError, about=f"cannot write to {folder}"):
+    with as_user_error(OSError, about=f"cannot write to {folder}"):
         folder.mkdir(parents=True, exist_ok=True)
         with locked(folder):
             check_claim(folder, run, overwrite=overwrite)  # of two simultaneous claims, one fails here
@@ -392,7 +392,7 @@ def _taken(folder: Path, run: Run) -> UserError:
     kind = "a finished run" if is_finished(folder) else "an unfinished run"
     change = first_difference(_settings_in(folder), run.as_dict())
     if change is None and not is_finished(folder):  # it would have been resumed
-        return in_use(folder)
+        return busy_error(folder)
     if change is not None:
         kind += f" with other settings ({change})"
         if not is_finished(folder):

@@ -24,7 +24,7 @@ from torch.utils.tensorboard.writer import FileWriter, SummaryWriter
 
 from plasticrl.agents.common import tags
 from plasticrl.agents.common.tensorboard import tensorboard_writer
-from plasticrl.scripts.errors import blame_user, one_line
+from plasticrl.scripts.errors import as_user_error, one_line
 from plasticrl.scripts.runs.folder import has_file, write_csv
 from plasticrl.whole_files import (
     UnfitFileError,
@@ -143,7 +143,7 @@ def most_logged(folder: Path, column: str) -> int | None:
     path = folder / CSV
     if not has_file(path):
         return None
-    with blame_user(OSError, ValueError, about=f"cannot read {path}"):
+    with as_user_error(OSError, ValueError, about=f"cannot read {path}"):
         header, *rows = read_rows(path) or [[]]
     numbers = (_whole(dict(zip(header, row, strict=False)).get(column)) for row in rows)
     return max((number for number in numbers if number is not None), default=None)
@@ -170,7 +170,7 @@ def _whole(cell: str | None) -> int | None:
 
 def _cut_csv(path: Path, counter: str, done: int) -> list[str]:
     """Keep the rows up to ``done``; return the columns, or none if no row is left."""
-    with blame_user(OSError, ValueError, about=f"cannot read {path}"):
+    with as_user_error(OSError, ValueError, about=f"cannot read {path}"):
         header, *rows = (read_rows(path) if has_file(path) else []) or [[]]
     kept = []
     if counter in header:
@@ -186,7 +186,7 @@ def _cut_csv(path: Path, counter: str, done: int) -> list[str]:
 
 def _cut_events(path: Path, done: int, total: int) -> None:
     """Keep the events up to ``done``; also remove an incomplete last record of a killed process."""
-    with blame_user(UnfitFileError), open_regular(path, links=False) as old, written_whole(path) as new:
+    with as_user_error(UnfitFileError), open_regular(path, links=False) as old, written_whole(path) as new:
         try:
             for record in _records(old, check_size(path, old, _MOST_OF_EVENTS)):
                 event = Event.FromString(record[_HEAD:-_FOOT])

@@ -18,8 +18,8 @@ from plasticrl.envs.supervised.images import ImagesTask
 from plasticrl.envs.supervised.make_task import make_task
 from plasticrl.envs.supervised.one_shot import OneShotTask
 from plasticrl.envs.supervised.task import EpisodeTask
-from plasticrl.scripts.errors import UserError, blame_user
-from plasticrl.scripts.runs.checkpoints import blame_checkpoint, check_network
+from plasticrl.scripts.errors import UserError, as_user_error
+from plasticrl.scripts.runs.checkpoints import check_network, checkpoint_errors
 from plasticrl.scripts.runs.run import EpisodeRun
 from plasticrl.scripts.runs.setup import check_at_least, check_learning_rates, check_seed, check_shares
 from plasticrl.scripts.settings.cores import COMPLETION_OPTIONS, ONE_SHOT_OPTIONS, CoreOptions
@@ -81,7 +81,7 @@ def make_tasks(run: EpisodeRun, elsewhere: Mapping[str, Any] = MappingProxyType(
             f"the network was trained to distinguish {most} classes and has no output for more: "
             f"n_way must be from 2 to {most}, not {elsewhere['n_way']}"
         )
-    with blame_user(ValueError, TypeError, OSError):
+    with as_user_error(ValueError, TypeError, OSError):
         if run.name == "patterns":
             task = make_task(run.name, **asdict(run.settings))  # all patterns are newly drawn
             return Tasks(task, task, task)
@@ -106,7 +106,7 @@ def make_learner(run: EpisodeRun, tasks: Tasks, device: str) -> EpisodeLearner:
     options, descent = _options(run), run.descent
     if run.core not in options:
         raise UserError(f"{run.name} has no core {run.core}: choose one of {', '.join(options)}")
-    with blame_user(ValueError, TypeError):
+    with as_user_error(ValueError, TypeError):
         return EpisodeLearner(
             run.core,  # type: ignore[arg-type]
             tasks.train,
@@ -138,7 +138,7 @@ def load_learner(
     Raises:
         UserError: the file is not a checkpoint, or is one of another task or another network.
     """
-    with blame_checkpoint(path):  # the learning rate may be a function, which no file can hold
+    with checkpoint_errors(path):  # the learning rate may be a function, which no file can hold
         learner = EpisodeLearner.load(path, task, eval_task, device, learning_rate=learning_rate(run))
     found = {"core": learner.network_name, **(learner.network_kwargs or {})}
     check_network(path, {"core": run.core, **network_kwargs(run)}, found)
