@@ -31,8 +31,8 @@ MAZE_INFOS = {
 """Tag of each number that the maze reports at the end of an episode."""
 
 HYPERPARAMETERS = "hparams"
-# Beginnings of the tags of a supervised task's metrics in training, of a final evaluation's metrics, of numbers
-# and pictures of a plastic core, and of pictures of supervised episodes.
+# Beginnings of the tags of a supervised task's metrics in training, of the metrics of a final evaluation, of
+# numbers and pictures of a plastic core, and of pictures of supervised episodes.
 TRAINING, EVALUATION, PLASTIC, PICTURES = "train/", "eval/", "plastic/", "episodes/"
 AGGREGATES = ("aggregate/median", "aggregate/lower_quartile", "aggregate/upper_quartile")
 """Curves over several runs."""
