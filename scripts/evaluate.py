@@ -3,6 +3,7 @@
 import json
 import sys
 from dataclasses import fields
+from typing import Any
 
 from plasticrl.scripts.commands.commands import Evaluate
 from plasticrl.scripts.errors import UserError
@@ -12,7 +13,7 @@ from plasticrl.scripts.runs.folder import read_run
 from plasticrl.scripts.runs.run import Run
 from plasticrl.scripts.runs.setup import check_at_least, check_seed, set_up_torch
 from plasticrl.scripts.runs.terminal import print_table
-from plasticrl.scripts.settings.evaluation import EVALUATION_OPTIONS, EvaluationOptions
+from plasticrl.scripts.settings.evaluation import EVALUATION_OPTIONS
 from plasticrl.scripts.tasks.registry import task_of
 from plasticrl.scripts.tasks.task import EVALUATION_SEEDS
 
@@ -29,6 +30,7 @@ def run(command: Evaluate) -> None:
     check_at_least(1, episodes=episodes)
     seed = trained.seed + EVALUATION_SEEDS if command.seed is None else check_seed(command.seed)
     options = _options(command, trained)
+    trained = trained.with_data_dir(command.data_dir)
     set_up_torch(command.device, None)
     evaluate = task_of(trained).evaluate
     scores, steps, about = evaluate(trained, checkpoint, episodes, seed, command.device, options)
@@ -40,7 +42,7 @@ def run(command: Evaluate) -> None:
         print_table(title, ["", f"{scores.episodes} episodes"], scores.rows())
 
 
-def _options(command: Evaluate, run: Run) -> EvaluationOptions:
+def _options(command: Evaluate, run: Run) -> Any:
     """Return the options of the run's task.
 
     Raises:
@@ -48,10 +50,11 @@ def _options(command: Evaluate, run: Run) -> EvaluationOptions:
     """
     kind, given = EVALUATION_OPTIONS[run.task], command.given()
     names = [field.name for field in fields(kind)]
-    wrong = ["--" + name.replace("_", "-") for name in given if name not in names]
+    allowed = [*names, "data_dir"] if run.reads_data else names
+    wrong = ["--" + name.replace("_", "-") for name in given if name not in allowed]
     if wrong:
         raise UserError(f"{' and '.join(wrong)}: there is no such thing on {run.task}, leave it out")
-    return kind(**given)
+    return kind(**{name: given[name] for name in given if name in names})
 
 
 if __name__ == "__main__":

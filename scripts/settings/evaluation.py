@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
-from pathlib import Path
+from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, Literal
 
@@ -13,21 +12,7 @@ from plasticrl.scripts.settings.supervised import DatasetChoice, OcclusionChoice
 
 
 @dataclass(frozen=True)
-class EvaluationOptions:
-    """Options of an evaluation that depend on the task."""
-
-    def replaced(self, *others: str) -> dict[str, Any]:
-        """Return the settings of the task that replace those of the training; "off" becomes None.
-
-        Args:
-            *others: names of options that are not settings of the task.
-        """
-        given = {one.name: getattr(self, one.name) for one in fields(self) if one.name not in others}
-        return {name: None if value == "off" else value for name, value in given.items() if value is not None}
-
-
-@dataclass(frozen=True)
-class MazeEvaluation(EvaluationOptions):
+class MazeEvaluation:
     """Options of an evaluation on the maze."""
 
     deterministic: bool = False
@@ -50,12 +35,12 @@ set to zero once), silenced (it stays zero) (plastic and homogeneous)."""
 
 
 @dataclass(frozen=True)
-class PatternsEvaluation(EvaluationOptions):
+class PatternsEvaluation:
     """Options of an evaluation on patterns: none."""
 
 
 @dataclass(frozen=True)
-class ImagesEvaluation(EvaluationOptions):
+class ImagesEvaluation:
     """Options of an evaluation on images."""
 
     dataset: DatasetChoice | None = None
@@ -64,23 +49,19 @@ class ImagesEvaluation(EvaluationOptions):
     """Part hidden in the query."""
     share: float | None = None
     """Fraction of the image that random pixels or the square hide."""
-    data_dir: Path | None = None
-    """Folder with the data; see train."""
 
 
 @dataclass(frozen=True)
-class OmniglotEvaluation(EvaluationOptions):
+class OmniglotEvaluation:
     """Options of an evaluation on Omniglot."""
 
     n_way: int | None = None
     """Another number of classes, at most that of the training."""
     k_shot: int | None = None
     """Another number of labelled drawings per class."""
-    data_dir: Path | None = None
-    """Folder with the data; see train."""
 
 
-EVALUATION_OPTIONS: Mapping[str, type[EvaluationOptions]] = MappingProxyType(
+EVALUATION_OPTIONS: Mapping[str, type[Any]] = MappingProxyType(
     {
         "maze": MazeEvaluation,
         "patterns": PatternsEvaluation,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -49,6 +49,17 @@ class Evaluated(NamedTuple):
     scores: Scores
     trained: str
     about: dict[str, Any]
+
+
+def changed_settings(options: Any, *others: str) -> dict[str, Any]:
+    """Return the settings of the task that an evaluation replaces; "off" becomes None.
+
+    Args:
+        options: a dataclass, with None for the settings of the training.
+        *others: names of options that are not settings of the task.
+    """
+    given = {one.name: getattr(options, one.name) for one in fields(options) if one.name not in others}
+    return {name: None if value == "off" else value for name, value in given.items() if value is not None}
 
 
 def in_words(changed: Mapping[str, Any]) -> str:

@@ -23,7 +23,7 @@ from plasticrl.scripts.runs.terminal import percent
 from plasticrl.scripts.settings.evaluation import MazeEvaluation
 from plasticrl.scripts.settings.maze import LesionChoice, MazeSettings
 from plasticrl.scripts.tasks.maze.setup import load_to_act, make_mazes, maze_config
-from plasticrl.scripts.tasks.task import Evaluated, Scores, in_words
+from plasticrl.scripts.tasks.task import Evaluated, Scores, changed_settings, in_words
 from plasticrl.state import PlasticState
 
 MOST_ENVS = 50
@@ -238,7 +238,7 @@ def evaluate_checkpoint(
 ) -> Evaluated:
     """Evaluate a checkpoint, perhaps in another maze; see :class:`plasticrl.scripts.tasks.registry.Task`."""
     lesion, step = options.lesion, options.lesion_step
-    changed = options.replaced("deterministic", "lesion", "lesion_step")
+    changed = changed_settings(options, "deterministic", "lesion", "lesion_step")
     maze = replace(run.maze, **changed)
     config = maze_config(maze)
     if step is not None and lesion is None:

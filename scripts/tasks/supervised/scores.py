@@ -25,10 +25,10 @@ from plasticrl.envs.supervised.references import (
 from plasticrl.envs.supervised.task import Episode
 from plasticrl.scripts.reports.comparison import Summary
 from plasticrl.scripts.runs.run import SHOWN_METRICS, EpisodeRun
-from plasticrl.scripts.settings.evaluation import EvaluationOptions
+from plasticrl.scripts.settings.evaluation import ImagesEvaluation, OmniglotEvaluation, PatternsEvaluation
 from plasticrl.scripts.settings.supervised import EpisodeTaskName
 from plasticrl.scripts.tasks.supervised.setup import Tasks, data_sizes, load_learner, make_tasks
-from plasticrl.scripts.tasks.task import Evaluated, Scores, in_words
+from plasticrl.scripts.tasks.task import Evaluated, Scores, changed_settings, in_words
 
 Metrics: TypeAlias = dict[str, float | None]
 """None means infinite: the PSNR of a picture without error."""
@@ -157,11 +157,16 @@ def evaluate(
 
 
 def evaluate_checkpoint(
-    run: EpisodeRun, checkpoint: Path, episodes: int, seed: int, device: str, options: EvaluationOptions
+    run: EpisodeRun,
+    checkpoint: Path,
+    episodes: int,
+    seed: int,
+    device: str,
+    options: PatternsEvaluation | ImagesEvaluation | OmniglotEvaluation,
 ) -> Evaluated:
     """Evaluate a checkpoint on held-out episodes; see :class:`plasticrl.scripts.tasks.registry.Task`."""
-    changed = options.replaced()
-    tasks = make_tasks(run.with_data_dir(changed.pop("data_dir", None)), changed)
+    changed = changed_settings(options)
+    tasks = make_tasks(run, changed)
     learner = load_learner(checkpoint, run, device, tasks.train)
     scores = evaluate(learner, run.name, tasks, episodes=episodes, seed=seed)
     length = f"{learner.num_timesteps:,} episodes" + in_words(changed)
