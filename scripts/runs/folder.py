@@ -350,13 +350,18 @@ def _check_is_run(folder: Path, run: Run) -> None:
     cause, ours = f"no {CONFIG}", run.as_dict()
     if os.path.lexists(folder / CONFIG):
         try:
-            data = _settings_in(folder)
-            same = all(data.get(name) == ours[name] for name in ("task", "core", "seed"))
-            if not (same and data.keys() == ours.keys()):
-                read_run(folder)
-            return
+            data = read_json(folder / CONFIG)
         except UserError as error:
             cause = str(error).partition(": ")[0]
+        else:
+            data = in_this_version(data)  # a later version is refused with the way out
+            same = all(data.get(name) == ours[name] for name in ("task", "core", "seed"))
+            try:
+                if not (same and data.keys() == ours.keys()):
+                    read_run(folder)
+                return
+            except UserError as error:
+                cause = str(error).partition(": ")[0]
     raise UserError(f"{folder} is not a run's folder ({cause}): move its files away, or give another --root")
 
 
