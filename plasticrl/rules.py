@@ -112,9 +112,9 @@ class HebbianRule(Rule):
             The adjoints of value, recalled value, eta and modulation: ``()`` for eta, ``(B, n_post)`` for
             the others.
         """
-        if type(self).coefficients is not HebbianRule.coefficients:
+        if not self.has_numbers:
             m = modulation.expand(value.shape)
-            _, differentiate = torch.func.vjp(self.coefficients, value, recalled, eta, m)
+            differentiate = torch.func.vjp(self.coefficients, value, recalled, eta, m)[1]
             found: tuple[Tensor, Tensor, Tensor, Tensor] = differentiate((d_keep, d_gain))
             return found
         a, b, c = self.leak, self.normalisation, self.correction
@@ -145,7 +145,12 @@ class HebbianRule(Rule):
     @property
     def reads_recall(self) -> bool:
         """True if the coefficients depend on the recalled value."""
-        return self.correction != 0 or type(self).coefficients is not HebbianRule.coefficients
+        return self.correction != 0 or not self.has_numbers
+
+    @property
+    def has_numbers(self) -> bool:
+        """True if the coefficients are those of the numbers."""
+        return type(self).coefficients is HebbianRule.coefficients
 
 
 @dataclass(frozen=True)
@@ -241,7 +246,7 @@ def has_coefficients(rule: Rule) -> bool:
 
 def has_numbers(rule: Rule) -> bool:
     """Return True if the rule's coefficients are those of :class:`HebbianRule`, which the kernels compute."""
-    return has_coefficients(rule) and type(rule).coefficients is HebbianRule.coefficients
+    return isinstance(rule, HebbianRule) and has_coefficients(rule) and rule.has_numbers
 
 
 def next_trace(

@@ -110,7 +110,7 @@ def one_line(what: object, most: int = 200) -> str:
 
 
 @contextmanager
-def blame_user(*errors: type[Exception], about: str = "") -> Iterator[None]:
+def as_user_error(*errors: type[Exception], about: str = "") -> Iterator[None]:
     """Turn ``errors`` raised in the block into a :class:`UserError` with the same text.
 
     For an OSError with ``about``, the text also names the remedy.
@@ -148,7 +148,7 @@ def reason_of_failure(work: Callable[[], object]) -> str:
     return ""
 
 
-def blame_failures(failed: Sequence[Failure], among: int) -> None:
+def raise_failures(failed: Sequence[Failure], among: int) -> None:
     """Raise UserError if runs failed.
 
     Args:

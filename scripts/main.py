@@ -41,7 +41,7 @@ def _status(words: Sequence[str]) -> int:
     try:
         command = parse(words)
         _leave_removed_folder(command)
-        name = next((name for name, kind in COMMANDS.items() if isinstance(command, kind)), "resume")
+        name = next((name for name, kind in COMMANDS.items() if isinstance(command, kind)), "train")
         import_module(f"plasticrl.scripts.{name}").run(command)
     except UserError as error:
         _say(str(error))

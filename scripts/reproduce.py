@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from plasticrl.scripts.commands.options import Reproduce
-from plasticrl.scripts.errors import UserError, blame_user
+from plasticrl.scripts.errors import UserError, as_user_error
 from plasticrl.scripts.experiments.experiment import Experiment
 from plasticrl.scripts.experiments.local import train_all
 from plasticrl.scripts.experiments.many_runs import (
@@ -50,7 +50,7 @@ def run(command: Reproduce) -> None:
         asked = _there(command, experiment, asked)
     runs = experiment.with_others(asked, root)
     report(experiment, runs, folder)
-    with blame_user(OSError, about=f"cannot write to {folder}"):
+    with as_user_error(OSError, about=f"cannot write to {folder}"):
         draw_networks(_with_data([one for one in runs if one.is_finished], command.data_dir), folder)
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from plasticrl.scripts.commands.options import SweepOptions
-from plasticrl.scripts.errors import UserError, blame_user
+from plasticrl.scripts.errors import UserError, as_user_error
 from plasticrl.scripts.experiments.local import train_all
 from plasticrl.scripts.experiments.many_runs import (
     check_counts,
@@ -60,7 +60,7 @@ def search(command: SweepOptions, on_ray: bool) -> None:
     with (
         ProgressDisplay(command.output.quiet) as display,
         connected(command),
-        blame_user(OSError, about=f"cannot write to {folder}"),
+        as_user_error(OSError, about=f"cannot write to {folder}"),
         only_search(folder),
     ):
         studies = _studies(command, folder)

@@ -1,43 +1,50 @@
-"""The command ``train``."""
+"""The commands ``train`` and ``train --resume``."""
 
 import sys
 
-from plasticrl.scripts.commands.options import TrainOptions
-from plasticrl.scripts.experiments.training import assist, train
+from plasticrl.scripts.commands.options import Resume, TrainOptions
+from plasticrl.scripts.errors import UserError
+from plasticrl.scripts.experiments.training import join, train
 from plasticrl.scripts.main import main
-from plasticrl.scripts.runs.run import Run
+from plasticrl.scripts.runs.folder import is_finished, read_run
 from plasticrl.scripts.runs.setup import process_rank
 from plasticrl.scripts.runs.terminal import ProgressDisplay
 from plasticrl.scripts.settings.maze import OutputSettings
 from plasticrl.signals import INTERRUPTED
 
 
-def run(command: TrainOptions) -> None:
-    """Train one network and print the paths of its output.
-
-    Raises:
-        UserError: the settings are wrong, or the folder is taken.
-    """
-    train_and_tell(command.make_run(command.core, command.seed), command.output)
-
-
-def train_and_tell(run: Run, output: OutputSettings) -> None:
+def run(command: TrainOptions | Resume) -> None:
     """Train or resume with progress output; then print the score and the paths of the output.
 
-    If ``torchrun`` started several processes, the first does this and the others assist it.
+    If ``torchrun`` started several processes, the first does this and the others join it.
+
+    Raises:
+        UserError: the settings are wrong, or the folder is taken or holds no unfinished run.
     """
+    if isinstance(command, Resume):
+        folder = command.resume
+        trained = read_run(folder)
+        if is_finished(folder):
+            raise UserError(f"{folder} is finished: there is nothing to resume")
+        if command.data_dir is not None:
+            if not trained.reads_data:
+                raise UserError(f"--data-dir: {trained.task} has no data, leave it out")
+            trained = trained.with_data_dir(command.data_dir)
+        output = OutputSettings(folder, False, command.device, command.threads, command.keep, command.quiet)
+    else:
+        output = command.output
+        trained = command.make_run(command.core, command.seed)
+        folder = trained.folder(output.root)
     if process_rank() > 0:
         try:
-            assist(run, output)
+            join(trained, output)
         except KeyboardInterrupt:  # the first process prints the message
             sys.exit(INTERRUPTED)
         return
     with ProgressDisplay(output.quiet) as display:
-        scores = train(run, output, display.show, display.note)
+        scores = train(trained, output, display.show, display.note, folder)
     print(
-        f"{run.label}: {scores.summary()}\n"
-        f"run: {run.folder(output.root)}\n"
-        f"TensorBoard: tensorboard --logdir {output.root}"
+        f"{trained.label}: {scores.summary()}\nrun: {folder}\nTensorBoard: tensorboard --logdir {output.root}"
     )
 
 

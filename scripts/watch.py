@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from plasticrl.scripts.commands.options import Watch
-from plasticrl.scripts.errors import UserError, blame_user
+from plasticrl.scripts.errors import UserError, as_user_error
 from plasticrl.scripts.main import main
 from plasticrl.scripts.runs.checkpoints import find_checkpoint
 from plasticrl.scripts.runs.folder import read_run
@@ -80,7 +80,7 @@ def write_gif(path: Path, encoded: bytes) -> None:
     Raises:
         UserError: it cannot be written.
     """
-    with blame_user(OSError, about=f"cannot write {path}"):
+    with as_user_error(OSError, about=f"cannot write {path}"):
         write_whole(path, encoded)
 
 

@@ -12,6 +12,7 @@ from stable_baselines3.common.type_aliases import GymEnv, Schedule
 from stable_baselines3.common.utils import explained_variance
 
 from plasticrl.agents.a2c.loss import A2CLoss, UsualGradient, a2c_loss, check_norm
+from plasticrl.agents.common import tags
 from plasticrl.agents.common.tensorboard import plastic_metrics
 from plasticrl.agents.recurrent.checkpoint import COUNTERS, SETTINGS, AgentFormat
 from plasticrl.agents.recurrent.on_policy_algorithm import RecurrentOnPolicyAlgorithm
@@ -167,20 +168,20 @@ class RecurrentA2C(RecurrentOnPolicyAlgorithm):
 
         self._n_updates += 1
         record = self.logger.record
-        record("train/n_updates", self._n_updates, exclude="tensorboard")
+        record(tags.N_UPDATES, self._n_updates, exclude="tensorboard")
         estimates, targets = self.ranks.gather(np.stack((rollout.values, rollout.returns)), axis=2)
-        record("train/explained_variance", explained_variance(estimates.flatten(), targets.flatten()))
-        record("train/loss", loss.total.item())
-        record("train/policy_loss", loss.policy_loss.item())
-        record("train/value_loss", loss.value_loss.item())
-        record("train/entropy_loss", loss.entropy_loss.item())
+        record(tags.EXPLAINED_VARIANCE, explained_variance(estimates.flatten(), targets.flatten()))
+        record(tags.LOSS, loss.total.item())
+        record(tags.POLICY_LOSS, loss.policy_loss.item())
+        record(tags.VALUE_LOSS, loss.value_loss.item())
+        record(tags.ENTROPY_LOSS, loss.entropy_loss.item())
         if self.concentration_coef:
-            record("train/concentration", loss.concentration.item())
-        record("train/grad_norm", grad_norm.item())
+            record(tags.CONCENTRATION, loss.concentration.item())
+        record(tags.GRAD_NORM, grad_norm.item())
         if isfinite(self.max_grad_ratio):
-            record("train/skipped_updates", self._n_skipped)
+            record(tags.SKIPPED_UPDATES, self._n_skipped)
         if self.policy.log_std is not None:
-            record("train/std", self.policy.log_std.exp().mean().item())
+            record(tags.STD, self.policy.log_std.exp().mean().item())
         for name, value in self.ranks.means(plastic_metrics(self.policy.core, state)).items():
-            record(f"plastic/{name}", value)
+            record(tags.PLASTIC + name, value)
         self._log_update()

@@ -1,8 +1,6 @@
-"""TensorBoard output: a plastic core's matrices and metrics, and the infos of episodes."""
+"""TensorBoard output: a plastic core's matrices and metrics."""
 
-from collections.abc import Callable, Mapping
 from math import ceil
-from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -12,6 +10,7 @@ from stable_baselines3.common.logger import Logger, TensorBoardOutputFormat
 from torch import Tensor
 from torch.utils.tensorboard.writer import SummaryWriter
 
+from plasticrl.agents.common import tags
 from plasticrl.nn import Core, PlasticLinear
 from plasticrl.nn.plastic_rnn import PlasticCore
 
@@ -74,7 +73,7 @@ def log_matrices(writer: SummaryWriter, core: Core, state: Any, step: int) -> No
         step: the step to log them at.
     """
     for name, matrix in plastic_matrices(core, state).items():
-        writer.add_image(f"plastic/{name}", matrix_picture(matrix), step, dataformats="HWC")
+        writer.add_image(tags.PLASTIC + name, matrix_picture(matrix), step, dataformats="HWC")
 
 
 class MatrixPictures(BaseCallback):
@@ -125,49 +124,3 @@ def plastic_metrics(core: Core, state: Any) -> dict[str, float]:
         "alpha_abs_mean": core.plasticity.alpha.abs().mean().item(),
         "trace_abs_mean": state.trace.abs().mean().item(),
     }
-
-
-Finish = Callable[[float], float]
-
-
-class EpisodeInfo(BaseCallback):
-    """Callback that logs means over the episodes that ended since the last update.
-
-    Args:
-        prefix: first part of the tags, ``prefix/name``.
-        names: entries of the final ``info`` to log. Negative values mean "never" and are left out.
-        of_reward: further tags, each with a function of the mean reward.
-    """
-
-    def __init__(
-        self,
-        prefix: str,
-        names: tuple[str, ...],
-        of_reward: Mapping[str, Finish] = MappingProxyType({}),
-    ) -> None:
-        super().__init__()
-        self.prefix = prefix
-        self.of_reward = of_reward
-        self._values: dict[str, list[float]] = {name: [] for name in names}
-        self._rewards: list[float] = []
-
-    def _on_step(self) -> bool:
-        if self.locals["dones"].any():
-            for info in self.locals["infos"]:
-                if "episode" in info:
-                    self._rewards.append(info["episode"]["r"])
-                    for name, values in self._values.items():
-                        if info[name] >= 0:
-                            values.append(info[name])
-        return True
-
-    def _on_rollout_end(self) -> None:
-        for name, values in self._values.items():
-            if values:
-                self.logger.record(f"{self.prefix}/{name}", float(np.mean(values)))
-                values.clear()
-        if self._rewards:
-            mean = float(np.mean(self._rewards))
-            for name, function in self.of_reward.items():
-                self.logger.record(f"{self.prefix}/{name}", function(mean))
-            self._rewards.clear()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, NoReturn
+from typing import NoReturn
 
 from stable_baselines3.common.callbacks import (
     BaseCallback,
@@ -15,20 +15,30 @@ from stable_baselines3.common.callbacks import (
 )
 from stable_baselines3.common.logger import Logger
 from stable_baselines3.common.type_aliases import MaybeCallback
+from torch.optim import Optimizer
 
+from plasticrl.agents.common import tags
+from plasticrl.agents.common.distributed import Ranks
 from plasticrl.agents.common.tensorboard import plastic_metrics
+from plasticrl.agents.supervised.metrics import EpisodeStatistics
+from plasticrl.agents.supervised.network import EpisodeNetwork
 from plasticrl.agents.supervised.update import EpisodeUpdate
-
-if TYPE_CHECKING:
-    from plasticrl.agents.supervised.learner import EpisodeLearner
 
 
 class CallbackSide:
     """The interface of SB3's algorithms that callbacks use, as far as it applies to a learner of episodes."""
 
+    network: EpisodeNetwork
+    optimizer: Optimizer
+    statistics: EpisodeStatistics
+    ranks: Ranks
+    num_timesteps: int
+    n_updates: int
     _logger: Logger | None = None
     _custom_logger: bool = False
-    _log: EpisodeLog | None = None  # while learn() runs
+    _update: EpisodeUpdate | None = None  # while learn() runs
+    _began: float = 0.0
+    _first: int = 0
 
     @property
     def logger(self) -> Logger:
@@ -50,17 +60,31 @@ class CallbackSide:
         Raises:
             RuntimeError: ``learn`` is not running, or has not made an update yet.
         """
-        if self._log is None or self._log.episodes == 0:
+        update, episodes = self._update, self.num_timesteps - self._first
+        if update is None or episodes == 0:
             raise RuntimeError("there is no update to log: call dump_logs() in a callback's on_step")
-        self._log.write()
+        seconds, record = time.monotonic() - self._began, self.logger.record
+        record(tags.EPISODES, self.num_timesteps, exclude="tensorboard")
+        record(tags.EPISODES_PER_SECOND, episodes / max(seconds, 1e-9))
+        record(tags.TIME_ELAPSED, int(seconds), exclude="tensorboard")
+        record(tags.N_UPDATES, self.n_updates, exclude="tensorboard")
+        record(tags.LEARNING_RATE, self.optimizer.param_groups[0]["lr"])
+        record(tags.GRAD_NORM, update.grad_norm.item())
+        for name, value in self.statistics.means().items():
+            record(tags.TRAINING + name, value)
+        plastic = plastic_metrics(self.network.core, update.state)
+        for name, value in self.ranks.means(plastic).items():
+            record(tags.PLASTIC + name, value)
+        self.logger.dump(self.num_timesteps)
 
     @contextmanager
-    def _logged_by(self, log: EpisodeLog) -> Iterator[None]:
-        self._log = log
+    def _logging(self, update: EpisodeUpdate) -> Iterator[None]:
+        """Let :meth:`dump_logs` log an update in the block; time and speed are measured from its start."""
+        self._update, self._began, self._first = update, time.monotonic(), self.num_timesteps
         try:
             yield
         finally:
-            self._log = None
+            self._update = None
 
     def get_env(self) -> NoReturn:
         """Raise TypeError: there is no environment for SB3's callbacks that play in one.
@@ -87,7 +111,7 @@ class EpisodeProgressBar(ProgressBarCallback):
         return True
 
 
-def ready_callback(callback: MaybeCallback, learner: EpisodeLearner, progress_bar: bool) -> BaseCallback:
+def ready_callback(callback: MaybeCallback, learner: CallbackSide, progress_bar: bool) -> BaseCallback:
     """Combine the callbacks given to ``learn`` (None, one, several or a function) and initialise them."""
     if isinstance(callback, list):
         callback = CallbackList(callback)
@@ -97,38 +121,3 @@ def ready_callback(callback: MaybeCallback, learner: EpisodeLearner, progress_ba
         callback = CallbackList([callback, EpisodeProgressBar()])
     callback.init_callback(learner)  # type: ignore[arg-type]
     return callback
-
-
-class EpisodeLog:
-    """Writer of a learner's log entries; time and speed are measured from its creation.
-
-    Args:
-        learner: a learner with a logger.
-        update: the update whose results are logged.
-    """
-
-    def __init__(self, learner: EpisodeLearner, update: EpisodeUpdate) -> None:
-        self._learner, self._update = learner, update
-        self._began, self._first = time.monotonic(), learner.num_timesteps
-
-    @property
-    def episodes(self) -> int:
-        """Number of episodes trained on since the log was created."""
-        return self._learner.num_timesteps - self._first
-
-    def write(self) -> None:
-        """Write an entry about the last update; with several processes, all of them must call it."""
-        learner, seconds = self._learner, time.monotonic() - self._began
-        record = learner.logger.record
-        record("time/episodes", learner.num_timesteps, exclude="tensorboard")
-        record("time/episodes_per_second", self.episodes / max(seconds, 1e-9))
-        record("time/time_elapsed", int(seconds), exclude="tensorboard")
-        record("train/n_updates", learner.n_updates, exclude="tensorboard")
-        record("train/learning_rate", learner.optimizer.param_groups[0]["lr"])
-        record("train/grad_norm", self._update.grad_norm.item())
-        for name, value in learner.statistics.means().items():
-            record(f"train/{name}", value)
-        plastic = plastic_metrics(learner.network.core, self._update.state)
-        for name, value in learner.ranks.means(plastic).items():
-            record(f"plastic/{name}", value)
-        learner.logger.dump(learner.num_timesteps)

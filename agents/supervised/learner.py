@@ -24,7 +24,7 @@ from plasticrl.agents.checkpoint.tensor_file import PathOrFile
 from plasticrl.agents.checkpoint.tree import plain_rate
 from plasticrl.agents.common.distributed import ALONE, Ranks
 from plasticrl.agents.supervised import checkpoint
-from plasticrl.agents.supervised.callbacks import CallbackSide, EpisodeLog, ready_callback
+from plasticrl.agents.supervised.callbacks import CallbackSide, ready_callback
 from plasticrl.agents.supervised.evaluation import EpisodeEvaluation, evaluate_predictor
 from plasticrl.agents.supervised.metrics import EpisodeStatistics, updates_within
 from plasticrl.agents.supervised.network import EpisodeNetwork, to_tensors
@@ -223,7 +223,7 @@ class EpisodeLearner(CallbackSide):
         callback = ready_callback(callback, self, progress_bar)
         update, own = EpisodeUpdate(self), self.ranks.share(self.batch_size)
         callback.on_training_start(locals(), globals())
-        with self._logged_by(EpisodeLog(self, update)), PostponedInterrupt() as interrupt:
+        with self._logging(update), PostponedInterrupt() as interrupt:
             while self.num_timesteps < total_timesteps:
                 if self.ranks.any(interrupt.pending):
                     interrupt.pending = True

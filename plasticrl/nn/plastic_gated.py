@@ -114,12 +114,10 @@ class _GRU(_Gated):
         assert self.in_proj is not None
         assert self.bias_hn is not None
         n = self.hidden_size
-        weight, bias = self.in_proj.weight, self.in_proj.bias
-        weight = torch.cat(
-            [weight[: 2 * n], weight.new_zeros(n, self.input_size), weight[3 * n :], weight[2 * n : 3 * n]]
-        )
-        bias = torch.cat([bias[: 2 * n], self.bias_hn, bias[3 * n :], bias[2 * n : 3 * n]])
-        return weight, bias
+        gates, candidate, rest = slice(2 * n), slice(2 * n, 3 * n), slice(3 * n, None)
+        w, b = self.in_proj.weight, self.in_proj.bias
+        weight = torch.cat([w[gates], w.new_zeros(n, self.input_size), w[rest], w[candidate]])
+        return weight, torch.cat([b[gates], self.bias_hn, b[rest], b[candidate]])
 
     def _drive(self, inputs: Tensor) -> Tensor:
         return linear(inputs, *self.input_layer())

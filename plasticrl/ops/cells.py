@@ -30,7 +30,7 @@ class Cell(NamedTuple):
 
     Attributes:
         name: name of the cell.
-        index: its number in the kernels.
+        number: its number in the kernels.
         sums: groups of rows of w, without those of the modulation.
         inputs: groups of the drive beyond them.
         has_memory: True if it carries a cell state beside its output.
@@ -38,7 +38,7 @@ class Cell(NamedTuple):
     """
 
     name: CellName
-    index: int
+    number: int
     sums: int
     inputs: int
     has_memory: bool
@@ -85,7 +85,7 @@ def activate(
         memory = f * memory + i * g
         return Activated(o * torch.tanh(memory), memory, g, (i, f, g, o, memory))
     r, z, inner = sums.chunk(3, -1)
-    r, z = torch.sigmoid(r), torch.sigmoid(z)
+    r, z = r.sigmoid(), z.sigmoid()
     n = torch.tanh(inputs + r * inner + recall)
     return Activated((1 - z) * n + z * x, None, n, (r, z, n, inner))
 
@@ -125,8 +125,8 @@ def pull_back(
         return PulledBack(torch.cat(d_sums, -1), None, d_g, None, d_c * f)
     r, z, n, inner = record
     d_n = (d_hidden * (1 - z) + d_value) * (1 - n.square())
-    d_sums = (d_n * inner * r * (1 - r), d_hidden * (x - n) * z * (1 - z), d_n * r)
-    return PulledBack(torch.cat(d_sums, -1), d_n, d_n, d_hidden * z, None)
+    d_gates = (d_n * inner * r * (1 - r), d_hidden * (x - n) * z * (1 - z), d_n * r)
+    return PulledBack(torch.cat(d_gates, -1), d_n, d_n, d_hidden * z, None)
 
 
 def modulate(kind: Modulation, sums: Tensor) -> Tensor:

@@ -86,11 +86,11 @@ def check_arguments(
     if drive.layout is not dense:
         raise ValueError(f"drive must be a dense tensor, not {drive.layout}: use to_dense()")
     steps, batch, width = drive.shape
-    n, sums = _sizes(drive, w, cell, modulation)
+    n, rows = _sizes(drive, w, cell, modulation)
     dtype, device = drive.dtype, drive.device
     trace = None if alpha is None else state.trace
     for name, tensor, wanted, *shapes in (
-        ("w", w, dtype, *((count, n) for count in sums)),
+        ("w", w, dtype, (rows, n)),
         ("alpha", alpha, dtype, (n, n), ()),
         ("eta", eta, dtype, ()),
         ("state.hidden", state.hidden, dtype, (batch, n)),
@@ -116,8 +116,8 @@ def check_arguments(
             raise ValueError(f"{name} must be a dense tensor, not {tensor.layout}: use to_dense()")
 
 
-def _sizes(drive: Tensor, w: Tensor, cell: Cell, modulation: Modulation) -> tuple[int, list[int]]:
-    """Return n and the allowed numbers of rows of w for the width of the drive.
+def _sizes(drive: Tensor, w: Tensor, cell: Cell, modulation: Modulation) -> tuple[int, int]:
+    """Return n and the number of rows of w for the width of the drive.
 
     Raises:
         ValueError: the drive has a width that no n gives.
@@ -130,7 +130,7 @@ def _sizes(drive: Tensor, w: Tensor, cell: Cell, modulation: Modulation) -> tupl
     if rows - cell.sums * n not in ((0,) if modulation == "none" else (1, n)):
         more = "" if modulation == "none" else " (and the modulation's n or 1)"
         raise ValueError(f"drive must have {groups} n columns{more} for the cell {cell.name!r}, not {width}")
-    return n, [rows]
+    return n, rows
 
 
 def check_writable(state: RecurrentState) -> None:

@@ -14,7 +14,7 @@ from multiprocessing import get_context, resource_tracker
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 
-from plasticrl.scripts.errors import Failure, blame_failures, reason_of_failure
+from plasticrl.scripts.errors import Failure, raise_failures, reason_of_failure
 from plasticrl.scripts.experiments.training import train
 from plasticrl.scripts.runs.folder import PlacedRun
 from plasticrl.scripts.runs.run import Run
@@ -102,7 +102,7 @@ def train_all(
         UserError: runs failed; the message lists them with the reasons.
     """
     train_runs = _one_by_one if min(jobs, len(runs)) < 2 else _side_by_side
-    blame_failures(train_runs(runs, output, jobs, report), len(runs))
+    raise_failures(train_runs(runs, output, jobs, report), len(runs))
 
 
 def _one_by_one(

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from plasticrl.scripts.commands.options import ManyOptions
-from plasticrl.scripts.errors import UserError, blame_user
+from plasticrl.scripts.errors import UserError, as_user_error
 from plasticrl.scripts.experiments.training import check_run
 from plasticrl.scripts.reports.comparison import Comparison, print_comparison, write_comparison
 from plasticrl.scripts.reports.curves import draw_learning_curves, write_aggregates
@@ -125,7 +125,7 @@ def sum_up(runs: list[Run], root: Path) -> Comparison:
     comparison = task_of(runs[0]).compare(runs, root)
     folder = root / runs[0].task
     picture = folder / "learning_curves.png"
-    with blame_user(OSError, about=f"cannot write to {folder}"):
+    with as_user_error(OSError, about=f"cannot write to {folder}"):
         table, data = write_comparison(comparison, folder / "comparison")
         draw_learning_curves(runs, root, comparison, picture)
     write_aggregates(runs, root, comparison.axes())

@@ -17,7 +17,7 @@ from typing import Any
 from ray import tune
 
 from plasticrl.scripts.commands.options import SweepOptions
-from plasticrl.scripts.errors import blame_failures, reason_of_failure
+from plasticrl.scripts.errors import raise_failures, reason_of_failure
 from plasticrl.scripts.experiments.ray_cluster import connected
 from plasticrl.scripts.experiments.training import train
 from plasticrl.scripts.runs.folder import BusyError, claim, finished_score, is_finished, is_kept
@@ -119,7 +119,7 @@ def train_on_ray(runs: Sequence[Run], command: SweepOptions, report: Callable[[R
         # Processes are reused for later runs, since importing torch takes longer than a short run.
         failed = run_trials(command, folder, report, space, reuse_actors=True)
     unfinished = [run.label for run in runs if not is_finished(run.folder(output.root))]
-    blame_failures([(label, failed.get(label, DIED)) for label in unfinished], len(runs))
+    raise_failures([(label, failed.get(label, DIED)) for label in unfinished], len(runs))
 
 
 def run_trials(

@@ -6,33 +6,43 @@ import json
 import os
 import platform
 import sys
+import time
+import traceback
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
-from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import torch.distributed as dist
-from stable_baselines3.common.logger import Logger
+from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.logger import HParam, Logger
 
 from plasticrl import __version__
+from plasticrl.agents.common import tags
 from plasticrl.agents.common.distributed import LostProcessError, Ranks
+from plasticrl.agents.common.finite_checks import NonFiniteError
 from plasticrl.agents.common.tensorboard import tensorboard_writer
-from plasticrl.scripts.errors import UserError, blame_user, os_error_in_one_line, place_of, shortened
-from plasticrl.scripts.runs.checkpoints import CheckpointFolder, Spent, TimeSpent
+from plasticrl.scripts.errors import (
+    UserError,
+    as_user_error,
+    one_line,
+    os_error_in_one_line,
+    place_of,
+    shortened,
+)
+from plasticrl.scripts.runs.checkpoints import CheckpointFolder
 from plasticrl.scripts.runs.folder import (
     CHECKPOINTS,
     RESULT,
     BusyError,
     check_claim,
     claim,
-    in_use,
     is_unfinished,
     locked,
     write_json,
 )
-from plasticrl.scripts.runs.logs import flush, open_logs
+from plasticrl.scripts.runs.logs import flat, open_logs
 from plasticrl.scripts.runs.run import Run
 from plasticrl.scripts.runs.setup import check_at_least, machine, process_count, set_up_torch
 from plasticrl.scripts.runs.terminal import Report
@@ -43,7 +53,7 @@ from plasticrl.signals import PostponedInterrupt, StoppedBetweenUpdates, sigterm
 
 
 @contextmanager
-def blame_disk(folder: Path) -> Iterator[None]:
+def disk_errors(folder: Path) -> Iterator[None]:
     """Turn errors of a full or missing disk into a UserError; checkpoints saved before are intact."""
     try:
         yield
@@ -61,54 +71,34 @@ def blame_disk(folder: Path) -> Iterator[None]:
 
 
 @contextmanager
-def blame_divergence(trainer: Trainer) -> Iterator[None]:
+def divergence_errors(trainer: Trainer) -> Iterator[None]:
     """Turn the error of a diverged training into a UserError, since its cause is the settings."""
     try:
         yield
     except (RuntimeError, ValueError, ArithmeticError) as error:
-        said = trainer.divergence(error)
-        if said is None:
+        frames = traceback.walk_tb(error.__traceback__)
+        # torch's distributions refuse parameters that are not finite with a ValueError or a RuntimeError.
+        if not isinstance(error, NonFiniteError) and not any(
+            str(frame.f_globals.get("__name__")).startswith("torch.distributions") for frame, _ in frames
+        ):
             raise
-        raise UserError(said) from error
-
-
-def result_of(trainer: Trainer, run: Run, scores: Scores, spent: Spent) -> dict[str, Any]:
-    """Return scores, time and steps, command, machine and versions of a run as plain values for JSON."""
-    import gymnasium
-    import numpy
-    import stable_baselines3
-    import torch
-
-    modules = (gymnasium, numpy, stable_baselines3, torch)
-    return {
-        "evaluation": scores.as_dict(),
-        "data": trainer.data_sizes(),
-        "steps": trainer.learner.num_timesteps,
-        "seconds": round(spent.seconds, 3),
-        "steps_per_second": round(spent.steps / spent.seconds, 1) if spent.steps else None,
-        "core": run.network_name,
-        "seed": run.seed,
-        "command": [Path(sys.argv[0]).name, *sys.argv[1:]],
-        "machine": machine(str(trainer.learner.device)),
-        "versions": {
-            "plasticrl": __version__,
-            "python": platform.python_version(),
-            **{module.__name__: module.__version__ for module in modules},
-        },
-    }
+        cause = one_line(str(error).partition(". ")[0].partition(": try")[0])
+        raise UserError(
+            f"the training diverged after {trainer.done:,} {trainer.unit} ({cause}): try {trainer.remedy}"
+        ) from error
 
 
 def check_run(run: Run) -> str | None:
     """Build everything that a run needs, to check its settings; write nothing.
 
     Returns:
-        A remark for the user before the training, in one line, or None.
+        One line to show before the training, or None.
 
     Raises:
         UserError: a setting is not allowed, or data are missing.
     """
     with closing(task_of(run).trainer(run, "cpu")) as trainer:
-        return trainer.remark()
+        return trainer.notice
 
 
 def train(
@@ -116,59 +106,44 @@ def train(
     output: OutputSettings,
     report: Callable[[Report], None],
     note: Callable[[str], None] | None = None,
+    folder: Path | None = None,
 ) -> Scores:
     """Train and evaluate a run and write its folder, or resume it if its folder holds it unfinished.
 
     Args:
         run: the run to train.
-        output: output folder, and device.
+        output: root of the folders, and device.
         report: receives the progress after every update.
-        note: receives a remark before the training; None if :func:`check_run` was used for it.
+        note: receives a notice before the training; None if :func:`check_run` was used for it.
+        folder: folder of the run; None: its usual one below the root.
 
     Raises:
         UserError: a setting is not allowed, the folder is taken (nothing has been written then), the
             training diverged, or the folder can no longer be written.
         KeyboardInterrupt: raised after saving a checkpoint, if it came between two updates.
     """
-    folder = run.folder(output.root)
+    folder = folder or run.folder(output.root)
     resumes = not output.overwrite and is_unfinished(folder, run)
-    if not resumes:
-        with _taken_meanwhile(folder, run, overwrite=output.overwrite):
-            # Before data are loaded, or even downloaded.
-            check_claim(folder, run, overwrite=output.overwrite)
+    if not resumes:  # before data are loaded, or even downloaded
+        check_claim(folder, run, overwrite=output.overwrite)
     set_up_torch(output.device, output.threads)
     check_at_least(1, keep=1 if output.keep is None else output.keep)
     checkpoints = CheckpointFolder(folder / CHECKPOINTS, output.keep)
     with closing(task_of(run).trainer(run, output.device)) as trainer:
         if not resumes:
-            with _taken_meanwhile(folder, run, overwrite=output.overwrite):
-                claim(folder, run, overwrite=output.overwrite)
-        if note is not None and (remark := trainer.remark()) is not None:
-            note(remark)
-        with blame_disk(folder), locked(folder):
+            claim(folder, run, overwrite=output.overwrite)
+        if note is not None and trainer.notice is not None:
+            note(trainer.notice)
+        with disk_errors(folder), locked(folder):
             if not is_unfinished(folder, run):
                 raise BusyError(f"{folder} was taken by another process meanwhile: run the command again")
             checkpoint = checkpoints.usable() if resumes else None
             if checkpoint is not None:
-                trainer.go_on(checkpoint)
-            with _logs_in(folder, run, trainer), blame_divergence(trainer):
-                scores = _learn_and_evaluate(trainer, run, folder, checkpoint, checkpoints, report)
-    return scores
-
-
-@contextmanager
-def _taken_meanwhile(folder: Path, run: Run, *, overwrite: bool) -> Iterator[None]:
-    """Inside, a folder that was free a moment ago is checked or claimed again.
-
-    Raises:
-        BusyError: another process started this run at the same time and was faster.
-    """
-    try:
-        yield
-    except UserError:
-        if not overwrite and is_unfinished(folder, run):
-            raise in_use(folder) from None
-        raise
+                trainer.resume(checkpoint)
+            logger = open_logs(folder, done=trainer.done, total=run.total, counter=run.counter)
+            trainer.learner.set_logger(logger)
+            with closing(logger), divergence_errors(trainer):
+                return _learn_and_evaluate(trainer, folder, checkpoint, checkpoints, report)
 
 
 # A dead process is noticed at once, by its closed connection; this is for one that hangs. The longest that
@@ -177,13 +152,12 @@ _PATIENCE = timedelta(minutes=10)
 
 
 @contextmanager
-def _trained_together(trainer: Trainer, run: Run, checkpoint: Path | None) -> Iterator[None]:
-    """Inside, all processes train the same learner; after it, each has all of it. Alone, nothing happens.
+def _trained_together(trainer: Trainer, checkpoint: Path | None) -> Iterator[None]:
+    """Let all processes train the same learner in the block; a single process has nothing to do.
 
     Args:
-        trainer: made alike in every process.
-        run: what it trains.
-        checkpoint: what the first process went on from; the others do so here.
+        trainer: the trainer, equal in every process.
+        checkpoint: checkpoint that the first process resumed from; the others do so here.
 
     Raises:
         UserError: another process is gone, or they were not started alike.
@@ -192,19 +166,19 @@ def _trained_together(trainer: Trainer, run: Run, checkpoint: Path | None) -> It
         yield
         return
     on_gpu = trainer.learner.device.type == "cuda"
-    with blame_user(RuntimeError, about="the processes cannot meet"), sigterm_ends():
+    with as_user_error(RuntimeError, about="the processes cannot meet"), sigterm_ends():
         dist.init_process_group("cpu:gloo,cuda:nccl" if on_gpu else "gloo", timeout=_PATIENCE)
     try:
         ranks = Ranks.of_group()
-        with blame_user(LostProcessError):
-            with blame_user(ValueError):
-                ranks.check_alike(json.dumps(run.as_dict(), sort_keys=True).encode())
+        with as_user_error(LostProcessError):
+            with as_user_error(ValueError):
+                ranks.check_alike(json.dumps(trainer.run.as_dict(), sort_keys=True).encode())
             path = os.fsdecode(
                 ranks.gather_bytes(os.fsencode(checkpoint.absolute()) if checkpoint else b"")[0]
             )
             if path and ranks.rank > 0:
-                trainer.go_on(Path(path))
-            with blame_user(ValueError):
+                trainer.resume(Path(path))
+            with as_user_error(ValueError):
                 trainer.learner.join(ranks)
             try:
                 yield
@@ -218,12 +192,7 @@ def _trained_together(trainer: Trainer, run: Run, checkpoint: Path | None) -> It
         dist.destroy_process_group()
 
 
-def _no_logs(trainer: Trainer) -> None:
-    """Let the learner log nowhere: what it has to say, the first process says."""
-    trainer.learner.set_logger(Logger(None, []))
-
-
-def assist(run: Run, output: OutputSettings) -> None:
+def join(run: Run, output: OutputSettings) -> None:
     """Train together with the first of several processes, which runs :func:`train`; write nothing.
 
     Raises:
@@ -231,63 +200,167 @@ def assist(run: Run, output: OutputSettings) -> None:
         KeyboardInterrupt: as in :func:`train`.
     """
     set_up_torch(output.device, output.threads)
-    with closing(task_of(run).trainer(run, output.device)) as trainer, _trained_together(trainer, run, None):
-        _no_logs(trainer)
-        if trainer.learner.num_timesteps < run.total:
-            with blame_divergence(trainer):
-                trainer.assist()
+    with closing(task_of(run).trainer(run, output.device)) as trainer, _trained_together(trainer, None):
+        trainer.learner.set_logger(Logger(None, []))
+        if trainer.done < run.total:
+            with divergence_errors(trainer):
+                trainer.learn()
 
 
 def _learn_and_evaluate(
     trainer: Trainer,
-    run: Run,
     folder: Path,
     checkpoint: Path | None,
     checkpoints: CheckpointFolder,
     report: Callable[[Report], None],
 ) -> Scores:
-    clock = TimeSpent(folder, checkpoint, trainer.learner.num_timesteps)
-    checkpoints = replace(checkpoints, time=clock)
+    """Train to the end and evaluate; write ``result.json`` last, since it marks the run as finished."""
+    logger, first = trainer.learner.logger, trainer.done
     try:
-        with _trained_together(trainer, run, checkpoint):
-            if trainer.learner.num_timesteps < run.total:
-                trainer.learn(checkpoints, report)
+        with _trained_together(trainer, checkpoint):
+            if trainer.done < trainer.run.total:
+                trainer.learn(_callbacks(trainer, checkpoints, report))
     except StoppedBetweenUpdates:
         _save(trainer, checkpoints)
         raise
     _save(trainer, checkpoints)  # before the evaluation, which may be interrupted
-    spent = clock.until_now(trainer.learner.num_timesteps)
+    seconds = logger.seconds()
+    # Steps whose time is unknown do not count.
+    speed = (trainer.done - (0 if logger.before else first)) / seconds
     scores = trainer.evaluate()
-    _finish(trainer, run, folder, scores, spent)
-    clock.forget()
+    trainer.show(trainer.learner)
+    writer = tensorboard_writer(logger)
+    assert writer is not None
+    for name, value in scores.scalars().items():
+        writer.add_scalar(tags.EVALUATION + name, value, trainer.done)
+    writer.flush()
+    write_json(folder / RESULT, _result(trainer, scores, seconds, speed))
     return scores
 
 
 def _save(trainer: Trainer, checkpoints: CheckpointFolder) -> None:
     """Write the logs and a checkpoint; postpone a first Ctrl-C or SIGTERM until then."""
     with PostponedInterrupt():
-        flush(trainer.learner.logger)
         checkpoints.save(trainer.learner)
 
 
-def _finish(trainer: Trainer, run: Run, folder: Path, scores: Scores, spent: Spent) -> None:
-    """Write the final output, with ``result.json`` last, since it marks the run as finished."""
-    learner = trainer.learner
-    trainer.show()
-    writer = tensorboard_writer(learner.logger)
-    assert writer is not None
-    for name, value in scores.scalars().items():
-        writer.add_scalar(f"eval/{name}", value, learner.num_timesteps)
-    writer.flush()
-    write_json(folder / RESULT, result_of(trainer, run, scores, spent))
+def _callbacks(
+    trainer: Trainer, checkpoints: CheckpointFolder, report: Callable[[Report], None]
+) -> list[BaseCallback]:
+    """Return the callbacks of a training; log the run's settings if it is at its start."""
+    run = trainer.run
+    every = max(1, run.total // run.training.checkpoints)
+    if trainer.done == 0:
+        table = HParam(flat(run.as_dict()), dict.fromkeys(trainer.metrics, 0.0))
+        trainer.learner.logger.record(tags.HYPERPARAMETERS, table, exclude="csv")
+    return [
+        *trainer.callbacks(every),
+        SaveCheckpoints(every, run.total, checkpoints, lambda: trainer.show(trainer.learner)),
+        _Progress(trainer, report),
+    ]
 
 
-@contextmanager
-def _logs_in(folder: Path, run: Run, trainer: Trainer) -> Iterator[None]:
-    """Let the learner log to ``progress.csv`` and TensorBoard in the block; close both at its end."""
-    learner = trainer.learner
-    learner.set_logger(open_logs(folder, done=learner.num_timesteps, total=run.total, counter=run.counter))
-    try:
-        yield
-    finally:
-        learner.logger.close()
+SECONDS_BETWEEN_SAVES = 60.0
+
+
+class SaveCheckpoints(BaseCallback):
+    """Callback that saves checkpoints at intervals, before a rollout, when the last update is complete.
+
+    A slow training is also saved once a minute, so that at most a minute is lost. If all checkpoints are
+    kept, such an extra one is removed when the next is saved. The final checkpoint is not saved here.
+
+    Args:
+        every: steps (episodes of a supervised task) between two checkpoints.
+        total: length of the training.
+        folder: folder of the checkpoints.
+        show: logs pictures that accompany a checkpoint, except an extra one.
+    """
+
+    def __init__(
+        self, every: int, total: int, folder: CheckpointFolder, show: Callable[[], None] = lambda: None
+    ) -> None:
+        super().__init__()
+        self.every, self.total, self.folder, self.show = every, total, folder, show
+        self._next, self._saved = 0, 0.0
+        self._extra: Path | None = None
+
+    def _on_training_start(self) -> None:
+        self._next = (self.num_timesteps // self.every + 1) * self.every
+        self._saved = time.monotonic()
+
+    def _on_step(self) -> bool:
+        return True
+
+    def _on_rollout_start(self) -> None:
+        if self.num_timesteps >= self.total:
+            return
+        due = self._next <= self.num_timesteps
+        if not due and time.monotonic() - self._saved < SECONDS_BETWEEN_SAVES:
+            return
+        if due:
+            self._next = (self.num_timesteps // self.every + 1) * self.every
+            self.show()
+        saved = self.folder.save(self.model)
+        if self._extra is not None and self.folder.keep is None:
+            self._extra.unlink()
+        self._extra, self._saved = None if due else saved, time.monotonic()
+
+
+_SECONDS_BETWEEN_REPORTS, _SHARE_BETWEEN_REPORTS = 0.2, 0.01  # there may be thousands of updates in a second
+
+
+class _Progress(BaseCallback):
+    """Callback that reports the progress, a few times per second and at each percent."""
+
+    def __init__(self, trainer: Trainer, report: Callable[[Report], None]) -> None:
+        super().__init__()
+        self.trainer, self.report = trainer, report
+        self._began, self._first = time.monotonic(), trainer.done
+        self._reported, self._done = 0.0, trainer.done
+
+    def _on_training_start(self) -> None:
+        self._began = time.monotonic()
+
+    def _on_step(self) -> bool:
+        return True
+
+    def _on_rollout_end(self) -> None:
+        trainer, run, done = self.trainer, self.trainer.run, self.num_timesteps
+        score = trainer.score(trainer.learner)
+        now = time.monotonic()
+        if (
+            now - self._reported < _SECONDS_BETWEEN_REPORTS
+            and done - self._done < _SHARE_BETWEEN_REPORTS * run.total
+            and done < run.total
+        ):
+            return
+        self._reported, self._done = now, done
+        text = "" if score is None else trainer.score_text(score)
+        speed = (done - self._first) / max(now - self._began, 1e-9)
+        self.report(Report(run.label, done, run.total, text, speed, trainer.unit, score))
+
+
+def _result(trainer: Trainer, scores: Scores, seconds: float, speed: float) -> dict[str, Any]:
+    """Return scores, time and steps, command, machine and versions of a run as plain values for JSON."""
+    import gymnasium
+    import numpy
+    import stable_baselines3
+    import torch
+
+    modules = (gymnasium, numpy, stable_baselines3, torch)
+    return {
+        "evaluation": scores.as_dict(),
+        "data": dict(trainer.data_sizes),
+        "steps": trainer.done,
+        "seconds": round(seconds, 3),
+        "steps_per_second": round(speed, 1) if speed else None,
+        "core": trainer.run.network_name,
+        "seed": trainer.run.seed,
+        "command": [Path(sys.argv[0]).name, *sys.argv[1:]],
+        "machine": machine(str(trainer.learner.device)),
+        "versions": {
+            "plasticrl": __version__,
+            "python": platform.python_version(),
+            **{module.__name__: module.__version__ for module in modules},
+        },
+    }

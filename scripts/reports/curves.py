@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from plasticrl.scripts.errors import UserError, blame_user, one_line
+from plasticrl.scripts.errors import UserError, as_user_error, one_line
 from plasticrl.scripts.reports.comparison import Comparison, CurveAxes
 from plasticrl.scripts.reports.figures import add_share_axis, make_plain, write_figure
 from plasticrl.scripts.reports.statistics import rank_sums
@@ -133,7 +133,7 @@ def write_aggregates(runs: Sequence[Run], root: Path, axes: CurveAxes) -> None:
         paths = [run.folder(root) / "progress.csv" for run in runs if run.core == core]
         steps, low, middle, high = quartiles([read_curve(path, axes.steps, axes.score) for path in paths])
         whole = np.unique(np.round(steps))  # TensorBoard's steps are integers; a short run has few of them
-        with blame_user(OSError, about=f"cannot write to {folder}"):
+        with as_user_error(OSError, about=f"cannot write to {folder}"):
             refuse_linked(folder)
             refuse_linked(folder / core)  # what is removed next must be an earlier comparison's
             (folder / core).mkdir(parents=True, exist_ok=True)

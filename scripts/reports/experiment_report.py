@@ -7,7 +7,7 @@ from dataclasses import asdict, replace
 from itertools import cycle
 from pathlib import Path
 
-from plasticrl.scripts.errors import blame_user
+from plasticrl.scripts.errors import as_user_error
 from plasticrl.scripts.experiments.experiment import Experiment
 from plasticrl.scripts.reports.curves import COLORS, common_curves, draw_curves, write_curves
 from plasticrl.scripts.reports.maze_details import (
@@ -39,7 +39,7 @@ def report(experiment: Experiment, runs: Sequence[PlacedRun], folder: Path) -> N
     summary = summarize_experiment(experiment, runs)
     print_summary(summary, experiment)
     finished = [one for one in runs if one.is_finished]
-    with blame_user(OSError, about=f"cannot write to {folder}"):
+    with as_user_error(OSError, about=f"cannot write to {folder}"):
         folder.mkdir(parents=True, exist_ok=True)
         write_json(folder / "summary.json", summary.as_dict())
         within = within_episode(finished) if finished and finished[0].run.task == "maze" else {}

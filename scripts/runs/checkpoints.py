@@ -1,4 +1,4 @@
-"""A run's checkpoints: names, loading, the number kept, and the time spent in training."""
+"""A run's checkpoints: names, loading, and the number kept."""
 
 from __future__ import annotations
 
@@ -7,29 +7,16 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from time import monotonic
-from typing import Any, NamedTuple
+from typing import Any
 
+from plasticrl.agents.checkpoint import tensor_file
 from plasticrl.scripts.errors import UserError, one_line
-from plasticrl.scripts.runs.folder import (
-    CHECKPOINTS,
-    CONFIG,
-    has_file,
-    read_json,
-    refuse_checkpoints,
-    refuse_linked,
-    remove_whole,
-    write_json,
-)
+from plasticrl.scripts.runs.folder import CHECKPOINTS, CONFIG, has_file, refuse_checkpoints, refuse_linked
+from plasticrl.scripts.runs.logs import flush
 from plasticrl.whole_files import UnfitFileError, kind_of, temporary_name
 
 SUFFIX = ".safetensors"
 CHECKPOINT_NAMES = f"step_*{SUFFIX}"
-
-
-def checkpoint_path(folder: Path, done: int) -> Path:
-    """Return the path of the checkpoint after ``done`` steps: ``folder/step_NNNNNNNNNNNN.safetensors``."""
-    return folder / f"step_{done:012d}{SUFFIX}"
 
 
 def find_checkpoint(path: Path) -> tuple[Path, Path]:
@@ -72,7 +59,7 @@ def checkpoints_in(folder: Path) -> list[Path]:
 
 
 @contextmanager
-def blame_checkpoint(path: Path) -> Iterator[None]:
+def checkpoint_errors(path: Path) -> Iterator[None]:
     """Turn errors in the block into one that says that the checkpoint at ``path`` cannot be loaded.
 
     Raises:
@@ -81,12 +68,9 @@ def blame_checkpoint(path: Path) -> Iterator[None]:
     try:
         yield
     except (ValueError, OSError) as error:
-        cause = " ".join(str(error).split())
-        if "spaces do not match" in cause:
-            raise UserError(
-                f"{path} was trained for other spaces ({cause}): give a run on this maze"
-            ) from error
-        raise UserError(f"{path} cannot be loaded as a checkpoint ({cause}): choose another one") from error
+        raise UserError(
+            f"{path} cannot be loaded as a checkpoint ({one_line(error)}): choose another one"
+        ) from error
 
 
 def check_network(path: Path, expected: Mapping[str, Any], found: Mapping[str, Any]) -> None:
@@ -108,74 +92,6 @@ def check_network(path: Path, expected: Mapping[str, Any], found: Mapping[str, A
             )
 
 
-SPENT = "spent.json"
-
-
-class Spent(NamedTuple):
-    """Time spent in training, and the steps done in it.
-
-    Attributes:
-        seconds: total over all processes that trained one after another. Time after a process's last
-            checkpoint, whose work was repeated, is not counted, nor is the evaluation.
-        steps: steps in that time; episodes of a supervised task.
-    """
-
-    seconds: float = 0.0
-    steps: int = 0
-
-
-class TimeSpent:
-    """Clock of a training that continues the time of earlier processes of the same run.
-
-    The time at each checkpoint is kept in ``spent.json`` in the run's folder. It is not stored in the
-    checkpoint, which would then differ between equal runs, nor in ``progress.csv``, whose rows may be far
-    apart.
-
-    Args:
-        folder: folder of the run.
-        checkpoint: checkpoint to resume from; None at the start. If its time is unknown, because an older
-            version wrote it, neither the time nor the steps before it are counted.
-        done: number of steps done so far.
-    """
-
-    def __init__(self, folder: Path, checkpoint: Path | None, done: int) -> None:
-        self._path = folder / SPENT
-        self._before = Spent() if checkpoint is None else self._read().get(checkpoint.name, Spent())
-        self._began, self._done = monotonic(), done
-
-    def until_now(self, done: int) -> Spent:
-        """Return the time spent until now.
-
-        Args:
-            done: number of steps done so far.
-        """
-        seconds, steps = self._before
-        return Spent(seconds + monotonic() - self._began, steps + done - self._done)
-
-    def tell(self, checkpoint: Path, done: int) -> None:
-        """Store the time of a checkpoint, which need not exist yet, for a later resume.
-
-        Raises:
-            OSError: the file cannot be written.
-        """
-        kept = {path.name for path in checkpoint.parent.iterdir()}
-        times = {name: spent for name, spent in self._read().items() if name in kept}
-        times[checkpoint.name] = self.until_now(done)
-        write_json(self._path, {name: spent._asdict() for name, spent in times.items()})
-
-    def forget(self) -> None:
-        """Remove the file, since the run's result now holds the time."""
-        remove_whole(self._path)
-
-    def _read(self) -> dict[str, Spent]:
-        """Return the stored times by the checkpoint's name; empty if the file is missing or damaged."""
-        try:
-            found = read_json(self._path)
-            return {name: Spent(float(one["seconds"]), int(one["steps"])) for name, one in found.items()}
-        except (UserError, KeyError, TypeError, ValueError, OverflowError):
-            return {}
-
-
 DAMAGED = ".damaged"
 
 
@@ -186,22 +102,19 @@ class CheckpointFolder:
     Attributes:
         path: the folder.
         keep: number of newest checkpoints to keep; None keeps all.
-        time: clock that stores the time of each checkpoint, if any.
     """
 
     path: Path
     keep: int | None
-    time: TimeSpent | None = None
 
     def save(self, learner: Any) -> Path:
-        """Write a checkpoint atomically, and then remove those beyond ``keep``.
+        """Write the logs and then a checkpoint to the disk, and remove checkpoints beyond ``keep``.
 
         Args:
-            learner: the learner; it must have ``num_timesteps`` and ``save``.
+            learner: the learner; it must have ``logger``, ``num_timesteps`` and ``save``.
         """
-        saved = checkpoint_path(self.path, learner.num_timesteps)
-        if self.time is not None:
-            self.time.tell(saved, learner.num_timesteps)
+        flush(learner.logger)  # before a checkpoint that counts them as done
+        saved = self.path / f"step_{learner.num_timesteps:012d}{SUFFIX}"
         learner.save(saved)
         if self.keep is not None:
             for path in [path for path in self.newest_first() if kind_of(path) is None][self.keep :]:
@@ -222,8 +135,6 @@ class CheckpointFolder:
             OSError, MemoryError: a checkpoint cannot be read at the moment: it stays as it is.
             UserError: the folder is a link.
         """
-        from plasticrl.agents.checkpoint.tensor_file import TensorFileError, read_tensors
-
         refuse_linked(self.path)
         for left in self.path.glob(temporary_name(CHECKPOINT_NAMES)):
             if kind_of(left) is None:
@@ -233,14 +144,13 @@ class CheckpointFolder:
             try:
                 if (kind := kind_of(path)) is not None:
                     raise UnfitFileError(path, f"{kind}, not a regular file")
-                read_tensors(path)
-            except (TensorFileError, UnfitFileError) as error:
+                tensor_file.read_tensors(path)
+                return path
+            except (tensor_file.TensorFileError, UnfitFileError) as error:
                 aside = path.rename(path.with_name(path.name + DAMAGED))
                 instead = "the training starts over" if path is found[-1] else "the previous one is used"
                 print(
                     f"plasticrl: warning: {error}; it is renamed to {aside.name}, and {instead}",
                     file=sys.stderr,
                 )
-            else:
-                return path
         return None

@@ -21,9 +21,9 @@ from typing import Any, NamedTuple, TypeVar
 
 from filelock import FileLock, Timeout
 
-from plasticrl.scripts.errors import UserError, blame_user, one_line, os_error_in_one_line, shortened
+from plasticrl.scripts.errors import UserError, as_user_error, one_line, os_error_in_one_line, shortened
 from plasticrl.scripts.runs.run import Run, in_this_version, run_from_dict
-from plasticrl.whole_files import kind_of, read_regular, temporary_name, write_whole
+from plasticrl.whole_files import kind_of, read_regular, write_whole
 
 LOCK = ".lock"
 _NO_LOCKS = {errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP}  # errors of file systems without locks
@@ -33,7 +33,7 @@ class BusyError(UserError):
     """The folder is in use by another process."""
 
 
-def in_use(folder: Path) -> BusyError:
+def busy_error(folder: Path) -> BusyError:
     """Return the error for a folder that another process has locked."""
     return BusyError(f"{folder} is in use by another process: wait for it, or stop it")
 
@@ -55,7 +55,7 @@ def locked(folder: Path) -> Iterator[None]:
     try:
         lock.acquire(timeout=0)
     except Timeout:
-        raise in_use(folder) from None
+        raise busy_error(folder) from None
     except OSError as error:
         if error.errno not in _NO_LOCKS:
             raise
@@ -79,14 +79,7 @@ _FILES = re.compile(
 )
 _UNFINISHED_CONFIG = re.compile(r"\.config\.json\.\d+|\.config\.\d+\.json")
 _CHECKPOINT_FILES = re.compile(r"step_\d+\.(safetensors|zip)(\.damaged)?|\.step_\d+\.(safetensors|zip)\.\d+")
-_MOST_BYTES, _MOST_DEPTH = 2**20, 30  # limits for JSON; a run's files have a few thousand bytes and depth 5
-_CAN_HOLD = os.unlink in os.supports_dir_fd and os.scandir in os.supports_fd
-
-
-def remove_whole(path: Path) -> None:
-    """Remove an atomically written file, if it exists, and temporary files of killed processes."""
-    for one in (path, *path.parent.glob(temporary_name(path.name))):
-        one.unlink(missing_ok=True)
+_MOST_BYTES = 2**20  # of JSON; a run's files have a few thousand
 
 
 def write_json(path: Path, data: Any) -> None:
@@ -106,39 +99,25 @@ def write_csv(path: Path, rows: Iterable[Sequence[Any]], line_end: str = "\r\n")
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """Read a JSON object that a run has written: a strict, regular file of limited size and depth.
+    """Read a JSON object that a run has written: a strict, regular file of limited size.
 
     Raises:
         UserError: the file cannot be read, or is not such an object.
     """
     try:
-        return _object_in(path)
-    except ValueError as error:
-        raise UserError(f"{error}: restore it or train the run again") from error
-
-
-def _object_in(path: Path) -> dict[str, Any]:
-    try:
+        text = read_regular(path, _MOST_BYTES).decode()
         data = json.loads(
-            read_regular(path, _MOST_BYTES).decode(),
-            parse_constant=_refused,
-            parse_float=_finite,
-            object_pairs_hook=_each_once,
+            text, parse_constant=_finite, parse_float=_finite, object_pairs_hook=_without_duplicates
         )
-        _check_depth(data)
-    except UnicodeDecodeError as error:
-        raise ValueError(f"cannot read {path}: not a text file") from error
+        if not isinstance(data, dict):
+            raise ValueError("it is not an object")
     except OSError as error:
-        raise ValueError(f"cannot read {path}: {error.strerror or error}") from error
+        raise UserError(os_error_in_one_line(error, f"cannot read {path}")) from error
     except (ValueError, RecursionError) as error:
-        raise ValueError(f"{path} is not valid JSON ({one_line(error)})") from error
-    if not isinstance(data, dict):
-        raise ValueError(f"{path} does not hold a JSON object")
+        raise UserError(
+            f"{path} is not valid JSON ({one_line(error)}): restore it or train the run again"
+        ) from error
     return data
-
-
-def _refused(constant: str) -> None:
-    raise ValueError(f"it holds {constant}, which no run writes")
 
 
 def _finite(text: str) -> float:
@@ -147,27 +126,13 @@ def _finite(text: str) -> float:
     return number
 
 
-def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for name, value in pairs:
         if name in found:
             raise ValueError(f"{name} occurs twice")
         found[name] = value
     return found
-
-
-def _check_depth(data: Any) -> None:
-    level = [data]
-    for _ in range(_MOST_DEPTH):
-        level = [
-            value
-            for one in level
-            if isinstance(one, (dict, list))
-            for value in (one.values() if isinstance(one, dict) else one)
-        ]
-        if not level:
-            return
-    raise ValueError(f"it is nested more than {_MOST_DEPTH} levels deep")
 
 
 def refuse_checkpoints(folder: Path) -> None:
@@ -196,15 +161,19 @@ def read_run(folder: Path) -> Run:
     try:
         return run_from_dict(data)
     except (KeyError, TypeError) as error:
-        what = f"{error.args[0]} is missing" if isinstance(error, KeyError) else error
+        cause = f"{error.args[0]} is missing" if isinstance(error, KeyError) else error
         raise UserError(
-            f"{folder / CONFIG} is not the settings of a run ({one_line(what)}): restore it or train the run "
-            "again"
+            f"{folder / CONFIG} is not the settings of a run ({one_line(cause)}): restore it or train the "
+            "run again"
         ) from error
 
 
-def _config(folder: Path) -> dict[str, Any]:
-    """Return the contents of a run's ``config.json`` as this version writes them."""
+def _settings_in(folder: Path) -> dict[str, Any]:
+    """Return the settings in a run's folder as this version writes them; as they are if it cannot read them.
+
+    Raises:
+        UserError: there is no JSON object, or a later version wrote it.
+    """
     return in_this_version(read_json(folder / CONFIG))
 
 
@@ -245,7 +214,7 @@ def check_files(folder: Path) -> None:
     if not folder.is_dir():
         return
     refuse_linked(folder / CHECKPOINTS)
-    with blame_user(OSError, about=f"cannot read {folder}"):
+    with as_user_error(OSError, about=f"cannot read {folder}"):
         names = os.listdir(folder)
     for name in names:
         if name == LOCK or _FILES.fullmatch(name):
@@ -272,7 +241,7 @@ def check_claim(folder: Path, run: Run, *, overwrite: bool) -> None:
     if folder.is_dir() and not _is_begun(folder):
         _check_is_run(folder, run)
         if not overwrite:
-            raise UserError(f"{folder} already holds {_what_is_there(folder, run)}")
+            raise _taken(folder, run)
         _check_checkpoints(folder / CHECKPOINTS)
     existing = next(path for path in (folder, *folder.absolute().parents) if path.exists())
     if not existing.is_dir():
@@ -291,7 +260,7 @@ def claim(folder: Path, run: Run, *, overwrite: bool) -> None:
         UserError: the folder is taken, is not that of a run, or cannot be written.
     """
     check_claim(folder, run, overwrite=overwrite)
-    with blame_user(OSError, about=f"cannot write to {folder}"):
+    with as_user_error(OSError, about=f"cannot write to {folder}"):
         folder.mkdir(parents=True, exist_ok=True)
         with locked(folder):
             check_claim(folder, run, overwrite=overwrite)  # of two simultaneous claims, one fails here
@@ -338,33 +307,24 @@ def _remove_files(folder: Path) -> list[str]:
     Returns:
         The names of the remaining files, which no run has written.
     """
-    others = _remove(folder, _FILES, but=(LOCK, CONFIG, CHECKPOINTS))
-    if (folder / CHECKPOINTS).is_dir():
-        left = _remove(folder / CHECKPOINTS, _CHECKPOINT_FILES)
-        others += [f"{CHECKPOINTS}/{name}" for name in left]
-    return others
-
-
-def _remove(folder: Path, ours: re.Pattern[str], but: Sequence[str] = ()) -> list[str]:
-    """Remove files whose names match ``ours`` from a folder; return the other names, except ``but``."""
-    # The folder is kept open: if it is replaced meanwhile, for example by a link, nothing is removed there.
-    held = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW) if _CAN_HOLD else None
     others = []
-    try:
-        with os.scandir(folder if held is None else held) as found:
-            # The result is removed first: without it, the remains are an unfinished run.
-            entries = sorted(found, key=lambda entry: (entry.name != RESULT, entry.name))
-        for entry in entries:
-            if entry.name in but:
-                continue
-            if not ours.fullmatch(entry.name) or entry.is_dir(follow_symlinks=False):
-                others.append(entry.name)
-            else:
-                os.unlink(entry.path if held is None else entry.name, dir_fd=held)
-    finally:
-        if held is not None:
-            os.close(held)
+    # The result is removed first: without it, the remains are an unfinished run.
+    for path in sorted(folder.iterdir(), key=lambda path: (path.name != RESULT, path.name)):
+        if path.name not in (LOCK, CONFIG, CHECKPOINTS) and not _removed(path, _FILES):
+            others.append(path.name)
+    if (folder / CHECKPOINTS).is_dir():
+        for path in (folder / CHECKPOINTS).iterdir():
+            if not _removed(path, _CHECKPOINT_FILES):
+                others.append(f"{CHECKPOINTS}/{path.name}")
     return others
+
+
+def _removed(path: Path, names: re.Pattern[str]) -> bool:
+    """Remove a file or a link whose name matches; return False for any other."""
+    if not names.fullmatch(path.name) or (path.is_dir() and not path.is_symlink()):
+        return False
+    path.unlink()
+    return True
 
 
 def _is_begun(folder: Path) -> bool:
@@ -390,14 +350,18 @@ def _check_is_run(folder: Path, run: Run) -> None:
     cause, ours = f"no {CONFIG}", run.as_dict()
     if os.path.lexists(folder / CONFIG):
         try:
-            data = in_this_version(_object_in(folder / CONFIG))
+            data = read_json(folder / CONFIG)
+        except UserError as error:
+            cause = str(error).partition(": ")[0]
+        else:
+            data = in_this_version(data)  # a later version is refused with the way out
             same = all(data.get(name) == ours[name] for name in ("task", "core", "seed"))
-            if same and data.keys() == ours.keys():
+            try:
+                if not (same and data.keys() == ours.keys()):
+                    read_run(folder)
                 return
-            run_from_dict(data)
-            return
-        except (ValueError, KeyError, TypeError) as error:
-            cause = one_line(error if type(error) is ValueError else f"{CONFIG} is not the settings of a run")
+            except UserError as error:
+                cause = str(error).partition(": ")[0]
     raise UserError(f"{folder} is not a run's folder ({cause}): move its files away, or give another --root")
 
 
@@ -416,16 +380,18 @@ def _check_checkpoints(folder: Path) -> None:
             has_file(path)
 
 
-def _what_is_there(folder: Path, run: Run) -> str:
-    """Describe the run that occupies the folder, and the remedies."""
+def _taken(folder: Path, run: Run) -> UserError:
+    """Return the error for a folder that another run occupies, or another process since a moment ago."""
     ways = "give --overwrite to replace it, or another --seed or --root to keep it"
     kind = "a finished run" if is_finished(folder) else "an unfinished run"
-    change = first_difference(_config(folder), run.as_dict())
-    if change is None:
-        return f"{kind}: {ways}"
-    if not is_finished(folder):
-        ways += f"; plasticrl train --resume {folder} resumes it"
-    return f"{kind} with other settings ({change}): {ways}"
+    change = first_difference(_settings_in(folder), run.as_dict())
+    if change is None and not is_finished(folder):  # it would have been resumed
+        return busy_error(folder)
+    if change is not None:
+        kind += f" with other settings ({change})"
+        if not is_finished(folder):
+            ways += f"; plasticrl train --resume {folder} resumes it"
+    return UserError(f"{folder} already holds {kind}: {ways}")
 
 
 def first_difference(old: dict[str, Any], new: dict[str, Any]) -> str | None:
@@ -449,7 +415,7 @@ def is_unfinished(folder: Path, run: Run) -> bool:
     if is_finished(folder) or not has_file(folder / CONFIG):
         return False
     check_files(folder)
-    return _config(folder) == run.as_dict()
+    return _settings_in(folder) == run.as_dict()
 
 
 Found = TypeVar("Found")
@@ -458,7 +424,7 @@ Found = TypeVar("Found")
 def is_kept(run: Run, root: Path) -> bool:
     """Return True if exactly this run is finished below ``root``."""
     folder = run.folder(root)
-    return is_finished(folder) and _config(folder) == run.as_dict()
+    return is_finished(folder) and _settings_in(folder) == run.as_dict()
 
 
 def finished_score(run: Run, root: Path) -> float:

@@ -11,14 +11,20 @@ from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from itertools import count
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import Any, BinaryIO
 
+from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
+from stable_baselines3.common.logger import CSVOutputFormat, Logger, TensorBoardOutputFormat
 from tensorboard.compat.proto.event_pb2 import Event  # type: ignore[import-untyped]
-from tensorboard.summary.writer.record_writer import RecordWriter  # type: ignore[import-untyped]
+from tensorboard.summary.writer.record_writer import (  # type: ignore[import-untyped]
+    RecordWriter,
+    masked_crc32c,
+)
 from torch.utils.tensorboard.writer import FileWriter, SummaryWriter
 
+from plasticrl.agents.common import tags
 from plasticrl.agents.common.tensorboard import tensorboard_writer
-from plasticrl.scripts.errors import blame_user, one_line
+from plasticrl.scripts.errors import as_user_error, one_line
 from plasticrl.scripts.runs.folder import has_file, write_csv
 from plasticrl.whole_files import (
     UnfitFileError,
@@ -30,19 +36,15 @@ from plasticrl.whole_files import (
     written_whole,
 )
 
-if TYPE_CHECKING:
-    from stable_baselines3.common.logger import Logger
-
-
 CSV, _EVENTS = "progress.csv", "events.out.tfevents.*"
-_AT_THE_END = ("eval/", "maze/episode")  # tags of the events that a run writes after its training
+_AT_THE_END = (tags.EVALUATION, tags.MAZE_EPISODE)  # events that a run writes after its training
 _HEAD, _FOOT = 12, 4  # bytes of a record before and after its data
 # Limits in bytes. A run's logs have a few megabytes; a larger file is sparse, or not a log.
 _MOST_OF_CSV, _MOST_OF_EVENTS, _MOST_OF_RECORD = 2**24, 2**32, 2**28
 _DIGITS = 19  # numbers with so many digits are too large for steps or episodes
 
 
-def open_logs(folder: Path, *, done: int, total: int, counter: str) -> Logger:
+def open_logs(folder: Path, *, done: int, total: int, counter: str) -> RunLogger:
     """Open a logger that continues a run's logs after ``done``; later entries are removed first.
 
     Args:
@@ -51,35 +53,74 @@ def open_logs(folder: Path, *, done: int, total: int, counter: str) -> Logger:
         total: length of the training. The events that its end wrote to TensorBoard are removed, too.
         counter: column of ``progress.csv`` that counts steps or episodes.
     """
-    from stable_baselines3.common.logger import CSVOutputFormat, Logger, TensorBoardOutputFormat
-
-    class Rows(CSVOutputFormat):
-        """SB3's CSV output, appending to existing rows; new columns are in alphabetical order."""
-
-        def __init__(self, path: Path, columns: list[str]) -> None:
-            self.file = path.open("r+", newline="")
-            self.file.seek(0, os.SEEK_END)
-            self.keys, self.separator, self.quotechar = _Columns(columns), ",", '"'
-
-    class Events(TensorBoardOutputFormat):
-        """SB3's TensorBoard output, with a writer that raises its errors in this thread."""
-
-        def __init__(self) -> None:
-            self.writer, self._is_closed = EventWriter(folder), False
-
-    class Log(Logger):
-        """SB3's logger, closing every output even if closing another one fails."""
-
-        def close(self) -> None:
-            with ExitStack() as outputs:
-                for output in self.output_formats:
-                    outputs.callback(output.close)
-
     for path in folder.glob(_EVENTS):
         _cut_events(path, done, total)
     # Both are rewritten even if unchanged, so that they are not hard links to files of others.
-    rows = Rows(folder / CSV, _cut_csv(folder / CSV, counter, done))
-    return Log(str(folder), [rows, Events()])
+    columns = _cut_csv(folder / CSV, counter, done)
+    return RunLogger(folder, columns)
+
+
+class _Rows(CSVOutputFormat):
+    """SB3's CSV output, appending to existing rows; new columns are in alphabetical order."""
+
+    def __init__(self, path: Path, columns: list[str]) -> None:
+        self.file = path.open("r+", newline="")
+        self.file.seek(0, os.SEEK_END)
+        self.keys, self.separator, self.quotechar = _Columns(columns), ",", '"'
+
+
+class _Columns(list[str]):
+    """List of columns that sorts new ones: SB3 adds them as a set, whose order differs between processes."""
+
+    def extend(self, more: Iterable[str]) -> None:
+        super().extend(sorted(more))
+
+
+class _Events(TensorBoardOutputFormat):
+    """SB3's TensorBoard output, with a writer that raises its errors in this thread."""
+
+    def __init__(self, folder: Path) -> None:
+        self.writer, self._is_closed = EventWriter(folder), False
+
+
+class RunLogger(Logger):
+    """SB3's logger with the time in training; it closes every output even if closing another one fails.
+
+    Args:
+        folder: folder of the run.
+        columns: columns of the rows that ``progress.csv`` has.
+
+    Attributes:
+        before: seconds in training of the processes that wrote these rows; 0 if there are none, or if an
+            older version wrote them, which did not log it.
+    """
+
+    def __init__(self, folder: Path, columns: list[str]) -> None:
+        super().__init__(str(folder), [_Rows(folder / CSV, columns), _Events(folder)])
+        self.before, self._began = _seconds_logged(folder / CSV), time.monotonic()
+
+    def seconds(self) -> float:
+        """Return the time in training until now, of all processes that trained the run."""
+        return self.before + time.monotonic() - self._began
+
+    def dump(self, step: int = 0) -> None:
+        """Write an entry, with the time in training as a column of ``progress.csv``."""
+        self.record(tags.SECONDS, self.seconds(), exclude="tensorboard")
+        super().dump(step)
+
+    def close(self) -> None:
+        """Close all outputs."""
+        with ExitStack() as outputs:
+            for output in self.output_formats:
+                outputs.callback(output.close)
+
+
+def _seconds_logged(path: Path) -> float:
+    header, *rows = read_rows(path) or [[]]
+    try:
+        return float(rows[-1][header.index(tags.SECONDS)])
+    except (IndexError, ValueError):
+        return 0.0
 
 
 def flush(logger: Any) -> None:
@@ -102,7 +143,7 @@ def most_logged(folder: Path, column: str) -> int | None:
     path = folder / CSV
     if not has_file(path):
         return None
-    with blame_user(OSError, ValueError, about=f"cannot read {path}"):
+    with as_user_error(OSError, ValueError, about=f"cannot read {path}"):
         header, *rows = read_rows(path) or [[]]
     numbers = (_whole(dict(zip(header, row, strict=False)).get(column)) for row in rows)
     return max((number for number in numbers if number is not None), default=None)
@@ -127,16 +168,9 @@ def _whole(cell: str | None) -> int | None:
     return int(cell) if cell and cell.isdecimal() and len(cell) < _DIGITS else None
 
 
-class _Columns(list[str]):
-    """List of columns that sorts new ones: SB3 adds them as a set, whose order differs between processes."""
-
-    def extend(self, more: Iterable[str]) -> None:
-        super().extend(sorted(more))
-
-
 def _cut_csv(path: Path, counter: str, done: int) -> list[str]:
     """Keep the rows up to ``done``; return the columns, or none if no row is left."""
-    with blame_user(OSError, ValueError, about=f"cannot read {path}"):
+    with as_user_error(OSError, ValueError, about=f"cannot read {path}"):
         header, *rows = (read_rows(path) if has_file(path) else []) or [[]]
     kept = []
     if counter in header:
@@ -152,15 +186,13 @@ def _cut_csv(path: Path, counter: str, done: int) -> list[str]:
 
 def _cut_events(path: Path, done: int, total: int) -> None:
     """Keep the events up to ``done``; also remove an incomplete last record of a killed process."""
-    from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
-    from tensorboard.compat.proto.event_pb2 import Event
-
-    with blame_user(UnfitFileError), open_regular(path, links=False) as old, written_whole(path) as new:
+    with as_user_error(UnfitFileError), open_regular(path, links=False) as old, written_whole(path) as new:
         try:
             for record in _records(old, check_size(path, old, _MOST_OF_EVENTS)):
                 event = Event.FromString(record[_HEAD:-_FOOT])
-                tags = [value.tag for value in event.summary.value]
-                is_of_the_end = event.step >= total and any(tag.startswith(_AT_THE_END) for tag in tags)
+                is_of_the_end = event.step >= total and any(
+                    value.tag.startswith(_AT_THE_END) for value in event.summary.value
+                )
                 if event.step <= done and not is_of_the_end:
                     new.write(record)
         except DecodeError:  # neither this record nor later ones can be read
@@ -169,14 +201,23 @@ def _cut_events(path: Path, done: int, total: int) -> None:
 
 def _records(file: BinaryIO, size: int) -> Iterator[bytes]:
     """Yield the complete records of a TFRecord file: length of the data, checksum, data, checksum."""
-    from tensorboard.summary.writer.record_writer import masked_crc32c
-
     while len(head := file.read(_HEAD)) == _HEAD:
         length = int.from_bytes(head[:8], "little")
         whole = masked_crc32c(head[:8]) == int.from_bytes(head[8:], "little")
         if not whole or length > min(size - file.tell() - _FOOT, _MOST_OF_RECORD):
             return
         yield head + file.read(length + _FOOT)
+
+
+def flat(settings: dict[str, Any], prefix: str = "") -> dict[str, bool | int | float | str]:
+    """Flatten nested settings to names ``group/name``; None becomes the text "default"."""
+    level: dict[str, bool | int | float | str] = {}
+    for name, value in settings.items():
+        if isinstance(value, dict):
+            level |= flat(value, f"{prefix}{name}/")
+        else:
+            level[prefix + name] = "default" if value is None else value
+    return level
 
 
 _numbers = count()

@@ -14,9 +14,8 @@ from typing import Any, TextIO
 
 from rich import box
 from rich.console import Console
-from rich.progress import BarColumn, Progress, ProgressColumn, Task, TaskID, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from rich.table import Table
-from rich.text import Text
 
 SECONDS_BETWEEN_LINES = 10.0
 
@@ -67,7 +66,7 @@ class ProgressDisplay:
             TextColumn("{task.description}"),
             BarColumn(bar_width=24),
             TextColumn("{task.percentage:3.0f}%"),
-            _Numbers(),
+            TextColumn("{task.fields[numbers]}", markup=False),
             TimeRemainingColumn(),
             console=console,
         )
@@ -88,7 +87,7 @@ class ProgressDisplay:
         done = min(report.done, report.total)
         if self._live:
             if report.label not in self._tasks:
-                self._tasks[report.label] = self._bars.add_task(report.label, total=report.total)
+                self._tasks[report.label] = self._bars.add_task(report.label, total=report.total, numbers="")
             self._bars.update(self._tasks[report.label], completed=done, numbers=report.numbers())
             return
         now = time.monotonic()
@@ -108,13 +107,6 @@ class ProgressDisplay:
             self._bars.console.print(text, highlight=False, markup=False)
         elif not self.quiet:
             print(text, file=sys.stderr, flush=True)
-
-
-class _Numbers(ProgressColumn):
-    """Column with the report's numbers."""
-
-    def render(self, task: Task) -> Text:
-        return Text(task.fields.get("numbers", ""))
 
 
 _WIDTH_OF_FILES = 200

@@ -145,10 +145,12 @@ class MazeEvaluation:
     """Another side of the maze, in squares; odd. None for that of the training (maze)."""
     episode_length: int | None = None
     """Another number of steps per episode; None for that of the training (maze)."""
-    relocate_every: int | None = None
-    """Steps after which the reward moves to another square; None for that of the training (maze)."""
-    layout_seed: int | None = None
-    """Seed of another maze, with irregular pillars; None for that of the training (maze)."""
+    relocate_every: int | Literal["off"] | None = None
+    """Steps after which the reward moves to another square; off: it stays for the whole episode; None for \
+that of the training (maze)."""
+    layout_seed: int | Literal["off"] | None = None
+    """Seed of another maze, with irregular pillars; off: pillars in rows; None for that of the training \
+(maze)."""
     lesion: LesionChoice | None = None
     """Change the trace from --lesion-step of each episode on: frozen (it no longer changes), cleared (it is \
 set to zero once), silenced (it stays zero) (maze, plastic and homogeneous)."""

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from plasticrl.scripts.reports.comparison import Comparison, compare_episodes, compare_mazes
 from plasticrl.scripts.runs.run import Run
-from plasticrl.scripts.tasks.task import Evaluated, EvaluationChoices, Trainer
+from plasticrl.scripts.tasks.task import Evaluated, Trainer
 
 
 @dataclass(frozen=True)
@@ -19,14 +20,14 @@ class TaskCode:
         trainer: makes and checks everything that a training needs, from a run and a device; writes nothing.
             It raises :class:`UserError` if a setting is invalid or data are missing.
         evaluate: evaluates a checkpoint of a run, from the run, the checkpoint, the number of episodes, their
-            seed, and further options. Without options it repeats the evaluation at the end of the training.
-            It raises :class:`UserError` if the checkpoint cannot be loaded or an option is not for this task.
+            seed, the device, and the options of the task. With the default options it repeats the evaluation
+            at the end of the training. It raises :class:`UserError` if the checkpoint cannot be loaded.
         compare: summarises finished runs below a root folder. It raises :class:`UserError` if a result cannot
             be read.
     """
 
     trainer: Callable[[Run, str], Trainer]
-    evaluate: Callable[[Run, Path, int, int, EvaluationChoices], Evaluated]
+    evaluate: Callable[[Run, Path, int, int, str, Any], Evaluated]
     compare: Callable[[Sequence[Run], Path], Comparison]
 
 
@@ -44,6 +45,6 @@ def _maze() -> TaskCode:
 
 def _supervised() -> TaskCode:
     from plasticrl.scripts.tasks.supervised.scores import evaluate_checkpoint
-    from plasticrl.scripts.tasks.supervised.training import EpisodeTrainer
+    from plasticrl.scripts.tasks.supervised.training import make_trainer
 
-    return TaskCode(EpisodeTrainer, evaluate_checkpoint, compare_episodes)
+    return TaskCode(make_trainer, evaluate_checkpoint, compare_episodes)

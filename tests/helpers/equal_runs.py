@@ -6,7 +6,7 @@ from pathlib import Path
 
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-TIMED = ("time/fps", "time/time_elapsed", "time/episodes_per_second", "time/iterations")
+TIMED = ("time/fps", "time/seconds", "time/time_elapsed", "time/episodes_per_second", "time/iterations")
 
 
 def checkpoints(run: Path) -> dict[int, Path]:

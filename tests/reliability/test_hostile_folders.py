@@ -465,7 +465,6 @@ def test_overwriting_that_is_stopped_anywhere_can_be_done_again(
 
         with monkeypatch.context() as patch:
             patch.setattr("plasticrl.scripts.runs.folder.os.unlink", killed)
-            patch.setattr("plasticrl.scripts.runs.folder._CAN_HOLD", True)
             try:
                 claim(run, settings, overwrite=True)
                 break

@@ -1,10 +1,16 @@
 import json
+import shutil
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from plasticrl.scripts.main import main
+from plasticrl.scripts.settings.maze import MazeSettings
+from plasticrl.scripts.settings.supervised import ImagesSettings, OmniglotSettings, PatternsSettings
+from plasticrl.scripts.settings.tasks import TASKS
+from plasticrl.scripts.tasks.task import changed_settings
 
 
 def scores(words: list[str], capsys: pytest.CaptureFixture[str]) -> dict[str, Any]:
@@ -63,3 +69,32 @@ def test_a_maze_that_it_was_not_trained_in(
     assert other[name.replace("-", "_")] == int(elsewhere[1])
     assert main(["evaluate", str(trained), *elsewhere]) == 0
     assert f"{name.replace('-', ' ')} {elsewhere[1]}" in capsys.readouterr().out
+
+
+def test_settings_of_the_training_can_be_switched_off(
+    trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The scores are then those of a run that never had them."""
+    changed = shutil.copytree(trained, tmp_path / "run")
+    config = json.loads((trained / "config.json").read_text())
+    config["maze"] |= {"layout_seed": 3, "relocate_every": 5, "size": 9}
+    (changed / "config.json").write_text(json.dumps(config))
+    plain = scores([str(trained), "--size", "9"], capsys)
+    off = ["--layout-seed", "off", "--relocate-every", "off"]
+    assert scores([str(changed)], capsys)["mean_reward"] != plain["mean_reward"]
+    without = scores([str(changed), *off], capsys)
+    assert (without["layout_seed"], without["relocate_every"]) == (None, None)
+    same = ("mean_reward", "std_reward", "oracle_reward", "points_by_fifth")
+    assert {name: without[name] for name in same} == {name: plain[name] for name in same}
+    assert main(["evaluate", str(changed), *off]) == 0
+    assert "layout seed off" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_options_of_a_task_are_its_settings(task: str) -> None:
+    """What may differ from the training is a setting of the task, or one of the evaluation itself."""
+    settings = {"maze": MazeSettings, "patterns": PatternsSettings, "images": ImagesSettings}
+    known = {field.name for field in fields(settings.get(task, OmniglotSettings))}
+    own = ("deterministic", "lesion", "lesion_step")
+    assert {field.name for field in fields(TASKS[task].evaluation)} <= known | {*own}
+    assert changed_settings(TASKS[task].evaluation(), *own) == {}

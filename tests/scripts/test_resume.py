@@ -17,8 +17,6 @@ from equal_runs import check_same, checkpoints, last_event, rows
 
 from plasticrl.scripts.main import main
 from plasticrl.scripts.runs.folder import locked
-from plasticrl.scripts.tasks.maze.training import A2CTrainer
-from plasticrl.scripts.tasks.supervised.training import EpisodeTrainer
 from plasticrl.scripts.tasks.task import Trainer
 
 TASKS = {
@@ -103,11 +101,10 @@ def test_stopped_in_the_evaluation_it_only_evaluates(
     def stopped(_: Trainer) -> None:
         signal.raise_signal(signal.SIGTERM)
 
-    trainer = A2CTrainer if task == "maze" else EpisodeTrainer
     with monkeypatch.context() as patched:
-        patched.setattr(trainer, "evaluate", stopped)
+        patched.setattr(Trainer, "evaluate", stopped)
         assert main(command(task, tmp_path)) == 130
-    monkeypatch.setattr(trainer, "learn", None)
+    monkeypatch.setattr(Trainer, "learn", None)
     assert main(command(task, tmp_path)) == 0
     check_same(folder(task, tmp_path), reference)
 
@@ -161,8 +158,23 @@ def test_what_cannot_go_on_is_refused_in_one_line(
     assert f"plasticrl train --resume {unfinished} resumes it" in told
     data: Any = ["train", "--resume", str(unfinished), "--data-dir", "."]
     assert "--data-dir" in refused(data, capsys)
-    moved = unfinished.rename(tmp_path / "elsewhere")
-    assert "ROOT/patterns/plastic/seed_0" in refused(["train", "--resume", str(moved)], capsys)
+
+
+@pytest.mark.parametrize("place", ["one", "one/two/three/four/five"])
+def test_a_run_is_resumed_wherever_its_folder_was_moved(
+    whole: tuple[str, Path], place: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also by a relative path, and less than three folders deep."""
+    task, reference = whole
+    stop(task, tmp_path / "runs", signal.SIGKILL)
+    moved = tmp_path / place
+    moved.parent.mkdir(parents=True, exist_ok=True)
+    folder(task, tmp_path / "runs").rename(moved)
+    shutil.rmtree(tmp_path / "runs")
+    monkeypatch.chdir(moved)
+    assert main(["train", "--resume", ".", "--threads", "1", "--quiet"]) == 0
+    check_same(moved, reference)
+    assert {path.name for path in tmp_path.iterdir()} == {Path(place).parts[0]}
 
 
 def test_a_finished_run_has_nothing_to_go_on_with(

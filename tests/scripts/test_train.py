@@ -10,8 +10,6 @@ from plasticrl.agents import RecurrentA2C
 from plasticrl.envs import MazeConfig, oracle_share
 from plasticrl.scripts.main import main
 from plasticrl.scripts.runs.folder import read_run
-from plasticrl.scripts.tasks.maze import training as maze_training
-from plasticrl.scripts.tasks.supervised import training as episode_training
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -32,8 +30,7 @@ def test_memory_that_training_frees_is_kept_for_what_it_needs_next(
 ) -> None:
     kept: list[str] = []
     options = tiny if task == "maze" else ["--n-bits", "12", "--total-episodes", "4", "--quiet"]
-    module = {"maze": maze_training, "patterns": episode_training}[task]
-    monkeypatch.setattr(module, "keep_freed_memory", lambda: kept.append(task))
+    monkeypatch.setattr("plasticrl.scripts.tasks.task.keep_freed_memory", lambda: kept.append(task))
     assert main(["train", task, "--root", str(tmp_path), *options]) == 0
     assert kept == [task]
 

@@ -13,7 +13,7 @@ from plasticrl.scripts.main import main
 from plasticrl.scripts.runs.folder import read_run
 from plasticrl.scripts.tasks.maze.animation import play
 from plasticrl.scripts.tasks.maze.setup import load_to_act
-from plasticrl.scripts.tasks.maze.training import MazeTrainer
+from plasticrl.scripts.tasks.maze.training import make_trainer
 
 
 def test_gif(trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -71,7 +71,7 @@ def test_before_and_after_are_shown_in_the_same_maze(
         assert captions.split() == ["before", "training", "after"]
         for line, end in zip(lines, right.splitlines(), strict=True):
             assert line.endswith(end)
-    untrained = MazeTrainer(read_run(trained), "cpu").learner  # type: ignore[arg-type]
+    untrained = make_trainer(read_run(trained), "cpu").learner  # type: ignore[arg-type]
     with_left = play(untrained, read_run(trained).maze, mode="ansi", seed=5)  # type: ignore[attr-defined]
     for frame, left in zip(both, with_left, strict=True):
         for line, start in zip(frame.splitlines()[1:], left.splitlines(), strict=True):

@@ -267,7 +267,9 @@ def _sizes(p: Problem, m: int) -> Sizes:
     n = p.hidden.shape[-1]
     modulation = MODULATIONS[p.modulation]
     values = p.cell.recorded * n
-    return Sizes(steps, batch, n, m, p.cell.index, p.sums, width, p.recorded, values, modulation, p.modulated)
+    return Sizes(
+        steps, batch, n, m, p.cell.number, p.sums, width, p.recorded, values, modulation, p.modulated
+    )
 
 
 def _numbers(p: Problem) -> Numbers:

@@ -204,7 +204,8 @@ def _modulation(a: Addresses, s: Sizes, sums: Pointer, sample: int, first: int, 
 def _lane(a: Vector, room: Pointer) -> np.float32:
     """Return the first lane."""
     store(room, 0, a)
-    return np.float32(room[0])
+    first: np.float32 = room[0]
+    return first
 
 
 @inlined

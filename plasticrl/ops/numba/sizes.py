@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-RNN, LSTM, GRU = 0, 1, 2  # Cell.index
+RNN, LSTM, GRU = 0, 1, 2  # Cell.number
 SIGMOID = 1  # of plasticrl.ops.cells.MODULATIONS
 
 
@@ -14,12 +14,12 @@ class Sizes(NamedTuple):
     Attributes:
         steps, batch, n: T, B and the number of neurons.
         m: length of the rows of w, alpha and trace in memory; zeros follow the n columns.
-        cell: index of the cell.
+        cell: number of the cell.
         sums: rows of w.
         width: columns of the drive.
         recorded: columns of the record.
         values: the first columns of the record, which the cell fills.
-        modulation: index of the modulation.
+        modulation: number of the modulation.
         modulated: number of its sums, n or 1; 0 without modulation.
     """
 

@@ -5,17 +5,15 @@ from __future__ import annotations
 from collections.abc import Generator
 from contextlib import closing
 from io import BytesIO
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import numpy as np
 from PIL import Image, ImageDraw
+from stable_baselines3.common.type_aliases import PolicyPredictor
 
 from plasticrl.scripts.settings.maze import MazeSettings
 from plasticrl.scripts.tasks.maze.evaluation import OwnRandomNumbers
 from plasticrl.scripts.tasks.maze.setup import make_mazes
-
-if TYPE_CHECKING:
-    from stable_baselines3.common.type_aliases import PolicyPredictor
 
 _COLORS = 64
 _PALETTE_FRAMES = 8
@@ -31,16 +29,16 @@ def play(
     deterministic: bool = False,
     size: int = 384,
 ) -> Generator[Any, None, None]:
-    """Play one episode and yield what is to be seen, as it is played: before every step.
+    """Play one episode and yield a frame before every step, while it is played.
 
-    After the last step the maze already shows the next episode. The maze is closed with the generator.
+    The maze is closed with the generator.
 
     Args:
-        agent: acts; its training is not disturbed.
-        maze: where.
+        agent: the agent; its training is not affected.
+        maze: settings of the maze.
         mode: pictures ``(size, size, 3)`` uint8, or text.
-        seed: of the maze and of the actions' draws.
-        deterministic: the most probable action instead of a draw.
+        seed: seed of the maze and of the actions.
+        deterministic: take the most probable action instead of drawing one.
         size: side of a picture in pixels.
     """
     numbers = OwnRandomNumbers(seed)
@@ -56,7 +54,7 @@ def play(
 
 
 def captioned(frame: Any, text: str) -> Any:
-    """A picture, or a text, below a line that says what it is."""
+    """Return a picture or a text with a caption above it."""
     if isinstance(frame, str):
         return f"{text}\n{frame}"
     line = Image.new("RGB", (frame.shape[1], _CAPTION), "white")
@@ -65,7 +63,7 @@ def captioned(frame: Any, text: str) -> Any:
 
 
 def side_by_side(*frames: Any) -> Any:
-    """Pictures, or texts of as many lines, as one."""
+    """Join pictures, or texts with the same number of lines."""
     if not isinstance(frames[0], str):
         return np.hstack(frames)
     width = max(len(line) for frame in frames for line in frame.splitlines()) + 3
@@ -76,7 +74,7 @@ def side_by_side(*frames: Any) -> Any:
 def gif(frames: list[Any], fps: float) -> bytes:
     """Encode pictures ``(height, width, 3)`` as an endless GIF.
 
-    One palette serves all, so that only what changes between two pictures takes room.
+    All pictures share one palette, so that unchanged parts take no space.
     """
     pictures = [Image.fromarray(frame) for frame in frames]
     spread = frames[:: max(1, len(frames) // _PALETTE_FRAMES)]

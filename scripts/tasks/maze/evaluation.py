@@ -5,29 +5,25 @@ from __future__ import annotations
 from contextlib import closing
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from stable_baselines3.common.evaluation import evaluate_policy
+from stable_baselines3.common.type_aliases import PolicyPredictor
 from torch import Tensor
 
 from plasticrl.agents import RecurrentA2C
+from plasticrl.agents.common import tags
 from plasticrl.envs import maze_bracket, oracle_share
 from plasticrl.scripts.errors import UserError
 from plasticrl.scripts.runs.run import Run
 from plasticrl.scripts.runs.terminal import percent
-from plasticrl.scripts.settings.maze import LesionChoice, MazeSettings
+from plasticrl.scripts.settings.maze import LesionChoice, MazeEvaluation, MazeSettings
 from plasticrl.scripts.tasks.maze.setup import load_to_act, make_mazes, maze_config
-from plasticrl.scripts.tasks.task import Evaluated, EvaluationChoices, Scores, also, options_for
+from plasticrl.scripts.tasks.task import Evaluated, Scores, changed_settings, in_words
 from plasticrl.state import PlasticState
-
-if TYPE_CHECKING:
-    from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
-    from stable_baselines3.common.type_aliases import PolicyPredictor
-    from stable_baselines3.common.vec_env import VecEnv
-
 
 MOST_ENVS = 50
 _PARTS = 5
@@ -35,20 +31,20 @@ _PARTS = 5
 
 @dataclass(frozen=True)
 class Evaluation(Scores):
-    """Means over episodes; None where no episode had such a value.
+    """Means over episodes; None if no episode has such a value.
 
     Attributes:
-        episodes: how many were played.
+        episodes: number of episodes.
         mean_reward: points per episode.
         std_reward: standard deviation over the episodes.
-        oracle_share: 0 is acting at random, 1 is knowing the reward's place and walking shortest paths.
+        oracle_share: 0 for random actions, 1 for shortest paths to the reward, whose place is known.
         rewards_found: rewards per episode.
         wall_hits: steps into a wall per episode.
         first_reward_step: step of the first find, over the episodes that have one.
         mean_steps_later: steps from one find to the next, over the episodes that have two.
-        points_by_fifth: points in each fifth of the episode: an agent that learns within it earns more later.
-        random_reward: what acting at random is expected to score.
-        oracle_reward: what the oracle is expected to score.
+        points_by_fifth: points in each fifth of the episode; they grow if the agent learns within it.
+        random_reward: expected points of random actions.
+        oracle_reward: expected points of the oracle.
     """
 
     episodes: int
@@ -64,18 +60,18 @@ class Evaluation(Scores):
     oracle_reward: float
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain values, for JSON."""
+        """Return plain values, for JSON."""
         return asdict(self)
 
     def summary(self) -> str:
-        """Points, oracle share, and acting at random."""
+        """Return points and oracle share, in half a line."""
         return (
             f"{self.mean_reward:.1f} points per episode, {percent(self.oracle_share)} of the oracle's "
             f"{self.oracle_reward:.0f} (random: {self.random_reward:.1f})"
         )
 
     def scalars(self) -> dict[str, float]:
-        """Points and oracle share."""
+        """Return points and oracle share for TensorBoard."""
         return {"mean_reward": self.mean_reward, "oracle_share": self.oracle_share}
 
     def rows(self) -> list[tuple[str, str]]:
@@ -98,10 +94,12 @@ class Evaluation(Scores):
 
 
 class OwnRandomNumbers:
-    """A seeded stream of torch's random numbers, drawn from inside ``with``; outside, all goes on without it.
+    """Context manager with a stream of torch's random numbers of its own; other code keeps the global one.
+
+    The stream continues in the next block.
 
     Args:
-        seed: of the stream. It goes on where the block before ended.
+        seed: seed of the stream.
     """
 
     def __init__(self, seed: int) -> None:
@@ -120,7 +118,7 @@ class OwnRandomNumbers:
 
 
 def _torch_states() -> list[Tensor]:
-    """Of the CPU's generator, then of every GPU's."""
+    """Return the state of the CPU's generator, then those of the GPUs'."""
     return [torch.get_rng_state(), *torch.cuda.get_rng_state_all()]
 
 
@@ -129,10 +127,15 @@ def _set_torch_states(states: list[Tensor]) -> None:
     torch.cuda.set_rng_state_all(states[1:])
 
 
-def mean_of_those_that_happened(values: list[float]) -> float | None:
-    """Mean of the values that are not negative: the maze tells "never" as -1. None where none is."""
-    happened = [value for value in values if value >= 0]
-    return float(np.mean(happened)) if happened else None
+def mean_info(infos: list[dict[str, Any]], name: str) -> float | None:
+    """Return the mean of a number of the maze over episodes; -1 means "never" and is left out.
+
+    Args:
+        infos: the last ``info`` of each episode.
+        name: name of the number.
+    """
+    values = [info[name] for info in infos if info[name] >= 0]
+    return float(np.mean(values)) if values else None
 
 
 def evaluate(
@@ -143,14 +146,14 @@ def evaluate(
     seed: int,
     deterministic: bool = False,
 ) -> Evaluation:
-    """Play episodes and sum them up; the same seed gives the same numbers.
+    """Play episodes and return their scores; the same seed gives the same numbers.
 
     Args:
-        agent: acts; its training is not disturbed.
-        maze: where.
-        episodes: how many.
-        seed: of the mazes and of the actions' draws.
-        deterministic: the most probable action instead of a draw.
+        agent: the agent; its training is not affected.
+        maze: settings of the maze.
+        episodes: number of episodes.
+        seed: seed of the mazes and of the actions.
+        deterministic: take the most probable action instead of drawing one.
     """
     config = maze_config(maze)
     finals: list[dict[str, Any]] = []
@@ -166,19 +169,12 @@ def evaluate(
             agent, env, episodes, deterministic, callback=note, return_episode_rewards=True
         )
     bracket, mean = maze_bracket(config), float(np.mean(rewards))
-
-    def mean_info(name: str) -> float | None:
-        return mean_of_those_that_happened([info[name] for info in finals])
-
     return Evaluation(
         episodes=len(finals),
         mean_reward=mean,
         std_reward=float(np.std(rewards)),
         oracle_share=oracle_share(mean, config),
-        rewards_found=mean_info("rewards_found"),
-        wall_hits=mean_info("wall_hits"),
-        first_reward_step=mean_info("first_reward_step"),
-        mean_steps_later=mean_info("mean_steps_later"),
+        **{name: mean_info(finals, name) for name in tags.MAZE_INFOS},
         points_by_fifth=tuple(float(part.sum()) / len(finals) for part in np.array_split(points, _PARTS)),
         random_reward=bracket.random,
         oracle_reward=bracket.oracle,
@@ -186,13 +182,13 @@ def evaluate(
 
 
 class LesionedAgent:
-    """Acts as an agent does, but from one step of each episode on its trace is not its own.
+    """An agent whose trace is changed from one step of each episode on.
 
     Args:
-        agent: has a trace.
-        lesion: "frozen": the trace stays as it is then. "cleared": it is zero then, and goes on from there.
-            "silenced": it is zero from then on, so that alpha is without effect.
-        step: of the episode, from 0.
+        agent: a plastic agent.
+        lesion: "frozen": the trace no longer changes. "cleared": it is set to zero once. "silenced": it stays
+            zero, so that alpha has no effect.
+        step: step of the episode, from 0.
 
     Raises:
         UserError: the agent has no trace.
@@ -214,16 +210,16 @@ class LesionedAgent:
         episode_start: NDArray[np.bool_] | None = None,
         deterministic: bool = False,
     ) -> tuple[NDArray[Any], tuple[NDArray[Any], ...] | None]:
-        """As :meth:`plasticrl.agents.RecurrentA2C.predict`; all episodes from their start to their end."""
+        """Predict as RecurrentA2C does; it must be called at every step of the episodes."""
         assert episode_start is not None
         done = np.zeros(len(episode_start), np.int64) if self._done is None else self._done + 1
         self._done = np.where(episode_start, 0, done)
         if state is not None:
             hidden, trace = state  # of a PlasticState, as arrays
-            state = hidden, self._tampered(np.array(trace), self._done)
+            state = hidden, self._lesioned(np.array(trace), self._done)
         return self.agent.predict(observation, state, episode_start, deterministic)
 
-    def _tampered(self, trace: NDArray[Any], done: NDArray[np.int64]) -> NDArray[Any]:
+    def _lesioned(self, trace: NDArray[Any], done: NDArray[np.int64]) -> NDArray[Any]:
         trace[done == 0] = 0  # the agent clears it itself, but only once it is given
         if self._frozen is None:
             self._frozen = np.zeros_like(trace)
@@ -236,42 +232,32 @@ class LesionedAgent:
         return trace
 
 
-_ELSEWHERE = ("env", "size", "episode_length", "relocate_every", "layout_seed")  # another maze
-
-
 def evaluate_checkpoint(
-    run: Run, checkpoint: Path, episodes: int, seed: int, choices: EvaluationChoices
+    run: Run, checkpoint: Path, episodes: int, seed: int, device: str, options: MazeEvaluation
 ) -> Evaluated:
     """Evaluate a checkpoint, perhaps in another maze; see :class:`plasticrl.scripts.tasks.registry.Task`."""
-    given = options_for(run, choices, "deterministic", "lesion", "lesion_step", *_ELSEWHERE)
-    deterministic = given.pop("deterministic", False)
-    lesion, lesion_step = given.pop("lesion", None), given.pop("lesion_step", None)
-    maze = replace(run.maze, **given)
+    lesion, step = options.lesion, options.lesion_step
+    changed = changed_settings(options, "deterministic", "lesion", "lesion_step")
+    maze = replace(run.maze, **changed)
     config = maze_config(maze)
-    if lesion_step is not None and lesion is None:
+    if step is not None and lesion is None:
         raise UserError("--lesion-step needs --lesion")
-    if not 0 <= (lesion_step or 0) < config.episode_length:
+    if not 0 <= (step or 0) < config.episode_length:
         raise UserError(
-            f"lesion_step must be from 0 to {config.episode_length - 1}, the episode's last step, not "
-            f"{lesion_step}"
+            f"lesion_step must be from 0 to {config.episode_length - 1}, the episode's last step, not {step}"
         )
-    agent = load_to_act(run, checkpoint, choices.device)
+    agent = load_to_act(run, checkpoint, device)
     with closing(make_mazes(maze, 1, seed)) as env:
-        _check_sight(agent, env)
-    player = agent if lesion is None else LesionedAgent(agent, lesion, lesion_step or 0)
-    scores = evaluate(player, maze, episodes=episodes, seed=seed, deterministic=deterministic)
-    about = {"deterministic": deterministic, "lesion": lesion, "lesion_step": lesion_step, **given}
-    trained = f"{agent.num_timesteps:,} steps" + also(given)
-    if lesion is not None:
-        trained += f", trace {lesion} from step {lesion_step or 0}"
-    return Evaluated(scores, trained, about)
-
-
-def _check_sight(agent: OnPolicyAlgorithm, env: VecEnv) -> None:
-    """Check that the maze has observations of the size that the agent was trained with."""
-    seen, shown = agent.observation_space.shape, env.observation_space.shape
-    if seen != shown:
+        trained, other = agent.observation_space.shape, env.observation_space.shape
+    if trained != other:
         raise UserError(
-            f"the agent was trained on observations of shape {seen}, but that maze has {shown}: "
+            f"the agent was trained on observations of shape {trained}, but that maze has {other}: "
             "choose a maze with the same shape"
         )
+    player = agent if lesion is None else LesionedAgent(agent, lesion, step or 0)
+    scores = evaluate(player, maze, episodes=episodes, seed=seed, deterministic=options.deterministic)
+    about = {"deterministic": options.deterministic, "lesion": lesion, "lesion_step": step, **changed}
+    length = f"{agent.num_timesteps:,} steps" + in_words(changed)
+    if lesion is not None:
+        length += f", trace {lesion} from step {step or 0}"
+    return Evaluated(scores, length, about)

@@ -17,8 +17,8 @@ from plasticrl.agents import RecurrentA2C
 from plasticrl.agents.ppo.contrib import PlainRecurrentPPO
 from plasticrl.arguments import check_number
 from plasticrl.envs import MazeConfig, make_vec_env, maze_bracket
-from plasticrl.scripts.errors import UserError, blame_user
-from plasticrl.scripts.runs.checkpoints import blame_checkpoint, check_network
+from plasticrl.scripts.errors import UserError, as_user_error
+from plasticrl.scripts.runs.checkpoints import check_network, checkpoint_errors
 from plasticrl.scripts.runs.run import Run
 from plasticrl.scripts.runs.setup import (
     check_at_least,
@@ -31,7 +31,7 @@ from plasticrl.scripts.settings.maze import AgentSettings, MazeSettings, PPOSett
 
 
 def check_run(run: Run) -> None:
-    """Check what neither the environment nor the agent checks.
+    """Check the settings that neither the environment nor the agent checks.
 
     Raises:
         UserError: a setting is out of its range.
@@ -53,7 +53,7 @@ def check_run(run: Run) -> None:
 
 
 def _check_agent(agent: AgentSettings) -> None:
-    """Check what RecurrentA2C does not.
+    """Check the settings that RecurrentA2C does not.
 
     Raises:
         UserError: a setting is out of its range.
@@ -78,7 +78,7 @@ def _check_ppo(run: Run) -> None:
     check_learning_rates(ppo.learning_rate, ppo.final_learning_rate, ppo.max_grad_norm)
     check_at_least(1, hidden_size=ppo.hidden_size, n_steps=ppo.n_steps, n_epochs=ppo.n_epochs)
     check_at_least(2, batch_size=ppo.batch_size)
-    with blame_user(ValueError):
+    with as_user_error(ValueError):
         check_number("gamma", ppo.gamma, most=1)
         check_number("gae_lambda", ppo.gae_lambda, most=1)
         check_number("ent_coef", ppo.ent_coef)
@@ -91,22 +91,28 @@ def _check_ppo(run: Run) -> None:
 
 
 def make_mazes(maze: MazeSettings, n_envs: int, seed: int, **more: Any) -> VecEnv:
-    """Mazes side by side; ``more`` goes to the environment, such as ``render_mode``.
+    """Build vectorized mazes.
+
+    Args:
+        maze: settings of the maze.
+        n_envs: number of mazes.
+        seed: seed of the mazes.
+        **more: further arguments of the environment, such as ``render_mode``.
 
     Raises:
         UserError: a setting is not allowed.
     """
-    with blame_user(ValueError, TypeError):
+    with as_user_error(ValueError, TypeError):
         return make_vec_env(maze.env, n_envs=n_envs, seed=seed, **maze.env_kwargs(), **more)
 
 
 def maze_config(maze: MazeSettings) -> MazeConfig:
-    """The maze's checked configuration, the environment's own defaults filled in.
+    """Return the maze's checked configuration, with the environment's defaults filled in.
 
     Raises:
         UserError: a setting is not allowed, or results would have no bracket.
     """
-    with blame_user(ValueError, TypeError):
+    with as_user_error(ValueError, TypeError):
         config = MazeConfig(**{**gym.spec(maze.env).kwargs, **maze.env_kwargs()})
         maze_bracket(config)
     return config
@@ -119,10 +125,10 @@ def make_learner(run: Run, env: VecEnv, device: str) -> OnPolicyAlgorithm:
         UserError: a setting is invalid.
     """
     if run.learner == "ppo":
-        with blame_user(ValueError, TypeError, AssertionError):
+        with as_user_error(ValueError, TypeError, AssertionError):
             return PlainRecurrentPPO(env=env, device=device, **ppo_arguments(run))
     agent = run.agent
-    with blame_user(ValueError, TypeError):
+    with as_user_error(ValueError, TypeError):
         return RecurrentA2C(
             "PlasticPolicy",
             env,
@@ -148,9 +154,9 @@ def load_learner(run: Run, checkpoint: Path, env: VecEnv, device: str) -> OnPoli
         UserError: the file is not a checkpoint of this kind of run, or has other spaces.
     """
     if run.learner == "ppo":
-        with blame_checkpoint(checkpoint):
+        with checkpoint_errors(checkpoint):
             return PlainRecurrentPPO.load(checkpoint, env, device, **ppo_arguments(run))
-    with blame_checkpoint(checkpoint):
+    with checkpoint_errors(checkpoint):
         agent = RecurrentA2C.load(checkpoint, env=env, device=device)
     check_network(checkpoint, policy_kwargs(run), agent.policy_kwargs)
     return agent

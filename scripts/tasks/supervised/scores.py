@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from dataclasses import asdict, astuple, dataclass
 from functools import partial
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -27,9 +25,10 @@ from plasticrl.envs.supervised.references import (
 from plasticrl.envs.supervised.task import Episode
 from plasticrl.scripts.reports.comparison import Summary
 from plasticrl.scripts.runs.run import Run
+from plasticrl.scripts.settings.supervised import ImagesEvaluation, OmniglotEvaluation, PatternsEvaluation
 from plasticrl.scripts.settings.tasks import TASKS
 from plasticrl.scripts.tasks.supervised.setup import Tasks, data_sizes, load_learner, make_tasks
-from plasticrl.scripts.tasks.task import Evaluated, EvaluationChoices, Scores, also, options_for
+from plasticrl.scripts.tasks.task import Evaluated, Scores, changed_settings, in_words
 
 Metrics: TypeAlias = dict[str, float | None]
 """None means infinite: the PSNR of a picture without error."""
@@ -155,23 +154,18 @@ def evaluate(learner: EpisodeLearner, task: str, tasks: Tasks, *, episodes: int,
     return EpisodeScores(task, episodes, metrics, evaluate_references(tasks, episodes, seed))
 
 
-# Options that may differ between evaluation and training.
-_ELSEWHERE: Mapping[str, tuple[str, ...]] = MappingProxyType(
-    {
-        "patterns": (),
-        "images": ("data_dir", "dataset", "occlusion", "share"),
-        "omniglot": ("data_dir", "n_way", "k_shot"),
-    }
-)
-
-
 def evaluate_checkpoint(
-    run: Run, checkpoint: Path, episodes: int, seed: int, choices: EvaluationChoices
+    run: Run,
+    checkpoint: Path,
+    episodes: int,
+    seed: int,
+    device: str,
+    options: PatternsEvaluation | ImagesEvaluation | OmniglotEvaluation,
 ) -> Evaluated:
     """Evaluate a checkpoint on held-out episodes; see :class:`plasticrl.scripts.tasks.registry.Task`."""
-    given = options_for(run, choices, *_ELSEWHERE[run.task])
-    tasks = make_tasks(run.with_data_dir(given.pop("data_dir", None)), given)
-    learner = load_learner(checkpoint, run, choices.device, tasks.train)
+    changed = changed_settings(options)
+    tasks = make_tasks(run, changed)
+    learner = load_learner(checkpoint, run, device, tasks.train)
     scores = evaluate(learner, run.task, tasks, episodes=episodes, seed=seed)
-    trained = f"{learner.num_timesteps:,} episodes" + also(given)
-    return Evaluated(scores, trained, {**given, "data": data_sizes(tasks)})
+    length = f"{learner.num_timesteps:,} episodes" + in_words(changed)
+    return Evaluated(scores, length, {**changed, "data": data_sizes(tasks)})

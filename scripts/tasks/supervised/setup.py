@@ -7,8 +7,9 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
+from stable_baselines3.common.type_aliases import Schedule
 from stable_baselines3.common.utils import LinearSchedule
 
 from plasticrl.agents.supervised.learner import EpisodeLearner
@@ -17,15 +18,12 @@ from plasticrl.envs.supervised.images import ImagesTask
 from plasticrl.envs.supervised.make_task import make_task
 from plasticrl.envs.supervised.one_shot import OneShotTask
 from plasticrl.envs.supervised.task import EpisodeTask
-from plasticrl.scripts.errors import UserError, blame_user
-from plasticrl.scripts.runs.checkpoints import blame_checkpoint, check_network
+from plasticrl.scripts.errors import UserError, as_user_error
+from plasticrl.scripts.runs.checkpoints import check_network, checkpoint_errors
 from plasticrl.scripts.runs.run import Run
 from plasticrl.scripts.runs.setup import check_at_least, check_learning_rates, check_seed, check_shares
 from plasticrl.scripts.settings.supervised import ClassDescentSettings, ImagesSettings, OmniglotSettings
-from plasticrl.scripts.tasks.task import MOST_ROWS
-
-if TYPE_CHECKING:
-    from stable_baselines3.common.type_aliases import Schedule
+from plasticrl.scripts.tasks.task import log_interval
 
 
 class Tasks(NamedTuple):
@@ -83,7 +81,7 @@ def make_tasks(run: Run, elsewhere: Mapping[str, Any] = MappingProxyType({})) ->
             f"n_way must be from 2 to {most}, not {elsewhere['n_way']}"
         )
     name: Any = run.task
-    with blame_user(ValueError, TypeError, OSError):
+    with as_user_error(ValueError, TypeError, OSError):
         if name == "patterns":
             task = make_task(name, **asdict(run.settings))  # all patterns are newly drawn
             return Tasks(task, task, task)
@@ -108,7 +106,7 @@ def make_learner(run: Run, tasks: Tasks, device: str) -> EpisodeLearner:
     options, descent = run.entry.cores, run.descent
     if run.core not in options:
         raise UserError(f"{run.task} has no core {run.core}: choose one of {', '.join(options)}")
-    with blame_user(ValueError, TypeError):
+    with as_user_error(ValueError, TypeError):
         return EpisodeLearner(
             run.core,  # type: ignore[arg-type]
             tasks.train,
@@ -117,8 +115,8 @@ def make_learner(run: Run, tasks: Tasks, device: str) -> EpisodeLearner:
             eval_task=tasks.test,
             loss=descent.loss if isinstance(descent, ClassDescentSettings) else None,
             max_grad_norm=math.inf if descent.max_grad_norm is None else descent.max_grad_norm,
-            stats_window_size=log_interval(run)
-            * descent.batch_size,  # a row sums up what is new since the last
+            # Each row of the log covers the episodes since the last one.
+            stats_window_size=log_interval(run.total, descent.batch_size) * descent.batch_size,
             network_kwargs=network_kwargs(run),
             seed=run.seed,
             device=device,
@@ -140,7 +138,7 @@ def load_learner(
     Raises:
         UserError: the file is not a checkpoint, or is one of another task or another network.
     """
-    with blame_checkpoint(path):  # the learning rate may be a function, which no file can hold
+    with checkpoint_errors(path):  # the learning rate may be a function, which no file can hold
         learner = EpisodeLearner.load(path, task, eval_task, device, learning_rate=learning_rate(run))
     found = {"core": learner.network_name, **(learner.network_kwargs or {})}
     check_network(path, {"core": run.core, **network_kwargs(run)}, found)
@@ -150,11 +148,6 @@ def load_learner(
 def network_kwargs(run: Run) -> dict[str, Any]:
     """Return the settings of the network that its core has."""
     return {name: getattr(run.network, name) for name in run.core_options}
-
-
-def log_interval(run: Run) -> int:
-    """Return the number of updates between two rows of ``progress.csv``."""
-    return max(1, run.total // int(run.descent.batch_size) // MOST_ROWS)
 
 
 def learning_rate(run: Run) -> float | Schedule:
@@ -183,8 +176,8 @@ def data_sizes(tasks: Tasks) -> dict[str, int]:
     return {}
 
 
-def remark_on_data(run: Run, tasks: Tasks) -> str | None:
-    """Return a one-line remark if files of the training set are missing, else None.
+def missing_data(run: Run, tasks: Tasks) -> str | None:
+    """Return a one-line notice if files of the training set are missing, else None.
 
     Part of the files is enough for training, but the scores are then not those of the whole set.
     """

@@ -229,7 +229,7 @@ def test_checkpoint_for_other_spaces(
     config = json.loads((trained / "config.json").read_text())
     config["maze"]["observe_time"] = True
     (tmp_path / "run" / "config.json").write_text(json.dumps(config))
-    check_refused(["evaluate", str(tmp_path / "run")], "other spaces", capsys)
+    check_refused(["evaluate", str(tmp_path / "run")], "spaces do not match", capsys)
 
 
 def test_file_that_is_no_checkpoint(trained: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -6,8 +6,10 @@ from typing import Any
 
 import pytest
 import torch
+from stable_baselines3.common.logger import Logger
 
 from plasticrl.agents.checkpoint.tensor_file import write_tensors
+from plasticrl.scripts.experiments.training import SaveCheckpoints
 from plasticrl.scripts.runs.checkpoints import CheckpointFolder
 
 
@@ -16,6 +18,7 @@ class Learner:
 
     def __init__(self, num_timesteps: int, fails: bool = False) -> None:
         self.num_timesteps, self.fails = num_timesteps, fails
+        self.logger = Logger(None, [])
 
     def save(self, path: Path) -> None:
         if self.fails:
@@ -110,14 +113,9 @@ BY_CLOCK = [
 def test_slow_trainings_are_saved_by_the_clock_too(
     keep: int | None, expected: list[list[int]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from plasticrl.scripts.runs import callbacks as training_callbacks
-    from plasticrl.scripts.runs.callbacks import SaveCheckpoints
-
     clock = [0.0]
-    monkeypatch.setattr(training_callbacks.time, "monotonic", lambda: clock[0])
-    monkeypatch.setattr(training_callbacks, "flush", lambda _: None)
+    monkeypatch.setattr("plasticrl.scripts.experiments.training.time.monotonic", lambda: clock[0])
     model: Any = Learner(0)
-    model.logger = None
     callback = SaveCheckpoints(100, 1000, CheckpointFolder(tmp_path, keep))
     callback.model = model
     callback._on_training_start()
@@ -125,7 +123,7 @@ def test_slow_trainings_are_saved_by_the_clock_too(
     for step, now in ((10, 10), (20, 70), (30, 80), (40, 140), (100, 150), (110, 160), (120, 215)):
         callback.num_timesteps = model.num_timesteps = step
         clock[0] = now
-        callback.save_when_due()
+        callback.on_rollout_start()
         seen.append(names(tmp_path))
     assert seen == expected
 

@@ -1,4 +1,4 @@
-"""The time of a training is that of all processes that had a part in it, on a clock of updates."""
+"""The time of a training is that of all processes that trained it, on a clock of updates."""
 
 import json
 import signal
@@ -14,9 +14,7 @@ from torch.optim.optimizer import register_optimizer_step_post_hook
 
 from plasticrl.scripts.experiments.paper import EXPERIMENTS
 from plasticrl.scripts.experiments.training import train
-from plasticrl.scripts.runs import callbacks as training_callbacks
-from plasticrl.scripts.runs import checkpoints as time_spent
-from plasticrl.scripts.runs.checkpoints import SPENT, Spent, TimeSpent
+from plasticrl.scripts.runs.logs import CSV
 from plasticrl.scripts.runs.run import Run
 from plasticrl.scripts.runs.terminal import Report
 from plasticrl.scripts.settings.maze import OutputSettings
@@ -44,8 +42,8 @@ class Killed(BaseException):
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Iterator[Clock]:
     clock = Clock()
-    monkeypatch.setattr(time_spent, "monotonic", clock)
-    monkeypatch.setattr(training_callbacks, "_SECONDS_BETWEEN_REPORTS", 0.0)
+    monkeypatch.setattr("plasticrl.scripts.experiments.training.time.monotonic", clock)
+    monkeypatch.setattr("plasticrl.scripts.experiments.training._SHARE_BETWEEN_REPORTS", 0.0)
     hook = register_optimizer_step_post_hook(clock.tick)
     yield clock
     hook.remove()
@@ -114,44 +112,32 @@ def test_it_is_the_same_however_often_a_training_is_stopped(
         with pytest.raises((KeyboardInterrupt, Killed)):
             trained(run, tmp_path / "stopped", ending(end, after=3))
         clock.now += PAUSE
-    stopped = trained(run, tmp_path / "stopped")
-    assert time_of(stopped) == time_of(whole)
-    assert not (stopped / SPENT).exists()  # the result tells it now
+    seconds, speed = time_of(trained(run, tmp_path / "stopped"))
+    # RecurrentPPO writes the row of a rollout before its update, whose time is lost if a process ends then.
+    lost = time_of(whole)[0] - seconds
+    assert lost == 0 or (name == "recurrent_ppo" and 0 < lost <= len(ends) * time_of(whole)[0] / 10)
+    assert speed == pytest.approx(run.total / seconds, abs=0.1)
 
 
-@pytest.mark.parametrize("content", [None, "", "[]", "{}", '{"step": 3}', "half of {"])
-def test_what_nothing_tells_is_not_counted_neither_its_time_nor_its_steps(
-    content: str | None, tmp_path: Path, clock: Clock
-) -> None:
-    """As where an older version wrote the checkpoint."""
+def test_without_the_time_in_its_log_only_later_steps_are_counted(tmp_path: Path, clock: Clock) -> None:
+    """An older version wrote the checkpoint, and the time to another file."""
     run = small("patterns")
     with pytest.raises(KeyboardInterrupt):
         trained(run, tmp_path, ending(interrupt, after=4))
-    path = run.folder(tmp_path) / SPENT
-    path.unlink()
-    if content is not None:
-        path.write_text(content)
+    folder = run.folder(tmp_path)
+    header, *rows = [line.split(",") for line in (folder / CSV).read_text().splitlines()]
+    place = header.index("time/seconds")
+    (folder / CSV).write_text("".join(",".join(r[:place] + r[place + 1 :]) + "\n" for r in [header, *rows]))
+    (folder / "spent.json").write_text('{"step_000000000004.safetensors": {"seconds": 4.0, "steps": 4}}')
     assert time_of(trained(run, tmp_path)) == (6.0, 1.0)
 
 
-def test_after_a_damaged_checkpoint_it_is_that_of_the_one_before(tmp_path: Path, clock: Clock) -> None:
+def test_lost_work_is_not_counted(tmp_path: Path, clock: Clock) -> None:
     run = small("patterns")
     with pytest.raises(KeyboardInterrupt):
         trained(run, tmp_path, ending(interrupt, after=7))
     newest = max((run.folder(tmp_path) / "checkpoints").glob("step_*"))
     newest.write_bytes(newest.read_bytes()[:-1])
-    assert time_of(trained(run, tmp_path)) == (10.0, 1.0)
-
-
-def test_only_checkpoints_that_are_kept_are_told(tmp_path: Path, clock: Clock) -> None:
-    spent = TimeSpent(tmp_path, None, 0)
-    places = [tmp_path / "checkpoints" / f"step_{number}" for number in range(4)]
-    places[0].parent.mkdir()
-    for number, place in enumerate(places):
-        spent.tell(place, 10 * number)
-        place.touch()
-        clock.tick()
-    places[1].unlink()
-    spent.tell(places[0], 40)
-    assert list(json.loads((tmp_path / SPENT).read_text())) == ["step_0", "step_2", "step_3"]
-    assert TimeSpent(tmp_path, places[3], 30).until_now(35) == Spent(3.0, 35)
+    seconds, speed = time_of(trained(run, tmp_path))
+    assert 9.0 <= seconds <= 10.0
+    assert speed == pytest.approx(10 / seconds, abs=0.1)
