@@ -13,7 +13,7 @@ class Problem(NamedTuple):
 
     sizes: Sizes
     rule: Numbers
-    w: int  # sums m
+    w: int  # sums m, and one more row if n is odd
     alpha: int  # m m, or 0
     hidden: int  # B n
     memory: int  # B n, or 0

@@ -134,8 +134,9 @@ def gradients(
     steps, batch, n = outputs.shape
     m = whole(n)
     alpha = None if p.alpha is None else pad(_full(p.alpha, n), (0, m - n, 0, m - n))
+    w = pad(p.w.detach(), (0, m - n, 0, n % 2))  # rows go in pairs
     tensors = (
-        padded(p.w),
+        w,
         alpha,
         p.hidden,
         p.memory,
