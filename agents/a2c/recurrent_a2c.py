@@ -19,6 +19,7 @@ from typing_extensions import Self
 from plasticrl.agents.a2c.loss import A2CLoss, UsualGradient, a2c_loss
 from plasticrl.agents.checkpoint.agent import checked_settings, own_copy
 from plasticrl.agents.checkpoint.agent_loading import ACTION_SPACES
+from plasticrl.agents.common import tags
 from plasticrl.agents.common.tensorboard import plastic_metrics
 from plasticrl.agents.recurrent.collection import episode_length
 from plasticrl.agents.recurrent.distributed import JointAgent
@@ -205,22 +206,22 @@ class RecurrentA2C(JointAgent):
 
         self._n_updates += 1
         record = self.logger.record
-        record("train/n_updates", self._n_updates, exclude="tensorboard")
+        record(tags.N_UPDATES, self._n_updates, exclude="tensorboard")
         estimates, targets = self.ranks.gather(np.stack((rollout.values, rollout.returns)), axis=2)
-        record("train/explained_variance", explained_variance(estimates.flatten(), targets.flatten()))
-        record("train/loss", loss.total.item())
-        record("train/policy_loss", loss.policy_loss.item())
-        record("train/value_loss", loss.value_loss.item())
-        record("train/entropy_loss", loss.entropy_loss.item())
+        record(tags.EXPLAINED_VARIANCE, explained_variance(estimates.flatten(), targets.flatten()))
+        record(tags.LOSS, loss.total.item())
+        record(tags.POLICY_LOSS, loss.policy_loss.item())
+        record(tags.VALUE_LOSS, loss.value_loss.item())
+        record(tags.ENTROPY_LOSS, loss.entropy_loss.item())
         if self.concentration_coef:
-            record("train/concentration", loss.concentration.item())
-        record("train/grad_norm", grad_norm.item())
+            record(tags.CONCENTRATION, loss.concentration.item())
+        record(tags.GRAD_NORM, grad_norm.item())
         if isfinite(self.max_grad_ratio):
-            record("train/skipped_updates", self._n_skipped)
+            record(tags.SKIPPED_UPDATES, self._n_skipped)
         if self.policy.log_std is not None:
-            record("train/std", self.policy.log_std.exp().mean().item())
+            record(tags.STD, self.policy.log_std.exp().mean().item())
         for name, value in self.ranks.means(plastic_metrics(self.policy.core, state)).items():
-            record(f"plastic/{name}", value)
+            record(tags.plastic(name), value)
         if self._log_interval is not None and self._n_updates % self._log_interval == 0:
             super().dump_logs(self._iteration)
 

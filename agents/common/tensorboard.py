@@ -12,6 +12,7 @@ from stable_baselines3.common.logger import Logger, TensorBoardOutputFormat
 from torch import Tensor
 from torch.utils.tensorboard.writer import SummaryWriter
 
+from plasticrl.agents.common import tags
 from plasticrl.nn import Core, PlasticLinear, PlasticRNN
 
 _SMALLEST_SIDE = 200  # pixels; small matrices get larger squares
@@ -73,7 +74,7 @@ def log_matrices(writer: SummaryWriter, core: Core, state: Any, step: int) -> No
         step: the step to log them at.
     """
     for name, matrix in plastic_matrices(core, state).items():
-        writer.add_image(f"plastic/{name}", matrix_picture(matrix), step, dataformats="HWC")
+        writer.add_image(tags.plastic(name), matrix_picture(matrix), step, dataformats="HWC")
 
 
 class MatrixPictures(BaseCallback):

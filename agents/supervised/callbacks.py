@@ -16,6 +16,7 @@ from stable_baselines3.common.callbacks import (
 from stable_baselines3.common.logger import Logger
 from stable_baselines3.common.type_aliases import MaybeCallback
 
+from plasticrl.agents.common import tags
 from plasticrl.agents.common.tensorboard import plastic_metrics
 from plasticrl.agents.supervised.update import EpisodeUpdate
 
@@ -120,15 +121,15 @@ class EpisodeLog:
         """Write an entry about the last update; with several processes, all of them must call it."""
         learner, seconds = self._learner, time.monotonic() - self._began
         record = learner.logger.record
-        record("time/episodes", learner.num_timesteps, exclude="tensorboard")
-        record("time/episodes_per_second", self.episodes / max(seconds, 1e-9))
-        record("time/time_elapsed", int(seconds), exclude="tensorboard")
-        record("train/n_updates", learner.n_updates, exclude="tensorboard")
-        record("train/learning_rate", learner.optimizer.param_groups[0]["lr"])
-        record("train/grad_norm", self._update.grad_norm.item())
+        record(tags.EPISODES, learner.num_timesteps, exclude="tensorboard")
+        record(tags.EPISODES_PER_SECOND, self.episodes / max(seconds, 1e-9))
+        record(tags.TIME_ELAPSED, int(seconds), exclude="tensorboard")
+        record(tags.N_UPDATES, learner.n_updates, exclude="tensorboard")
+        record(tags.LEARNING_RATE, learner.optimizer.param_groups[0]["lr"])
+        record(tags.GRAD_NORM, self._update.grad_norm.item())
         for name, value in learner.statistics.means().items():
-            record(f"train/{name}", value)
+            record(tags.trained(name), value)
         plastic = plastic_metrics(learner.network.core, self._update.state)
         for name, value in learner.ranks.means(plastic).items():
-            record(f"plastic/{name}", value)
+            record(tags.plastic(name), value)
         learner.logger.dump(learner.num_timesteps)

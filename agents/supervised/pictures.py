@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 from stable_baselines3.common.callbacks import BaseCallback
 
+from plasticrl.agents.common import tags
 from plasticrl.agents.common.tensorboard import log_matrices, tensorboard_writer
 from plasticrl.agents.supervised.network import to_tensors
 from plasticrl.agents.supervised.update import predicted
@@ -146,7 +147,7 @@ class EpisodePictures(BaseCallback):
             return
         seen = look(self._learner, self.n_episodes, self.seed)
         name, picture = draw(seen.episode, seen.prediction)
-        writer.add_image(f"episodes/{name}", picture, self.num_timesteps, dataformats="HWC")
+        writer.add_image(tags.episodes(name), picture, self.num_timesteps, dataformats="HWC")
         log_matrices(writer, self._learner.network.core, seen.state, self.num_timesteps)
 
 
