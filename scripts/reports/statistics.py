@@ -2,15 +2,31 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from math import comb
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-_SAMPLES = 10_000
+# scipy.stats takes a second to load, so each function imports it: trainings do without.
+
+_RESAMPLES = 10_000
 _MOST_ENUMERATED = 20_000  # assignments of ranks to two groups; enough for 8 runs each
 _BATCH = 500  # assignments in memory at once
+
+
+class Estimate(NamedTuple):
+    """An estimate with its 95 % interval; the limits are None if undefined, as for a single run."""
+
+    mean: float
+    low: float | None
+    high: float | None
+
+    def text(self, form: Callable[[float], str]) -> str:
+        """Format for a table."""
+        around = "" if self.low is None or self.high is None else f"  [{form(self.low)}, {form(self.high)}]"
+        return form(self.mean) + around
 
 
 class Improvement(NamedTuple):
@@ -28,7 +44,24 @@ class Improvement(NamedTuple):
     p_value: float
 
 
-def improvement(better: ArrayLike, worse: ArrayLike, *, seed: int = 0) -> Improvement:
+def interquartile_mean(scores: ArrayLike, axis: int = -1) -> NDArray[np.float64]:
+    """Return the mean of the middle half: a quarter of the scores, rounded down, is cut off at each end.
+
+    For fewer than four scores this is the plain mean.
+    """
+    from scipy.stats import trim_mean
+
+    return np.asarray(trim_mean(np.asarray(scores, dtype=np.float64), 0.25, axis=axis))
+
+
+def estimate(scores: ArrayLike) -> Estimate:
+    """Return the interquartile mean over runs with its 95 % bootstrap interval."""
+    found = np.asarray(scores, dtype=np.float64)
+    low, high = _bootstrap(interquartile_mean, found) if len(found) > 1 else (None, None)
+    return Estimate(float(interquartile_mean(found)), low, high)
+
+
+def improvement(better: ArrayLike, worse: ArrayLike) -> Improvement:
     """Compare two groups of scores; higher is better.
 
     The probability of improvement is that of Agarwal et al. 2021, "Deep reinforcement learning at the edge of
@@ -37,15 +70,28 @@ def improvement(better: ArrayLike, worse: ArrayLike, *, seed: int = 0) -> Improv
     Args:
         better: ``(n,)`` scores of the group whose improvement is estimated.
         worse: ``(m,)`` scores of the other group.
-        seed: seed of the bootstrap.
     """
     ours, theirs = np.asarray(better, dtype=np.float64), np.asarray(worse, dtype=np.float64)
-    wins = _wins(ours, theirs)
-    rng = np.random.default_rng(seed)
-    rows = rng.integers(len(ours), size=(_SAMPLES, len(ours), 1))
-    columns = rng.integers(len(theirs), size=(_SAMPLES, 1, len(theirs)))
-    low, high = np.quantile(wins[rows, columns].mean(axis=(1, 2)), [0.025, 0.975])
-    return Improvement(float(wins.mean()), float(low), float(high), rank_sum(ours, theirs))
+    low, high = _bootstrap(_share_of_wins, ours, theirs)
+    return Improvement(float(_share_of_wins(ours, theirs)), low, high, rank_sum(ours, theirs))
+
+
+def _share_of_wins(
+    ours: NDArray[np.float64], theirs: NDArray[np.float64], axis: int = -1
+) -> NDArray[np.float64]:
+    wins = np.heaviside(ours[..., :, None] - theirs[..., None, :], 0.5)
+    return np.asarray(wins.mean(axis=(-2, -1)))
+
+
+def _bootstrap(statistic: Callable[..., Any], *groups: NDArray[np.float64]) -> tuple[float, float]:
+    """Return the 95 % percentile bootstrap interval of a statistic; each group is resampled separately."""
+    from scipy.stats import bootstrap
+
+    rng = np.random.default_rng(0)  # the same scores give the same interval
+    interval = bootstrap(
+        groups, statistic, n_resamples=_RESAMPLES, vectorized=True, method="percentile", random_state=rng
+    ).confidence_interval
+    return float(interval.low), float(interval.high)
 
 
 def rank_sum(ours: ArrayLike, theirs: ArrayLike) -> float:
@@ -63,7 +109,7 @@ def rank_sums(ours: NDArray[np.float64], theirs: NDArray[np.float64]) -> NDArray
     Returns:
         ``(points,)``; NaN if a score is NaN.
     """
-    from scipy.stats import mannwhitneyu, permutation_test, rankdata  # takes a second to load
+    from scipy.stats import mannwhitneyu, permutation_test, rankdata
 
     if comb(len(ours) + len(theirs), len(ours)) > _MOST_ENUMERATED:
         # Point by point: scipy chooses between exact and approximate once for all points in a call.
@@ -79,48 +125,3 @@ def rank_sums(ours: NDArray[np.float64], theirs: NDArray[np.float64]) -> NDArray
         batch=_BATCH,
     )
     return np.where(np.isnan(ranks).any(axis=0), np.nan, found.pvalue)
-
-
-def _wins(ours: NDArray[np.float64], theirs: NDArray[np.float64]) -> NDArray[np.float64]:
-    won: NDArray[np.float64] = np.heaviside(ours[:, None] - theirs[None, :], 0.5)
-    return won
-
-
-_BOOTSTRAP_SAMPLES = 10_000
-
-
-def interquartile_mean(scores: ArrayLike, axis: int = -1) -> NDArray[np.float64]:
-    """Return the mean of the middle half: a quarter of the scores, rounded down, is cut off at each end.
-
-    For fewer than four scores this is the plain mean.
-    """
-    ordered = np.sort(np.asarray(scores, dtype=np.float64), axis=axis)
-    count = ordered.shape[axis]
-    cut = count // 4
-    middle: NDArray[np.float64] = ordered.take(np.arange(cut, count - cut), axis=axis).mean(axis=axis)
-    return middle
-
-
-def bootstrap_interval(
-    scores: ArrayLike, *, confidence: float = 0.95, seed: int = 0
-) -> tuple[float, float] | None:
-    """Return the percentile bootstrap interval of the interquartile mean over runs, stratified by task.
-
-    Args:
-        scores: ``(tasks, runs)``, or ``(runs,)`` for a single task. Each resample draws the runs of every
-            task with replacement; the mean is over all runs drawn.
-        confidence: confidence level of the interval.
-        seed: seed of the resampling.
-
-    Returns:
-        Lower and upper limit; None for a single run, which says nothing about the variation.
-    """
-    table = np.atleast_2d(np.asarray(scores, dtype=np.float64))
-    tasks, runs = table.shape
-    if runs < 2:
-        return None
-    drawn = np.random.default_rng(seed).integers(runs, size=(_BOOTSTRAP_SAMPLES, tasks, runs))
-    resampled = np.take_along_axis(table[None], drawn, axis=2).reshape(_BOOTSTRAP_SAMPLES, -1)
-    tail = (1 - confidence) / 2
-    low, high = np.quantile(interquartile_mean(resampled), [tail, 1 - tail])
-    return float(low), float(high)

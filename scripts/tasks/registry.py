@@ -1,14 +1,13 @@
-"""Registry of the tasks: how a run of each is trained, evaluated and compared with others."""
+"""Registry of the tasks: how a run of each is trained and evaluated."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Generic, TypeVar
 
-from plasticrl.scripts.reports.comparison import Comparison, compare_episodes, compare_mazes
 from plasticrl.scripts.runs.run import SHOWN_METRICS, EpisodeRun, Run, RunOnMaze
 from plasticrl.scripts.tasks.task import Evaluated, EvaluationChoices, Trainer
 
@@ -17,7 +16,7 @@ RunOfTask = TypeVar("RunOfTask", bound=Run)
 
 @dataclass(frozen=True)
 class Task(Generic[RunOfTask]):
-    """Functions that train, evaluate and compare the runs of a task.
+    """Functions that train and evaluate the runs of a task.
 
     Attributes:
         trainer: makes and checks everything that a training needs, from a run and a device; writes nothing.
@@ -25,13 +24,10 @@ class Task(Generic[RunOfTask]):
         evaluate: evaluates a checkpoint of a run, from the run, the checkpoint, the number of episodes, their
             seed, and further options. Without options it repeats the evaluation at the end of the training.
             It raises :class:`UserError` if the checkpoint cannot be loaded or an option is not for this task.
-        compare: summarises finished runs below a root folder. It raises :class:`UserError` if a result cannot
-            be read.
     """
 
     trainer: Callable[[RunOfTask, str], Trainer]
     evaluate: Callable[[RunOfTask, Path, int, int, EvaluationChoices], Evaluated]
-    compare: Callable[[Sequence[RunOfTask], Path], Comparison]
 
 
 def task_of(run: Run) -> Task[Any]:
@@ -43,14 +39,14 @@ def _maze() -> Task[RunOnMaze]:
     from plasticrl.scripts.tasks.maze.evaluation import evaluate_checkpoint
     from plasticrl.scripts.tasks.maze.training import make_trainer
 
-    return Task(make_trainer, evaluate_checkpoint, compare_mazes)
+    return Task(make_trainer, evaluate_checkpoint)
 
 
 def _supervised() -> Task[EpisodeRun]:
     from plasticrl.scripts.tasks.supervised.scores import evaluate_checkpoint
     from plasticrl.scripts.tasks.supervised.training import EpisodeTrainer
 
-    return Task(EpisodeTrainer, evaluate_checkpoint, compare_episodes)
+    return Task(EpisodeTrainer, evaluate_checkpoint)
 
 
 _ENTRIES: Mapping[str, Callable[[], Task[Any]]] = MappingProxyType(

@@ -25,7 +25,7 @@ from plasticrl.envs.supervised.references import (
     zero_reference,
 )
 from plasticrl.envs.supervised.task import Episode
-from plasticrl.scripts.reports.comparison import Summary
+from plasticrl.scripts.reports.statistics import Estimate
 from plasticrl.scripts.runs.run import SHOWN_METRICS, EpisodeRun
 from plasticrl.scripts.settings.supervised import EpisodeTaskName
 from plasticrl.scripts.tasks.supervised.setup import Tasks, data_sizes, load_learner, make_tasks
@@ -129,7 +129,7 @@ class EpisodeScores(Scores):
         rows = []
         for metric in SHOWN_METRICS[self.task]:
             mean, low, high = astuple(self.metrics[metric.name])
-            text = metric.text(mean) if mean is None else Summary(mean, low, high).text(metric.form)
+            text = metric.text(mean) if mean is None else Estimate(mean, low, high).text(metric.form)
             rows.append((metric.label, text))
             rows += [
                 (f"  {one}", metric.text(values[metric.name])) for one, values in self.references.items()

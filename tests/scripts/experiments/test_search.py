@@ -14,12 +14,11 @@ from PIL import Image
 
 from plasticrl.scripts.commands.commands import SweepPatterns
 from plasticrl.scripts.commands.parse import parse
-from plasticrl.scripts.experiments.search import Trials
+from plasticrl.scripts.experiments.search import Drawing, Study
 from plasticrl.scripts.main import main
 from plasticrl.scripts.runs.folder import BusyError, locked
 from plasticrl.scripts.runs.setup import processors
 from plasticrl.scripts.settings.maze import OutputSettings
-from plasticrl.scripts.sweep import _studies
 
 FIRST = 100_000
 SMALL = ["--n-bits", "8", "--n-cycles", "1", "--batch-size", "4", "--eval-episodes", "20"]
@@ -223,9 +222,9 @@ def test_overwriting_removes_the_runs_of_before_unless_one_is_under_way(tmp_path
     old.mkdir(parents=True)
     (place / "rnn.optuna").write_text("")
     with locked(old), pytest.raises(BusyError):
-        _studies(options, place)
+        Study(options, "rnn")
     assert (place / "rnn.optuna").exists()
-    _studies(options, place)
+    Study(options, "rnn")
     assert not old.exists()
 
 
@@ -233,6 +232,6 @@ def test_a_value_outside_the_space_is_not_searched(tmp_path: Path) -> None:
     """It stays as it is given, and so the first trial is the command's own settings."""
     sweep = SweepPatterns().with_values({"learning_rate": 0.5, "eta": 0.0123456})
     assert sweep.searched("plastic").keys() == {"init_scale", "rule", "eta"}
-    trials = Trials(sweep, "plastic")
-    assert trials.run(trials.given(), 0) == sweep.make_run("plastic", FIRST)
-    assert trials.values({"eta": 0.123456}) == {"eta": 0.1235}
+    drawing = Drawing(sweep, "plastic")
+    assert drawing.trial(drawing.given(), 0).run == sweep.make_run("plastic", FIRST)
+    assert drawing.values({"eta": 0.123456}) == {"eta": 0.1235}
