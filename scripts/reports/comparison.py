@@ -173,8 +173,9 @@ class Comparison:
             return CurveAxes(title, steps, tags.trained(main.name), "episodes", 1.0, label, references)
         scale = {name: score for name, score, _ in references}
         share = (scale["random"], scale[_ORACLE], "share of the oracle (%)")
-        x_label = "environment steps (millions)"
-        return CurveAxes(title, steps, tags.REWARD, x_label, 1e6, main.label, references, share)
+        unit, name = (1e6, "millions") if self.run.total >= 1e6 else (1e3, "thousands")
+        x_label = f"environment steps ({name})"
+        return CurveAxes(title, steps, tags.REWARD, x_label, unit, main.label, references, share)
 
 
 ABOUT_INTERVALS = "interquartile mean over runs, 95 % interval"

@@ -48,7 +48,7 @@ def one_panel(title: str, paths: Sequence[Path], size: tuple[float, float] = (8,
     panel.set_title(title, loc="left", fontsize=11)
     make_plain(panel)
     yield panel
-    figure.legend(frameon=False, loc="outside lower center", ncols=4)
+    figure.legend(frameon=False, loc="outside lower center", ncols=4, columnspacing=1.2, handlelength=1.6)
     for path in paths:
         write_figure(figure, path)
 

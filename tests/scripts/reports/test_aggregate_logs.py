@@ -19,7 +19,7 @@ CORES = ("plastic", "rnn")
 def compared(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("compared")
     words = ["--size", "5", "--episode-length", "10", "--hidden-size", "4", "--n-envs", "2", "--jobs", "1"]
-    more = ["--total-timesteps", "400", "--eval-episodes", "2", "--checkpoints", "1", "--quiet"]
+    more = ["--total-timesteps", "120", "--eval-episodes", "2", "--checkpoints", "1", "--quiet"]
     for _ in range(2):  # the second time everything is there already: nothing is added to it
         command = ["compare", "maze", "--root", str(root), "--cores", *CORES, "--seeds", "3"]
         assert main([*command, *words, *more]) == 0
