@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
+from math import inf, isfinite, isnan, nan
 from typing import Any, NamedTuple, TypeAlias, get_args
 
 import numpy as np
@@ -13,17 +15,17 @@ from plasticrl.scripts.errors import UserError, blame_user
 from plasticrl.scripts.experiments.experiment import Experiment, Trial, by_condition
 from plasticrl.scripts.reports.curves import CurveAxes, common_curves, draw_curves, write_aggregates
 from plasticrl.scripts.reports.figures import COLORS
-from plasticrl.scripts.reports.statistics import Estimate, estimate
+from plasticrl.scripts.reports.statistics import UNCERTAINTY, Estimate, estimate
 from plasticrl.scripts.runs.folder import read_evaluation, write_csv, write_json
 from plasticrl.scripts.runs.run import SHOWN_METRICS, Run, ShownMetric
 from plasticrl.scripts.runs.terminal import percent, print_table
 from plasticrl.scripts.settings.maze import CoreChoice
 
-Cells: TypeAlias = Sequence[str | int | float | None]
 References: TypeAlias = Mapping[str, Mapping[str, float | None]]
 """The metrics of each reference; None is infinite."""
 
 CORE_COLORS = dict(zip(get_args(CoreChoice), COLORS, strict=False))
+_NOTHING = (None, None, None)
 _STYLES = ("--", ":", "-.")
 _ORACLE = "oracle"  # the reference that is an upper bound
 _MAZE = (
@@ -69,78 +71,69 @@ class Comparison:
     def title(self) -> str:
         """Return the title of the table."""
         unit = "steps" if self.is_maze else "episodes, held-out episodes"
-        return f"{self.run.task.capitalize()} after {self.run.total:,} {unit}: {ABOUT_INTERVALS}"
+        return f"{self.run.task.capitalize()} after {self.run.total:,} {unit}: {UNCERTAINTY}"
+
+    def rows(self) -> list[tuple[str, int | None, list[Estimate | None]]]:
+        """Return name, number of runs, and metrics of each agent: cores between upper bounds and others."""
+        references = {
+            name: [_known(values.get(one.name, nan)) for one in self.metrics]
+            for name, values in self.references.items()
+        }
+        cores = {core: [scores[one.name] for one in self.metrics] for core, scores in self.cores.items()}
+        return [
+            *((name, None, values) for name, values in references.items() if name == _ORACLE),
+            *((core, len(of[0].scores), [one.estimate for one in of]) for core, of in cores.items()),
+            *((name, None, values) for name, values in references.items() if name != _ORACLE),
+        ]
 
     def table(self) -> list[Sequence[str]]:
         """Return the printed table: a row of columns, then one row per agent."""
-
-        def reference(name: str) -> Sequence[str]:
-            values = self.references[name]
-            return (
+        columns = (self._kind, "runs", *(metric.label for metric in self.metrics))
+        rows = [
+            (
                 name,
-                "",
-                *(one.text(values[one.name]) if one.name in values else "" for one in self.metrics),
+                "" if runs is None else str(runs),
+                *(
+                    "" if found is None else found.text(metric.form)
+                    for metric, found in zip(self.metrics, metrics, strict=True)
+                ),
             )
-
-        cores = [
-            (
-                core,
-                str(len(scores[self.metrics[0].name].scores)),
-                *(scores[one.name].estimate.text(one.form) for one in self.metrics),
-            )
-            for core, scores in self.cores.items()
+            for name, runs, metrics in self.rows()
         ]
-        columns = (self._kind, "runs", *(one.label for one in self.metrics))
-        return [columns, *self._ordered(cores, reference)]
+        return [columns, *rows]
 
-    def csv_rows(self) -> list[Cells]:
-        """Return the table as numbers: a row of columns, then one row per agent; None is an empty cell."""
+    def csv_rows(self) -> list[Sequence[str | float]]:
+        """Return the table as numbers: a row of columns, then one row per agent."""
         columns = [self._columns(one.name) for one in self.metrics]
-
-        def reference(name: str) -> Cells:
-            values = self.references[name]
-            cells = [(values.get(one.name), None, None) for one in self.metrics]
-            return name, None, *_joined(cells, columns)
-
-        cores = [
-            (
-                core,
-                len(scores[self.metrics[0].name].scores),
-                *_joined([scores[one.name].estimate for one in self.metrics], columns),
+        rows: list[Sequence[str | float]] = [(self._kind, "runs", *chain(*columns))]
+        for name, runs, metrics in self.rows():
+            numbers = chain(
+                *((found or _NOTHING)[: len(of)] for of, found in zip(columns, metrics, strict=True))
             )
-            for core, scores in self.cores.items()
-        ]
-        return [(self._kind, "runs", *_joined(columns, columns)), *self._ordered(cores, reference)]
+            cells = ("" if cell is None or not isfinite(cell) else cell for cell in (runs, *numbers))
+            rows.append((name, *cells))
+        return rows
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain values, for JSON."""
-        if self.is_maze:
-            return {
-                **{name: self.references[name]["reward"] for name in ("random", _ORACLE)},
-                "cores": [
-                    {
-                        "core": core,
-                        "scores": scores["reward"].scores,
-                        **{
-                            column: value
-                            for name, one in scores.items()
-                            for column, value in zip(self._columns(name), one.estimate, strict=False)
-                        },
-                    }
-                    for core, scores in self.cores.items()
-                ],
-            }
-        cores = {
-            core: {
-                name: {
-                    "scores": one.scores,
-                    **dict(zip(("middle", "low", "high"), one.estimate, strict=True)),
+        if not self.is_maze:
+            cores = {
+                core: {
+                    name: dict(zip(("scores", "middle", "low", "high"), (one[0], *one[1]), strict=True))
+                    for name, one in scores.items()
                 }
-                for name, one in scores.items()
+                for core, scores in self.cores.items()
             }
-            for core, scores in self.cores.items()
-        }
-        return {"task": self.run.task, "references": self.references, "cores": cores}
+            return {"task": self.run.task, "references": self.references, "cores": cores}
+        rows = []
+        for core, scores in self.cores.items():
+            numbers = {
+                column: value
+                for name, one in scores.items()
+                for column, value in zip(self._columns(name), one.estimate, strict=False)
+            }
+            rows.append({"core": core, "scores": scores["reward"].scores, **numbers})
+        return {**{name: self.references[name]["reward"] for name in ("random", _ORACLE)}, "cores": rows}
 
     @property
     def _kind(self) -> str:
@@ -152,12 +145,6 @@ class Comparison:
             return (metric,)
         low, high = ("low", "high") if metric == "reward" else (f"{metric}_low", f"{metric}_high")
         return metric, low, high
-
-    def _ordered(self, cores: Sequence[Any], reference: Callable[[str], Any]) -> list[Any]:
-        """Return the rows of the references that are upper bounds, of the cores, and of other references."""
-        above = [name for name in self.references if name == _ORACLE]
-        below = [name for name in self.references if name != _ORACLE]
-        return [*map(reference, above), *cores, *map(reference, below)]
 
     def axes(self) -> CurveAxes:
         """Return the axes and contents of the picture of the learning curves."""
@@ -178,12 +165,11 @@ class Comparison:
         return CurveAxes(title, steps, tags.REWARD, x_label, unit, main.label, references, share)
 
 
-ABOUT_INTERVALS = "interquartile mean over runs, 95 % interval"
-
-
-def _joined(cells: Sequence[Sequence[Any]], columns: Sequence[Sequence[str]]) -> list[Any]:
-    """Return the numbers of all metrics, as many of each as it has columns."""
-    return [cell for some, names in zip(cells, columns, strict=True) for cell in some[: len(names)]]
+def _known(value: float | None) -> Estimate | None:
+    """Return a reference's metric, of which None is infinite; None if it has no such metric."""
+    if value is None:
+        return Estimate(inf, None, None)
+    return None if isnan(value) else Estimate(value, None, None)
 
 
 def compare_trials(trials: Sequence[Trial]) -> Comparison:
@@ -272,7 +258,7 @@ def report_comparison(experiment: Experiment) -> Comparison:
     picture = folder / "learning_curves.png"
     with blame_user(OSError, about=f"cannot write to {folder}"):
         write_json(data, comparison.as_dict())
-        write_csv(table, [["" if cell is None else cell for cell in row] for row in comparison.csv_rows()])
+        write_csv(table, comparison.csv_rows())
         read = common_curves(trials, axes)
         curves = {core: read[core] for core in comparison.cores}  # best first, in the order of the lines
         draw_curves(curves, axes, CORE_COLORS, [picture])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from math import comb
+from math import comb, isinf
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 # scipy.stats takes a second to load, so each function imports it: trainings do without.
 
+UNCERTAINTY = "interquartile mean over runs, 95 % interval"  # of an estimate, in titles
 _RESAMPLES = 10_000
 _MOST_ENUMERATED = 20_000  # assignments of ranks to two groups; enough for 8 runs each
 _BATCH = 500  # assignments in memory at once
@@ -26,7 +27,7 @@ class Estimate(NamedTuple):
     def text(self, form: Callable[[float], str]) -> str:
         """Format for a table."""
         around = "" if self.low is None or self.high is None else f"  [{form(self.low)}, {form(self.high)}]"
-        return form(self.mean) + around
+        return ("∞" if isinf(self.mean) else form(self.mean)) + around
 
 
 class Improvement(NamedTuple):

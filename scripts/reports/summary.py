@@ -8,7 +8,7 @@ from statistics import quantiles
 from typing import Any
 
 from plasticrl.scripts.experiments.experiment import Experiment, Trial, by_condition
-from plasticrl.scripts.reports.statistics import Estimate, Improvement, estimate, improvement
+from plasticrl.scripts.reports.statistics import UNCERTAINTY, Estimate, Improvement, estimate, improvement
 from plasticrl.scripts.runs.folder import RESULT, read_json
 from plasticrl.scripts.runs.logs import length_logged
 from plasticrl.scripts.runs.run import ShownMetric
@@ -126,7 +126,7 @@ def _print_table(conditions: Sequence[ConditionSummary], metric: ShownMetric, ti
     columns = ["condition", "runs", "trained", metric.label]
     if len(rows) > 1:
         columns += [f"{conditions[0].name} is better", "p"]
-    print_table(f"{title}: interquartile mean over runs, 95 % interval", columns, rows)
+    print_table(f"{title}: {UNCERTAINTY}", columns, rows)
 
 
 def _trained(trial: Trial) -> float:
