@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from math import comb, isinf
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -31,18 +31,21 @@ class Estimate(NamedTuple):
 
 
 class Improvement(NamedTuple):
-    """Probability that a run of one group is better than one of another.
+    """Comparison of the runs of two groups.
 
     Attributes:
-        probability: fraction of all pairs of runs, with ties counting half.
-        low, high: its 95 % bootstrap interval over the runs.
+        probability: probability that a run of one group is better than one of the other: the fraction of all
+            pairs of runs, with ties counting half.
         p_value: p-value of the two-sided Wilcoxon rank-sum test.
     """
 
-    probability: float
-    low: float
-    high: float
+    probability: Estimate
     p_value: float
+
+    def as_dict(self) -> dict[str, float | None]:
+        """Return plain values, for JSON."""
+        probability, low, high = self.probability
+        return {"probability": probability, "low": low, "high": high, "p_value": self.p_value}
 
 
 def interquartile_mean(scores: ArrayLike, axis: int = -1) -> NDArray[np.float64]:
@@ -56,10 +59,8 @@ def interquartile_mean(scores: ArrayLike, axis: int = -1) -> NDArray[np.float64]
 
 
 def estimate(scores: ArrayLike) -> Estimate:
-    """Return the interquartile mean over runs with its 95 % bootstrap interval."""
-    found = np.asarray(scores, dtype=np.float64)
-    low, high = _bootstrap(interquartile_mean, found) if len(found) > 1 else (None, None)
-    return Estimate(float(interquartile_mean(found)), low, high)
+    """Return the interquartile mean over runs."""
+    return _bootstrapped(interquartile_mean, scores)
 
 
 def improvement(better: ArrayLike, worse: ArrayLike) -> Improvement:
@@ -72,9 +73,7 @@ def improvement(better: ArrayLike, worse: ArrayLike) -> Improvement:
         better: ``(n,)`` scores of the group whose improvement is estimated.
         worse: ``(m,)`` scores of the other group.
     """
-    ours, theirs = np.asarray(better, dtype=np.float64), np.asarray(worse, dtype=np.float64)
-    low, high = _bootstrap(_share_of_wins, ours, theirs)
-    return Improvement(float(_share_of_wins(ours, theirs)), low, high, rank_sum(ours, theirs))
+    return Improvement(_bootstrapped(_share_of_wins, better, worse), rank_sum(better, worse))
 
 
 def _share_of_wins(
@@ -84,15 +83,23 @@ def _share_of_wins(
     return np.asarray(wins.mean(axis=(-2, -1)))
 
 
-def _bootstrap(statistic: Callable[..., Any], *groups: NDArray[np.float64]) -> tuple[float, float]:
-    """Return the 95 % percentile bootstrap interval of a statistic; each group is resampled separately."""
+def _bootstrapped(statistic: Callable[..., NDArray[np.float64]], *groups: ArrayLike) -> Estimate:
+    """Return a statistic of groups of runs with its percentile bootstrap interval."""
     from scipy.stats import bootstrap
 
-    rng = np.random.default_rng(0)  # the same scores give the same interval
-    interval = bootstrap(
-        groups, statistic, n_resamples=_RESAMPLES, vectorized=True, method="percentile", random_state=rng
+    scores = [np.asarray(group, dtype=np.float64) for group in groups]
+    value = float(statistic(*scores))
+    if min(map(len, scores)) < 2:
+        return Estimate(value, None, None)
+    low, high = bootstrap(
+        scores,
+        statistic,
+        n_resamples=_RESAMPLES,
+        vectorized=True,
+        method="percentile",
+        random_state=np.random.default_rng(0),  # the same scores give the same interval
     ).confidence_interval
-    return float(interval.low), float(interval.high)
+    return Estimate(value, float(low), float(high))
 
 
 def rank_sum(ours: ArrayLike, theirs: ArrayLike) -> float:

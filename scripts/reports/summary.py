@@ -52,7 +52,7 @@ class ConditionSummary:
                 data |= dict(zip(("middle", "low", "high"), self.estimate or (None,) * 3, strict=True))
             else:
                 data[name] = value
-        first = None if self.first is None else self.first._asdict()
+        first = None if self.first is None else self.first.as_dict()
         return data | {"scores": {str(seed): score for seed, score in self.scores.items()}, "first": first}
 
 
@@ -121,7 +121,7 @@ def _print_table(conditions: Sequence[ConditionSummary], metric: ShownMetric, ti
     rows = []
     for one in conditions:
         score = "" if one.estimate is None else one.estimate.text(metric.form)
-        first = () if one.first is None else (percent(one.first.probability), f"{one.first.p_value:.2g}")
+        first = () if one.first is None else (percent(one.first.probability.mean), f"{one.first.p_value:.2g}")
         rows.append((one.name, f"{len(one.scores)} of {one.asked}", percent(one.trained), score, *first))
     columns = ["condition", "runs", "trained", metric.label]
     if len(rows) > 1:
