@@ -30,7 +30,7 @@ class Steadiness:
     Attributes:
         dips: number of times that the points fell below half of the best so far; a dip lasts until they are
             back at four fifths.
-        ended_in_dip: true if they were not back at the end.
+        ended_in_dip: True if they were not back at the end.
         left_out: number of updates skipped because of their gradients; None if a run did not log it.
     """
 
@@ -97,13 +97,13 @@ def print_steadiness(found: Mapping[str, Steadiness]) -> None:
     """Print a table with one row per condition."""
     print_table(
         "Steadiness: dips below half of the best so far, over the runs",
-        ("condition", "updates left out", "dips", "ended in one"),
+        ("condition", "skipped updates", "dips", "ended in a dip"),
         [(name, *steadiness_texts(one)) for name, one in found.items()],
     )
 
 
 def steadiness_texts(one: Steadiness) -> tuple[str, str, str]:
-    """Format updates left out, dips, and the number of runs that ended in one."""
+    """Format skipped updates, dips, and the number of runs that ended in a dip."""
     left_out = "-" if one.left_out is None else _span(one.left_out)
     return left_out, _span(one.dips), f"{sum(one.ended_in_dip)} of {len(one.dips)}"
 
