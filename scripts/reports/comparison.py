@@ -73,7 +73,7 @@ class Comparison:
         unit = "steps" if self.is_maze else "episodes, held-out episodes"
         return f"{self.run.task.capitalize()} after {self.run.total:,} {unit}: {UNCERTAINTY}"
 
-    def rows(self) -> list[tuple[str, int | None, list[Estimate | None]]]:
+    def rows(self) -> list[tuple[str, int | None, Sequence[Estimate | None]]]:
         """Return name, number of runs, and metrics of each agent: cores between upper bounds and others."""
         references = {
             name: [_known(values.get(one.name, nan)) for one in self.metrics]
@@ -82,7 +82,7 @@ class Comparison:
         cores = {core: [scores[one.name] for one in self.metrics] for core, scores in self.cores.items()}
         return [
             *((name, None, values) for name, values in references.items() if name == _ORACLE),
-            *((core, len(of[0].scores), [one.estimate for one in of]) for core, of in cores.items()),
+            *((core, len(found[0].scores), [one.estimate for one in found]) for core, found in cores.items()),
             *((name, None, values) for name, values in references.items() if name != _ORACLE),
         ]
 
@@ -108,7 +108,7 @@ class Comparison:
         rows: list[Sequence[str | float]] = [(self._kind, "runs", *chain(*columns))]
         for name, runs, metrics in self.rows():
             numbers = chain(
-                *((found or _NOTHING)[: len(of)] for of, found in zip(columns, metrics, strict=True))
+                *((found or _NOTHING)[: len(names)] for names, found in zip(columns, metrics, strict=True))
             )
             cells = ("" if cell is None or not isfinite(cell) else cell for cell in (runs, *numbers))
             rows.append((name, *cells))
