@@ -86,7 +86,8 @@ def train_trial(config: Mapping[str, Any]) -> None:
     if given["data_dir"] is not None:
         run = run.with_data_dir(Path(given["data_dir"]))
     trial = Trial(run, Path(given["root"]), given["condition"])
-    output = OutputSettings(trial.root, False, given["device"], given["threads"], given["keep"], True)
+    settings = {name: given[name] for name in ("device", "threads", "keep")}
+    output = OutputSettings(root=trial.root, quiet=True, **settings)
     failed = reason_of_failure(partial(_train_when_free, trial, output))
     score = WORST if failed else trial.score()
     tune.report({"label": trial.label, FAILED: failed, SCORE: score, DONE: run.total})
