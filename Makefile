@@ -33,7 +33,7 @@ bench: $(READY)
 	$(BIN)/python scripts/benchmark.py
 
 soak: $(READY)
-	$(BIN)/python -m pytest --soak -n auto tests/reliability tests/envs/data/test_archives.py
+	$(BIN)/python -m pytest --soak -n auto tests/reliability
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -1,7 +1,7 @@
 """Networks that keep learning after training: differentiable plasticity for Gymnasium and Stable-Baselines3.
 
-Importing this package registers its environments with Gymnasium. The import is light: torch is loaded
-only when a name that needs it is first used.
+Importing this package registers its environments with Gymnasium. The public names are listed in
+``__init__.pyi``. The import is light: torch is loaded only when a name that needs it is first used.
 """
 
 import sys
@@ -9,36 +9,12 @@ from importlib import import_module
 from importlib.machinery import ModuleSpec
 from importlib.util import spec_from_file_location
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from plasticrl.nn import PlasticLinear, PlasticRNN, PlasticRNNCell
-    from plasticrl.ops import plastic_scan
-    from plasticrl.rules import ClippedHebb, Hebb, Oja
-    from plasticrl.state import PlasticState
+import lazy_loader
 
 __version__ = "0.1.0"
-__all__ = [
-    "ClippedHebb",
-    "Hebb",
-    "Oja",
-    "PlasticLinear",
-    "PlasticRNN",
-    "PlasticRNNCell",
-    "PlasticState",
-    "plastic_scan",
-]
-
-_HOME = {
-    "ClippedHebb": "plasticrl.rules",
-    "Hebb": "plasticrl.rules",
-    "Oja": "plasticrl.rules",
-    "PlasticLinear": "plasticrl.nn",
-    "PlasticRNN": "plasticrl.nn",
-    "PlasticRNNCell": "plasticrl.nn",
-    "PlasticState": "plasticrl.state",
-    "plastic_scan": "plasticrl.ops",
-}
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
 
 
 class _SubpackagesBeside:
@@ -61,16 +37,6 @@ def _is_checkout(root: Path) -> bool:
     project = root / "pyproject.toml"
     ours = project.is_file() and b'\nname = "plasticrl"' in project.read_bytes()
     return ours and (root / "envs" / "registration.py").is_file()
-
-
-def __getattr__(name: str) -> Any:
-    if name in _HOME:
-        return getattr(import_module(_HOME[name]), name)
-    raise AttributeError(f"module 'plasticrl' has no attribute {name!r}")
-
-
-def __dir__() -> list[str]:
-    return sorted([*globals(), *__all__])
 
 
 _ROOT = Path(__file__).resolve().parent.parent

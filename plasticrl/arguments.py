@@ -30,10 +30,11 @@ def is_number(value: Any) -> TypeGuard[float]:
 
 
 MOST_STEPS = 2**63 - 1
+MOST_SIZE = 2**31 - 1  # far beyond any memory; numpy's and torch's own errors are hard to read
 
 
 def plain_number(value: Any) -> Any:
-    """The value as Python's own, where it is a number of numpy's, or an array or a tensor of one."""
+    """Return a number of numpy, or the only one of an array or tensor, as Python's own; others unchanged."""
     # Torch is not imported for this: environments use the module, too.
     return value.item() if getattr(value, "ndim", None) == 0 and hasattr(value, "item") else value
 
@@ -111,7 +112,7 @@ def check_max_grad_norm(norm: float) -> float:
     return _own(norm)
 
 
-def check_max_grad_ratio(ratio: float, max_grad_norm: float) -> float:
+def check_max_grad_ratio(ratio: float, max_grad_norm: float = 1.0) -> float:
     """Return the largest allowed ratio of a gradient's norm to the usual one; infinity allows all.
 
     Raises:

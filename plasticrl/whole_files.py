@@ -8,6 +8,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -108,10 +109,15 @@ def read_regular(path: Path, most: int) -> bytes:
         return stream.read(check_size(path, stream, most))
 
 
-def temporary_name(name: str, process: int | str = "*") -> str:
-    """The name of a file while :func:`written_whole` writes it; by default the pattern of all processes."""
+def temporary_name(name: str, writer: str = "*") -> str:
+    """Return the name of a file while :func:`written_whole` writes it, or a pattern for all writers."""
     kept = os.fsdecode(os.fsencode(name)[:_LONGEST_NAME])
-    return f".{kept}.{process}"
+    return f".{kept}.{writer}"
+
+
+def this_writer() -> str:
+    """Return the process and the thread, so that no two write to one temporary file."""
+    return f"{os.getpid()}-{threading.get_ident()}"
 
 
 @contextmanager
@@ -125,7 +131,7 @@ def written_whole(path: Path) -> Iterator[BinaryIO]:
     Raises:
         OSError: the file cannot be written; the old file is kept.
     """
-    temporary = path.with_name(temporary_name(path.name, os.getpid()))
+    temporary = path.with_name(temporary_name(path.name, this_writer()))
     temporary.unlink(missing_ok=True)
     try:
         with temporary.open("xb") as stream:  # "x" never follows a link

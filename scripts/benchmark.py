@@ -21,7 +21,6 @@ from plasticrl.scripts.bench.timing import interleaved, machine, peak_memory
 from plasticrl.scripts.experiments.paper import EXPERIMENTS
 from plasticrl.scripts.reports.figures import make_plain, write_figure
 from plasticrl.scripts.runs.folder import write_json
-from plasticrl.scripts.runs.run import RECURRENT_PPO, PPORun
 from plasticrl.scripts.settings.reading import with_home
 
 SEQUENCES = {"A2C": (250, 30, 200), "ICLR": (200, 30, 100)}  # T, B, n
@@ -129,8 +128,7 @@ def _steps_per_second(seconds: dict[str, float], steps: int) -> dict[str, float]
 
 def _ppo() -> tuple[tuple[int, int, int], dict[str, Callable[[], object]]]:
     """Return T, B and the number of cells, and the iterations, of RecurrentPPO in the reproduction."""
-    run = EXPERIMENTS["maze", "quick"].condition(RECURRENT_PPO).run
-    assert isinstance(run, PPORun)
+    run = EXPERIMENTS["maze", "quick"].condition("recurrent_ppo").run
     return (run.ppo.n_steps, run.training.n_envs, run.ppo.hidden_size), ppo_iterations(run)
 
 

@@ -2,8 +2,7 @@
 
 import sys
 
-from plasticrl.scripts.commands.commands import Compare
-from plasticrl.scripts.commands.options import ManyOptions
+from plasticrl.scripts.commands.options import CompareOptions, ManyOptions
 from plasticrl.scripts.experiments.executors import (
     Executor,
     InProcesses,
@@ -18,7 +17,7 @@ from plasticrl.scripts.main import main
 from plasticrl.scripts.reports.comparison import Comparison, report_comparison
 
 
-def run(command: Compare) -> None:
+def run(command: CompareOptions) -> None:
     """Train the missing runs, then print and write the comparison.
 
     Raises:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from statistics import median_low
 
-from plasticrl.scripts.commands.commands import CompareMaze, Demo
+from plasticrl.scripts.commands.options import CompareOptions, Demo
 from plasticrl.scripts.compare import compare
 from plasticrl.scripts.experiments.executors import InProcesses
 from plasticrl.scripts.main import main
@@ -33,7 +33,7 @@ def run(command: Demo) -> None:
     print("and open the address that it prints in a browser.")
 
 
-def _play_typical(options: CompareMaze, scores: Sequence[float]) -> bytes:
+def _play_typical(options: CompareOptions, scores: Sequence[float]) -> bytes:
     """Return a GIF of the plastic agent with the median score."""
     typical = options.make_run("plastic", scores.index(median_low(scores)))
     _, checkpoint = find_checkpoint(typical.folder(options.output.root))

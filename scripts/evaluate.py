@@ -3,7 +3,7 @@
 import json
 import sys
 
-from plasticrl.scripts.commands.commands import Evaluate
+from plasticrl.scripts.commands.options import Evaluate
 from plasticrl.scripts.main import main
 from plasticrl.scripts.runs.checkpoints import find_checkpoint
 from plasticrl.scripts.runs.folder import read_run

@@ -10,23 +10,11 @@ from dataclasses import fields, is_dataclass
 from importlib import import_module
 from pathlib import Path
 
-from plasticrl.scripts.commands.commands import Demo, Evaluate, Reproduce, Resume, Watch
-from plasticrl.scripts.commands.options import CompareOptions, SweepOptions, TrainOptions
+from plasticrl.scripts.commands.options import COMMANDS
 from plasticrl.scripts.commands.parse import parse
 from plasticrl.scripts.errors import UserError, in_one_line, os_error_in_one_line
 from plasticrl.scripts.runs.terminal import lasting_streams
 from plasticrl.signals import INTERRUPTED, sigterm_interrupts
-
-_MODULES = {
-    TrainOptions: "plasticrl.scripts.train",
-    Resume: "plasticrl.scripts.resume",
-    CompareOptions: "plasticrl.scripts.compare",
-    SweepOptions: "plasticrl.scripts.sweep",
-    Evaluate: "plasticrl.scripts.evaluate",
-    Watch: "plasticrl.scripts.watch",
-    Demo: "plasticrl.scripts.demo",
-    Reproduce: "plasticrl.scripts.reproduce",
-}
 
 
 def main(words: Sequence[str] | None = None) -> int:
@@ -53,8 +41,8 @@ def _status(words: Sequence[str]) -> int:
     try:
         command = parse(words)
         _leave_removed_folder(command)
-        module = next(name for kind, name in _MODULES.items() if isinstance(command, kind))
-        import_module(module).run(command)
+        name = next((name for name, kind in COMMANDS.items() if isinstance(command, kind)), "resume")
+        import_module(f"plasticrl.scripts.{name}").run(command)
     except UserError as error:
         _say(str(error))
         return 2

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from plasticrl.scripts.commands.commands import Reproduce
+from plasticrl.scripts.commands.options import Reproduce
 from plasticrl.scripts.errors import UserError, blame_user
 from plasticrl.scripts.experiments.executors import (
     InProcesses,

@@ -1,9 +1,10 @@
 """The command ``train --resume``."""
 
-from plasticrl.scripts.commands.commands import Resume
+from pathlib import Path
+
+from plasticrl.scripts.commands.options import Resume
 from plasticrl.scripts.errors import UserError
 from plasticrl.scripts.runs.folder import is_finished, is_unfinished, read_run
-from plasticrl.scripts.runs.run import Run
 from plasticrl.scripts.settings.maze import OutputSettings
 from plasticrl.scripts.train import train_and_tell
 
@@ -21,7 +22,8 @@ def run(command: Resume) -> None:
     root = folder.parents[2]
     if found.folder(root) != folder or not is_unfinished(folder, found):
         raise UserError(
-            f"{command.resume} is not the folder of a run with its settings: move it to {_place(found)}"
+            f"{command.resume} is not the folder of a run with its settings: move it to "
+            f"{found.folder(Path('ROOT'))}"
         )
     if command.data_dir is not None:
         if not found.reads_data:
@@ -30,7 +32,3 @@ def run(command: Resume) -> None:
     train_and_tell(
         found, OutputSettings(root, False, command.device, command.threads, command.keep, command.quiet)
     )
-
-
-def _place(run: Run) -> str:
-    return f"ROOT/{run.task}/{run.core}/seed_{run.seed}"

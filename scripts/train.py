@@ -2,7 +2,7 @@
 
 import sys
 
-from plasticrl.scripts.commands.commands import Train
+from plasticrl.scripts.commands.options import TrainOptions
 from plasticrl.scripts.experiments.training import assist, train
 from plasticrl.scripts.main import main
 from plasticrl.scripts.runs.run import Run
@@ -12,7 +12,7 @@ from plasticrl.scripts.settings.maze import OutputSettings
 from plasticrl.signals import INTERRUPTED
 
 
-def run(command: Train) -> None:
+def run(command: TrainOptions) -> None:
     """Train one network and print the paths of its output.
 
     Raises:

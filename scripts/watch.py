@@ -10,12 +10,11 @@ from itertools import chain
 from pathlib import Path
 from typing import Any, Literal
 
-from plasticrl.scripts.commands.commands import Watch
+from plasticrl.scripts.commands.options import Watch
 from plasticrl.scripts.errors import UserError, blame_user
 from plasticrl.scripts.main import main
 from plasticrl.scripts.runs.checkpoints import find_checkpoint
 from plasticrl.scripts.runs.folder import read_run
-from plasticrl.scripts.runs.run import RunOnMaze
 from plasticrl.scripts.runs.setup import check_seed, set_up_torch
 from plasticrl.scripts.tasks.maze.animation import captioned, gif, play, side_by_side
 from plasticrl.scripts.tasks.maze.setup import load_to_act, make_learner, make_mazes
@@ -43,7 +42,7 @@ def run(command: Watch) -> None:
         raise UserError(f"cannot write {command.gif}: give a file in a folder that exists")
     folder, checkpoint = find_checkpoint(command.run)
     trained = read_run(folder)
-    if not isinstance(trained, RunOnMaze):
+    if trained.task != "maze":
         raise UserError(
             f"{folder} is a run of {trained.task}, and only the maze can be watched: see it in TensorBoard"
         )

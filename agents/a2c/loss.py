@@ -130,3 +130,14 @@ class UsualGradient:
         limit = max_ratio * usual
         self.usual = usual**_DECAY * min(max(norm, max_norm), limit) ** (1 - _DECAY)
         return norm <= limit
+
+
+def check_norm(name: str, norm: object) -> float:
+    """Return the norm of a gradient that a file holds.
+
+    Raises:
+        ValueError: it is not a finite float of at least 0; the message names it.
+    """
+    if type(norm) is not float or not isfinite(norm) or norm < 0:
+        raise ValueError(f"{name}: a gradient's norm is finite and at least 0, not {norm!r}")
+    return norm

@@ -3,34 +3,24 @@
 from __future__ import annotations
 
 from math import inf, isfinite
-from typing import Any, ClassVar
+from typing import Any
 
-import gymnasium as gym
 import numpy as np
 import torch
 from gymnasium import spaces
-from stable_baselines3.common.base_class import maybe_make_env
-from stable_baselines3.common.policies import BasePolicy
-from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback, Schedule
+from stable_baselines3.common.type_aliases import GymEnv, Schedule
 from stable_baselines3.common.utils import explained_variance
-from stable_baselines3.common.vec_env import VecEnv
-from typing_extensions import Self
 
-from plasticrl.agents.a2c.loss import A2CLoss, UsualGradient, a2c_loss
-from plasticrl.agents.checkpoint.agent import checked_settings, own_copy
-from plasticrl.agents.checkpoint.agent_loading import ACTION_SPACES
+from plasticrl.agents.a2c.loss import A2CLoss, UsualGradient, a2c_loss, check_norm
 from plasticrl.agents.common import tags
 from plasticrl.agents.common.tensorboard import plastic_metrics
-from plasticrl.agents.recurrent.collection import episode_length
-from plasticrl.agents.recurrent.distributed import JointAgent
+from plasticrl.agents.recurrent.checkpoint import COUNTERS, SETTINGS, AgentFormat
+from plasticrl.agents.recurrent.on_policy_algorithm import RecurrentOnPolicyAlgorithm
 from plasticrl.agents.recurrent.policies import PlasticPolicy
-from plasticrl.agents.recurrent.rollout import Rollout
-from plasticrl.agents.recurrent.spaces import check_spaces
-from plasticrl.arguments import check_whole, whole_steps, with_home
-from plasticrl.signals import PostponedInterrupt
+from plasticrl.arguments import check_max_grad_ratio, check_number
 
 
-class RecurrentA2C(JointAgent):
+class RecurrentA2C(RecurrentOnPolicyAlgorithm):
     """A2C whose core is unrolled through the whole rollout: no minibatches, no stored states.
 
     Names and behaviour follow SB3's ``A2C``; :meth:`predict` follows ``RecurrentPPO``. There is one
@@ -72,9 +62,21 @@ class RecurrentA2C(JointAgent):
         ValueError: an argument is out of range; the message names it.
     """
 
-    policy_aliases: ClassVar[dict[str, type[BasePolicy]]] = {"PlasticPolicy": PlasticPolicy}
-    _log_interval: int | None = 1
-    _iteration: int = 0
+    file_format = AgentFormat(
+        "plasticrl.RecurrentA2C",
+        2,
+        "RecurrentA2C.save",
+        settings={
+            **SETTINGS,
+            "concentration_coef": check_number,
+            "max_grad_ratio": lambda _, ratio: check_max_grad_ratio(ratio),
+        },
+        counters=(*COUNTERS, "_n_skipped"),
+        numbers={"usual_grad_norm": check_norm},
+        check_together=lambda s: check_max_grad_ratio(s["max_grad_ratio"], s["max_grad_norm"]),
+    )
+    concentration_coef: float
+    max_grad_ratio: float
     _n_skipped: int = 0
 
     def __init__(
@@ -99,81 +101,41 @@ class RecurrentA2C(JointAgent):
         device: torch.device | str = "auto",
         _init_setup_model: bool = True,
     ) -> None:
-        own = isinstance(policy, type) and issubclass(policy, PlasticPolicy)
-        if not own and not (isinstance(policy, str) and policy in self.policy_aliases):
-            raise ValueError(
-                f"policy must be 'PlasticPolicy' or a subclass of it, not {policy!r}{_instead_of(policy)}"
-            )
-        if env is None and _init_setup_model:
-            raise ValueError("env must be an environment, its id, or a VecEnv, not None")
-        if policy_kwargs is not None and not isinstance(policy_kwargs, dict):
-            raise ValueError(f"policy_kwargs must be a dict such as dict(core='lstm'), not {policy_kwargs!r}")
-        settings = checked_settings(
-            {
-                "learning_rate": learning_rate,
-                "n_steps": 1 if n_steps is None else n_steps,
-                "gamma": gamma,
-                "gae_lambda": gae_lambda,
-                "ent_coef": ent_coef,
-                "concentration_coef": concentration_coef,
-                "vf_coef": vf_coef,
-                "max_grad_norm": max_grad_norm,
-                "max_grad_ratio": max_grad_ratio,
-                "normalize_advantage": normalize_advantage,
-                "stats_window_size": stats_window_size,
-                "verbose": verbose,
-                "seed": seed,
-            }
-        )
-        self.concentration_coef = settings.pop("concentration_coef")
-        self.max_grad_ratio = settings.pop("max_grad_ratio")
-        self.normalize_advantage = settings.pop("normalize_advantage")
+        given = locals()
         super().__init__(
-            policy,  # type: ignore[arg-type]
+            policy,
             env,
-            **settings,
-            use_sde=False,
-            sde_sample_freq=-1,
-            tensorboard_log=with_home(tensorboard_log),
-            policy_kwargs=own_copy(policy_kwargs or {}),
+            {name: given[name] for name in self.file_format.settings},
+            tensorboard_log=tensorboard_log,
+            policy_kwargs=policy_kwargs,
             device=device,
-            _init_setup_model=False,
-            supported_action_spaces=ACTION_SPACES,
+            _init_setup_model=_init_setup_model,
         )
-        if n_steps is None and self.env is not None:
-            self.n_steps = episode_length(self.env)
-        if _init_setup_model:
-            self._setup_model()
-
-    @staticmethod
-    def _wrap_env(env: GymEnv | str, verbose: int = 0, monitor_wrapper: bool = True) -> VecEnv:
-        """Wrap an env or an id as SB3 does; check its spaces first, before SB3's wrappers fail on them."""
-        made = maybe_make_env(env, verbose)
-        if isinstance(made, (gym.Env, VecEnv)):
-            check_spaces(made.observation_space, made.action_space)
-        return JointAgent._wrap_env(made, verbose, monitor_wrapper)
 
     def _setup_model(self) -> None:
-        self._setup_lr_schedule()
-        self.set_random_seed(self.seed)
-        self.policy = self.policy_class(  # type: ignore[assignment]
-            self.observation_space, self.action_space, self.lr_schedule, **self.policy_kwargs
-        )
-        self.policy = self.policy.to(self.device)
+        super()._setup_model()
         self.usual_gradient = UsualGradient()
+
+    @property
+    def usual_grad_norm(self) -> float:
+        """The running geometric mean of the gradient's norms; 0 before the first."""
+        return self.usual_gradient.usual
+
+    @usual_grad_norm.setter
+    def usual_grad_norm(self, norm: float) -> None:
+        self.usual_gradient.usual = norm
 
     def train(self) -> None:
         """Take one gradient step over the whole rollout; called again, another step over the same one."""
         rollout = self.rollout_buffer
-        # The rollout's results, as long as they would be the same again.
-        known = self._replay is not None and self._replay.holds(self.policy, rollout, self._state)
+        known = self._known()
         self.policy.set_training_mode(True)
         self._update_learning_rate(self.policy.optimizer)
         distribution, values, state = self.policy(
             rollout.flat_observations(self.device),
             rollout.state,
             torch.as_tensor(rollout.episode_starts, device=self.device),
-            *([(rollout.outputs, self._state)] if known else []),
+            *([known] if known else []),
         )
         returns = torch.as_tensor(rollout.returns, device=self.device).flatten()
         advantages = torch.as_tensor(rollout.advantages, device=self.device).flatten()
@@ -222,61 +184,4 @@ class RecurrentA2C(JointAgent):
             record(tags.STD, self.policy.log_std.exp().mean().item())
         for name, value in self.ranks.means(plastic_metrics(self.policy.core, state)).items():
             record(tags.plastic(name), value)
-        if self._log_interval is not None and self._n_updates % self._log_interval == 0:
-            super().dump_logs(self._iteration)
-
-    def dump_logs(self, iteration: int = 0) -> None:
-        """Write a log entry, as in SB3.
-
-        Args:
-            iteration: 0, the default for callbacks, writes at once. The number of a rollout, as passed by
-                :meth:`learn`, defers writing until the update is done: SB3 logs an update with the next
-                rollout, and never logs the last one.
-        """
-        if iteration > 0:
-            self._iteration = iteration
-        else:
-            super().dump_logs()
-
-    def learn(
-        self,
-        total_timesteps: int,
-        callback: MaybeCallback = None,
-        log_interval: int | None = 1,
-        tb_log_name: str = "RecurrentA2C",
-        reset_num_timesteps: bool = True,
-        progress_bar: bool = False,
-    ) -> Self:
-        """Train for at least ``total_timesteps`` env steps, in whole rollouts; arguments as in SB3.
-
-        Every update whose number is a multiple of ``log_interval`` is logged, so that a resumed training
-        logs the same updates as an uninterrupted one; None leaves logging to callbacks.
-
-        On Ctrl-C or SIGTERM, the current update is completed first; the agent can then be saved and resumed.
-
-        Raises:
-            StoppedBetweenUpdates: a KeyboardInterrupt, raised after the update and the callbacks'
-                ``on_training_end``.
-            NonFiniteError: an observation, a reward, a loss or a gradient is NaN or infinite; the
-                parameters are still those of the previous update.
-            ValueError: there is no environment (for example after ``load`` without one), ``total_timesteps``
-                is not a number, or ``log_interval`` is neither None nor a whole number above 0.
-        """
-        total_timesteps = whole_steps("total_timesteps", total_timesteps)
-        if log_interval is not None:
-            log_interval = check_whole("log_interval", log_interval, least=1)
-        if self.env is None:
-            raise ValueError("there is no environment to train in: call set_env(), or give env= to load()")
-        self._settle()  # an interrupt may have prevented it; it needs the buffer that is replaced below
-        self.rollout_buffer = Rollout(self.n_steps, self.n_envs, self.observation_space, self.action_space)
-        self._log_interval = log_interval
-        with PostponedInterrupt() as self._interrupt:
-            return super().learn(total_timesteps, callback, 1, tb_log_name, reset_num_timesteps, progress_bar)
-
-
-def _instead_of(policy: object) -> str:
-    """Return advice on what replaces a policy of SB3 or sb3-contrib; empty for any other value."""
-    if not isinstance(policy, str) or not policy.endswith("Policy"):
-        return ""
-    core = ", with policy_kwargs=dict(core='lstm')" if "Lstm" in policy else ""
-    return f": write 'PlasticPolicy'{core}, which takes vectors, images and dicts"
+        self._log_update()

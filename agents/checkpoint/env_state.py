@@ -24,7 +24,7 @@ _WRAPPERS: dict[type, dict[str, tuple[type, ...]]] = {
 
 
 @runtime_checkable
-class TellsState(Protocol):
+class StatefulEnv(Protocol):
     """An environment whose state can be saved and restored, such as those of this package."""
 
     def state_dict(self) -> dict[str, Any]:
@@ -130,12 +130,12 @@ def _restore_wrapped(env: gym.Env[Any, Any], saved: list[Any]) -> None:
         env.checked_step = env.checked_data_reuse = True
 
 
-def _has_state(env: Any) -> TypeGuard[TellsState]:
+def _has_state(env: Any) -> TypeGuard[StatefulEnv]:
     """Return True if the class itself has ``state_dict``; a wrapper may only forward it to an inner env."""
-    return hasattr(type(env), "state_dict") and isinstance(env, TellsState)
+    return hasattr(type(env), "state_dict") and isinstance(env, StatefulEnv)
 
 
-def _state_of(env: TellsState) -> dict[str, Any]:
+def _state_of(env: StatefulEnv) -> dict[str, Any]:
     try:
         return env.state_dict()
     except (TypeError, ValueError, NotImplementedError, gym.error.Error) as error:

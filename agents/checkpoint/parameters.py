@@ -8,30 +8,37 @@ from operator import attrgetter
 from typing import Any
 
 import torch
-from stable_baselines3.common.base_class import BaseAlgorithm
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from plasticrl.agents.checkpoint.optimizer import (
-    check_state_dict,
-    differences,
-    load_parameters,
-    optimizer_state,
-    parameters_of,
-    plain_names,
-    restore,
-)
-from plasticrl.agents.checkpoint.tensor_file import PathOrFile, TensorFileError, place_to_read, read_tensors
+from plasticrl.agents.checkpoint.format import reading
+from plasticrl.agents.checkpoint.network import differences, load_parameters, parameters_of, plain_names
+from plasticrl.agents.checkpoint.optimizer import check_state_dict, optimizer_state, restore_trained
+from plasticrl.agents.checkpoint.tensor_file import PathOrFile
 
 _OBJECTS = frozenset({"policy", "policy.optimizer"})
 
 
-class ParameterExchange(BaseAlgorithm):
-    """Replacement of an SB3 algorithm's methods for parameters, since SB3's own would unpickle a file."""
+class ParameterExchange:
+    """Mixin that replaces an SB3 algorithm's methods for parameters, since SB3's own would unpickle a file.
+
+    It must be listed before the SB3 class.
+    """
+
+    policy: Any
 
     def get_parameters(self) -> dict[str, dict[str, Any]]:
         """Return the state dicts of ``policy`` and ``policy.optimizer`` as in SB3, also if compiled."""
         return {"policy": parameters_of(self.policy), "policy.optimizer": self.policy.optimizer.state_dict()}
+
+    @classmethod
+    @abstractmethod
+    def _parts_in_file(cls, file: PathOrFile) -> dict[str, Any]:
+        """Return the parts of a file of this class, among them ``policy`` and ``optimizer``.
+
+        Raises:
+            TensorFileError: the file was not written by this class.
+        """
 
     def set_parameters(
         self,
@@ -57,28 +64,15 @@ class ParameterExchange(BaseAlgorithm):
         if isinstance(load_path_or_dict, Mapping):
             self._set_from_dicts(load_path_or_dict, exact_match)
             return
-        parts = self._parts_in_file(*read_tensors(place_to_read(load_path_or_dict)))
-        try:
+        parts = self._parts_in_file(load_path_or_dict)
+        with reading():
             parameters, optimizer = parts["policy"], parts["optimizer"]
             if not exact_match:
                 own, held = parameters_of(self.policy), optimizer_state(self.policy, self.policy.optimizer)
                 known = {name for group in held["groups"] for name in group["params"]}
                 parameters = own | _among(own, parameters)
                 optimizer = {**held, "state": held["state"] | _among(known, optimizer["state"])}
-        except (KeyError, TypeError, AttributeError) as error:
-            raise TensorFileError(
-                f"the file is incomplete or invalid ({error!r}): give another file"
-            ) from error
-        restore(self.policy, self.policy.optimizer, parameters, optimizer)
-
-    @classmethod
-    @abstractmethod
-    def _parts_in_file(cls, tensors: dict[str, Tensor], data: dict[str, Any]) -> dict[str, Any]:
-        """Return the parts of a file of this class, among them ``policy`` and ``optimizer``.
-
-        Raises:
-            TensorFileError: the file was not written by this class.
-        """
+        restore_trained(self.policy, self.policy.optimizer, {"policy": parameters, "optimizer": optimizer})
 
     def _set_from_dicts(self, given: Mapping[str, dict[str, Any]], exact_match: bool) -> None:
         if exact_match and given.keys() != _OBJECTS:

@@ -7,8 +7,8 @@ import json
 import os
 import re
 import sys
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping
+from contextlib import suppress
 from io import BufferedIOBase, RawIOBase, TextIOBase, UnsupportedOperation
 from pathlib import Path
 from typing import IO, Any, TypeAlias
@@ -198,19 +198,6 @@ def read_tensors(file: str | os.PathLike[str] | FileObject) -> tuple[dict[str, T
     return tensors, data
 
 
-def check_format(data: Mapping[str, Any], form: str, version: int, writer: str) -> None:
-    """Check that a file's data declare this format and version.
-
-    Raises:
-        TensorFileError: they declare another format or version; the message names the expected writer.
-    """
-    if data.get("format") != form or data.get("version") != version:
-        raise TensorFileError(
-            f"the file holds {data.get('format')!r}, version {data.get('version')!r}; this plasticrl reads "
-            f"{form!r}, version {version}: give a file that {writer} wrote"
-        )
-
-
 def _content(path: Path) -> bytes:
     """Read a file whose size must not exceed the size declared in its header nor this machine's memory.
 
@@ -260,18 +247,3 @@ def _digest(tensors: Mapping[str, Tensor], data: Any) -> str:
         digest.update(f"\n{name!r} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
         digest.update(tensor.reshape(-1).view(torch.uint8).numpy())  # type: ignore[arg-type]
     return digest.hexdigest()
-
-
-@contextmanager
-def settings_of_a_file() -> Iterator[None]:
-    """Turn errors of a constructor called with a file's settings, which may be of any type.
-
-    Raises:
-        TensorFileError: in place of the errors that constructors raise for wrong types.
-    """
-    try:
-        yield
-    except (TypeError, AttributeError, KeyError, IndexError, OverflowError, RuntimeError) as error:
-        raise TensorFileError(
-            f"the settings in the file, with those given, are not allowed ({error!r}): give another file"
-        ) from error

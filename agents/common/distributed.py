@@ -103,7 +103,7 @@ class Ranks:
             dist.all_reduce(highest, dist.ReduceOp.MAX)
         return bool(highest)
 
-    def told(self, number: int) -> int:
+    def broadcast(self, number: int) -> int:
         """Broadcast a number from the first process; the numbers of the others are ignored."""
         if self.size == 1:
             return number

@@ -26,10 +26,10 @@ def first_non_finite(tensors: Mapping[str, Tensor | None]) -> str | None:
     return None
 
 
-def non_finite_place(arrays: npt.NDArray[Any] | dict[str, npt.NDArray[Any]]) -> tuple[int, int] | None:
+def non_finite_place(arrays: Mapping[str, npt.NDArray[Any]]) -> tuple[int, int] | None:
     """Return the first step and environment of a non-finite element in arrays ``(T, B, ...)``, or None."""
     places = []
-    for array in arrays.values() if isinstance(arrays, dict) else [arrays]:
+    for array in arrays.values():
         finite = np.isfinite(array) if array.dtype.kind == "f" else np.True_
         if not finite.all():
             step, row = np.argwhere(~finite)[0][:2].tolist()

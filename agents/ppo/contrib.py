@@ -19,32 +19,20 @@ from stable_baselines3.common.vec_env import VecEnv
 from torch import Tensor, nn
 from typing_extensions import Self
 
+from plasticrl.agents.checkpoint.format import Format, reading
+from plasticrl.agents.checkpoint.network import check_as_made, made_without_memory
 from plasticrl.agents.checkpoint.optimizer import (
     changed_groups,
-    check_as_made,
-    check_fits,
     check_optimizer_kind,
-    freeze,
-    made_without_memory,
-    optimizer_state,
-    parameters_of,
-    restore,
+    check_trained,
+    pack_trained,
+    restore_trained,
 )
 from plasticrl.agents.checkpoint.parameters import ParameterExchange
 from plasticrl.agents.checkpoint.random_state import undisturbed
-from plasticrl.agents.checkpoint.tensor_file import (
-    PathOrFile,
-    TensorFileError,
-    as_read,
-    check_format,
-    place_to_read,
-    place_to_write,
-    read_tensors,
-    write_tensors,
-)
-from plasticrl.agents.checkpoint.tree import decode, encode
+from plasticrl.agents.checkpoint.tensor_file import PathOrFile
 from plasticrl.agents.common.finite_checks import NonFiniteError, first_non_finite
-from plasticrl.arguments import check_whole, whole_steps
+from plasticrl.arguments import MOST_STEPS, check_whole, whole_steps
 from plasticrl.envs.common.vec_env import as_vec_env
 from plasticrl.signals import PostponedInterrupt
 
@@ -122,7 +110,9 @@ WHOLE_SEQUENCE_POLICIES: dict[str, type[BasePolicy]] = {
 }
 
 
-FORMAT, VERSION = "plasticrl.PlainRecurrentPPO", 1
+_FORMAT = Format(
+    "plasticrl.PlainRecurrentPPO", 1, "PlainRecurrentPPO.save", ("policy", "optimizer", "counters")
+)
 _COUNTERS = ("num_timesteps", "_n_updates", "_episode_num")
 
 
@@ -201,8 +191,7 @@ class PlainRecurrentPPO(ParameterExchange, RecurrentPPO):
         """Write parameters, optimiser state and counters atomically.
 
         Args:
-            path: path of the file, or a binary file object, whose content is replaced. ``.safetensors`` is
-                added to a path without suffix, and ``~`` is the home folder.
+            path: as in :meth:`plasticrl.agents.RecurrentA2C.save`.
             exclude: for compatibility with SB3; must be empty.
             include: likewise.
 
@@ -215,24 +204,17 @@ class PlainRecurrentPPO(ParameterExchange, RecurrentPPO):
         """
         if exclude or include:
             raise ValueError("exclude and include are not supported: leave them out")
-        tensors: dict[str, Tensor] = {}
         optimizer, made = self.policy.optimizer, self._made_anew()
+        check_as_made("policy", self.policy, made)
+        check_optimizer_kind(optimizer, type(made.optimizer))
+        packed = pack_trained(self.policy, optimizer)
         parts = {
-            "policy": parameters_of(self.policy),
-            "optimizer": optimizer_state(self.policy, optimizer)["state"],  # its options are settings
+            "policy": packed["policy"],
+            "optimizer": packed["optimizer"]["state"],  # its options are settings
             "counters": {name: check_whole(name, getattr(self, name), least=0) for name in _COUNTERS},
             **changed_groups(self.policy, optimizer, made),
         }
-        data = {
-            "format": FORMAT,
-            "version": VERSION,
-            **{name: encode(part, tensors, name) for name, part in parts.items()},
-        }
-        check_as_made("policy", self.policy, made)
-        check_optimizer_kind(optimizer, type(made.optimizer))
-        read = self._parts_in_file(tensors, as_read(data))
-        check_fits(made, made.optimizer, read["policy"], read["optimizer"])
-        write_tensors(place_to_write(path), tensors, data)
+        _FORMAT.save(path, parts, lambda read: check_trained(made, made.optimizer, _arranged(read)))
 
     def _made_anew(self) -> BasePolicy:
         """Build a policy as the constructor would, without allocating memory if possible."""
@@ -255,8 +237,7 @@ class PlainRecurrentPPO(ParameterExchange, RecurrentPPO):
         """Return an agent with a file's parameters and counters; no code from the file is run.
 
         Args:
-            path: as in :meth:`save`; ``PATH``, ``PATH.safetensors`` and ``PATH.zip`` are interchangeable
-                if only one of them exists. A file object is read from its start.
+            path: as in :meth:`plasticrl.agents.RecurrentA2C.load`.
             env: environment to train or act in.
             device: as in the constructor.
             policy: the policy that the saved agent was built with.
@@ -267,11 +248,9 @@ class PlainRecurrentPPO(ParameterExchange, RecurrentPPO):
             OSError: the file cannot be read.
             TensorFileError: it is damaged, was not written by :meth:`save`, or does not fit the arguments.
         """
-        parts = cls._parts_in_file(*read_tensors(place_to_read(path)))
+        parts = cls._parts_in_file(path)
         agent = cls(policy, env, device=device, **kwargs)
-        restore(agent.policy, agent.policy.optimizer, parts["policy"], parts["optimizer"])
-        if parts["frozen"] is not None:
-            freeze(agent.policy, parts["frozen"])
+        restore_trained(agent.policy, agent.policy.optimizer, parts)
         for name, value in parts["counters"].items():
             setattr(agent, name, value)
         if agent.seed is not None:
@@ -280,20 +259,19 @@ class PlainRecurrentPPO(ParameterExchange, RecurrentPPO):
         return agent
 
     @classmethod
-    def _parts_in_file(cls, tensors: dict[str, Tensor], data: dict[str, Any]) -> dict[str, Any]:
-        check_format(data, FORMAT, VERSION, "PlainRecurrentPPO.save")
-        left = dict(tensors)
-        try:
-            parts = {name: decode(data[name], left) for name in ("policy", "optimizer", "counters")}
-            counters = {name: parts["counters"][name] for name in _COUNTERS}
-            if any(type(value) is not int or not 0 <= value < 2**63 for value in counters.values()):
-                raise ValueError(f"counters are whole numbers, not {counters}")
-            optimizer = {"state": parts["optimizer"]}
-            if "groups" in data:
-                optimizer["groups"] = decode(data["groups"], left)
-        except (ValueError, KeyError, TypeError, RecursionError) as error:
-            raise TensorFileError(
-                f"the file is incomplete or invalid ({error!r}): give another file"
-            ) from error
-        own = {"optimizer": optimizer, "counters": counters, "frozen": data.get("frozen")}
-        return {**parts, **own}
+    def _parts_in_file(cls, file: PathOrFile) -> dict[str, Any]:
+        return _arranged(_FORMAT.load(file))
+
+
+def _arranged(parts: dict[str, Any]) -> dict[str, Any]:
+    """Return the parts of a file as :func:`restore_trained` takes them, with checked counters.
+
+    Raises:
+        TensorFileError: a part is missing or invalid.
+    """
+    with reading():
+        counters = {
+            name: check_whole(name, parts["counters"][name], least=0, most=MOST_STEPS) for name in _COUNTERS
+        }
+        optimizer = {"state": parts["optimizer"], "groups": parts.get("groups")}
+        return {**parts, "optimizer": optimizer, "counters": counters}

@@ -1,26 +1,68 @@
-"""Data-parallel training of one recurrent agent: splitting its mazes, and gathering them again."""
+"""The environments and episodes of an agent that trains in several processes: splitting and gathering."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import asdict
 from io import BytesIO
-from typing import Any
+from typing import Any, NamedTuple
 
 import gymnasium as gym
 import numpy as np
 import torch
-from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.vec_env import VecEnv
-from typing_extensions import Self
 
-from plasticrl.agents.checkpoint.tensor_file import PathOrFile, read_tensors, write_tensors
+from plasticrl.agents.checkpoint.tensor_file import read_tensors, write_tensors
 from plasticrl.agents.checkpoint.tree import decode, encode
-from plasticrl.agents.common.distributed import ALONE, Ranks
-from plasticrl.agents.recurrent.resumable import ResumableAgent
+from plasticrl.agents.common.distributed import Ranks
 from plasticrl.envs.common.vec_env import VectorEnvAdapter
 from plasticrl.envs.maze.env import PlasticMazeVectorEnv
+
+
+class Episodes(NamedTuple):
+    """The environments of an agent, and its part of the episodes under way in them."""
+
+    env: VecEnv
+    last_obs: Any  # None before the first reset
+    starts: Any
+    state: Any  # of the core; None before the first rollout
+
+    def rows(self, own: slice) -> Episodes:
+        """Return a share of the environments as a new batch, with their episodes.
+
+        Raises:
+            ValueError: the environments cannot be split.
+        """
+        env = env_share(self.env, own)
+        if self.last_obs is None:
+            return Episodes(env, None, self.starts, None)
+        state = self.state and type(self.state)(*(part[own].clone() for part in self.state))
+        return Episodes(env, self.last_obs[own], self.starts[own], state)
+
+    def gathered(self, ranks: Ranks, whole: VecEnv) -> Episodes:
+        """Return the environments of all processes, in the current state of their shares.
+
+        Args:
+            ranks: the processes, all of which must call this method.
+            whole: the environments that were split; their state is replaced.
+        """
+        if self.last_obs is None:
+            return Episodes(whole, None, self.starts, None)
+        assert isinstance(self.env, VectorEnvAdapter)
+        assert isinstance(whole, VectorEnvAdapter)
+        core = {} if self.state is None else self.state._asdict()
+        share = {
+            "env": self.env.state_dict(),
+            "last_obs": self.last_obs,
+            "starts": self.starts,
+            "core": {name: tensor.cpu().numpy() for name, tensor in core.items()},
+        }
+        every = together([_from_bytes(part) for part in ranks.gather_bytes(_to_bytes(share))])
+        whole.load_state_dict(every["env"])
+        rows = {name: torch.from_numpy(every["core"][name]).to(part.device) for name, part in core.items()}
+        state = self.state and type(self.state)(**rows)
+        return Episodes(whole, every["last_obs"], every["starts"], state)
 
 
 def env_share(env: VecEnv, own: slice) -> VectorEnvAdapter:
@@ -63,124 +105,6 @@ def _rows(state: Any, own: slice) -> Any:
     if isinstance(state, dict):
         return {key: _rows(value, own) for key, value in state.items()}
     return state[own] if isinstance(state, (list, np.ndarray)) else state
-
-
-_GO_ON, _SAVE = 0, 1  # messages of the first process to the others before a rollout
-_EPISODES = ("env", "n_envs", "_last_obs", "_last_episode_starts", "_state")
-
-
-class JointAgent(ResumableAgent):
-    """Base of an agent that trains with other processes, each with its share of the environments."""
-
-    _whole_env: VecEnv | None = None  # environments of all processes
-    _others_wait = False  # the other processes wait for a message of the first
-
-    def join(self, ranks: Ranks) -> Self:
-        """Train with other processes from now on; all of them must call it with the same agent.
-
-        The agent keeps its share of the environments: process 0 has the first ones, and so on. The updates
-        are those of a single process with all environments. Each process has its own callbacks and logs,
-        which see the episodes of all processes. Only the first process can save, in a callback's
-        ``on_rollout_start``.
-
-        Args:
-            ranks: the processes. With a single one, nothing changes.
-
-        Raises:
-            ValueError: the agents differ, or the environments cannot be shared.
-        """
-        if ranks.size == 1:
-            return self
-        own = ranks.share(self.n_envs)
-        assert self.env is not None
-        env_share(self.env, own)  # raises before anything has changed if env cannot be split
-        content = BytesIO()
-        self.save(content)
-        ranks.check_alike(content.getvalue())
-        if self._resume is not None:
-            self._go_on(self._resume, silent=False)
-            self._resume = None
-        self._whole_env = self.env
-        self.adopt(env_share(self.env, own))
-        if self._last_obs is not None:
-            assert self._last_episode_starts is not None
-            self._last_obs = self._last_obs[own]  # type: ignore[index]  # mazes have arrays
-            self._last_episode_starts = self._last_episode_starts[own]
-        if self._state is not None:
-            self._state = type(self._state)(*(s[own].clone() for s in self._state))
-        self.ranks = ranks
-        return self
-
-    def leave(self) -> Self:
-        """Continue alone with the environments and episodes of all processes; all of them must call it."""
-        if self.ranks.size > 1:
-            self._be_whole()
-            self.ranks, self._whole_env = ALONE, None
-        return self
-
-    def save(
-        self,
-        path: PathOrFile,
-        exclude: Iterable[str] | None = None,
-        include: Iterable[str] | None = None,
-    ) -> None:
-        """Save as :meth:`ResumableAgent.save` does, with the episodes of all processes, as one process would.
-
-        Raises:
-            RuntimeError: several processes train, and this is not the first one, or they are not at the start
-                of a rollout.
-        """
-        if self.ranks.size == 1:
-            super().save(path, exclude, include)
-            return
-        if self.ranks.rank > 0 or not self._others_wait:
-            raise RuntimeError(
-                "while several processes train, only the first can save, and only from a callback's "
-                "on_rollout_start: elsewhere call leave() on all of them first"
-            )
-        self.ranks.told(_SAVE)
-        own = {name: getattr(self, name) for name in _EPISODES}
-        self._be_whole()
-        try:
-            super().save(path, exclude, include)
-        finally:
-            for name, value in own.items():
-                setattr(self, name, value)
-
-    def _start_rollout(self, callback: BaseCallback) -> None:
-        self._others_wait = True
-        super()._start_rollout(callback)
-        self._others_wait = False
-        if self.ranks.size > 1:
-            while self.ranks.told(_GO_ON) == _SAVE:  # each of the others sends its share to the first
-                self._gathered()
-
-    def _be_whole(self) -> None:
-        """Take over the environments and the episodes of all processes, in their current state."""
-        episodes = self._gathered()
-        assert isinstance(self._whole_env, VectorEnvAdapter)
-        self.env, self.n_envs = self._whole_env, self._whole_env.num_envs
-        if episodes is None:
-            return
-        self._whole_env.load_state_dict(episodes["env"])
-        self._last_obs, self._last_episode_starts = episodes["last_obs"], episodes["starts"]
-        if self._state is not None:
-            rows = (torch.from_numpy(episodes["core"][name]).to(self.device) for name in self._state._fields)
-            self._state = type(self._state)(*rows)
-
-    def _gathered(self) -> Any:
-        """Gather the current episodes of all processes; None before the first reset."""
-        if self._last_obs is None:
-            return None
-        assert isinstance(self.env, VectorEnvAdapter)
-        core = {} if self._state is None else self._state._asdict()
-        own = {
-            "env": self.env.state_dict(),
-            "last_obs": self._last_obs,
-            "starts": self._last_episode_starts,
-            "core": {name: tensor.cpu().numpy() for name, tensor in core.items()},
-        }
-        return together([_from_bytes(part) for part in self.ranks.gather_bytes(_to_bytes(own))])
 
 
 def _to_bytes(tree: Any) -> bytes:

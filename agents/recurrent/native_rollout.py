@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -13,8 +13,9 @@ from stable_baselines3.common.vec_env import VecEnv
 from torch import Tensor, nn
 
 from plasticrl.agents.common.distributed import ALONE, Ranks
-from plasticrl.agents.recurrent.as_written import Watch, as_written, computing
 from plasticrl.agents.recurrent.policies import PlasticPolicy, draws_from_softmax
+from plasticrl.agents.recurrent.rollout import Actor, Record
+from plasticrl.agents.recurrent.unmodified import Watch, computing, unmodified
 from plasticrl.envs.common.vec_env import VectorEnvAdapter
 from plasticrl.envs.maze.dynamics import MazeDynamics
 from plasticrl.envs.maze.env import PlasticMazeVectorEnv
@@ -24,9 +25,6 @@ from plasticrl.ops.numba.buffers import empty
 from plasticrl.ops.numba.threads import split_batch
 from plasticrl.ops.problem import FUSED_RULES, Problem
 from plasticrl.state import PlasticState
-
-if TYPE_CHECKING:
-    from plasticrl.agents.recurrent.native_rollout_kernel import Record
 
 
 class Played:
@@ -39,7 +37,13 @@ class Played:
         outputs: the core's outputs ``(T, B, hidden_size)``.
         noise: the random numbers that decided the actions.
         start: the core's state before the first step.
+        final: the core's state after the last step.
+
+    Attributes:
+        taken: number of steps that the envs have taken.
     """
+
+    taken = 0
 
     def __init__(
         self,
@@ -49,8 +53,9 @@ class Played:
         outputs: Tensor,
         noise: Noise,
         start: PlasticState,
+        final: PlasticState,
     ) -> None:
-        self.outputs = outputs
+        self.outputs, self.final = outputs, final
         self._policy, self._problem, self._record, self._noise = policy, problem, record, noise
         self._start = start
         self._as_planned = True  # torch's random numbers are those that the actions were drawn with
@@ -100,12 +105,14 @@ class Played:
                 "numpy): change it under torch.no_grad(), or in on_rollout_start or on_rollout_end"
             )
 
-    def state_after(self, steps: int) -> PlasticState:
-        """The core's state after that many steps, at least 1."""
+    def state(self) -> PlasticState:
+        """Return the core's state after the steps taken."""
         from plasticrl.ops.numba import engine as native
 
-        p = self._problem
+        p, steps = self._problem, self.taken
         trace = self._start.trace.clone()
+        if not steps:
+            return PlasticState(self._start.hidden.clone(), trace)
         problem = p._replace(
             drive=p.drive[:steps],
             reset=None if p.reset is None else p.reset[:steps],
@@ -137,7 +144,7 @@ class Noise:
 
 
 def can_play(policy: BasePolicy, env: VecEnv) -> bool:
-    """True where :func:`play_ahead` does what stepping would do.
+    """Return True if :func:`play_ahead` does what stepping would do.
 
     This holds for a :class:`PlasticPolicy` with a :class:`PlasticRNN` on the CPU, in float32, on the
     package's own batched maze without wrappers, provided that all of them behave as their classes say. Only
@@ -151,7 +158,7 @@ def can_play(policy: BasePolicy, env: VecEnv) -> bool:
         vars(env).keys().isdisjoint(("step", "step_async", "step_wait"))
         and isinstance(policy, PlasticPolicy)
         and list(map(type, modules)) == _PLAYING
-        and as_written(modules)
+        and unmodified(modules)
         and draws_from_softmax(policy)
         and isinstance(policy.core, PlasticRNN)
         and policy.core.backend == "auto"
@@ -187,6 +194,18 @@ def _sizes_fit(policy: PlasticPolicy, core: PlasticRNN, observed: int) -> bool:
     )
 
 
+def arrays_fit(env: VecEnv, state: Any, obs: Any) -> bool:
+    """Return True if the kernel can read the episodes' arrays; otherwise, stepping says what is wrong."""
+    return (
+        isinstance(obs, np.ndarray)
+        and obs.shape == (env.num_envs, *(env.observation_space.shape or ()))
+        and obs.dtype == np.float32
+        and isinstance(state, PlasticState)
+        and len(state.hidden) == len(state.trace) == env.num_envs
+        and all(s.is_contiguous() and s.dtype == torch.float32 for s in state)
+    )
+
+
 def play_ahead(
     policy: PlasticPolicy,
     env: VecEnv,
@@ -212,11 +231,7 @@ def play_ahead(
         n_steps: T.
         ranks: the processes that play together, each with its own B mazes; by default there is one.
     """
-    from plasticrl.agents.recurrent.native_rollout_kernel import (  # numba loads when first needed
-        Actor,
-        Record,
-        play,
-    )
+    from plasticrl.agents.recurrent.native_rollout_kernel import play  # numba loads when first needed
     from plasticrl.envs.maze.kernel import maze_tables
     from plasticrl.ops.numba import engine as native
     from plasticrl.ops.numba.threads import run_parallel
@@ -263,7 +278,7 @@ def play_ahead(
             (call.memory, actor, world, record),
         )
         state.hidden.copy_(outputs[-1])
-    return Played(policy, problem, record, outputs, noise, start)
+    return Played(policy, problem, record, outputs, noise, start, state)
 
 
 def _transposed(weight: Tensor) -> npt.NDArray[Any]:

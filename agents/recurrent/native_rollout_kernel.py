@@ -5,34 +5,15 @@ maze stays in the processor's cache for all of its steps.
 """
 
 from math import exp
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from plasticrl.agents.recurrent.rollout import Actor, Record
 from plasticrl.envs.maze.kernel import MazePosition, MazeTables, maze_step
 from plasticrl.ops.numba.forward import Addresses, forward
 from plasticrl.ops.numba.plain import plain_forward
 from plasticrl.ops.numba.vectors import Range, kernel
-
-
-class Actor(NamedTuple):
-    """The layers around a core of n neurons, for observations of size D and A actions."""
-
-    in_weight: NDArray[np.float32]  # (D, n)
-    in_bias: NDArray[np.float32]  # (n,)
-    action_weight: NDArray[np.float32]  # (n, A)
-    action_bias: NDArray[np.float32]  # (A,)
-
-
-class Record(NamedTuple):
-    """T steps of B mazes; the kernel writes everything except the first observations and starts."""
-
-    observations: NDArray[np.float32]  # (T + 1, B, D)
-    starts: NDArray[np.bool_]  # (T + 1, B)
-    drive: NDArray[np.float32]  # (T, B, n)
-    outputs: NDArray[np.float32]  # (T, B, n)
-    actions: NDArray[np.int64]  # (T, B)
 
 
 @kernel

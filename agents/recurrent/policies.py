@@ -1,10 +1,8 @@
 """Actor and critic on a recurrent core."""
 
-import os
 from difflib import get_close_matches
 from functools import partial
 from inspect import signature
-from io import BufferedIOBase
 from typing import Any
 
 import numpy as np
@@ -25,7 +23,8 @@ from stable_baselines3.common.utils import get_device, obs_as_tensor
 from torch import Tensor, nn
 from typing_extensions import Never, Self
 
-from plasticrl.agents.checkpoint.optimizer import (
+from plasticrl.agents.checkpoint.format import Format, check_given, reading
+from plasticrl.agents.checkpoint.network import (
     check_as_made,
     check_network,
     made_without_memory,
@@ -35,16 +34,8 @@ from plasticrl.agents.checkpoint.optimizer import (
 )
 from plasticrl.agents.checkpoint.random_state import undisturbed
 from plasticrl.agents.checkpoint.spaces import plain_space, space_from_plain
-from plasticrl.agents.checkpoint.tensor_file import (
-    TensorFileError,
-    as_read,
-    check_format,
-    place_to_read,
-    place_to_write,
-    read_tensors,
-    write_tensors,
-)
-from plasticrl.agents.checkpoint.tree import Absent, decode, encode, held, holds
+from plasticrl.agents.checkpoint.tensor_file import PathOrFile, TensorFileError
+from plasticrl.agents.checkpoint.tree import Absent, held, holds
 from plasticrl.agents.common.feature_extractors import default_extractor
 from plasticrl.agents.recurrent.rollout import ObservationTensor
 from plasticrl.agents.recurrent.spaces import (
@@ -62,7 +53,7 @@ from plasticrl.nn.factory import CoreName, make_core
 from plasticrl.ops import Backend
 from plasticrl.rules import RuleLike
 
-FORMAT, VERSION = "plasticrl.PlasticPolicy", 1
+_FORMAT = Format("plasticrl.PlasticPolicy", 1, "PlasticPolicy.save", ("policy", "spaces", "arguments"))
 _SPACES = ("observation_space", "action_space")
 _FIRST = (*_SPACES, "lr_schedule")  # of the constructor's arguments
 _NO_GSDE = "there is no state-dependent exploration (gSDE): leave it out"
@@ -213,7 +204,7 @@ class PlasticPolicy(BasePolicy):
             The core's outputs ``(B, hidden_size)``, the input of :meth:`distribution` and :meth:`values`.
         """
         with torch.no_grad():
-            return self.core.step_(self._features(obs), state, episode_starts)
+            return self.core.step_(self.extract_features(obs), state, episode_starts)
 
     def forward(
         self,
@@ -236,19 +227,13 @@ class PlasticPolicy(BasePolicy):
             Distribution of the ``T * B`` actions, values ``(T * B,)``, and the final state.
         """
         steps, batch = episode_starts.shape
-        features = self._features(obs).view(steps, batch, -1)
+        features = self.extract_features(obs).view(steps, batch, -1)
         if known is None:
             latent, state = self.core(features, state, episode_starts)
         else:
             latent, state = self.core.replay(features, state, episode_starts, known)
         latent = latent.flatten(0, 1)
         return self.distribution(latent), self.values(latent), state
-
-    def state_after(self, obs: ObservationTensor, state: Any, episode_starts: Tensor) -> Any:
-        """Return the core's state after whole sequences, without gradient; see :meth:`forward`."""
-        steps, batch = episode_starts.shape
-        with torch.no_grad():
-            return self.core(self._features(obs).view(steps, batch, -1), state, episode_starts)[1]
 
     def distribution(self, outputs: Tensor) -> Distribution:
         """Return the distribution of the actions, given the core's outputs ``(N, hidden_size)``."""
@@ -442,17 +427,15 @@ class PlasticPolicy(BasePolicy):
         Raises:
             ValueError: the vector has another length.
         """
-        values = np.asarray(vector, dtype=np.float32)
         parameters = list(self.parameters())
         sizes = [parameter.numel() for parameter in parameters]
-        if values.shape != (sum(sizes),):
-            raise ValueError(f"the vector must have shape ({sum(sizes)},), not {values.shape}")
-        with torch.no_grad():
-            parts = np.split(values, np.cumsum(sizes)[:-1])
-            for parameter, part in zip(parameters, parts, strict=True):
-                parameter.copy_(torch.tensor(part).view_as(parameter))
+        if np.shape(vector) != (sum(sizes),):
+            raise ValueError(f"the vector must have shape ({sum(sizes)},), not {np.shape(vector)}")
+        with torch.no_grad():  # SB3 would make the parameters views of the vector
+            for parameter, part in zip(parameters, torch.split(torch.tensor(vector), sizes), strict=True):
+                parameter.copy_(part.view_as(parameter))
 
-    def save(self, path: str | os.PathLike[str] | BufferedIOBase) -> None:
+    def save(self, path: PathOrFile) -> None:
         """Write the parameters and the constructor's arguments to a file; nothing is pickled.
 
         Args:
@@ -460,48 +443,38 @@ class PlasticPolicy(BasePolicy):
 
         Raises:
             OSError: the file cannot be written.
-            TypeError: no file can hold the spaces, or something in the policy.
-            ValueError: :meth:`load` would refuse the file; the text names why.
+            TypeError: a file cannot hold the spaces or a part of the policy.
+            ValueError: :meth:`load` would refuse the file; the message says why.
         """
         arguments = self._get_constructor_parameters()
-        tensors: dict[str, Tensor] = {}
         parts = {
             **pack_network(self),
             "spaces": [plain_space(arguments[name]) for name in _SPACES],
             # As in SB3, a policy alone has no schedule.
             "arguments": {name: held(value) for name, value in arguments.items() if name not in _FIRST},
         }
-        data = {name: encode(part, tensors, name) for name, part in parts.items()}
-        data = {"format": FORMAT, "version": VERSION, **data}
-        self._check_loads(tensors, data, arguments)
-        write_tensors(place_to_write(path), tensors, data)
+        _FORMAT.save(path, parts, partial(self._check_loads, arguments))
 
-    def _check_loads(
-        self, tensors: dict[str, Tensor], data: dict[str, Any], arguments: dict[str, Any]
-    ) -> None:
-        """Check that :meth:`load` will take this content, given the arguments that no file can hold.
+    def _check_loads(self, own: dict[str, Any], parts: dict[str, Any]) -> None:
+        """Check that :meth:`load` accepts these parts, given those arguments that a file cannot hold.
 
         Raises:
-            ValueError: it will not; the text names what it would refuse.
+            ValueError: it would not; the message says why.
         """
-        parts = _parts_in_file(dict(tensors), as_read(data))
-        absent = {name for name, value in parts["arguments"].items() if isinstance(value, Absent)}
-        own = {name: arguments[name] for name in absent}
-        first = (*parts["spaces"], arguments["lr_schedule"])
-        with undisturbed(self.device):  # what a user gave may draw numbers while it is made
+        first, arguments = _arguments_of(parts)
+        arguments |= {name: own[name] for name, value in arguments.items() if isinstance(value, Absent)}
+        with undisturbed(self.device):  # a class of the user's may draw numbers while it is built
             try:
-                made = in_no_memory(type(self), first, {**parts["arguments"], **own})
+                made = policy_without_memory(type(self), first, arguments)
             except TensorFileError:
                 if type(self) is PlasticPolicy:
                     raise
-                made = self  # a class of one's own may need arguments that only the call of load can give
+                made = self  # a class of the user's may need arguments that only the call of load gives
         check_as_made("policy", self, made)
         check_network(made, parts)
 
     @classmethod
-    def load(
-        cls, path: str | os.PathLike[str] | BufferedIOBase, device: torch.device | str = "auto", **given: Any
-    ) -> Self:
+    def load(cls, path: PathOrFile, device: torch.device | str = "auto", **given: Any) -> Self:
         """Load a policy that :meth:`save` wrote; no code from the file is run.
 
         Args:
@@ -515,21 +488,12 @@ class PlasticPolicy(BasePolicy):
             TensorFileError: it is damaged, or not the file of a policy.
             ValueError: an argument is missing or not allowed.
         """
-        parts = _parts_in_file(*read_tensors(place_to_read(path)))
-        arguments: dict[str, Any] = {
-            **parts["arguments"],
-            **dict(zip(_SPACES, parts["spaces"], strict=True)),
-            "lr_schedule": cls._dummy_schedule,
-            **given,
-        }
-        for name, value in arguments.items():
-            if isinstance(value, Absent):
-                raise ValueError(
-                    f"the saved policy's {name} was {value.what}, which a file cannot hold: "
-                    f"load(..., {name}=...)"
-                )
-        first = tuple(arguments.pop(name) for name in _FIRST)
-        check_network(in_no_memory(cls, first, arguments), parts)
+        parts = _FORMAT.load(path)
+        first, arguments = _arguments_of(parts)
+        first = tuple(given.pop(name, value) for name, value in zip(_FIRST, first, strict=True))
+        arguments |= given
+        check_given("the saved policy's", arguments, "{}=...")
+        check_network(policy_without_memory(cls, first, arguments), parts)
         policy = cls(*first, **arguments)
         restore_network(policy, parts)
         policy.to(get_device(device))
@@ -540,9 +504,6 @@ class PlasticPolicy(BasePolicy):
         starts = torch.as_tensor(episode_starts, device=self.device).bool()
         starts = starts if starts.ndim == 2 else starts[None]
         return self.initial_state(starts.shape[1]) if state is None else state, starts
-
-    def _features(self, obs: ObservationTensor) -> Tensor:
-        return self.extract_features(obs)
 
     def _get_constructor_parameters(self) -> dict[str, Any]:
         data = super()._get_constructor_parameters()
@@ -559,18 +520,18 @@ class PlasticPolicy(BasePolicy):
         return data
 
 
-def in_no_memory(
+def policy_without_memory(
     cls: type[PlasticPolicy], first: tuple[Any, ...], arguments: dict[str, Any]
 ) -> PlasticPolicy:
-    """A policy that these arguments make, in no memory, so that a file cannot ask for more than it holds.
+    """Build a policy without allocating memory, so that a file cannot demand more than it holds.
 
     Args:
-        cls: its class.
+        cls: class of the policy.
         first: spaces and schedule.
-        arguments: all others.
+        arguments: all other arguments.
 
     Raises:
-        TensorFileError: they make none.
+        TensorFileError: the arguments are not allowed.
     """
     own = cls is not PlasticPolicy or not holds(arguments)  # given by the user, not by the file
     try:
@@ -581,23 +542,16 @@ def in_no_memory(
         raise TensorFileError(f"policy_kwargs in the file are not allowed ({error})") from error
 
 
-def _parts_in_file(tensors: dict[str, Tensor], data: dict[str, Any]) -> dict[str, Any]:
-    """The parts of a policy's file, decoded.
+def _arguments_of(parts: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """Return the constructor's arguments in a policy's file: spaces and schedule, and all others.
 
     Raises:
-        TensorFileError: it is not a policy's file, or is incomplete or invalid.
+        TensorFileError: they are incomplete or invalid.
     """
-    check_format(data, FORMAT, VERSION, "PlasticPolicy.save")
-    names = ("policy", "spaces", "arguments", *(("frozen",) if "frozen" in data else ()))
-    try:
-        parts = {name: decode(data[name], tensors) for name in names}
+    with reading():
         observations, actions = map(space_from_plain, parts["spaces"])
-        arguments = {name: value for name, value in parts["arguments"].items() if name not in _FIRST}
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise TensorFileError(f"the file is incomplete or invalid ({error!r}): give another file") from error
-    if tensors:
-        raise TensorFileError(f"{min(tensors)} is in the file, but belongs to nothing: give another file")
-    return {**parts, "spaces": (observations, actions), "arguments": arguments}
+        others = {name: value for name, value in parts["arguments"].items() if name not in _FIRST}
+    return (observations, actions, PlasticPolicy._dummy_schedule), others
 
 
 def _no_argument(name: str) -> str:

@@ -1,6 +1,6 @@
 """Storage of one rollout, its returns and its advantages."""
 
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 from zlib import crc32
 
 import numpy as np
@@ -14,6 +14,11 @@ from plasticrl.agents.recurrent.spaces import chosen_space
 
 Observation: TypeAlias = npt.NDArray[Any] | dict[str, npt.NDArray[Any]]
 ObservationTensor: TypeAlias = Tensor | dict[str, Tensor]
+
+
+def by_key(observation: Any) -> dict[str, Any]:
+    """Return the arrays or tensors of an observation by key; the key of a plain one is empty."""
+    return observation if isinstance(observation, dict) else {"": observation}
 
 
 class Rollout:
@@ -69,12 +74,9 @@ class Rollout:
 
     def put(self, t: int, observation: Observation, starts: npt.NDArray[np.bool_]) -> None:
         """Store the observation ``(B, ...)`` acted on at step t, and where an episode starts with it."""
-        if isinstance(self.observations, dict):
-            assert isinstance(observation, dict)
-            for key, array in self.observations.items():
-                array[t] = observation[key]
-        else:
-            self.observations[t] = observation
+        given = by_key(observation)
+        for key, array in by_key(self.observations).items():
+            array[t] = given[key]
         self.episode_starts[t] = starts
         before = self._digests if t else [0] * len(self._inputs())
         self._digests = [
@@ -86,9 +88,7 @@ class Rollout:
         return [crc32(np.ascontiguousarray(array).data) for array in self._inputs()] == self._digests
 
     def _inputs(self) -> list[npt.NDArray[Any]]:
-        observations = self.observations
-        every = observations.values() if isinstance(observations, dict) else [observations]
-        return [*every, self.episode_starts]
+        return [*by_key(self.observations).values(), self.episode_starts]
 
     def flat_observations(self, device: torch.device) -> ObservationTensor:
         """Return all observations as tensors ``(T * B, ...)``."""
@@ -144,3 +144,22 @@ def returns_and_advantages(
         running = deltas[t] + decays[t] * running
         advantages[t] = running
     return advantages + values, advantages
+
+
+class Actor(NamedTuple):
+    """The layers around a core of n neurons in a compiled rollout, for D observed numbers and A actions."""
+
+    in_weight: npt.NDArray[np.float32]  # (D, n)
+    in_bias: npt.NDArray[np.float32]  # (n,)
+    action_weight: npt.NDArray[np.float32]  # (n, A)
+    action_bias: npt.NDArray[np.float32]  # (A,)
+
+
+class Record(NamedTuple):
+    """T steps of B mazes that are played ahead; only the first observations and starts are given."""
+
+    observations: npt.NDArray[np.float32]  # (T + 1, B, D)
+    starts: npt.NDArray[np.bool_]  # (T + 1, B)
+    drive: npt.NDArray[np.float32]  # (T, B, n)
+    outputs: npt.NDArray[np.float32]  # (T, B, n)
+    actions: npt.NDArray[np.int64]  # (T, B)

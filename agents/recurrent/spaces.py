@@ -21,7 +21,7 @@ from torch import Tensor
 from plasticrl.agents.checkpoint.spaces import plain_space, space_from_plain
 from plasticrl.agents.checkpoint.tree import NotPlainError, decode, encode
 
-_KINDS = (spaces.Box, spaces.Discrete, spaces.MultiDiscrete, spaces.MultiBinary)
+KINDS = (spaces.Box, spaces.Discrete, spaces.MultiDiscrete, spaces.MultiBinary)
 _NAMES = "Box, Discrete, MultiDiscrete or MultiBinary"
 _MOST_CATEGORIES = 2**24
 _LARGEST_WHOLE = 2**53  # floating point holds every whole number up to it
@@ -58,7 +58,7 @@ def _check_dict(space: spaces.Dict) -> None:
             else f"write a gymnasium.ObservationWrapper that makes a Dict of {_NAMES}"
         )
         raise ValueError(f"the observation space Dict is nested, {space}: {advice}")
-    others = {key: type(inner).__name__ for key, inner in space.items() if not isinstance(inner, _KINDS)}
+    others = {key: type(inner).__name__ for key, inner in space.items() if not isinstance(inner, KINDS)}
     if others:
         known = [key for key in space if key not in others]
         named = ", ".join(f"{key!r}: {kind}" for key, kind in others.items())
@@ -70,7 +70,7 @@ def _check_dict(space: spaces.Dict) -> None:
 
 
 def _check_observation(where: str, space: spaces.Space[Any]) -> None:
-    if not isinstance(space, _KINDS):
+    if not isinstance(space, KINDS):
         flat = isinstance(space, (spaces.Tuple, spaces.OneOf)) and space.is_np_flattenable
         advice = (
             "gymnasium.wrappers.FlattenObservation makes one vector of it"
@@ -83,7 +83,7 @@ def _check_observation(where: str, space: spaces.Space[Any]) -> None:
 
 def _check_actions(space: spaces.Space[Any]) -> None:
     where = f"the action space {type(space).__name__}"
-    if not isinstance(space, _KINDS):
+    if not isinstance(space, KINDS):
         raise ValueError(
             f"{where} is not {_NAMES}: write a gymnasium.ActionWrapper that converts from one of these"
         )

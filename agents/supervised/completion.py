@@ -5,9 +5,9 @@ from torch import Tensor, nn
 from torch.nn.functional import pad
 
 from plasticrl.agents.supervised.network import EpisodeNetwork, EpisodeTensors
-from plasticrl.arguments import check_count
+from plasticrl.arguments import MOST_SIZE, check_whole
 from plasticrl.nn import LSTM, Init, LSTMState, PlasticRNN
-from plasticrl.nn.core import check_shape, positive
+from plasticrl.nn.core import check_shape
 from plasticrl.nn.factory import PlasticName, alpha_mode
 from plasticrl.ops.scan import Backend
 from plasticrl.rules import RuleLike
@@ -50,8 +50,8 @@ class CompletionNetwork(EpisodeNetwork):
         backend: Backend = "auto",
     ) -> None:
         super().__init__()
-        self.n_bits = positive("n_bits", n_bits)
-        self.extra_neurons = check_count("extra_neurons", extra_neurons, least=0)
+        self.n_bits = check_whole("n_bits", n_bits, least=1, most=MOST_SIZE)
+        self.extra_neurons = check_whole("extra_neurons", extra_neurons, least=0, most=MOST_SIZE)
         self.core = PlasticRNN(
             None,
             self.n_bits + 1 + self.extra_neurons,
@@ -115,9 +115,9 @@ class LSTMCompletion(EpisodeNetwork):
 
     def __init__(self, n_bits: int, *, hidden_size: int = 2000) -> None:
         super().__init__()
-        self.n_bits = positive("n_bits", n_bits)
-        self.core = LSTM(n_bits, hidden_size)
-        self.readout = nn.Linear(hidden_size, n_bits)
+        self.n_bits = check_whole("n_bits", n_bits, least=1, most=MOST_SIZE)
+        self.core = LSTM(self.n_bits, hidden_size)
+        self.readout = nn.Linear(hidden_size, self.n_bits)
 
     def forward(self, episode: EpisodeTensors) -> tuple[Tensor, LSTMState]:
         """Run the network on B episodes; see :class:`EpisodeNetwork`."""

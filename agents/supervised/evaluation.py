@@ -18,9 +18,8 @@ from plasticrl.agents.supervised.metrics import (
     mean_interval,
     share_interval,
 )
-from plasticrl.arguments import check_count
+from plasticrl.arguments import check_whole
 from plasticrl.envs.supervised.task import Episode, EpisodeTask
-from plasticrl.nn.core import positive
 
 Predictor = Callable[[Episode], NDArray[Any]]
 _STREAM = 0x65766C  # separates the random numbers from those of a training with the same seed
@@ -64,11 +63,11 @@ def evaluate_predictor(
 
     Raises:
         NonFiniteError: a prediction is NaN or infinite.
-        ValueError: a number is not an integer above 0 (``seed``: at least 0).
+        ValueError: a number is not a whole one above 0 (``seed``: at least 0).
     """
-    positive("n_episodes", n_episodes)
-    positive("batch_size", batch_size)
-    check_count("seed", seed, least=0)
+    n_episodes = check_whole("n_episodes", n_episodes, least=1)
+    batch_size = check_whole("batch_size", batch_size, least=1)
+    seed = check_whole("seed", seed, least=0)
     rng = np.random.default_rng([_STREAM, seed])
     kind = None
     found: dict[str, list[NDArray[np.floating]]] = {}

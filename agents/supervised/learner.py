@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from io import BytesIO
-from math import inf
+from math import inf, isfinite
 from typing import Any
 
 import numpy as np
@@ -13,25 +13,25 @@ from stable_baselines3.common.type_aliases import MaybeCallback, Schedule
 from stable_baselines3.common.utils import FloatSchedule, configure_logger, get_device, update_learning_rate
 from typing_extensions import Self, TypeIs
 
-from plasticrl.agents.checkpoint import learner as episode_checkpoint
-from plasticrl.agents.checkpoint.tensor_file import (
-    PathOrFile,
-    place_to_read,
-    place_to_write,
-    read_tensors,
-    settings_of_a_file,
-    write_tensors,
+from plasticrl.agents.checkpoint.format import LOOSE, settings_of_a_file
+from plasticrl.agents.checkpoint.network import check_as_made
+from plasticrl.agents.checkpoint.optimizer import (
+    changed_groups,
+    check_optimizer_kind,
+    restore_trained,
 )
+from plasticrl.agents.checkpoint.tensor_file import PathOrFile
+from plasticrl.agents.checkpoint.tree import plain_rate
 from plasticrl.agents.common.distributed import ALONE, Ranks
+from plasticrl.agents.supervised import checkpoint
 from plasticrl.agents.supervised.callbacks import CallbackSide, EpisodeLog, ready_callback
 from plasticrl.agents.supervised.evaluation import EpisodeEvaluation, evaluate_predictor
 from plasticrl.agents.supervised.metrics import EpisodeStatistics, updates_within
 from plasticrl.agents.supervised.network import EpisodeNetwork, to_tensors
 from plasticrl.agents.supervised.networks import NetworkName, make_network
 from plasticrl.agents.supervised.update import EpisodeUpdate, LossName, loss_for, predicted
-from plasticrl.arguments import whole_steps, with_home
+from plasticrl.arguments import check_whole, plain_number, whole_steps, with_home
 from plasticrl.envs.supervised.task import Episode, EpisodeTask, check_task
-from plasticrl.nn.core import positive
 from plasticrl.signals import PostponedInterrupt
 
 
@@ -100,7 +100,7 @@ class EpisodeLearner(CallbackSide):
         if eval_task is not None:
             check_task("eval_task", eval_task)
             _check_alike(task, eval_task)
-        settings = episode_checkpoint.checked_settings(
+        settings = checkpoint.checked_settings(
             {
                 "learning_rate": learning_rate,
                 "batch_size": batch_size,
@@ -113,8 +113,8 @@ class EpisodeLearner(CallbackSide):
         if is_network(network) and network_kwargs:
             raise ValueError("network_kwargs are for a network given by name, but a network object was given")
         self.network_name = None if is_network(network) else network
-        self.network_kwargs = episode_checkpoint.plain("network_kwargs", network_kwargs)
-        self.optimizer_kwargs = episode_checkpoint.plain("optimizer_kwargs", optimizer_kwargs)
+        self.network_kwargs = checkpoint.plain("network_kwargs", network_kwargs)
+        self.optimizer_kwargs = checkpoint.plain("optimizer_kwargs", optimizer_kwargs)
         if "lr" in self.optimizer_kwargs:
             raise ValueError("optimizer_kwargs must not contain lr: give it as learning_rate")
         self.task = task
@@ -132,7 +132,7 @@ class EpisodeLearner(CallbackSide):
         self.num_timesteps = 0
         self.n_updates = 0
         self.statistics = EpisodeStatistics(updates_within(self.stats_window_size, self.batch_size))
-        self.ranks = ALONE
+        self.ranks: Ranks = ALONE
 
         seeds = np.random.SeedSequence(self.seed)
         self.rng = np.random.default_rng(seeds)
@@ -140,10 +140,12 @@ class EpisodeLearner(CallbackSide):
             with torch.random.fork_rng(devices=[]):  # leave torch's global generator unchanged
                 torch.default_generator.manual_seed(int(seeds.generate_state(1, np.uint64)[0]))
                 network = make_network(task, network, **self.network_kwargs)
-        self.network = network.to(self.device)
+        self.network: EpisodeNetwork = network.to(self.device)
         # Fused: one pass over the parameters instead of ten; 5 times faster with two million parameters.
         options = {"fused": True, **self.optimizer_kwargs}
-        self.optimizer = torch.optim.Adam(self.network.parameters(), lr=self.lr_schedule(1.0), **options)
+        self.optimizer: torch.optim.Optimizer = torch.optim.Adam(
+            self.network.parameters(), lr=self.lr_schedule(1.0), **options
+        )
 
     @property
     def num_episodes(self) -> int:
@@ -209,7 +211,7 @@ class EpisodeLearner(CallbackSide):
         total_episodes = whole_steps("total_episodes", total_episodes)
         if not total_episodes:
             raise ValueError("total_episodes must be above 0")
-        positive("log_interval", log_interval)
+        log_interval = check_whole("log_interval", log_interval, least=1)
         if reset_num_episodes:
             self.num_timesteps = 0
             self.statistics.clear()
@@ -294,9 +296,58 @@ class EpisodeLearner(CallbackSide):
             TypeError: ``path`` is neither a path nor a binary file object.
             ValueError: :meth:`load` would refuse the file; the message says why.
         """
-        tensors, data = episode_checkpoint.pack(self)
-        episode_checkpoint.check_loads(self, tensors, data)
-        write_tensors(place_to_write(path), tensors, data)
+        check_optimizer_kind(self.optimizer, torch.optim.Adam, checkpoint.ONLY_ADAM)
+        if type(self.rng.bit_generator) is not np.random.PCG64:
+            raise ValueError(f"rng must be a generator of np.random.default_rng(), not {self.rng}")
+        checkpoint.FORMAT.save(path, self._parts(), self._check_loads)
+
+    def _parts(self) -> dict[str, Any]:
+        """Return the parts of the learner's checkpoint.
+
+        Raises:
+            ValueError: a setting was changed to a value that the constructor refuses; the message names it.
+        """
+        settings = checkpoint.checked_settings(
+            {name: plain_number(getattr(self, name)) for name in checkpoint.CHECKED}
+        )
+        kwargs = self.network_kwargs
+        if self.network_name:
+            kwargs = checkpoint.current_kwargs(self.network, kwargs)
+        return {
+            LOOSE: checkpoint.loose_tensors(self.network, self.optimizer, self.statistics.values),
+            "task": checkpoint.sizes(self.task),
+            "settings": {
+                **settings,
+                "network": self.network_name,
+                "learning_rate": plain_rate(settings["learning_rate"]),
+                "max_grad_norm": settings["max_grad_norm"] if isfinite(settings["max_grad_norm"]) else None,
+                "loss": loss_for(self.loss, self.task.n_classes),
+                "network_kwargs": checkpoint.plain("network_kwargs", kwargs),
+                "optimizer_kwargs": checkpoint.plain("optimizer_kwargs", self.optimizer_kwargs),
+            },
+            "num_episodes": check_whole("num_timesteps", self.num_timesteps, least=0),
+            "n_updates": check_whole("n_updates", self.n_updates, least=0),
+            "statistics": list(self.statistics.names),
+            "generator": self.rng.bit_generator.state,
+            **changed_groups(self.network, self.optimizer),
+        }
+
+    def _check_loads(self, parts: dict[str, Any]) -> None:
+        """Check that :meth:`load` accepts these parts, given the settings that a file cannot hold.
+
+        Raises:
+            ValueError: it would refuse them; the message says why.
+        """
+        given: dict[str, Any] = {} if self.network_name else {"network": self.network}
+        if parts["settings"]["learning_rate"] is None:
+            given["learning_rate"] = self.learning_rate
+        settings = checkpoint.loaded_settings(parts, self.task, given)
+        checkpoint.checked_settings(settings)
+        network: torch.nn.Module = self.network
+        if self.network_name:
+            network = checkpoint.network_without_memory(settings, self.task)
+            check_as_made("network", self.network, network)
+        checkpoint.saved_parts(parts, network, self.optimizer)
 
     @classmethod
     def load(
@@ -327,12 +378,18 @@ class EpisodeLearner(CallbackSide):
             ValueError: it does not fit the task or the network, or a value that it cannot hold is not given.
         """
         check_task("task", task)
-        tensors, data = read_tensors(place_to_read(path))
-        settings = episode_checkpoint.settings(data, task, kwargs)
+        parts = checkpoint.FORMAT.load(path)
+        settings = checkpoint.loaded_settings(parts, task, kwargs)
         with settings_of_a_file():
-            episode_checkpoint.check_sizes(settings, task, tensors)
+            checkpoint.check_sizes(settings, task, parts)
             learner = cls(task=task, eval_task=eval_task, device=device, **settings)
-        episode_checkpoint.unpack(learner, tensors, data, keep_options="optimizer_kwargs" in kwargs)
+        keep = "optimizer_kwargs" in kwargs
+        saved = checkpoint.saved_parts(parts, learner.network, learner.optimizer, keep_options=keep)
+        restore_trained(learner.network, learner.optimizer, saved.trained, keep_options=keep)
+        names, values = saved.statistics
+        learner.statistics.restore(names, values.to(learner.device))
+        learner.num_timesteps, learner.n_updates = saved.num_episodes, saved.n_updates
+        learner.rng.bit_generator.state = saved.generator
         return learner
 
 

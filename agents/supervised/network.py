@@ -6,7 +6,6 @@ from abc import ABC, abstractmethod
 from typing import Any, NamedTuple
 
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from plasticrl.envs.supervised.task import Episode
@@ -26,34 +25,20 @@ class EpisodeTensors(NamedTuple):
 
     def until(self, steps: int) -> EpisodeTensors:
         """Return the first ``steps`` of the T steps; the target stays."""
-
-        def cut(tensor: Tensor | None) -> Tensor | None:
-            return None if tensor is None else tensor[:steps]
-
-        return self._replace(
-            inputs=self.inputs[:steps],
-            clamp=cut(self.clamp),
-            labels=cut(self.labels),
-            target_mask=self.target_mask[:steps],
-            picture=cut(self.picture),
-        )
+        cut: dict[str, Any] = {}
+        for name in ("inputs", "clamp", "labels", "target_mask", "picture"):
+            if (whole := getattr(self, name)) is not None:
+                cut[name] = whole[:steps]
+        return self._replace(**cut)
 
 
 def to_tensors(episode: Episode, device: torch.device | str = "cpu") -> EpisodeTensors:
     """Copy an episode to a device."""
-
-    def copy(array: NDArray[Any]) -> Tensor:
-        return torch.tensor(array, device=device)
-
-    return EpisodeTensors(
-        copy(episode.inputs),
-        None if episode.clamp is None else copy(episode.clamp),
-        None if episode.labels is None else copy(episode.labels),
-        copy(episode.target),
-        copy(episode.target_mask),
-        None if episode.hidden is None else copy(episode.hidden),
-        None if episode.picture is None else copy(episode.picture),
-    )
+    arrays: dict[str, Any] = {name: getattr(episode, name) for name in EpisodeTensors._fields}
+    copies: dict[str, Any] = {
+        n: one if one is None else torch.tensor(one, device=device) for n, one in arrays.items()
+    }
+    return EpisodeTensors(**copies)
 
 
 class EpisodeNetwork(nn.Module, ABC):

@@ -7,8 +7,9 @@ import torch
 from torch import Tensor, nn
 
 from plasticrl.agents.supervised.network import EpisodeNetwork, EpisodeTensors
+from plasticrl.arguments import MOST_SIZE, check_whole
 from plasticrl.nn import PlasticLinear
-from plasticrl.nn.core import check_shape, positive
+from plasticrl.nn.core import check_shape
 from plasticrl.nn.factory import PlasticName, alpha_mode
 from plasticrl.rules import RuleLike
 from plasticrl.state import TraceState
@@ -59,8 +60,8 @@ class OneShotNetwork(EpisodeNetwork):
         alpha_scale: float | None = None,
     ) -> None:
         super().__init__()
-        self.n_classes = positive("n_classes", n_classes)
-        self.image_size = positive("image_size", image_size)
+        self.n_classes = check_whole("n_classes", n_classes, least=1, most=MOST_SIZE)
+        self.image_size = image_size = check_whole("image_size", image_size, least=1, most=MOST_SIZE)
         if image_size < _SMALLEST_IMAGE:
             raise ValueError(f"image_size must be at least {_SMALLEST_IMAGE}, not {image_size}")
         if not (isfinite(input_mean) and isfinite(input_std) and input_std > 0):
@@ -69,7 +70,8 @@ class OneShotNetwork(EpisodeNetwork):
                 f"not {input_mean} and {input_std}"
             )
         self.input_mean, self.input_std = input_mean, input_std
-        channels = [1] + _CONVOLUTIONS * [positive("n_filters", n_filters)]
+        n_filters = check_whole("n_filters", n_filters, least=1, most=MOST_SIZE)
+        channels = [1] + _CONVOLUTIONS * [n_filters]
         self.embedding = nn.Sequential()
         side = image_size
         for before, after in pairwise(channels):

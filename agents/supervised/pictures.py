@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from math import ceil, isqrt
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -14,14 +14,9 @@ from stable_baselines3.common.callbacks import BaseCallback
 from plasticrl.agents.common import tags
 from plasticrl.agents.common.tensorboard import log_matrices, tensorboard_writer
 from plasticrl.agents.supervised.network import to_tensors
-from plasticrl.agents.supervised.update import predicted
-from plasticrl.arguments import check_count
+from plasticrl.agents.supervised.update import Learner, predicted
+from plasticrl.arguments import check_whole
 from plasticrl.envs.supervised.task import Episode
-from plasticrl.nn.core import positive
-
-if TYPE_CHECKING:
-    from plasticrl.agents.supervised.learner import EpisodeLearner
-
 
 RGB = NDArray[np.uint8]
 
@@ -119,13 +114,13 @@ class EpisodePictures(BaseCallback):
 
     def __init__(self, every: int, n_episodes: int = 4, seed: int = 0) -> None:
         super().__init__()
-        self.every = positive("every", every)
-        self.n_episodes = positive("n_episodes", n_episodes)
-        self.seed = check_count("seed", seed, least=0)
-        self._next = every
+        self.every = check_whole("every", every, least=1)
+        self.n_episodes = check_whole("n_episodes", n_episodes, least=1)
+        self.seed = check_whole("seed", seed, least=0)
+        self._next = self.every
 
     @property
-    def _learner(self) -> EpisodeLearner:
+    def _learner(self) -> Learner:
         return self.model  # type: ignore[return-value]
 
     def _on_training_start(self) -> None:
@@ -165,7 +160,7 @@ class Seen(NamedTuple):
     state: Any
 
 
-def look(learner: EpisodeLearner, n_episodes: int, seed: int) -> Seen:
+def look(learner: Learner, n_episodes: int, seed: int) -> Seen:
     """Draw episodes of the learner's ``eval_task``, else its ``task``, and run its network on them."""
     task = learner.eval_task or learner.task
     episode = task.sample(n_episodes, np.random.default_rng([_STREAM, seed]))

@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 from math import inf, isfinite
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
+from typing import Any, Literal, Protocol, TypeAlias, get_args
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 
+from plasticrl.agents.common.distributed import Ranks
 from plasticrl.agents.common.finite_checks import NonFiniteError, first_non_finite
-from plasticrl.agents.supervised.metrics import EpisodeKind, episode_kind, episode_metrics
-from plasticrl.agents.supervised.network import EpisodeTensors, to_tensors
-from plasticrl.envs.supervised.task import Episode
-
-if TYPE_CHECKING:
-    from plasticrl.agents.supervised.learner import EpisodeLearner
-
+from plasticrl.agents.supervised.metrics import EpisodeKind, EpisodeStatistics, episode_kind, episode_metrics
+from plasticrl.agents.supervised.network import EpisodeNetwork, EpisodeTensors, to_tensors
+from plasticrl.envs.supervised.task import Episode, EpisodeTask
 
 LossName: TypeAlias = Literal["squared_error", "cross_entropy", "binary_cross_entropy"]
 _CLASSIFYING: tuple[LossName, ...] = ("cross_entropy", "binary_cross_entropy")
@@ -96,6 +93,23 @@ def predicted(outputs: Tensor, episode: EpisodeTensors, n_classes: int | None) -
     return judged if n_classes is None else judged.argmax(-1)
 
 
+class Learner(Protocol):
+    """The attributes of a learner that an update and pictures of episodes use."""
+
+    network: EpisodeNetwork
+    optimizer: torch.optim.Optimizer
+    device: torch.device
+    task: EpisodeTask
+    eval_task: EpisodeTask | None
+    loss: LossName
+    batch_size: int
+    max_grad_norm: float
+    num_timesteps: int
+    n_updates: int
+    statistics: EpisodeStatistics
+    ranks: Ranks
+
+
 class EpisodeUpdate:
     """Updates of a learner's network, with the results of the last update for the log.
 
@@ -109,7 +123,7 @@ class EpisodeUpdate:
     grad_norm: Tensor
     state: Any
 
-    def __init__(self, learner: EpisodeLearner) -> None:
+    def __init__(self, learner: Learner) -> None:
         self._learner = learner
         self._kind: EpisodeKind | None = None
 

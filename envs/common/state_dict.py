@@ -47,14 +47,7 @@ def entry(saved: Any, name: str) -> Any:
 
 
 def whole_numbers(name: str, value: Any, shape: tuple[int, ...], least: Any, most: Any) -> NDArray[np.intp]:
-    """Return a copy of an integer array after checking it.
-
-    Args:
-        name: name for the error message.
-        value: the array.
-        shape: its required shape.
-        least: smallest allowed element, or an array of them.
-        most: largest allowed element, or an array of them.
+    """Return a copy of an integer array after checking it; the bounds may be arrays.
 
     Raises:
         ValueError: ``value`` is not such an array.
@@ -89,14 +82,7 @@ def array_of(name: str, value: Any, shape: tuple[int, ...], kinds: str) -> NDArr
 def finite_array(
     name: str, value: Any, shape: tuple[int, ...], low: Any = -np.inf, high: Any = np.inf
 ) -> NDArray[Any]:
-    """Return a copy of an array of finite floating-point numbers after checking it.
-
-    Args:
-        name: name for the error message.
-        value: the array.
-        shape: its required shape.
-        low: smallest allowed element, or an array of them.
-        high: largest allowed element, or an array of them.
+    """Return a copy of an array of finite floating-point numbers after checking it; the bounds may be arrays.
 
     Raises:
         ValueError: ``value`` is not such an array.

@@ -88,24 +88,24 @@ def make_vec_env(
         "monitor_kwargs": monitor_kwargs or None,
     }
     in_processes = isinstance(vec_env_cls, type) and issubclass(vec_env_cls, SubprocVecEnv)
+    batch = None
     if isinstance(env_id, str):
         module, colon, env_id = env_id.rpartition(":")
         if colon:
             import_module(module)
-        of_a_batch = all(value is None for value in of_single_envs.values())
-        if of_a_batch and (vec_env_cls is None or in_processes):
+        if all(value is None for value in of_single_envs.values()) and (vec_env_cls is None or in_processes):
             batch = _native_batch(env_id, n_envs, options)
-            if batch is not None and in_processes:
-                batch.close()
-                raise TypeError(
-                    f"{env_id} is stepped as one batch, which is faster than processes: leave out "
-                    "vec_env_cls, or call stable_baselines3.common.env_util.make_vec_env"
-                )
-            if batch is not None:
-                batch.seed(seed)
-                if seed is not None:
-                    batch.action_space.seed(seed + start_index)
-                return batch
+    if batch is not None and in_processes:
+        batch.close()
+        raise TypeError(
+            f"{env_id} is stepped as one batch, which is faster than processes: leave out vec_env_cls, or "
+            "call stable_baselines3.common.env_util.make_vec_env"
+        )
+    if batch is not None:
+        batch.seed(seed)
+        if seed is not None:
+            batch.action_space.seed(seed + start_index)
+        return batch
     return sb3_make_vec_env(
         env_id,
         n_envs=n_envs,
@@ -121,24 +121,18 @@ def make_vec_env(
 def _native_batch(env_id: str, n_envs: int, options: dict[str, Any]) -> VectorEnvAdapter | None:
     """Return the environment's own batch; None if it has none that resets in the same step."""
     spec = gym.registry.get(env_id)
-    if spec is None or not _may_reset_in_the_same_step(spec.vector_entry_point):
+    creator: Any = None if spec is None else spec.vector_entry_point
+    if isinstance(creator, str):
+        creator = load_env_creator(creator)
+    # A class declares its mode; that of a function is known only after a call.
+    mode = getattr(creator, "metadata", {}).get("autoreset_mode")
+    if creator is None or mode not in (None, AutoresetMode.SAME_STEP):
         return None
     env = gym.make_vec(env_id, num_envs=n_envs, vectorization_mode="vector_entry_point", **options)
     if env.metadata.get("autoreset_mode") == AutoresetMode.SAME_STEP:
         return VectorEnvAdapter(env)
     env.close()
     return None
-
-
-def _may_reset_in_the_same_step(vector_entry_point: str | Callable[..., Any] | None) -> bool:
-    """Return False if a batch's class declares another mode; a function's mode is known only after a call."""
-    if vector_entry_point is None:
-        return False
-    creator: Any = vector_entry_point
-    if isinstance(creator, str):
-        creator = load_env_creator(creator)
-    mode = getattr(creator, "metadata", {}).get("autoreset_mode")
-    return mode is None or mode == AutoresetMode.SAME_STEP
 
 
 def as_vec_env(env: Any) -> Any:
@@ -155,9 +149,7 @@ class VectorEnvAdapter(VecEnv):
 
     At the end of an episode, its info holds the environment's own final info, ``terminal_observation``,
     ``TimeLimit.truncated`` and ``episode`` (return "r", length "l", seconds "t", as from ``Monitor``).
-
-    ``RecurrentA2C`` wraps a ``VectorEnv`` in an adapter itself; for SB3's ``evaluate_policy`` and callbacks,
-    wrap it first.
+    The package's learners wrap a ``VectorEnv`` themselves; for SB3's ``evaluate_policy`` wrap it first.
 
     The environments are one object: an attribute is the same for all, and can only be set for all. If
     ``env`` is Gymnasium's own batch of single environments, attributes and methods that the batch lacks are

@@ -9,12 +9,9 @@ from typing import Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from plasticrl.envs.data.archives import read_members
-from plasticrl.envs.data.download import DataError, find_dataset
+from plasticrl.envs.data.download import DataError, find_dataset, read_files
 
 PIXELS = 1024  # 32 rows of 32
-_TOTAL = 1 << 28  # bytes; each dataset has 185 million in all
-_MOST = 64  # members; the official archives have 9 and 6
 
 
 class CifarLayout(NamedTuple):
@@ -98,7 +95,7 @@ def load_cifar(
         (layout.train, layout.train_images) if split == "train" else ((layout.test,), layout.test_images)
     )
     wanted = {f"{layout.folder}/{file}" for file in files}
-    found = read_members(path, wanted.__contains__, largest=count * layout.record, total=_TOTAL, most=_MOST)
+    found = read_files(path, wanted.__contains__, largest=count * layout.record)
     if not found:
         raise DataError(
             f"{path}: holds none of {', '.join(sorted(wanted))}, the files of the split {split!r}. "

@@ -10,18 +10,24 @@ import re
 import struct
 import zipfile
 import zlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from importlib.resources import files
 from pathlib import Path
 from typing import Literal, NamedTuple, get_args
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from plasticrl.arguments import check_count
-from plasticrl.envs.data.archives import read_members
-from plasticrl.envs.data.download import DataError, cache_dir, find_dataset, write_atomically
+from plasticrl.envs.data.download import (
+    DataError,
+    cache_dir,
+    find_dataset,
+    read_files,
+    unreadable,
+    walk_files,
+)
+from plasticrl.whole_files import write_whole
 
 
 class OmniglotPart(NamedTuple):
@@ -71,26 +77,19 @@ def is_drawing(name: str) -> bool:
     return _DRAWING.fullmatch(name) is not None and not name.startswith("__MACOSX/")
 
 
-class PartDrawings(NamedTuple):
-    """The drawings of one part, complete and in order.
-
-    Attributes:
-        names: the names of each character's drawings, both ordered by number.
-        alphabets: the alphabet of each character.
-    """
-
-    names: list[list[str]]
-    alphabets: list[str]
-
-
-def arrange(members: Mapping[str, bytes], part: OmniglotPart, drawings: int, source: str) -> PartDrawings:
+def arrange(
+    members: Iterable[str], part: OmniglotPart, drawings: int, source: str
+) -> tuple[list[list[str]], list[str]]:
     """Sort the drawings of a part; check that each exists exactly once and that there are no others.
 
     Args:
-        members: the files read, by name; all of the names are those of drawings (``is_drawing``).
+        members: names of the files read, all of them those of drawings (``is_drawing``).
         part: the expected part.
         drawings: drawings per character.
         source: the file or folder read, for error messages.
+
+    Returns:
+        The names of each character's drawings, both ordered by number, and the alphabet of each character.
 
     Raises:
         DataError: drawings are missing, superfluous or in two places, or the number of alphabets is wrong;
@@ -125,7 +124,7 @@ def arrange(members: Mapping[str, bytes], part: OmniglotPart, drawings: int, sou
             f"{_WAY_OUT}"
         )
     names = [[found[number, drawing] for drawing in order] for number in characters]
-    return PartDrawings(names, alphabets)
+    return names, alphabets
 
 
 _WAY_OUT = "use the official archive, or the folder it extracts to, unchanged"
@@ -137,10 +136,21 @@ def _some(drawings: list[tuple[int, int]]) -> str:
     return f"{len(drawings)} drawings ({shown}{', ...' if len(drawings) > 5 else ''})"
 
 
+class OmniglotImages(NamedTuple):
+    """The resized drawings; row ``i`` of both arrays is the character with number ``i + 1``.
+
+    Attributes:
+        images: (1623, 20, size, size) uint8; 255 is ink, 0 is paper, edges are in between.
+        alphabets: (1623,) the alphabet of each character, by folder name.
+    """
+
+    images: NDArray[np.uint8]
+    alphabets: NDArray[np.str_]
+
+
 # Part of every key: increase it when the same drawings would give different arrays.
 _VERSION = 1
-
-# Errors that zipfile and numpy raise for files that are missing, damaged or of another format.
+# Errors that zipfile, numpy and Pillow raise for files that are missing, damaged or of another format.
 _DAMAGE = (
     zipfile.BadZipFile,
     zlib.error,
@@ -149,6 +159,7 @@ _DAMAGE = (
     KeyError,
     OSError,
     RuntimeError,
+    SyntaxError,
     ValueError,
 )
 
@@ -165,24 +176,24 @@ def source_key(sources: Iterable[Path], settings: str) -> str:
     digest = hashlib.sha256(f"{_VERSION} {settings}".encode())
     for source in sources:
         try:
-            digest.update(_tree_digest(source) if source.is_dir() else _file_digest(source))
+            content = _listing(source) if source.is_dir() else source.read_bytes()
         except OSError as problem:
-            raise DataError(
-                f"{problem.filename or source} cannot be read ({problem.strerror or problem}): "
-                "make it readable, or put the official file in its place"
-            ) from problem
+            raise unreadable(source, problem) from problem
+        digest.update(hashlib.sha256(content).digest())
     return digest.hexdigest()
 
 
-def cache_file(key: str, size: int) -> Path:
-    """Return the path of the cached array for a key."""
-    return cache_dir() / f"omniglot-{size}-{key[:16]}.npz"
+def _listing(folder: Path) -> bytes:
+    lines = []
+    for path, name in walk_files(folder):
+        if is_drawing(name):
+            found = path.stat()
+            lines.append(f"{name.partition('/')[2]} {found.st_size} {found.st_mtime_ns}")
+    return "\n".join(sorted(lines)).encode()
 
 
-def read_cache(
-    file: Path, key: str, shape: tuple[int, ...]
-) -> tuple[NDArray[np.uint8], NDArray[np.str_]] | None:
-    """Return images and alphabets from a cached file; None if it is missing, damaged or has another key."""
+def _read_cache(file: Path, key: str, shape: tuple[int, ...]) -> OmniglotImages | None:
+    """Return the drawings of a cached file; None if it is missing, damaged or has another key."""
     try:
         with file.open("rb") as stream:
             # Verify the checksums first: numpy would trust the shape in a damaged header.
@@ -194,51 +205,25 @@ def read_cache(
                 images, alphabets, its_key = stored["images"], stored["alphabets"], stored["key"]
     except _DAMAGE:
         return None
-    if str(its_key) != key or images.dtype != np.uint8 or images.shape != shape:
-        return None
-    if alphabets.dtype.kind != "U" or alphabets.shape != shape[:1]:
-        return None
-    return images, alphabets
+    fits = images.dtype == np.uint8 and images.shape == shape
+    fits = fits and alphabets.dtype.kind == "U" and alphabets.shape == shape[:1]
+    return OmniglotImages(images, alphabets) if fits and str(its_key) == key else None
 
 
-def write_cache(file: Path, key: str, images: NDArray[np.uint8], alphabets: NDArray[np.str_]) -> None:
-    """Store the arrays compressed (8 MB at size 31); the file exists complete or not at all.
+def _write_cache(file: Path, key: str, drawings: OmniglotImages) -> None:
+    """Store the drawings compressed (8 MB at size 31).
 
     Raises:
         OSError: the folder is not writable; the message names the way out.
     """
     packed = io.BytesIO()
-    np.savez_compressed(packed, images=images, alphabets=alphabets, key=np.array(key))
+    np.savez_compressed(packed, key=np.array(key), **drawings._asdict())
     try:
-        write_atomically(file, packed.getvalue())
+        file.parent.mkdir(parents=True, exist_ok=True)
+        write_whole(file, packed.getvalue())
     except OSError as problem:
         hint = "the cache is not writable, set PLASTICRL_CACHE to another folder"
         raise OSError(problem.errno, f"{problem.strerror or problem}: {hint}", str(file)) from problem
-
-
-def _file_digest(file: Path) -> bytes:
-    with file.open("rb") as stream:
-        digest = hashlib.sha256()
-        while block := stream.read(2**20):
-            digest.update(block)
-    return digest.digest()
-
-
-def _tree_digest(folder: Path) -> bytes:
-    def refuse(problem: OSError) -> None:
-        raise problem  # os.walk would skip the folder
-
-    entries = []
-    for below, _, names in os.walk(folder, onerror=refuse):
-        for name in names:
-            path = Path(below, name).relative_to(folder).as_posix()
-            if is_drawing(path):
-                status = os.stat(os.path.join(below, name))
-                entries.append(f"{path} {status.st_size} {status.st_mtime_ns}")
-    return hashlib.sha256("\n".join(sorted(entries)).encode()).digest()
-
-
-_PNG = b"\x89PNG\r\n\x1a\n\x00\x00\x00\x0dIHDR"
 
 
 def read_drawing(content: bytes, side: int, size: int, source: str) -> NDArray[np.uint8]:
@@ -259,43 +244,22 @@ def read_drawing(content: bytes, side: int, size: int, source: str) -> NDArray[n
     Raises:
         DataError: ``content`` is not such a PNG; the message names ``source``.
     """
-    # Check before Pillow reads it: a header can declare a picture larger than memory.
-    if content[:16] != _PNG or len(content) < 24:
-        raise _error(source, "is not a PNG")
-    width, height = struct.unpack(">II", content[16:24])
-    if (width, height) != (side, side):
-        raise _error(source, f"has {width} x {height} pixels instead of {side} x {side}")
+    from PIL import Image
+
     try:
         with Image.open(io.BytesIO(content), formats=["PNG"]) as image:
-            if image.mode != "1":
-                raise _error(source, f"is of mode {image.mode!r} instead of one bit per pixel")
+            # Before the pixels are decoded: a header can declare a picture larger than memory.
+            if image.size != (side, side) or image.mode != "1":
+                raise DataError(
+                    f"{source} has {image.width} x {image.height} pixels of mode {image.mode!r} instead of "
+                    f"{side} x {side} of one bit each; {_WAY_OUT}"
+                )
             paper = image.convert("L").resize((size, size), Image.Resampling.LANCZOS)
     except DataError:
         raise
-    # Errors that Pillow raises for damaged files.
-    except (OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error) as problem:
-        raise _error(source, f"is damaged ({problem})") from problem
+    except (*_DAMAGE, Image.DecompressionBombError) as problem:
+        raise DataError(f"{source} is not a PNG, or damaged ({problem}); {_WAY_OUT}") from problem
     return 255 - np.asarray(paper)
-
-
-def _error(source: str, problem: str) -> DataError:
-    return DataError(f"{source} {problem}; use the official archive, or the folder it extracts to, unchanged")
-
-
-# A drawing has about 200 bytes; an official archive has 9 MB and 20,275 members, including folders.
-_LARGEST, _TOTAL, _MOST = 2**16, 2**26, 100_000
-
-
-class OmniglotImages(NamedTuple):
-    """The resized drawings; row ``i`` of both arrays is the character with number ``i + 1``.
-
-    Attributes:
-        images: (1623, 20, size, size) uint8; 255 is ink, 0 is paper, edges are in between.
-        alphabets: (1623,) the alphabet of each character, by folder name.
-    """
-
-    images: NDArray[np.uint8]
-    alphabets: NDArray[np.str_]
 
 
 def load_omniglot(
@@ -325,28 +289,24 @@ def load_omniglot(
         raise ValueError(f"size must be at most {expected.side}, that of the originals, got {size}")
     sources = find_dataset("omniglot", data_dir, download)
     key = source_key([sources[part.name] for part in expected.parts], f"{size} {expected}")
-    file = cache_file(key, size)
+    file = cache_dir() / f"omniglot-{size}-{key[:16]}.npz"
     shape = (sum(part.last - part.first + 1 for part in expected.parts), expected.drawings, size, size)
-    cached = read_cache(file, key, shape)
-    if cached is not None:
-        return OmniglotImages(*cached)
-    parts = [_read_part(sources[part.name], part, expected, size) for part in expected.parts]
-    images = np.concatenate([part.images for part in parts])
-    alphabets = np.concatenate([part.alphabets for part in parts])
-    write_cache(file, key, images, alphabets)
-    return OmniglotImages(images, alphabets)
+    drawings = _read_cache(file, key, shape)
+    if drawings is None:
+        parts = [_read_part(sources[part.name], part, expected, size) for part in expected.parts]
+        drawings = OmniglotImages(*map(np.concatenate, zip(*parts, strict=True)))
+        _write_cache(file, key, drawings)
+    return drawings
 
 
 def _read_part(source: Path, part: OmniglotPart, expected: OmniglotLayout, size: int) -> OmniglotImages:
-    members = read_members(source, is_drawing, largest=_LARGEST, total=_TOTAL, most=_MOST)
+    members = read_files(source, is_drawing, largest=2**16)  # a drawing has about 200 bytes
     names, alphabets = arrange(members, part, expected.drawings, str(source))
-    images = np.array(
-        [
-            [read_drawing(members[name], expected.side, size, f"{source}: {name!r}") for name in drawings]
-            for drawings in names
-        ]
-    )
-    return OmniglotImages(images, np.array(alphabets))
+    images = [
+        [read_drawing(members[name], expected.side, size, f"{source}: {name!r}") for name in drawings]
+        for drawings in names
+    ]
+    return OmniglotImages(np.array(images), np.array(alphabets))
 
 
 Split = Literal["train", "test"]
@@ -376,9 +336,7 @@ def split_classes(split: Split, split_by: SplitBy = "class") -> NDArray[np.int64
         if value not in get_args(allowed):
             names = " or ".join(repr(choice) for choice in get_args(allowed))
             raise ValueError(f"{name} must be {names}, got {value!r}")
-    table = json.loads(
-        files("plasticrl.envs.data").joinpath("omniglot_splits.json").read_text(encoding="utf-8")
-    )
+    table = json.loads((files("plasticrl.envs.data") / "omniglot_splits.json").read_text(encoding="utf-8"))
     held_out = np.zeros(N_CLASSES, dtype=bool)
     held_out[np.array(table[split_by]["test"]) - 1] = True
     return np.flatnonzero(held_out if split == "test" else ~held_out)

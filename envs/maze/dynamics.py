@@ -1,14 +1,15 @@
-"""The transition of the maze for a batch of episodes, and its state as plain values."""
+"""The rules of the maze for a batch of episodes."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any, NamedTuple
 
+import gymnasium as gym
 import numpy as np
 from numpy.typing import NDArray
 
+from plasticrl.envs.common.lockstep import Dynamics, Generators, Transition
 from plasticrl.envs.common.state_dict import entry, generator_states, restored_generators, whole_numbers
 from plasticrl.envs.maze.config import MazeConfig
 from plasticrl.envs.maze.layout import ACTIONS, layout_of
@@ -30,16 +31,7 @@ class MazeState(NamedTuple):
     last_find: IntArray  # step of the latest find, -1 before the first
 
 
-class MazeTransition(NamedTuple):
-    """Result of one step of B episodes; ``observation`` is (B, D) float32, ``reward`` float64."""
-
-    state: MazeState
-    observation: NDArray[np.float32]
-    reward: NDArray[np.float64]
-    ended: NDArray[np.bool_]
-
-
-class MazeDynamics:
+class MazeDynamics(Dynamics[MazeState]):
     """The rules of one maze as pure functions of a batch of states.
 
     Square and action determine everything except finds. The next square, the reward and the whole
@@ -77,14 +69,14 @@ class MazeDynamics:
         self.start_observation = np.zeros(width, dtype=np.float32)
         self.start_observation[:9] = layout.windows[layout.start]
 
-    def observation_bounds(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Return the lowest and highest value of each of the D observed numbers."""
         low, high = np.zeros_like(self.start_observation), np.ones_like(self.start_observation)
-        low[_REWARD] = min(0.0 - self.config.wall_penalty, self.config.reward, 0.0)
-        high[_REWARD] = max(0.0, self.config.reward)
-        return low, high
+        low[_REWARD] = min(0.0 - config.wall_penalty, config.reward, 0.0)
+        high[_REWARD] = max(0.0, config.reward)
+        self.observation_space = gym.spaces.Box(low, high, dtype=np.float32)
+        self.action_space = gym.spaces.Discrete(len(ACTIONS))
+        self.episode_length = config.episode_length
 
-    def start(self, rngs: Sequence[np.random.Generator]) -> tuple[MazeState, NDArray[np.float32]]:
+    def start(self, rngs: Generators) -> tuple[MazeState, NDArray[np.float32]]:
         """Start one episode per generator; return their states and first observations (B, D)."""
         count = len(rngs)
         goal = self.goals[_draw(rngs, len(self.goals))]
@@ -93,9 +85,7 @@ class MazeDynamics:
         state = MazeState(square, goal, zero, zero, zero, none, none)
         return state, np.tile(self.start_observation, (count, 1))
 
-    def step(
-        self, state: MazeState, action: NDArray[Any], rngs: Sequence[np.random.Generator]
-    ) -> MazeTransition:
+    def step(self, state: MazeState, action: NDArray[Any], rngs: Generators) -> Transition:
         """Step every episode.
 
         The episode ends before the teleport: a find on the last step leaves the agent where it is. A moving
@@ -136,38 +126,76 @@ class MazeDynamics:
             )
         wall_hits = state.wall_hits + self._hit.take(code)
         after = MazeState(square, goal, step, wall_hits, finds, first, last)
-        return MazeTransition(after, observation, reward, ended)
+        return Transition(after, observation, reward, ended)
 
-    def _respawn(self, goal: IntArray, rngs: Sequence[np.random.Generator]) -> IntArray:
+    def _respawn(self, goal: IntArray, rngs: Generators) -> IntArray:
         if self.config.recenter:
             return np.full(len(goal), self.layout.start, dtype=np.intp)
         square = _draw(rngs, self.layout.n_squares - 1)
         return square + (square >= goal)  # uniform over the squares that are not the goal
 
-    def _relocated(self, goal: IntArray, rows: IntArray, rngs: Sequence[np.random.Generator]) -> IntArray:
+    def _relocated(self, goal: IntArray, rows: IntArray, rngs: Generators) -> IntArray:
         number = _draw([rngs[row] for row in rows.tolist()], len(self.goals) - 1)
         number = number + (number >= np.searchsorted(self.goals, goal[rows]))  # uniform over the other goals
         goal = goal.copy()
         goal[rows] = self.goals[number]
         return goal
 
+    def steps_taken(self, state: MazeState) -> int:
+        """Return the number of steps since the episodes began, which all began together."""
+        return int(state.step[0])
 
-def summary(state: MazeState) -> dict[str, NDArray[Any]]:
-    """Return the entries of ``info`` at the end of episodes, each of shape (B,).
+    def summary(self, state: MazeState) -> dict[str, NDArray[Any]]:
+        """Return the entries of ``info`` at the end of episodes, each of shape (B,).
 
-    ``rewards_found``; ``wall_hits``; ``first_reward_step``, the step of the first find (-1 without one);
-    ``mean_steps_later``, the mean number of steps from one find to the next (-1.0 with fewer than two).
-    """
-    span = (state.last_find - state.first_find) / np.maximum(state.finds - 1, 1)
-    return {
-        "rewards_found": state.finds,
-        "wall_hits": state.wall_hits,
-        "first_reward_step": state.first_find,
-        "mean_steps_later": np.where(state.finds > 1, span, -1.0),
-    }
+        ``rewards_found``; ``wall_hits``; ``first_reward_step``, the step of the first find (-1 without one);
+        ``mean_steps_later``, the mean number of steps from one find to the next (-1.0 with fewer than two).
+        """
+        span = (state.last_find - state.first_find) / np.maximum(state.finds - 1, 1)
+        return {
+            "rewards_found": state.finds,
+            "wall_hits": state.wall_hits,
+            "first_reward_step": state.first_find,
+            "mean_steps_later": np.where(state.finds > 1, span, -1.0),
+        }
+
+    def state_dict(self, state: MazeState, rngs: Generators) -> dict[str, Any]:
+        """Return the full state of B mazes."""
+        return {
+            "config": asdict(self.config),
+            "generators": generator_states(rngs),
+            "mazes": {name: array.copy() for name, array in state._asdict().items()},
+        }
+
+    def restored(self, saved: Any, count: int, *, over: bool) -> tuple[MazeState, list[np.random.Generator]]:
+        """Return the checked content of a :meth:`state_dict`; compiled code indexes by it without checks."""
+        config = asdict(self.config)
+        if entry(saved, "config") != config:
+            raise ValueError(f"the saved mazes have the settings {saved['config']}, these have {config}")
+        mazes = entry(saved, "mazes")
+
+        def field(name: str, least: int, most: Any) -> Any:
+            return whole_numbers(name, entry(mazes, name), (count,), least, most)
+
+        squares = self.layout.n_squares - 1
+        step = field("step", 0, self.episode_length - (not over))
+        state = MazeState(
+            square=field("square", 0, squares),
+            goal=field("goal", 0, squares),
+            step=step,
+            wall_hits=field("wall_hits", 0, step),
+            finds=field("finds", 0, step),
+            first_find=field("first_find", -1, step),
+            last_find=field("last_find", -1, step),
+        )
+        if not np.isin(state.goal, self.goals).all():
+            raise ValueError(f"goal must be squares where the reward may lie, got {state.goal.tolist()}")
+        if (step != step[0]).any():
+            raise ValueError(f"step must be the same for all mazes, got {step.tolist()}")
+        return state, restored_generators(entry(saved, "generators"), count)
 
 
-def _draw(rngs: Sequence[np.random.Generator], n: int) -> IntArray:
+def _draw(rngs: Generators, n: int) -> IntArray:
     """Draw one integer below n from each generator; ``random`` is several times faster than ``integers``."""
     uniform = np.array([rng.random() for rng in rngs], dtype=np.float64)
     return (uniform * n).astype(np.intp)
@@ -182,55 +210,3 @@ def _checked(action: NDArray[Any], shape: tuple[int, ...]) -> IntArray:
         words = ", ".join(f"{number} ({name})" for number, name in enumerate(ACTIONS))
         raise ValueError(f"an action must be one of {words}; got {np.unique(action).tolist()}")
     return action.astype(np.intp, copy=False)
-
-
-def maze_state_dict(
-    config: MazeConfig, state: MazeState, rngs: Sequence[np.random.Generator]
-) -> dict[str, Any]:
-    """Return the full state of B mazes."""
-    return {
-        "config": asdict(config),
-        "generators": generator_states(rngs),
-        "mazes": {name: array.copy() for name, array in state._asdict().items()},
-    }
-
-
-def restored_mazes(
-    dynamics: MazeDynamics, saved: Any, count: int, *, over: bool
-) -> tuple[MazeState, list[np.random.Generator]]:
-    """Restore and check the result of :func:`maze_state_dict`; compiled code indexes by it without checks.
-
-    Args:
-        dynamics: the maze.
-        saved: the saved state.
-        count: B.
-        over: accept episodes that have ended.
-
-    Raises:
-        ValueError: ``saved`` is not the state of B mazes with these settings.
-    """
-    config = asdict(dynamics.config)
-    if entry(saved, "config") != config:
-        raise ValueError(f"the saved mazes have the settings {saved['config']}, these have {config}")
-    length = config["episode_length"]
-    mazes, shape = entry(saved, "mazes"), (count,)
-
-    def field(name: str, least: int, most: Any) -> Any:
-        return whole_numbers(name, entry(mazes, name), shape, least, most)
-
-    squares = dynamics.layout.n_squares - 1
-    step = field("step", 0, length if over else length - 1)
-    state = MazeState(
-        square=field("square", 0, squares),
-        goal=field("goal", 0, squares),
-        step=step,
-        wall_hits=field("wall_hits", 0, step),
-        finds=field("finds", 0, step),
-        first_find=field("first_find", -1, step),
-        last_find=field("last_find", -1, step),
-    )
-    if not np.isin(state.goal, dynamics.goals).all():
-        raise ValueError(f"goal must be squares where the reward may lie, got {state.goal.tolist()}")
-    if (step != step[0]).any():
-        raise ValueError(f"step must be the same for all mazes, got {step.tolist()}")
-    return state, restored_generators(entry(saved, "generators"), count)

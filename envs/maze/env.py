@@ -2,27 +2,22 @@
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-import gymnasium as gym
 import numpy as np
-from gymnasium.vector import AutoresetMode, VectorEnv
-from gymnasium.vector.utils import batch_space
+from gymnasium.vector import VectorEnv
 from numpy.typing import NDArray
 
-from plasticrl.arguments import check_count
-from plasticrl.envs.common.lockstep import final_infos, limited, refuse_reset_mask, reseeded
+from plasticrl.envs.common.lockstep import FPS, SAME_STEP, LockstepEnv, LockstepVectorEnv, limited
 from plasticrl.envs.maze.config import MazeConfig, MazeOptions
-from plasticrl.envs.maze.dynamics import MazeDynamics, MazeState, maze_state_dict, restored_mazes, summary
-from plasticrl.envs.maze.rendering import FPS, TRAIL, MazeView, check_render_mode
+from plasticrl.envs.maze.dynamics import MazeDynamics, MazeState
+from plasticrl.envs.maze.rendering import MazeView
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
 
-class PlasticMazeEnv(gym.Env[NDArray[np.float32], np.int64]):
+class PlasticMazeEnv(LockstepEnv[MazeState]):
     """The maze of Miconi et al. (2018), section 4.4, for one agent.
 
     Each episode hides a reward on one free square, never on the start. Stepping on it pays ``reward``
@@ -39,8 +34,7 @@ class PlasticMazeEnv(gym.Env[NDArray[np.float32], np.int64]):
     zeros at the start); with ``observe_time`` step / episode_length.
 
     ``info`` is empty except at the end of an episode, when it holds the values of
-    ``plasticrl.envs.maze.dynamics.summary``: ``rewards_found``, ``wall_hits``, ``first_reward_step``,
-    ``mean_steps_later``.
+    ``MazeDynamics.summary``: ``rewards_found``, ``wall_hits``, ``first_reward_step``, ``mean_steps_later``.
 
     Args:
         render_mode: None, "rgb_array", "ansi" or "human" (needs ``pip install plasticrl[render]``).
@@ -52,111 +46,24 @@ class PlasticMazeEnv(gym.Env[NDArray[np.float32], np.int64]):
     """
 
     metadata = {"render_modes": ["human", "rgb_array", "ansi"], "render_fps": FPS}  # noqa: RUF012
+    dynamics: MazeDynamics
 
     def __init__(
         self, *, render_mode: str | None = None, render_size: int = 384, **maze: Unpack[MazeOptions]
     ) -> None:
         self.config = MazeConfig(**maze)
-        self.render_mode = check_render_mode(render_mode, self.metadata["render_modes"])
-        self.dynamics = MazeDynamics(self.config)
-        self.observation_space = gym.spaces.Box(*self.dynamics.observation_bounds(), dtype=np.float32)
-        self.action_space = gym.spaces.Discrete(4)
         self._view = MazeView(self.config, render_size)
-        self._history: deque[MazeState] = deque(maxlen=TRAIL)
-        self._state: MazeState | None = None
-
-    @property
-    def episode_length(self) -> int:
-        """Steps of one episode."""
-        return self.config.episode_length
-
-    @property
-    def state(self) -> MazeState:
-        """The state, as a batch of one.
-
-        Raises:
-            gymnasium.error.ResetNeeded: before the first ``reset``.
-        """
-        if self._state is None:
-            raise gym.error.ResetNeeded("call reset() first")
-        return self._state
-
-    def reset(
-        self, *, seed: int | None = None, options: dict[str, Any] | None = None
-    ) -> tuple[NDArray[np.float32], dict[str, Any]]:
-        """Start an episode with a new reward square; ``options`` are not used."""
-        super().reset(seed=seed)
-        self._state, observation = self.dynamics.start([self.np_random])
-        self._history.clear()
-        self._shown()
-        return observation[0], {}
-
-    def step(self, action: np.int64 | int) -> tuple[NDArray[np.float32], float, bool, bool, dict[str, Any]]:
-        """Take one step.
-
-        Raises:
-            gymnasium.error.ResetNeeded: the episode has not begun or is over.
-            ValueError: the action is not 0, 1, 2 or 3.
-        """
-        if self.state.step[0] >= self.episode_length:
-            raise gym.error.ResetNeeded("the episode is over: call reset() before the next step")
-        self._state, observation, reward, ended = self.dynamics.step(
-            self.state, np.array([action]), [self.np_random]
-        )
-        self._shown()
-        over = bool(ended[0])
-        info = {name: value[0].item() for name, value in summary(self._state).items()} if over else {}
-        return observation[0], float(reward[0]), over, False, info
-
-    def state_dict(self) -> dict[str, Any]:
-        """Return the complete state, as plain values and arrays.
-
-        Raises:
-            gymnasium.error.ResetNeeded: before the first ``reset``.
-        """
-        return maze_state_dict(self.config, self.state, [self.np_random])
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Restore a state that :meth:`state_dict` returned; no ``reset`` is needed.
-
-        Raises:
-            ValueError: it is not the state of a maze with these settings.
-        """
-        self._state, (self.np_random,) = restored_mazes(self.dynamics, state, 1, over=True)
-        self._history.clear()
-        self._shown()
-
-    def render(self) -> Any:
-        """Return the picture (render_size, render_size, 3) uint8 or the text; None with "human"."""
-        if self.render_mode is None:
-            gym.logger.warn("render() needs a render_mode, given to gym.make: 'rgb_array', 'ansi' or 'human'")
-            return None
-        if not self._history:
-            raise gym.error.ResetNeeded("call reset() before render()")
-        return self._view.render(self.render_mode, self._history)
+        super().__init__(MazeDynamics(self.config), self._view.render, render_mode)
 
     def close(self) -> None:
         """Close the window, if there is one."""
         self._view.close()
 
-    def _shown(self) -> None:
-        if self.render_mode is not None:
-            self._history.append(self.state)
-        if self.render_mode == "human":
-            self.render()
 
-
-Observations = NDArray[np.float32]
-
-
-class PlasticMazeVectorEnv(VectorEnv[Observations, NDArray[Any], NDArray[Any]]):
+class PlasticMazeVectorEnv(LockstepVectorEnv[MazeState]):
     """``num_envs`` mazes with the rules, spaces and arguments of ``PlasticMazeEnv``.
 
-    Environment i behaves exactly as a ``PlasticMazeEnv`` seeded with ``seed + i``. When an episode ends, the
-    next one begins in the same step (``AutoresetMode.SAME_STEP``): the returned observation is the first of
-    the new episode, the last one of the old is ``infos["final_obs"][i]``, and its final ``info`` is in
-    ``infos["final_info"]``, with the masks ``"_final_obs"`` and ``"_final_info"``. Later steps do not
-    overwrite returned arrays.
+    See ``LockstepVectorEnv`` for seeds and for the end of an episode.
 
     Args:
         num_envs: number of mazes, at least 1.
@@ -171,8 +78,9 @@ class PlasticMazeVectorEnv(VectorEnv[Observations, NDArray[Any], NDArray[Any]]):
     metadata = {  # noqa: RUF012
         "render_modes": ["rgb_array", "ansi"],
         "render_fps": FPS,
-        "autoreset_mode": AutoresetMode.SAME_STEP,
+        "autoreset_mode": SAME_STEP,
     }
+    dynamics: MazeDynamics
 
     def __init__(
         self,
@@ -182,99 +90,9 @@ class PlasticMazeVectorEnv(VectorEnv[Observations, NDArray[Any], NDArray[Any]]):
         render_size: int = 384,
         **maze: Unpack[MazeOptions],
     ) -> None:
-        self.num_envs = num_envs = check_count("num_envs", num_envs)
         self.config = MazeConfig(**maze)
-        self.render_mode = check_render_mode(render_mode, self.metadata["render_modes"])
-        self.dynamics = MazeDynamics(self.config)
-        self.single_observation_space = gym.spaces.Box(*self.dynamics.observation_bounds(), dtype=np.float32)
-        self.single_action_space = gym.spaces.Discrete(4)
-        self.observation_space = batch_space(self.single_observation_space, num_envs)
-        self.action_space = batch_space(self.single_action_space, num_envs)
-        self._view = MazeView(self.config, render_size)
-        self._history: deque[MazeState] = deque(maxlen=TRAIL)
-        self._rngs: list[np.random.Generator] = []
-        self._state: MazeState | None = None
-
-    @property
-    def episode_length(self) -> int:
-        """Steps of one episode."""
-        return self.config.episode_length
-
-    @property
-    def state(self) -> MazeState:
-        """The state of all mazes, each field of shape (num_envs,).
-
-        Raises:
-            gymnasium.error.ResetNeeded: before the first ``reset``.
-        """
-        if self._state is None:
-            raise gym.error.ResetNeeded("call reset() first")
-        return self._state
-
-    def reset(
-        self,
-        *,
-        seed: int | Sequence[int | None] | None = None,
-        options: dict[str, Any] | None = None,
-    ) -> tuple[Observations, dict[str, Any]]:
-        """Start a new episode in every maze; return observations (num_envs, D) and an empty dict.
-
-        Args:
-            seed: maze i gets ``seed + i``; a sequence holds one seed per maze; None keeps the current
-                generators.
-            options: not used; the mazes run in lockstep, so a "reset_mask" is refused.
-
-        Raises:
-            ValueError: ``seed`` is a sequence of another length, or ``options`` has a "reset_mask".
-        """
-        refuse_reset_mask(options)
-        if isinstance(seed, (int, np.integer)):
-            super().reset(seed=int(seed))
-        self._rngs = reseeded(self._rngs, self.num_envs, seed)
-        self._state, observation = self.dynamics.start(self._rngs)
-        self._history.clear()
-        self._shown()
-        return observation, {}
-
-    def step(
-        self, actions: NDArray[Any]
-    ) -> tuple[Observations, NDArray[np.float64], NDArray[np.bool_], NDArray[np.bool_], dict[str, Any]]:
-        """Take one step in every maze.
-
-        Args:
-            actions: (num_envs,) integers 0 .. 3.
-
-        Raises:
-            gymnasium.error.ResetNeeded: before the first ``reset``.
-            ValueError: an action is not allowed.
-        """
-        state, observation, reward, ended = self.dynamics.step(self.state, actions, self._rngs)
-        infos: dict[str, Any] = {}
-        if ended[0]:  # all episodes have the same length, so they end together
-            infos = final_infos(observation, summary(state))
-            state, observation = self.dynamics.start(self._rngs)
-            self._history.clear()
-        self._state = state
-        self._shown()
-        return observation, reward, ended, np.zeros(self.num_envs, dtype=np.bool_), infos
-
-    def state_dict(self) -> dict[str, Any]:
-        """Return the complete state, as plain values and arrays.
-
-        Raises:
-            gymnasium.error.ResetNeeded: before the first ``reset``.
-        """
-        return maze_state_dict(self.config, self.state, self._rngs)
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Restore a state that :meth:`state_dict` returned; no ``reset`` is needed.
-
-        Raises:
-            ValueError: it is not the state of the same number of mazes with these settings.
-        """
-        self._state, self._rngs = restored_mazes(self.dynamics, state, self.num_envs, over=False)
-        self._history.clear()
-        self._shown()
+        draw = MazeView(self.config, render_size).render
+        super().__init__(MazeDynamics(self.config), draw, num_envs, render_mode)
 
     def upcoming(self, steps: int) -> NDArray[np.float64]:
         """Return the next random numbers of each maze, enough for ``steps`` steps, without drawing them.
@@ -289,19 +107,6 @@ class PlasticMazeVectorEnv(VectorEnv[Observations, NDArray[Any], NDArray[Any]]):
             numbers[row] = rng.random(count)
             rng.bit_generator.state = before
         return numbers
-
-    def render(self) -> tuple[Any, ...] | None:
-        """Return one picture (render_size, render_size, 3) uint8, or one text, for each maze."""
-        if self.render_mode is None:
-            gym.logger.warn("render() needs a render_mode, given to gym.make_vec: 'rgb_array' or 'ansi'")
-            return None
-        if not self._history:
-            raise gym.error.ResetNeeded("call reset() before render()")
-        return tuple(self._view.render(self.render_mode, self._history, row) for row in range(self.num_envs))
-
-    def _shown(self) -> None:
-        if self.render_mode is not None:
-            self._history.append(self.state)
 
 
 def make_maze_vector_env(

@@ -6,15 +6,13 @@ compares the two step by step.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from plasticrl.envs.maze.dynamics import MazeDynamics
 from plasticrl.ops.numba.compilation import kernel
-
-if TYPE_CHECKING:
-    from plasticrl.envs.maze.dynamics import MazeDynamics
 
 
 class MazeTables(NamedTuple):

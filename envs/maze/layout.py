@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-if TYPE_CHECKING:
-    from plasticrl.envs.maze.config import MazeConfig
+from plasticrl.envs.maze.config import MazeConfig
 
 ACTIONS = ("up", "down", "left", "right")
 _MOVES = np.array([(-1, 0), (1, 0), (0, -1), (0, 1)])  # row and column change of each action

@@ -9,23 +9,10 @@ import numpy as np
 from gymnasium.error import DependencyNotInstalled
 from numpy.typing import NDArray
 
+from plasticrl.envs.common.lockstep import FPS
 from plasticrl.envs.maze.config import MazeConfig
 from plasticrl.envs.maze.dynamics import MazeState
 from plasticrl.envs.maze.layout import layout_of
-
-TRAIL = 16  # number of recent states that form the trail
-FPS = 12  # steps shown per second
-
-
-def check_render_mode(render_mode: str | None, allowed: Sequence[str]) -> str | None:
-    """Return the render mode if it is valid.
-
-    Raises:
-        ValueError: it is neither None nor in ``allowed``.
-    """
-    if render_mode is not None and render_mode not in allowed:
-        raise ValueError(f"render_mode must be None or one of {', '.join(allowed)}, got {render_mode!r}")
-    return render_mode
 
 
 class MazeWindow:

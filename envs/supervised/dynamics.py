@@ -1,8 +1,7 @@
-"""Supervised episodes as transitions of a batch, and their state as plain values."""
+"""The rules of supervised episodes, for a batch of them."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from copy import deepcopy
 from functools import cached_property
 from math import prod
@@ -12,6 +11,7 @@ import gymnasium as gym
 import numpy as np
 from numpy.typing import NDArray
 
+from plasticrl.envs.common.lockstep import Dynamics, Generators, Transition
 from plasticrl.envs.common.state_dict import (
     array_of,
     entry,
@@ -36,16 +36,7 @@ class EpisodeState(NamedTuple):
     verdict: Verdict  # results at the last scored step, (B,) each; empty before it
 
 
-class EpisodeTransition(NamedTuple):
-    """Result of one step of B episodes; ``observation`` is (B, W) float32, ``reward`` (B,) float64."""
-
-    state: EpisodeState
-    observation: NDArray[np.float32]
-    reward: NDArray[np.float64]
-    ended: bool
-
-
-class EpisodeDynamics:
+class EpisodeDynamics(Dynamics[EpisodeState]):
     """The dynamics of a task as an environment: pure functions of a batch of states.
 
     Args:
@@ -58,13 +49,13 @@ class EpisodeDynamics:
     def __init__(self, task: EpisodeTask) -> None:
         check_task("task", task)
         self.task = task
+        self.episode_length = task.steps
         self.input_size = prod(task.input_shape)
         bound, n_classes = np.float32(task.input_bound), task.n_classes
         high = np.full(self.input_size + (n_classes or 0), bound, dtype=np.float32)
         low = -high
         low[self.input_size :], high[self.input_size :] = 0, 1  # the label
         self.observation_space = gym.spaces.Box(low, high, dtype=np.float32)
-        self.action_space: gym.spaces.Discrete | gym.spaces.Box
         if n_classes is None:
             self.action_space = gym.spaces.Box(-1.0, 1.0, (self.input_size,), dtype=np.float32)
         else:
@@ -75,7 +66,7 @@ class EpisodeDynamics:
         """Fingerprint that identifies the task; computed once, because it reads the whole dataset."""
         return task_fingerprint(self.task)
 
-    def start(self, rngs: Sequence[np.random.Generator]) -> tuple[EpisodeState, NDArray[np.float32]]:
+    def start(self, rngs: Generators) -> tuple[EpisodeState, NDArray[np.float32]]:
         """Draw one episode from each generator; return their state and first observations (B, W).
 
         Raises:
@@ -102,28 +93,29 @@ class EpisodeDynamics:
         )
         return state, observations[0].copy()
 
-    def step(self, state: EpisodeState, actions: NDArray[Any]) -> EpisodeTransition:
+    def step(self, state: EpisodeState, actions: NDArray[Any], rngs: Generators = ()) -> Transition:
         """Step every episode; each action is the answer to the latest observation.
 
         Args:
             state: B unfinished episodes; not modified.
             actions: (B, D) numbers in [-1, 1], or (B,) integers below ``n_classes``.
+            rngs: not used; only a new episode draws random numbers.
 
         Raises:
             ValueError: an action is invalid.
         """
         actions = self._checked(actions, len(state.target))
-        judged, verdict = state.target_mask[state.step], state.verdict
-        reward = np.zeros(len(judged))
-        if judged.any():
-            score, latest = self._judge(state, actions)
-            reward[judged] = score[judged]
-            verdict = {name: np.where(judged, new, verdict.get(name, new)) for name, new in latest.items()}
+        scored, verdict = state.target_mask[state.step], state.verdict
+        reward = np.zeros(len(scored))
+        if scored.any():
+            scores, latest = self._score(state, actions)
+            reward[scored] = scores[scored]
+            verdict = {name: np.where(scored, new, verdict.get(name, new)) for name, new in latest.items()}
         after = state._replace(step=state.step + 1, verdict=verdict)
         observation = state.observations[after.step].copy()
-        return EpisodeTransition(after, observation, reward, after.step >= self.task.steps)
+        return Transition(after, observation, reward, np.full(len(scored), after.step >= self.task.steps))
 
-    def _judge(self, state: EpisodeState, actions: NDArray[Any]) -> tuple[NDArray[np.float64], Verdict]:
+    def _score(self, state: EpisodeState, actions: NDArray[Any]) -> tuple[NDArray[np.float64], Verdict]:
         """Return the scores (B,), and the entries of ``info`` that describe them."""
         if self.task.n_classes is not None:
             correct = actions == state.target
@@ -155,74 +147,62 @@ class EpisodeDynamics:
             )
         return actions
 
+    def steps_taken(self, state: EpisodeState) -> int:
+        """Return the number of steps since the episodes began."""
+        return state.step
 
-# Results of a scored step, with the kind of their dtype.
-_OF_CLASSES = {"correct": "b"}
-_OF_VECTORS = {"error": "f", "wrong_signs": "f"}
-_OF_HIDDEN = {"hidden_error": "f"}  # in addition, if the task sets ``hidden``
+    def summary(self, state: EpisodeState) -> Verdict:
+        """Return the entries of ``info`` at the end of episodes: the results at the last scored step."""
+        return state.verdict
 
+    def state_dict(self, state: EpisodeState, rngs: Generators) -> dict[str, Any]:
+        """Return the full state of B episodes and the fingerprint of their task; the arrays are copies."""
+        return {
+            "task": self.fingerprint,
+            "generators": generator_states(rngs),
+            "episodes": deepcopy(state._asdict()),
+        }
 
-def episode_state_dict(
-    dynamics: EpisodeDynamics, state: EpisodeState, rngs: Sequence[np.random.Generator]
-) -> dict[str, Any]:
-    """Return the full state of B episodes and the fingerprint of their task; the arrays are copies."""
-    return {
-        "task": dynamics.fingerprint,
-        "generators": generator_states(rngs),
-        "episodes": deepcopy(state._asdict()),
-    }
+    def restored(
+        self, saved: Any, count: int, *, over: bool
+    ) -> tuple[EpisodeState, list[np.random.Generator]]:
+        """Return the checked content of a :meth:`state_dict` of this task."""
+        if entry(saved, "task") != self.fingerprint:
+            raise ValueError(f"task: the saved episodes are of {saved['task']}, not of {self.fingerprint}")
+        episodes = entry(saved, "episodes")
+        fields = {name: entry(episodes, name) for name in EpisodeState._fields}
+        steps, classes, space = self.task.steps, self.task.n_classes, self.observation_space
+        vectors = (count, self.input_size)
 
-
-def restored_episodes(
-    dynamics: EpisodeDynamics, saved: Any, count: int, *, over: bool
-) -> tuple[EpisodeState, list[np.random.Generator]]:
-    """Restore and check the result of :func:`episode_state_dict`.
-
-    Args:
-        dynamics: the task as an environment.
-        saved: the saved state.
-        count: B.
-        over: accept episodes that have ended.
-
-    Raises:
-        ValueError: ``saved`` is not the state of B episodes of this task.
-    """
-    if entry(saved, "task") != dynamics.fingerprint:
-        raise ValueError(f"task: the saved episodes are of {saved['task']}, not of {dynamics.fingerprint}")
-    episodes = entry(saved, "episodes")
-    fields = {name: entry(episodes, name) for name in EpisodeState._fields}
-    steps, classes, space = dynamics.task.steps, dynamics.task.n_classes, dynamics.observation_space
-    vectors = (count, dynamics.input_size)
-
-    shape = (steps + 1, count, *space.shape)
-    observations = finite_array("observations", fields["observations"], shape, space.low, space.high)
-    if observations.dtype != np.float32:
-        raise ValueError(f"observations must be float32, got {observations.dtype}")
-    target_mask = array_of("target_mask", fields["target_mask"], (steps, count), "b")
-    if not target_mask.any(axis=0).all():
-        raise ValueError("target_mask must be true at a step of every episode")
-    step, most = fields["step"], steps if over else steps - 1
-    if type(step) is not int or not 0 <= step <= most:
-        raise ValueError(f"step must be an integer between 0 and {most}, got {step!r}")
-    target: Any
-    hidden = None
-    if classes is None:
-        target = finite_array("target", fields["target"], vectors)
-        if fields["hidden"] is not None:
-            hidden = array_of("hidden", fields["hidden"], vectors, "b")
-    else:
-        target = whole_numbers("target", fields["target"], (count,), 0, classes - 1)
-        if fields["hidden"] is not None:
-            raise ValueError("hidden must be None for a classification task")
-    kinds = (
-        _OF_CLASSES if classes is not None else _OF_VECTORS if hidden is None else _OF_VECTORS | _OF_HIDDEN
-    )
-    verdict = _verdict(fields["verdict"], kinds if target_mask[:step].any() else {}, count)
-    state = EpisodeState(observations, target, target_mask, hidden, step, verdict)
-    return state, restored_generators(entry(saved, "generators"), count)
+        shape = (steps + 1, count, *space.shape)
+        observations = finite_array("observations", fields["observations"], shape, space.low, space.high)
+        if observations.dtype != np.float32:
+            raise ValueError(f"observations must be float32, got {observations.dtype}")
+        target_mask = array_of("target_mask", fields["target_mask"], (steps, count), "b")
+        if not target_mask.any(axis=0).all():
+            raise ValueError("target_mask must be true at a step of every episode")
+        step, most = fields["step"], steps if over else steps - 1
+        if type(step) is not int or not 0 <= step <= most:
+            raise ValueError(f"step must be an integer between 0 and {most}, got {step!r}")
+        target: Any
+        hidden = fields["hidden"]
+        if classes is not None:
+            target = whole_numbers("target", fields["target"], (count,), 0, classes - 1)
+            if hidden is not None:
+                raise ValueError("hidden must be None for a classification task")
+            kinds = {"correct": "b"}
+        else:
+            target = finite_array("target", fields["target"], vectors)
+            kinds = {"error": "f", "wrong_signs": "f"}
+            if hidden is not None:
+                hidden = array_of("hidden", hidden, vectors, "b")
+                kinds["hidden_error"] = "f"
+        verdict = _checked_verdict(fields["verdict"], kinds if target_mask[:step].any() else {}, count)
+        state = EpisodeState(observations, target, target_mask, hidden, step, verdict)
+        return state, restored_generators(entry(saved, "generators"), count)
 
 
-def _verdict(saved: Any, kinds: dict[str, str], count: int) -> Verdict:
+def _checked_verdict(saved: Any, kinds: dict[str, str], count: int) -> Verdict:
     """Check and return the results of ``count`` episodes, with these names and kinds of dtype."""
     if not isinstance(saved, dict) or saved.keys() != kinds.keys():
         raise ValueError(f"verdict must hold {', '.join(kinds) or 'nothing'}, got {saved!r}")

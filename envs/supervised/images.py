@@ -9,8 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from plasticrl.arguments import check_count, is_number
-from plasticrl.envs.supervised.presentation import Presentation
-from plasticrl.envs.supervised.task import Episode, EpisodeTask
+from plasticrl.envs.supervised.task import Episode, EpisodeTask, Presentation
 
 OcclusionKind = Literal["half", "quarter", "pixels", "square"]
 
@@ -129,8 +128,8 @@ class ImagesTask(EpisodeTask):
         shown = self.images[_distinct(len(self.images), self.n_images, batch_size, rng)]
         target = shown[np.arange(batch_size), rng.integers(0, self.n_images, batch_size)]
         hidden = self.occlusion.draw(batch_size, rng)
-        inputs, judged = self.presentation.show(shown, np.where(hidden, np.float32(0), target), rng)
-        return Episode(inputs, inputs != 0, None, target, judged, hidden)
+        inputs, scored = self.presentation.show(shown, np.where(hidden, np.float32(0), target), rng)
+        return Episode(inputs, inputs != 0, None, target, scored, hidden)
 
 
 def _checked(images: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -1,17 +1,25 @@
-"""The supervised tasks by name; modules and data are loaded on first use."""
+"""The supervised tasks and their image sets by name."""
 
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
+from collections.abc import Callable, Mapping
+from typing import Any, Literal, TypeAlias, get_args
 
+import numpy as np
+from numpy.typing import NDArray
+
+from plasticrl.envs.data import omniglot
+from plasticrl.envs.data.cifar import load_cifar
+from plasticrl.envs.supervised.images import ImagesTask
+from plasticrl.envs.supervised.one_shot import OmniglotTask
+from plasticrl.envs.supervised.patterns import PatternsTask
 from plasticrl.envs.supervised.task import EpisodeTask
-
-if TYPE_CHECKING:
-    from plasticrl.envs.data.image_sets import ImageSet
 
 TaskName: TypeAlias = Literal["patterns", "images", "omniglot"]
 TASK_NAMES: tuple[TaskName, ...] = get_args(TaskName)
+ImageSet: TypeAlias = Literal["cifar-10", "cifar-100", "omniglot"]
+_SIDE = 32
 
 
 def make_task(name: TaskName, **options: Any) -> EpisodeTask:
@@ -27,26 +35,49 @@ def make_task(name: TaskName, **options: Any) -> EpisodeTask:
         ValueError: the name or an option is invalid, or the data is.
         TypeError: the task has no such option.
     """
-    if name == "patterns":
-        from plasticrl.envs.supervised.patterns import PatternsTask
-
-        return PatternsTask(**options)
-    if name == "images":
-        return _images(**options)
-    if name == "omniglot":
-        from plasticrl.envs.supervised.one_shot import OmniglotTask
-
-        return OmniglotTask(**options)
-    raise ValueError(f"unknown task {name!r}: choose one of {', '.join(map(repr, TASK_NAMES))}")
+    tasks: Mapping[str, Callable[..., EpisodeTask]] = {
+        "patterns": PatternsTask,
+        "images": _images_task,
+        "omniglot": OmniglotTask,
+    }
+    if name not in tasks:
+        raise ValueError(f"unknown task {name!r}: choose one of {', '.join(map(repr, TASK_NAMES))}")
+    return tasks[name](**options)
 
 
-def _images(
+def _images_task(
     dataset: ImageSet = "cifar-10",
     split: Literal["train", "test"] = "train",
     data_dir: str | os.PathLike[str] | None = None,
     **options: Any,
 ) -> EpisodeTask:
-    from plasticrl.envs.data.image_sets import load_image_set
-    from plasticrl.envs.supervised.images import ImagesTask
-
     return ImagesTask(load_image_set(dataset, split, data_dir), **options)
+
+
+def load_image_set(
+    name: ImageSet,
+    split: Literal["train", "test"] = "train",
+    data_dir: str | os.PathLike[str] | None = None,
+) -> NDArray[np.float32]:
+    """Load grey images ``(M, 1024)`` in [-1, 1], 32 x 32, row by row.
+
+    Args:
+        name: "cifar-10" and "cifar-100" as returned by :func:`load_cifar`; "omniglot" for drawings, with
+            ink 1 and paper -1, of the characters that ``split_classes`` assigns to the split.
+        split: "train" or "test", which never share an image.
+        data_dir: folder of the official files; see ``find_dataset`` for the default.
+
+    Raises:
+        ValueError: the name or the split is unknown.
+        DataError: the dataset's files cannot be used; the message names the file and a way out.
+        OSError: the cache is not writable.
+    """
+    if name not in get_args(ImageSet):
+        raise ValueError(f"dataset must be one of {', '.join(get_args(ImageSet))}, got {name!r}")
+    if name != "omniglot":
+        return load_cifar(name, split=split, data_dir=data_dir)
+    drawings = omniglot.load_omniglot(_SIDE, data_dir).images[omniglot.split_classes(split, "class")]
+    pixels: NDArray[np.float32] = drawings.reshape(-1, _SIDE * _SIDE).astype(np.float32)
+    pixels /= 127.5
+    pixels -= 1
+    return pixels

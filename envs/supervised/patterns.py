@@ -9,8 +9,7 @@ from typing import TypedDict
 import numpy as np
 
 from plasticrl.arguments import check_count, is_number
-from plasticrl.envs.supervised.presentation import Presentation
-from plasticrl.envs.supervised.task import Episode, EpisodeTask
+from plasticrl.envs.supervised.task import Episode, EpisodeTask, Presentation
 
 
 class PatternsOptions(TypedDict, total=False):
@@ -88,11 +87,11 @@ class PatternsTask(EpisodeTask):
         target = patterns[np.arange(batch_size), rng.integers(0, self.n_patterns, batch_size)]
         first = np.arange(self.n_bits) < self.n_hidden
         hidden = rng.permuted(np.tile(first, (batch_size, 1)), axis=1)
-        inputs, judged = self.presentation.show(patterns, np.where(hidden, np.float32(0), target), rng)
+        inputs, scored = self.presentation.show(patterns, np.where(hidden, np.float32(0), target), rng)
         if self.input_gain is None:
-            return Episode(inputs, inputs != 0, None, target, judged, hidden)
+            return Episode(inputs, inputs != 0, None, target, scored, hidden)
         inputs *= np.float32(self.input_gain)
-        return Episode(inputs, None, None, target, judged, hidden)
+        return Episode(inputs, None, None, target, scored, hidden)
 
 
 PATTERNS_PRESETS: Mapping[str, PatternsOptions] = MappingProxyType(

@@ -1,4 +1,7 @@
-"""Predictors that are not trained: what networks on supervised tasks are compared with."""
+"""Predictors that are not trained: what networks on supervised tasks are compared with.
+
+Those of image completion keep the visible pixels of the query, predict the hidden ones, and return (B, D).
+"""
 
 from __future__ import annotations
 
@@ -11,12 +14,6 @@ from plasticrl.envs.supervised.task import Episode
 def zero_reference(episode: Episode) -> NDArray[np.float32]:
     """Predict zero, the mean of each image, at every hidden pixel.
 
-    Args:
-        episode: B episodes of image completion.
-
-    Returns:
-        (B, D)
-
     Raises:
         ValueError: the episode hides no pixels.
     """
@@ -24,14 +21,7 @@ def zero_reference(episode: Episode) -> NDArray[np.float32]:
 
 
 def mean_image_reference(episode: Episode, images: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Predict the mean of other images at every hidden pixel.
-
-    Args:
-        episode: B episodes of image completion.
-        images: (M, D), normally the training images.
-
-    Returns:
-        (B, D)
+    """Predict the mean of other images (M, D), normally the training images, at every hidden pixel.
 
     Raises:
         ValueError: the episode hides no pixels.
@@ -45,12 +35,6 @@ def nearest_shown_reference(episode: Episode) -> NDArray[np.float32]:
 
     An upper bound on performance: it recalls whole images, so its error is zero unless another image of
     the episode has the same visible pixels.
-
-    Args:
-        episode: B episodes of image completion.
-
-    Returns:
-        (B, D)
 
     Raises:
         ValueError: the episode hides no pixels.

@@ -11,7 +11,7 @@ from typing import Any
 
 from plasticrl.scripts.reports.figures import COLORS, one_panel
 from plasticrl.scripts.reports.statistics import Estimate, estimate, interquartile_mean
-from plasticrl.scripts.runs.run import SHOWN_METRICS
+from plasticrl.scripts.settings.tasks import TASKS
 
 HERE = Path(__file__).parent
 CONDITIONS = ("plastic", "homogeneous", "rnn", "lstm", "lstm_small", "recurrent_ppo", "recurrent_ppo_fifth")
@@ -89,7 +89,7 @@ def lesion_row(lesion: str) -> str:
 def supervised_row(experiment: str, name: str, label: str) -> str:
     """The plastic networks' score, and those of what needs no training in the same episodes."""
     told = evaluated(f"{experiment}/transfer/{name}")
-    metric = SHOWN_METRICS[told[0]["task"]][0]
+    metric = TASKS[told[0]["task"]].metrics[0]
     score = estimate([one["metrics"][metric.name]["mean"] for one in told]).text(metric.form)
     references = [
         metric.form(reference[metric.name])

@@ -12,7 +12,7 @@ from torch.nn import functional
 from plasticrl.agents import RecurrentA2C
 from plasticrl.agents.ppo.contrib import PlainRecurrentPPO
 from plasticrl.envs import PlasticMazeVectorEnv, make_vec_env
-from plasticrl.scripts.runs.run import PPORun
+from plasticrl.scripts.runs.run import Run
 from plasticrl.scripts.tasks.maze.setup import make_mazes, ppo_arguments
 
 
@@ -135,7 +135,7 @@ def a2c_iterations(n_envs: int, hidden_size: int) -> dict[str, Callable[[], obje
     }
 
 
-def ppo_iterations(run: PPORun) -> dict[str, Callable[[], object]]:
+def ppo_iterations(run: Run) -> dict[str, Callable[[], object]]:
     """Return functions that run one complete iteration of RecurrentPPO on the maze.
 
     Args:

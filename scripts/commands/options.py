@@ -1,96 +1,65 @@
-"""Options that the commands share, for all tasks and for each task."""
+"""The commands and their options as typed settings; each is implemented in the module of its name."""
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields, is_dataclass, replace
+from dataclasses import dataclass, field, fields, make_dataclass, replace
+from functools import cache
 from pathlib import Path
-from typing import Any
+from types import MappingProxyType
+from typing import Annotated, Any, ClassVar
 
+import tyro
 from typing_extensions import Self
+from tyro.conf import arg
+from tyro.extras import literal_type_from_choices
 
-from plasticrl.scripts.runs.run import EpisodeRun, MazeRun, Run
-from plasticrl.scripts.settings.cores import (
-    COMPLETION_OPTIONS,
-    MAZE_OPTIONS,
-    ONE_SHOT_OPTIONS,
-    CoreOptions,
-    space_of_core,
-)
-from plasticrl.scripts.settings.maze import (
-    MAZE_PRESETS,
-    AgentSettings,
-    MazeSettings,
-    OutputSettings,
-    PresetName,
-    TrainingSettings,
-)
-from plasticrl.scripts.settings.search_space import SearchSpace
-from plasticrl.scripts.settings.supervised import (
-    IMAGES_PRESETS,
-    OMNIGLOT_PRESETS,
-    PATTERNS_PRESETS,
-    ClassDescentSettings,
-    CompletionSettings,
-    DescentSettings,
-    EpisodeTrainingSettings,
-    ImagesPresetName,
-    ImagesSettings,
-    OmniglotPresetName,
-    OmniglotSettings,
-    OneShotSettings,
-    PatternsPresetName,
-    PatternsSettings,
-)
+from plasticrl.scripts.experiments.paper import Budget, TaskName
+from plasticrl.scripts.runs.run import Run
+from plasticrl.scripts.settings.maze import Device, OutputSettings
+from plasticrl.scripts.settings.presets import SearchSpace, changed
+from plasticrl.scripts.settings.tasks import TASKS, Task
 
 
-@dataclass(frozen=True)
-class TaskOptions(ABC):
-    """All settings of a training except core and seed."""
+class TaskOptions:
+    """Base of the options of commands that train networks on a task; :func:`options_of` completes them."""
 
-    @abstractmethod
+    entry: ClassVar[Task]
+    preset: str
+    output: OutputSettings
+    data_dir: Path | None = None
+
+    @classmethod
+    def with_preset(cls, preset: str, **others: Any) -> Self:
+        """Return the options with the settings of a preset."""
+        return cls(preset=preset, **cls.entry.presets[preset].groups, **others)  # type: ignore[call-arg]
+
+    @property
+    def groups(self) -> dict[str, Any]:
+        """All settings of a training except core and seed, by the name of their group."""
+        return {name: getattr(self, name) for name in self.entry.groups(self.entry.learner)}
+
     def make_run(self, core: str, seed: int) -> Run:
         """Return the run with these settings."""
-
-    @abstractmethod
-    def core_options(self) -> CoreOptions:
-        """Return the settings of the network that only some of the task's cores have."""
-
-    @abstractmethod
-    def trained_cores(self) -> tuple[str, ...]:
-        """Return the names of the cores to train."""
-
-    @abstractmethod
-    def space(self, core: str) -> SearchSpace:
-        """Return the preset's search space for one core."""
+        return Run(self.entry.name, self.entry.learner, core, seed, self.groups, self.data_dir)
 
     def searched(self, core: str) -> SearchSpace:
         """Return the search space without the settings whose given values lie outside it; they stay fixed."""
-        return {name: allowed for name, allowed in self.space(core).items() if self.value(name) in allowed}
+        space = self.entry.space(self.preset, core)
+        return {name: allowed for name, allowed in space.items() if self.value(name) in allowed}
 
     def value(self, name: str) -> Any:
         """Return the value of a setting, from the group that has it."""
-        return next(getattr(group, name) for group in self._groups().values() if hasattr(group, name))
+        return next(getattr(group, name) for group in self.groups.values() if hasattr(group, name))
 
     def with_values(self, values: Mapping[str, Any]) -> Self:
         """Return a copy with other values of some settings; a constant learning rate stays constant."""
-        changed = {}
-        for group_name, group in self._groups().items():
-            own = {name: value for name, value in values.items() if hasattr(group, name)}
-            if "learning_rate" in own and group.final_learning_rate == group.learning_rate:
-                own["final_learning_rate"] = own["learning_rate"]
-            changed[group_name] = replace(group, **own)
-        return replace(self, **changed)
-
-    def _groups(self) -> dict[str, Any]:
-        groups = {field.name: getattr(self, field.name) for field in fields(self)}
-        return {name: group for name, group in groups.items() if is_dataclass(group)}
+        return replace(self, **changed(self.groups, **values))  # type: ignore[type-var]
 
 
 @dataclass(frozen=True)
 class TrainOptions(TaskOptions):
-    """Options of ``train`` for every task."""
+    """Train one network on a task, or resume a training: plasticrl train --resume RUN."""
 
     core: str = "plastic"
     """Network; the choices depend on the task."""
@@ -98,24 +67,16 @@ class TrainOptions(TaskOptions):
     """Seed of the weights and of the training."""
     output: OutputSettings = field(default_factory=OutputSettings)
 
-    def trained_cores(self) -> tuple[str, ...]:
-        """Return the only core; see :class:`TaskOptions`."""
-        return (self.core,)
-
 
 @dataclass(frozen=True)
 class ManyOptions(TaskOptions):
-    """Options for every task of the commands that train several networks."""
+    """Options of the commands that train several networks."""
 
     cores: tuple[str, ...] = ()
     """Networks to compare; the choices depend on the task."""
     seeds: int = 3
     """Runs per core, with seeds 0, 1, 2 and so on."""
     output: OutputSettings = field(default_factory=OutputSettings)
-
-    def trained_cores(self) -> tuple[str, ...]:
-        """Return the cores; see :class:`TaskOptions`."""
-        return self.cores
 
     def runs(self) -> list[Run]:
         """Return all runs, ordered by seed and then by core."""
@@ -124,7 +85,7 @@ class ManyOptions(TaskOptions):
 
 @dataclass(frozen=True)
 class CompareOptions(ManyOptions):
-    """Options of ``compare`` for every task."""
+    """Train and compare several kinds of network."""
 
     jobs: int | None = None
     """Runs to train at the same time, one thread each unless --threads is given; None: one per processor."""
@@ -132,7 +93,7 @@ class CompareOptions(ManyOptions):
 
 @dataclass(frozen=True)
 class SweepOptions(ManyOptions):
-    """Options of ``sweep`` for every task."""
+    """Train and compare several kinds of network with many seeds, on this machine or a Ray cluster."""
 
     seeds: int = 15
     """Runs per core, with seeds 0, 1, 2 and so on."""
@@ -152,112 +113,179 @@ space, weak ones are stopped early, and the best ones of each core are printed."
     """Settings to try for each core, those given here first (search)."""
 
 
-_MAZE, _PATTERNS = MAZE_PRESETS["tuned"], PATTERNS_PRESETS["text"]
-_IMAGES, _OMNIGLOT = IMAGES_PRESETS["paper"], OMNIGLOT_PRESETS["tuned"]
+_DATA_DIR = (
+    "Folder with the official files, as an archive or extracted; None: $PLASTICRL_DATA, or if that is not "
+    "set, they are downloaded."
+)
+
+
+@cache
+def options_of(kind: Any, task: Task) -> Any:
+    """Return the options of a command for a task, with the settings of its default preset as defaults.
+
+    Args:
+        kind: the command's options for every task.
+        task: the task.
+    """
+    command = next(name for name, options in COMMANDS.items() if options is kind)
+    preset, values = next(iter(task.presets.items()))
+    core: Any = literal_type_from_choices(list(task.cores))
+    made: list[tuple[str, Any, Any]] = []
+    if issubclass(kind, ManyOptions):
+        cores = Annotated[tuple[core, ...], arg(help="Networks to compare; see train.")]
+        made.append(("cores", cores, tuple(task.cores)[:3]))
+    else:
+        made.append(("core", Annotated[core, arg(help=task.core_help)], next(iter(task.cores))))
+    if task.reads_data:
+        made.append(("data_dir", Annotated[Path | None, arg(help=_DATA_DIR)], None))
+    choices: Any = literal_type_from_choices(list(task.presets))
+    made.append(("preset", Annotated[choices, arg(help=task.preset_help)], preset))
+    made += [(name, type(group), group) for name, group in values.groups.items()]
+    about = {"entry": task, "__doc__": task.about[command], "__module__": __name__}
+    name = f"{command.title()}{task.name.title()}"
+    return make_dataclass(name, made, bases=(kind,), namespace=about, frozen=True)
 
 
 @dataclass(frozen=True)
-class MazeOptions(TaskOptions):
-    """The settings of a training on the maze."""
-
-    preset: PresetName = "tuned"
-    """Defaults of the options below: tuned, the paper's (Miconi et al. 2018), or the demo's."""
-    maze: MazeSettings = _MAZE.maze
-    agent: AgentSettings = _MAZE.agent
-    training: TrainingSettings = _MAZE.training
-
-    def make_run(self, core: str, seed: int) -> MazeRun:
-        """Return the run with these settings."""
-        return MazeRun(core, seed, self.maze, self.training, self.agent)
-
-    def core_options(self) -> CoreOptions:
-        """See :class:`TaskOptions`."""
-        return MAZE_OPTIONS
-
-    def space(self, core: str) -> SearchSpace:
-        """See :class:`TaskOptions`."""
-        return space_of_core(MAZE_PRESETS[self.preset].space, self.core_options(), core)
+class _Evaluate:
+    run: tyro.conf.Positional[Path]
+    """A run's folder (its newest checkpoint is used), or a checkpoint file in one."""
+    episodes: int | None = None
+    """Number of episodes; None for as many as at the end of the training."""
+    seed: int | None = None
+    """Seed of the episodes, and of the actions in the maze; None for the one used at the end of the \
+training."""
 
 
 @dataclass(frozen=True)
-class PatternsOptions(TaskOptions):
-    """The settings of a training on patterns."""
+class Evaluate(*(task.evaluation for task in reversed(TASKS.values())), _Evaluate):  # type: ignore[misc]
+    """Evaluate a trained network on episodes that it was not trained on, and print its scores.
 
-    preset: PatternsPresetName = "text"
-    """Defaults of the options below: the 1,000-bit task as in the paper's text or as in its program, or the \
-small 50-bit comparison with non-plastic networks."""
-    patterns: PatternsSettings = _PATTERNS.task
-    network: CompletionSettings = _PATTERNS.network
-    descent: DescentSettings = _PATTERNS.descent
-    training: EpisodeTrainingSettings = _PATTERNS.training
-
-    def make_run(self, core: str, seed: int) -> EpisodeRun:
-        """Return the run with these settings."""
-        return EpisodeRun(core, seed, "patterns", self.patterns, self.network, self.descent, self.training)
-
-    def core_options(self) -> CoreOptions:
-        """See :class:`TaskOptions`."""
-        return COMPLETION_OPTIONS
-
-    def space(self, core: str) -> SearchSpace:
-        """See :class:`TaskOptions`."""
-        return space_of_core(PATTERNS_PRESETS[self.preset].space, self.core_options(), core)
-
-
-@dataclass(frozen=True)
-class DataOptions:
-    """Location of the data."""
+    Nothing is written. Without --seed, a run's newest checkpoint gives exactly the numbers of its
+    result.json. Options that apply to one task only name it in brackets.
+    """
 
     data_dir: Path | None = None
-    """Folder with the official files, as an archive or extracted; None: $PLASTICRL_DATA, or if that is not \
-set, they are downloaded."""
+    """Folder with the data; see train (images, omniglot)."""
+    device: Device = "auto"
+    """Device that computes the network."""
+    json: bool = False
+    """Print JSON instead of a table."""
+
+    def given(self) -> dict[str, Any]:
+        """Return the given options that only some tasks have, by name."""
+        common = {"run", "episodes", "seed", "device", "json"}
+        options = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in common}
+        return {name: value for name, value in options.items() if value is not None and value is not False}
 
 
 @dataclass(frozen=True)
-class ImagesOptions(DataOptions, TaskOptions):
-    """The settings of a training on images."""
+class Reproduce:
+    """Reproduce an experiment of the paper: train every condition with many seeds, and write a report.
 
-    preset: ImagesPresetName = "paper"
-    """Defaults of the options below: the paper's (Miconi et al. 2018)."""
-    images: ImagesSettings = _IMAGES.task
-    network: CompletionSettings = _IMAGES.network
-    descent: DescentSettings = _IMAGES.descent
-    training: EpisodeTrainingSettings = _IMAGES.training
+    The runs go to ROOT/EXPERIMENT_BUDGET/CONDITION, and the report to ROOT/EXPERIMENT_BUDGET/report: scores
+    with statistics (summary.json), learning curves (curves.csv, curves.png, curves.svg), for the maze the
+    steadiness of learning (steadiness.json), and, for each network of a supervised task with a checkpoint,
+    pictures of its answers in a few episodes and of its w, alpha and trace. The report covers all runs of the
+    experiment below ROOT, including those not requested now. The command can be stopped at any time: it then
+    reports on the finished runs, and the same command resumes it.
+    """
 
-    def make_run(self, core: str, seed: int) -> EpisodeRun:
-        """Return the run with these settings."""
-        settings = (self.images, self.network, self.descent, self.training)
-        return EpisodeRun(core, seed, "images", *settings, self.data_dir)
-
-    def core_options(self) -> CoreOptions:
-        """See :class:`TaskOptions`."""
-        return COMPLETION_OPTIONS
-
-    def space(self, core: str) -> SearchSpace:
-        """See :class:`TaskOptions`."""
-        return space_of_core(IMAGES_PRESETS[self.preset].space, self.core_options(), core)
+    experiment: tyro.conf.Positional[TaskName]
+    """Experiment to reproduce."""
+    budget: Budget = "quick"
+    """quick: smaller networks or shorter trainings, hours on a laptop. paper: the paper's sizes, days."""
+    seeds: int | None = None
+    """Runs to train per condition, with seeds 0, 1, 2 and so on; None for the budget's number."""
+    conditions: tuple[str, ...] = ()
+    """Conditions to train; none means all. A wrong name prints the list."""
+    train: bool = True
+    """Train the missing runs; --no-train only reports on existing ones."""
+    jobs: int | None = None
+    """Runs to train at the same time, one thread each unless --threads is given; None: one per processor."""
+    data_dir: Path | None = None
+    """Folder with the data; see train (images, omniglot)."""
+    output: OutputSettings = field(default_factory=lambda: OutputSettings(root=Path("runs/reproduction")))
 
 
 @dataclass(frozen=True)
-class OmniglotOptions(DataOptions, TaskOptions):
-    """The settings of a training on Omniglot."""
+class Resume:
+    """Resume an unfinished training, bit-exactly as if it had not been stopped.
 
-    preset: OmniglotPresetName = "tuned"
-    """Defaults of the options below: tuned, or the paper's (Miconi et al. 2018)."""
-    omniglot: OmniglotSettings = _OMNIGLOT.task
-    network: OneShotSettings = _OMNIGLOT.network
-    descent: ClassDescentSettings = _OMNIGLOT.descent
-    training: EpisodeTrainingSettings = _OMNIGLOT.training
+    Running the command that began it again does the same.
+    """
 
-    def make_run(self, core: str, seed: int) -> EpisodeRun:
-        """Return the run with these settings."""
-        settings = (self.omniglot, self.network, self.descent, self.training)
-        return EpisodeRun(core, seed, "omniglot", *settings, self.data_dir)
+    resume: Path
+    """The run's folder, such as runs/maze/plastic/seed_0."""
+    data_dir: Path | None = None
+    """Folder with the data; see train (images, omniglot)."""
+    device: Device = "auto"
+    """Device that computes the network."""
+    threads: int | None = None
+    """Number of threads for the network; None leaves the choice to torch."""
+    keep: int | None = 2
+    """Number of newest checkpoints to keep; None keeps all."""
+    quiet: bool = False
+    """Show no progress."""
 
-    def core_options(self) -> CoreOptions:
-        """See :class:`TaskOptions`."""
-        return ONE_SHOT_OPTIONS
 
-    def space(self, core: str) -> SearchSpace:
-        """See :class:`TaskOptions`."""
-        return space_of_core(OMNIGLOT_PRESETS[self.preset].space, self.core_options(), core)
+@dataclass(frozen=True)
+class Watch:
+    """Watch an agent in the maze for one episode: in the terminal, or as a GIF."""
+
+    run: tyro.conf.Positional[Path]
+    """A run's folder (its newest checkpoint is used), or a checkpoint file in one."""
+    gif: Path | None = None
+    """GIF file to write or replace; None shows the episode in the terminal."""
+    before: bool = False
+    """Also show the untrained agent, on the left, in the same maze."""
+    fps: float = 12.0
+    """Steps per second."""
+    seed: int = 0
+    """Seed of the maze and the actions."""
+    deterministic: bool = False
+    """Take the most probable action instead of drawing one, as in training."""
+    device: Device = "auto"
+    """Device that computes the network."""
+
+
+@dataclass(frozen=True)
+class Demo:
+    """Show the benefit of plasticity in a few minutes.
+
+    It trains plastic, homogeneous and non-plastic agents on the maze, prints a comparison with a random agent
+    and an oracle, and writes a picture and a GIF. Finished runs are kept, so that a second call is quick;
+    others are trained again.
+    """
+
+    root: Path = Path("runs/demo")
+    """Folder of the demo."""
+    seeds: int = 3
+    """Runs per core."""
+    jobs: int | None = None
+    """Runs to train at the same time; None for one per processor."""
+    total_timesteps: int = TASKS["maze"].presets["demo"].training.total_timesteps
+    """Environment steps of each training."""
+    quiet: bool = False
+    """Show no progress."""
+
+    def comparison(self) -> CompareOptions:
+        """Return the comparison that the demo makes."""
+        kind = options_of(CompareOptions, TASKS["maze"])
+        output = OutputSettings(root=self.root, overwrite=True, device="cpu", quiet=self.quiet)
+        options: CompareOptions = kind.with_preset("demo", seeds=self.seeds, jobs=self.jobs, output=output)
+        return options.with_values({"total_timesteps": self.total_timesteps})
+
+
+COMMANDS: Mapping[str, type[Any]] = MappingProxyType(
+    {
+        "train": TrainOptions,
+        "compare": CompareOptions,
+        "sweep": SweepOptions,
+        "evaluate": Evaluate,
+        "watch": Watch,
+        "demo": Demo,
+        "reproduce": Reproduce,
+    }
+)
+"""The commands, each of which is the function ``run`` of the module ``plasticrl.scripts.NAME``."""

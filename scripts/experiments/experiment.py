@@ -171,20 +171,20 @@ class Experiment:
 
 
 def comparison_of(runs: Sequence[Run], root: Path) -> Experiment:
-    """Return the experiment that compares the cores of runs of one task.
+    """Return the experiment that compares the networks of runs of one task.
 
     Args:
-        runs: each core with the seeds 0, 1, 2 and so on.
+        runs: each network with the seeds 0, 1, 2 and so on.
         root: root folder of the runs.
     """
-    cores = dict.fromkeys(run.core for run in runs)
-    first = {run.core: run for run in reversed(runs)}
+    first = {run.network_name: run for run in reversed(runs)}
+    names = dict.fromkeys(run.network_name for run in runs)
     task = runs[0].task
     return Experiment(
         task,
         task.capitalize(),
-        tuple(Condition(core, first[core]) for core in cores),
-        len(runs) // len(cores),
+        tuple(Condition(name, first[name]) for name in names),
+        len(runs) // len(names),
         root=root,
         has_condition_folders=False,
     )

@@ -8,8 +8,8 @@ from types import MappingProxyType
 from typing import Any, Literal, TypeAlias
 
 from plasticrl.scripts.experiments.experiment import Condition, Experiment
-from plasticrl.scripts.runs.run import RECURRENT_PPO, EpisodeRun, MazeRun, PPORun, PPOSettings
-from plasticrl.scripts.settings.maze import MAZE_PRESETS
+from plasticrl.scripts.runs.run import Run
+from plasticrl.scripts.settings.maze import MAZE_PRESETS, PPOSettings
 from plasticrl.scripts.settings.supervised import IMAGES_PRESETS, OMNIGLOT_PRESETS, PATTERNS_PRESETS
 
 Budget: TypeAlias = Literal["quick", "paper"]
@@ -60,7 +60,7 @@ def _recurrent_ppo(name: str, about: str, hidden_size: int, total: int) -> Condi
         vf_coef=0.028,
         max_grad_norm=0.58,
     )
-    run = PPORun(RECURRENT_PPO, 0, tuned.maze, training, ppo)
+    run = Run("maze", "ppo", "lstm", 0, {"maze": tuned.maze, "ppo": ppo, "training": training})
     return Condition(name, run, about)
 
 
@@ -68,27 +68,26 @@ def _maze(core: str, hidden_size: int, total: int) -> Condition:
     tuned = MAZE_PRESETS["tuned"]
     agent = replace(tuned.agent, hidden_size=hidden_size, **_FOUND.get(core, {}))
     training = replace(tuned.training, total_timesteps=total, n_envs=32, eval_episodes=500)
-    return Condition(core, MazeRun(core, 0, tuned.maze, training, agent), _ABOUT[core])
+    run = Run("maze", "a2c", core, 0, {**tuned.groups, "agent": agent, "training": training})
+    return Condition(core, run, _ABOUT[core])
 
 
 def _maze_as_in_the_paper(core: str, total: int) -> Condition:
     paper = MAZE_PRESETS["paper"]
     training = replace(paper.training, total_timesteps=total, eval_episodes=500)
-    run = MazeRun(core, 0, paper.maze, training, paper.agent)
+    run = Run("maze", "a2c", core, 0, {**paper.groups, "training": training})
     return Condition(f"{core}_paper", run, f"{_ABOUT[core]}; the paper's own settings", _PAPER_SETTINGS)
 
 
 def _without_action(condition: Condition) -> Condition:
     """Return the condition with the observation exactly as in the paper's text: walls and reward."""
-    assert isinstance(condition.run, MazeRun)
-    run = replace(condition.run, maze=replace(condition.run.maze, observe_action=False))
+    run = condition.run.with_groups(maze=replace(condition.run.maze, observe_action=False))
     return Condition(f"{condition.name}_letter", run, f"{condition.about}; sees no previous action")
 
 
 def _of_equal_size(lstm: Condition, cells: int) -> Condition:
     """Return an LSTM with as many parameters as the plastic network; with equal size it has twice as many."""
-    assert isinstance(lstm.run, MazeRun)
-    run = replace(lstm.run, agent=replace(lstm.run.agent, hidden_size=cells))
+    run = lstm.run.with_groups(agent=replace(lstm.run.agent, hidden_size=cells))
     about = f"{lstm.about}, {cells} cells: as many parameters as the plastic network"
     return Condition("lstm_small", run, about)
 
@@ -101,8 +100,8 @@ def _maze_experiment(
     ppo = "sb3-contrib's RecurrentPPO, an LSTM"
     others = (
         _of_equal_size(cores[3], small_hidden_size),
-        _recurrent_ppo(RECURRENT_PPO, ppo, hidden_size, total),
-        _recurrent_ppo(f"{RECURRENT_PPO}_fifth", f"{ppo}; a fifth of the steps", hidden_size, total // 5),
+        _recurrent_ppo("recurrent_ppo", ppo, hidden_size, total),
+        _recurrent_ppo("recurrent_ppo_fifth", f"{ppo}; a fifth of the steps", hidden_size, total // 5),
         _without_action(cores[0]),
     )
     more = {_PAPER_SETTINGS: "Maze, the paper's own settings"}
@@ -126,7 +125,8 @@ def _episodes(
     network = replace(preset.network, **{k: v for k, v in changes.items() if hasattr(preset.network, k)})
     descent = replace(preset.descent, **{k: v for k, v in changes.items() if hasattr(preset.descent, k)})
     training = replace(preset.training, total_episodes=total, eval_episodes=evaluated)
-    run = EpisodeRun(core, 0, task, preset.task, network, descent, training)
+    groups = {**preset.groups, "network": network, "descent": descent, "training": training}
+    run = Run(task, "supervised", core, 0, groups)
     return Condition(name, run, about or _ABOUT[core])
 
 

@@ -33,7 +33,7 @@ from plasticrl.scripts.errors import UserError, reason_of_failure
 from plasticrl.scripts.experiments.experiment import Trial
 from plasticrl.scripts.experiments.training import train
 from plasticrl.scripts.runs.folder import BusyError, claim
-from plasticrl.scripts.runs.run import EpisodeRun, run_from_dict
+from plasticrl.scripts.runs.run import run_from_dict
 from plasticrl.scripts.runs.setup import processors
 from plasticrl.scripts.runs.terminal import Report
 from plasticrl.scripts.settings.maze import OutputSettings
@@ -60,7 +60,7 @@ _ATTEMPTS = 4  # for ray://, the server forks a process per client, which someti
 def trial_config(trial: Trial, output: OutputSettings) -> dict[str, Any]:
     """Return the arguments of :func:`train_trial` as plain values, with absolute paths."""
     run = trial.run
-    data_dir = data_place(run.data_dir) if isinstance(run, EpisodeRun) else None
+    data_dir = data_place(run.data_dir) if run.reads_data else None
     cache = os.environ.get(_CACHE)
     return {
         "run": json.dumps(run.as_dict()),

@@ -16,15 +16,16 @@ from optuna.trial import BaseTrial, FrozenTrial, TrialState
 from ray.tune.schedulers import ASHAScheduler
 from ray.tune.search.optuna import OptunaSearch
 
-from plasticrl.scripts.commands.options import DataOptions, SweepOptions
+from plasticrl.scripts.commands.options import SweepOptions
 from plasticrl.scripts.errors import UserError
 from plasticrl.scripts.experiments.experiment import SearchTrial, Trial, seeds_in
 from plasticrl.scripts.experiments.ray_executor import DONE, SCORE, WORST, OnRay, trial_config
 from plasticrl.scripts.runs.folder import first_difference, has_file, locked, remove_run
 from plasticrl.scripts.runs.logs import length_logged
+from plasticrl.scripts.runs.run import in_this_version
 from plasticrl.scripts.runs.terminal import Report
+from plasticrl.scripts.settings.presets import Between
 from plasticrl.scripts.settings.reading import data_place
-from plasticrl.scripts.settings.search_space import Between
 from plasticrl.whole_files import read_regular, write_whole
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
@@ -46,7 +47,7 @@ def search_options(command: SweepOptions, folder: str) -> SweepOptions:
     Paths become absolute, since with ray://, Optuna runs on another machine.
     """
     command = replace(command, output=replace(command.output, root=(command.output.root / folder).absolute()))
-    if isinstance(command, DataOptions):
+    if command.entry.reads_data:
         data_dir: dict[str, Any] = {"data_dir": data_place(command.data_dir)}
         command = replace(command, **data_dir)
     return command
@@ -155,6 +156,9 @@ class Study:
     def _claim(self, settings: dict[str, Any]) -> None:
         settings = json.loads(json.dumps(settings))
         before = self.study.user_attrs.get(_SETTINGS)
+        if before is not None and "space" in before:
+            run = {name: value for name, value in before.items() if name != "space"}
+            before = {**in_this_version(run), "space": before["space"]}
         if before is None:
             self.study.set_user_attr(_SETTINGS, settings)
         elif before != settings:

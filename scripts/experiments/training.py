@@ -86,7 +86,7 @@ def result_of(trainer: Trainer, run: Run, scores: Scores, spent: Spent) -> dict[
         "steps": trainer.learner.num_timesteps,
         "seconds": round(spent.seconds, 3),
         "steps_per_second": round(spent.steps / spent.seconds, 1) if spent.steps else None,
-        "core": run.core,
+        "core": run.network_name,
         "seed": run.seed,
         "command": [Path(sys.argv[0]).name, *sys.argv[1:]],
         "machine": machine(str(trainer.learner.device)),

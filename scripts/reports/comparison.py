@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from math import inf, isfinite, isnan, nan
-from typing import Any, NamedTuple, TypeAlias, get_args
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
@@ -17,14 +17,14 @@ from plasticrl.scripts.reports.curves import CurveAxes, common_curves, draw_curv
 from plasticrl.scripts.reports.figures import COLORS
 from plasticrl.scripts.reports.statistics import UNCERTAINTY, Estimate, estimate
 from plasticrl.scripts.runs.folder import read_evaluation, write_csv, write_json
-from plasticrl.scripts.runs.run import SHOWN_METRICS, Run, ShownMetric
+from plasticrl.scripts.runs.run import Run
 from plasticrl.scripts.runs.terminal import percent, print_table
-from plasticrl.scripts.settings.maze import CoreChoice
+from plasticrl.scripts.settings.tasks import TASKS, ShownMetric
 
 References: TypeAlias = Mapping[str, Mapping[str, float | None]]
 """The metrics of each reference; None is infinite."""
 
-CORE_COLORS = dict(zip(get_args(CoreChoice), COLORS, strict=False))
+CORE_COLORS = dict(zip(TASKS["maze"].cores, COLORS, strict=False))
 _NOTHING = (None, None, None)
 _STYLES = ("--", ":", "-.")
 _ORACLE = "oracle"  # the reference that is an upper bound
@@ -180,7 +180,7 @@ def compare_trials(trials: Sequence[Trial]) -> Comparison:
     """
     run = trials[0].run
     is_maze = run.task == "maze"
-    metrics = _MAZE if is_maze else SHOWN_METRICS[run.task]  # type: ignore[index]
+    metrics = _MAZE if is_maze else TASKS[run.task].metrics
     names = [one.name for one in metrics]
     read = _read_maze if is_maze else lambda evaluation: _read_episodes(evaluation, names)
     found = {

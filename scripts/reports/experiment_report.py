@@ -22,7 +22,6 @@ from plasticrl.scripts.reports.maze_details import (
 )
 from plasticrl.scripts.reports.summary import print_summary, summarize_experiment
 from plasticrl.scripts.runs.folder import write_json
-from plasticrl.scripts.runs.run import RunOnMaze
 from plasticrl.scripts.tasks.maze.setup import maze_config
 
 
@@ -44,7 +43,7 @@ def report_experiment(experiment: Experiment, trials: Sequence[Trial], folder: P
     with blame_user(OSError, about=f"cannot write to {folder}"):
         folder.mkdir(parents=True, exist_ok=True)
         write_json(folder / "summary.json", summary.as_dict())
-        within = within_episode(finished) if finished and isinstance(finished[0].run, RunOnMaze) else {}
+        within = within_episode(finished) if finished and finished[0].run.task == "maze" else {}
         for series, title in experiment.titles().items():
             names = experiment.names(series)
             if own := [trial for trial in finished if trial.condition in names]:
@@ -77,7 +76,6 @@ def _pictures(path: Path) -> list[Path]:
 def _report_maze(finished: Sequence[Trial], within: Mapping[str, WithinEpisode], folder: Path) -> None:
     """Print and write how steadily agents learned, and how much they learn within an episode."""
     run = finished[0].run
-    assert isinstance(run, RunOnMaze)
     steady = steadiness(finished, least=maze_config(run.maze).reward)
     print_steadiness(steady)
     write_json(folder / "steadiness.json", {name: asdict(one) for name, one in steady.items()})

@@ -16,7 +16,7 @@ from plasticrl.scripts.errors import UserError
 from plasticrl.scripts.experiments.experiment import Trial
 from plasticrl.scripts.reports.figures import write_figure
 from plasticrl.scripts.runs.checkpoints import find_checkpoint, has_checkpoint
-from plasticrl.scripts.runs.run import EpisodeRun
+from plasticrl.scripts.runs.run import Run
 from plasticrl.scripts.tasks.supervised.setup import load_learner, make_tasks
 from plasticrl.whole_files import written_whole
 
@@ -35,7 +35,7 @@ def draw_networks(finished: Sequence[Trial], folder: Path) -> None:
     """
     first = {one.condition: one for one in reversed(finished) if has_checkpoint(one.folder)}
     for one in reversed(first.values()):
-        if isinstance(one.run, EpisodeRun):
+        if one.run.learner == "supervised":
             try:
                 _draw_network(one.condition, _loaded(one.run, one.folder), folder)
             except UserError as error:
@@ -52,7 +52,7 @@ def _draw_network(name: str, learner: EpisodeLearner, folder: Path) -> None:
         _draw_matrices(matrices, name, folder / f"matrices_{name}.png")
 
 
-def _loaded(run: EpisodeRun, folder: Path) -> EpisodeLearner:
+def _loaded(run: Run, folder: Path) -> EpisodeLearner:
     _, checkpoint = find_checkpoint(folder)
     tasks = make_tasks(run)
     return load_learner(checkpoint, run, "cpu", tasks.train, tasks.test)

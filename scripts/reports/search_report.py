@@ -10,15 +10,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from plasticrl.scripts.commands.options import SweepOptions
-from plasticrl.scripts.commands.parse import preset_options
 from plasticrl.scripts.experiments.experiment import SearchTrial
 from plasticrl.scripts.reports.comparison import CORE_COLORS
 from plasticrl.scripts.reports.figures import make_plain, write_figure
 from plasticrl.scripts.runs.folder import write_csv, write_json
-from plasticrl.scripts.runs.run import ShownMetric
 from plasticrl.scripts.runs.terminal import print_table
-from plasticrl.scripts.settings.cores import options_of_others
-from plasticrl.scripts.settings.search_space import Between, SearchSpace
+from plasticrl.scripts.settings.presets import Between, SearchSpace
+from plasticrl.scripts.settings.tasks import ShownMetric, options_of_others
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -124,14 +122,11 @@ def write_search(results: SearchResults, command: SweepOptions, folder: Path) ->
 def train_command(command: SweepOptions, core: str, trial: SearchTrial) -> str:
     """Return the command line that trains with these settings."""
     options: Any = command.with_values(trial.settings)
-    defaults = preset_options(trial.run.task, options.preset)
-    of_others = options_of_others(options.core_options(), core)
+    of_others = options_of_others(options.entry.cores, core)
     words = ["plasticrl", "train", trial.run.task, "--core", core, "--preset", options.preset]
-    if getattr(options, "data_dir", None) is not None:
+    if options.data_dir is not None:
         words += ["--data-dir", str(options.data_dir)]
-    for name, group in defaults.items():
-        if name == "preset":
-            continue
+    for name, group in options.entry.presets[options.preset].groups.items():
         for field in fields(group):
             value = getattr(getattr(options, name), field.name)
             if value != getattr(group, field.name) and field.name not in of_others:

@@ -11,8 +11,8 @@ from plasticrl.scripts.experiments.experiment import Experiment, Trial, by_condi
 from plasticrl.scripts.reports.statistics import UNCERTAINTY, Estimate, Improvement, estimate, improvement
 from plasticrl.scripts.runs.folder import RESULT, read_json
 from plasticrl.scripts.runs.logs import length_logged
-from plasticrl.scripts.runs.run import ShownMetric
 from plasticrl.scripts.runs.terminal import percent, print_table
+from plasticrl.scripts.settings.tasks import ShownMetric
 
 
 @dataclass(frozen=True)
@@ -103,7 +103,9 @@ def summarize_experiment(experiment: Experiment, trials: Sequence[Trial]) -> Exp
                 if is_compared
                 else None,
                 seconds=sum(_seconds(trial) for trial in finished[name]),
-                settings={key: value for key, value in run.as_dict().items() if key != "seed"},
+                settings={
+                    key: value for key, value in run.as_dict().items() if key not in ("version", "seed")
+                },
             )
         )
     return ExperimentSummary(experiment.name, metric, tuple(conditions))

@@ -22,7 +22,7 @@ from typing import Any, TypeVar
 from filelock import FileLock, Timeout
 
 from plasticrl.scripts.errors import UserError, blame_user, one_line, os_error_in_one_line, shortened
-from plasticrl.scripts.runs.run import Run, run_from_dict
+from plasticrl.scripts.runs.run import Run, in_this_version, run_from_dict
 from plasticrl.whole_files import kind_of, read_regular, temporary_name, write_whole
 
 LOCK = ".lock"
@@ -201,6 +201,11 @@ def read_run(folder: Path) -> Run:
             f"{folder / CONFIG} is not the settings of a run ({one_line(what)}): restore it or train the run "
             "again"
         ) from error
+
+
+def _config(folder: Path) -> dict[str, Any]:
+    """Return the contents of a run's ``config.json`` as this version writes them."""
+    return in_this_version(read_json(folder / CONFIG))
 
 
 def has_file(path: Path) -> bool:
@@ -385,7 +390,7 @@ def _check_is_run(folder: Path, run: Run) -> None:
     cause, ours = f"no {CONFIG}", run.as_dict()
     if os.path.lexists(folder / CONFIG):
         try:
-            data = _object_in(folder / CONFIG)
+            data = in_this_version(_object_in(folder / CONFIG))
             same = all(data.get(name) == ours[name] for name in ("task", "core", "seed"))
             if same and data.keys() == ours.keys():
                 return
@@ -415,7 +420,7 @@ def _what_is_there(folder: Path, run: Run) -> str:
     """Describe the run that occupies the folder, and the remedies."""
     ways = "give --overwrite to replace it, or another --seed or --root to keep it"
     kind = "a finished run" if is_finished(folder) else "an unfinished run"
-    change = first_difference(read_json(folder / CONFIG), run.as_dict())
+    change = first_difference(_config(folder), run.as_dict())
     if change is None:
         return f"{kind}: {ways}"
     if not is_finished(folder):
@@ -444,7 +449,7 @@ def is_unfinished(folder: Path, run: Run) -> bool:
     if is_finished(folder) or not has_file(folder / CONFIG):
         return False
     check_files(folder)
-    return read_json(folder / CONFIG) == run.as_dict()
+    return _config(folder) == run.as_dict()
 
 
 Found = TypeVar("Found")
@@ -453,7 +458,7 @@ Found = TypeVar("Found")
 def is_kept(run: Run, root: Path) -> bool:
     """Return True if exactly this run is finished below ``root``."""
     folder = run.folder(root)
-    return is_finished(folder) and read_json(folder / CONFIG) == run.as_dict()
+    return is_finished(folder) and _config(folder) == run.as_dict()
 
 
 def finished_score(run: Run, root: Path) -> float:

@@ -1,16 +1,18 @@
-"""Typed settings of a training on the maze, of its output, and their presets."""
+"""Typed settings of a training on the maze, of its output, and their presets.
+
+A setting with a default was added later: the default is what trainings before it were made with.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any, Literal, TypeAlias
 
-from plasticrl.scripts.settings.search_space import RULES, Between, SearchSpace
+from plasticrl.scripts.settings.presets import RULES, Between, Preset
 
 MazeId: TypeAlias = Literal["PlasticMaze-v0", "PlasticMazeICLR-v0"]
-CoreChoice: TypeAlias = Literal["plastic", "homogeneous", "rnn", "lstm", "gru", "feedforward"]
 RuleChoice: TypeAlias = Literal["hebb", "oja", "clipped"]
 LesionChoice: TypeAlias = Literal["frozen", "cleared", "silenced"]
 InitChoice: TypeAlias = Literal["uniform", "normal"]
@@ -23,25 +25,25 @@ class MazeSettings:
 
     env: MazeId
     """The environment: the maze of 2018 (9x9, 250 steps), or of 2019 (11x11, 200 steps, no wall penalty)."""
-    size: int | None
+    size: int | None = None
     """Side of the maze inside its outer wall, in squares; odd."""
-    episode_length: int | None
+    episode_length: int | None = None
     """Steps of one episode."""
-    reward: float | None
+    reward: float | None = None
     """Reward for a find."""
-    wall_penalty: float | None
+    wall_penalty: float | None = None
     """Penalty for walking into a wall."""
-    observe_action: bool | None
+    observe_action: bool | None = None
     """Show the agent its previous action."""
-    observe_time: bool | None
+    observe_time: bool | None = None
     """Show the agent the elapsed share of the episode."""
-    reward_on_border: bool | None
+    reward_on_border: bool | None = None
     """Place the reward only on the outermost ring of squares."""
-    recenter: bool | None
+    recenter: bool | None = None
     """Move the agent back to the centre after a find, instead of to a random square."""
-    relocate_every: int | None
+    relocate_every: int | None = None
     """Steps after which the reward moves to another square; None: it stays for the whole episode."""
-    layout_seed: int | None
+    layout_seed: int | None = None
     """Seed of a maze with irregular pillars; None: pillars in rows."""
 
     def env_kwargs(self) -> dict[str, Any]:
@@ -82,11 +84,39 @@ class AgentSettings:
     """Weight of the value loss."""
     max_grad_norm: float | None
     """Clip the gradient to this norm; None for no clipping."""
-    max_grad_ratio: float | None
+    max_grad_ratio: float | None = field(default=None, kw_only=True)
     """Skip an update if the gradient's norm exceeds this multiple of the usual norm and of --max-grad-norm; \
 None: skip none."""
     normalize_advantage: bool
     """Scale the advantages of an update to zero mean and unit variance."""
+
+
+@dataclass(frozen=True)
+class PPOSettings:
+    """Network and learning algorithm of RecurrentPPO; settings not listed here are sb3-contrib's defaults."""
+
+    hidden_size: int
+    """Number of LSTM cells."""
+    learning_rate: float
+    """Initial learning rate of Adam."""
+    final_learning_rate: float
+    """Final learning rate, approached linearly."""
+    n_steps: int
+    """Steps of each environment per rollout."""
+    batch_size: int
+    """Minibatch size, in steps."""
+    n_epochs: int
+    """Number of passes over the rollout per update."""
+    gamma: float
+    """Discount factor."""
+    gae_lambda: float
+    """Lambda of generalised advantage estimation: trade-off between bias and variance."""
+    ent_coef: float
+    """Weight of the entropy bonus."""
+    vf_coef: float
+    """Weight of the value loss."""
+    max_grad_norm: float
+    """Clip the gradient to this norm."""
 
 
 @dataclass(frozen=True)
@@ -101,6 +131,29 @@ class TrainingSettings:
     """Number of episodes in the final evaluation."""
     checkpoints: int
     """Number of checkpoints, evenly spaced, the last one at the end. TensorBoard gets pictures with each."""
+
+
+@dataclass(frozen=True)
+class MazeEvaluation:
+    """The options of an evaluation on the maze."""
+
+    deterministic: bool = False
+    """Take the most probable action instead of drawing one, as in training (maze)."""
+    env: MazeId | None = None
+    """Another environment to play in; None for that of the training (maze)."""
+    size: int | None = None
+    """Another side of the maze, in squares; odd. None for that of the training (maze)."""
+    episode_length: int | None = None
+    """Another number of steps per episode; None for that of the training (maze)."""
+    relocate_every: int | None = None
+    """Steps after which the reward moves to another square; None for that of the training (maze)."""
+    layout_seed: int | None = None
+    """Seed of another maze, with irregular pillars; None for that of the training (maze)."""
+    lesion: LesionChoice | None = None
+    """Change the trace from --lesion-step of each episode on: frozen (it no longer changes), cleared (it is \
+set to zero once), silenced (it stays zero) (maze, plastic and homogeneous)."""
+    lesion_step: int | None = None
+    """Step of the episode at which the lesion is made; None: 0 (maze)."""
 
 
 @dataclass(frozen=True)
@@ -122,21 +175,29 @@ parallel."""
     """Show no progress."""
 
 
-PresetName: TypeAlias = Literal["tuned", "paper", "demo"]
-
-
-@dataclass(frozen=True)
-class MazePreset:
-    """A named set of all settings of a training on the maze."""
-
-    maze: MazeSettings
-    agent: AgentSettings
-    training: TrainingSettings
-    space: SearchSpace
-    """Ranges that a search draws from."""
-
-
-_SPACE: SearchSpace = MappingProxyType(
+_TUNED = Preset(
+    {
+        "maze": MazeSettings(env="PlasticMaze-v0"),
+        "agent": AgentSettings(
+            hidden_size=64,
+            rule="oja",
+            eta=0.03,
+            bound_eta=True,  # an unbounded one eventually turns negative, and the trace diverges
+            init="uniform",
+            init_scale=0.01,
+            learning_rate=3e-3,
+            final_learning_rate=0.0,
+            gamma=0.9,
+            gae_lambda=0.9,
+            ent_coef=0.0,
+            concentration_coef=0.2,
+            vf_coef=0.03,
+            max_grad_norm=1.0,
+            max_grad_ratio=10.0,
+            normalize_advantage=False,
+        ),
+        "training": TrainingSettings(total_timesteps=6_000_000, n_envs=16, eval_episodes=200, checkpoints=10),
+    },
     {
         "learning_rate": Between(3e-4, 1e-2),
         "gae_lambda": Between(0.8, 1.0, log=False),
@@ -145,52 +206,16 @@ _SPACE: SearchSpace = MappingProxyType(
         "init_scale": Between(0.003, 0.1),
         "rule": RULES,
         "eta": Between(0.003, 0.3),
-    }
-)
-_MAZE = MazeSettings(
-    env="PlasticMaze-v0",
-    size=None,
-    episode_length=None,
-    reward=None,
-    wall_penalty=None,
-    observe_action=None,
-    observe_time=None,
-    reward_on_border=None,
-    recenter=None,
-    relocate_every=None,
-    layout_seed=None,
+    },
 )
 
-_TUNED = MazePreset(
-    maze=_MAZE,
-    agent=AgentSettings(
-        hidden_size=64,
-        rule="oja",
-        eta=0.03,
-        bound_eta=True,  # an unbounded one eventually turns negative, and the trace diverges
-        init="uniform",
-        init_scale=0.01,
-        learning_rate=3e-3,
-        final_learning_rate=0.0,
-        gamma=0.9,
-        gae_lambda=0.9,
-        ent_coef=0.0,
-        concentration_coef=0.2,
-        vf_coef=0.03,
-        max_grad_norm=1.0,
-        max_grad_ratio=10.0,
-        normalize_advantage=False,
-    ),
-    training=TrainingSettings(total_timesteps=6_000_000, n_envs=16, eval_episodes=200, checkpoints=10),
-    space=_SPACE,
-)
-
-# Miconi, Clune & Stanley 2018, section 4.4: one episode per update, 200,000 episodes; the agent sees
-# only the walls and the reward.
-_PAPER = MazePreset(
-    maze=replace(_MAZE, observe_action=False),
-    agent=replace(
-        _TUNED.agent,
+MAZE_PRESETS: Mapping[str, Preset] = {
+    "tuned": _TUNED,
+    # Miconi, Clune & Stanley 2018, section 4.4: one episode per update, 200,000 episodes; the agent sees
+    # only the walls and the reward.
+    "paper": _TUNED.changed(
+        {"learning_rate": Between(3e-5, 1e-3)},
+        observe_action=False,
         hidden_size=200,
         rule="hebb",
         eta=0.01,
@@ -201,18 +226,10 @@ _PAPER = MazePreset(
         concentration_coef=0.1,
         max_grad_norm=None,
         max_grad_ratio=None,
+        total_timesteps=50_000_000,
+        n_envs=1,
     ),
-    training=replace(_TUNED.training, total_timesteps=50_000_000, n_envs=1),
-    space=MappingProxyType({**_SPACE, "learning_rate": Between(3e-5, 1e-3)}),
-)
-
-# Short enough that nine runs take a few minutes on two cores.
-_DEMO = replace(
-    _TUNED,
-    agent=replace(_TUNED.agent, max_grad_ratio=None),  # none of its runs has collapsed permanently without it
-    training=replace(_TUNED.training, total_timesteps=2_500_000, checkpoints=3),
-)
-
-MAZE_PRESETS: MappingProxyType[PresetName, MazePreset] = MappingProxyType(
-    {"tuned": _TUNED, "paper": _PAPER, "demo": _DEMO}
-)
+    # Short enough that nine runs take a few minutes on two cores, none of which has collapsed permanently
+    # without a limit on the ratio.
+    "demo": _TUNED.changed(max_grad_ratio=None, total_timesteps=2_500_000, checkpoints=3),
+}

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from dataclasses import fields, is_dataclass, replace
+from collections.abc import Mapping
+from dataclasses import MISSING, Field, fields, is_dataclass, replace
 from math import isfinite
 from pathlib import Path
 from types import NoneType, UnionType
@@ -12,6 +13,7 @@ from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_
 from plasticrl.scripts.errors import UserError
 
 Settings = TypeVar("Settings")
+Value = TypeVar("Value")
 
 
 def with_home(settings: Settings) -> Settings:
@@ -52,19 +54,49 @@ def settings_from(kind: type[Settings], plain: Any) -> Settings:
 
     Args:
         kind: a dataclass whose fields are bool, int, float, str, ``Literal``, or a union of one with None.
-        plain: the fields, as returned by ``dataclasses.asdict``.
+        plain: the fields, as returned by ``dataclasses.asdict``; those with a default may be missing.
 
     Raises:
         TypeError: it is not a dict, or a field is missing, unknown or of another type; the message names it.
     """
     if not isinstance(plain, dict):
         raise TypeError(f"expected an object, got {plain!r}")
-    known = {field.name for field in fields(kind)}  # type: ignore[arg-type]
-    if known != plain.keys():
-        wrong = sorted(known ^ plain.keys())[0]
-        raise TypeError(f"{wrong} is {'missing' if wrong in known else 'unknown'}")
+    known: dict[str, Field[Any]] = {field.name: field for field in fields(kind)}  # type: ignore[arg-type]
+    if unknown := plain.keys() - known.keys():
+        raise TypeError(f"{min(unknown)} is unknown")
+    if missing := [name for name in known if name not in plain and known[name].default is MISSING]:
+        raise TypeError(f"{missing[0]} is missing")
     hints = get_type_hints(kind)
     return kind(**{name: value_of(hints[name], name, value) for name, value in plain.items()})
+
+
+def choice_from(known: Mapping[str, Value], name: str, value: Any) -> Value:
+    """Return the value of a key.
+
+    Raises:
+        TypeError: there is no such key; the message names the setting and the keys.
+    """
+    if not isinstance(value, str) or value not in known:
+        raise TypeError(f"{name} is {value!r}, not one of {', '.join(known)}")
+    return known[value]
+
+
+def checked_version(value: Any, latest: int) -> int:
+    """Return the version of a file of settings.
+
+    Raises:
+        TypeError: it is not a version.
+        UserError: it is later than ``latest``, which this package writes.
+    """
+    version = int(value_of(int, "version", value))
+    if version < 1:
+        raise TypeError(f"version is {version}, which is not allowed")
+    if version > latest:
+        raise UserError(
+            f"the run is of a later plasticrl (its config.json has version {version}, this one reads up to "
+            f"{latest}): update it with pip install --upgrade plasticrl"
+        )
+    return version
 
 
 def value_of(kind: Any, name: str, value: Any) -> Any:

@@ -1,21 +1,17 @@
-"""Registry of the tasks: how a run of each is trained and evaluated."""
+"""The code that trains and evaluates the runs of a task; the tasks are in ``settings/tasks.py``."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from types import MappingProxyType
-from typing import Any, Generic, TypeVar
 
-from plasticrl.scripts.runs.run import SHOWN_METRICS, EpisodeRun, Run, RunOnMaze
+from plasticrl.scripts.runs.run import Run
 from plasticrl.scripts.tasks.task import Evaluated, EvaluationChoices, Trainer
-
-RunOfTask = TypeVar("RunOfTask", bound=Run)
 
 
 @dataclass(frozen=True)
-class Task(Generic[RunOfTask]):
+class TaskCode:
     """Functions that train and evaluate the runs of a task.
 
     Attributes:
@@ -26,29 +22,24 @@ class Task(Generic[RunOfTask]):
             It raises :class:`UserError` if the checkpoint cannot be loaded or an option is not for this task.
     """
 
-    trainer: Callable[[RunOfTask, str], Trainer]
-    evaluate: Callable[[RunOfTask, Path, int, int, EvaluationChoices], Evaluated]
+    trainer: Callable[[Run, str], Trainer]
+    evaluate: Callable[[Run, Path, int, int, EvaluationChoices], Evaluated]
 
 
-def task_of(run: Run) -> Task[Any]:
-    """Return the entry of a run's task. Its code, and with it torch, is loaded only now."""
-    return _ENTRIES[run.task]()
+def task_of(run: Run) -> TaskCode:
+    """Return the code of a run's task. It is loaded, and with it torch, only now."""
+    return _maze() if run.entry.kind == "maze" else _supervised()
 
 
-def _maze() -> Task[RunOnMaze]:
+def _maze() -> TaskCode:
     from plasticrl.scripts.tasks.maze.evaluation import evaluate_checkpoint
     from plasticrl.scripts.tasks.maze.training import make_trainer
 
-    return Task(make_trainer, evaluate_checkpoint)
+    return TaskCode(make_trainer, evaluate_checkpoint)
 
 
-def _supervised() -> Task[EpisodeRun]:
+def _supervised() -> TaskCode:
     from plasticrl.scripts.tasks.supervised.scores import evaluate_checkpoint
     from plasticrl.scripts.tasks.supervised.training import EpisodeTrainer
 
-    return Task(EpisodeTrainer, evaluate_checkpoint)
-
-
-_ENTRIES: Mapping[str, Callable[[], Task[Any]]] = MappingProxyType(
-    {"maze": _maze, **dict.fromkeys(SHOWN_METRICS, _supervised)}
-)
+    return TaskCode(EpisodeTrainer, evaluate_checkpoint)

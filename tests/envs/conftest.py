@@ -1,8 +1,10 @@
 """Miniature datasets in the official formats, as archives and as the folders that they unpack to."""
 
+import hashlib
 import io
 import tarfile
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -12,6 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from plasticrl.envs.data import cifar
+from plasticrl.envs.data.download import DATASETS
 
 
 class Miniature(NamedTuple):
@@ -19,6 +22,20 @@ class Miniature(NamedTuple):
     trees: Path  # a data_dir that holds the folders
     # CIFAR: file name -> records (images, bytes) uint8; Omniglot: "ink" (characters, drawings, 105, 105) bool
     content: dict[str, NDArray[np.generic]]
+
+
+@pytest.fixture
+def pin(monkeypatch: pytest.MonkeyPatch) -> Callable[[str, Path], None]:
+    """Make the archives in a folder the official ones of a dataset."""
+
+    def made_official(name: str, folder: Path) -> None:
+        parts = (
+            part._replace(sha256=hashlib.sha256((folder / part.archive).read_bytes()).hexdigest())
+            for part in DATASETS[name]
+        )
+        monkeypatch.setitem(DATASETS, name, tuple(parts))
+
+    return made_official
 
 
 def cifar_records(images: int, labels: tuple[int, ...], seed: int) -> NDArray[np.uint8]:
@@ -44,25 +61,33 @@ def _cifar(folder: Path, name: str, archive: str, files: dict[str, int]) -> Mini
 
 
 @pytest.fixture
-def miniature_cifar(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Miniature:
+def miniature_cifar(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pin: Callable[[str, Path], None]
+) -> Miniature:
     """CIFAR-10 with 6 images in each of the 5 training files and 4 in the test file."""
     small = cifar.LAYOUTS["cifar-10"]._replace(train_images=6, test_images=4)
     monkeypatch.setitem(cifar.LAYOUTS, "cifar-10", small)
     files = {f"data_batch_{number}.bin": 6 for number in range(1, 6)} | {"test_batch.bin": 4}
-    return _cifar(tmp_path / "cifar-10-mini", "cifar-10", "cifar-10-binary.tar.gz", files)
+    found = _cifar(tmp_path / "cifar-10-mini", "cifar-10", "cifar-10-binary.tar.gz", files)
+    pin("cifar-10", found.archives)
+    return found
 
 
 @pytest.fixture
-def miniature_cifar100(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Miniature:
+def miniature_cifar100(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pin: Callable[[str, Path], None]
+) -> Miniature:
     """CIFAR-100 with 12 training and 5 test images."""
     small = cifar.LAYOUTS["cifar-100"]._replace(train_images=12, test_images=5)
     monkeypatch.setitem(cifar.LAYOUTS, "cifar-100", small)
     files = {"train.bin": 12, "test.bin": 5}
-    return _cifar(tmp_path / "cifar-100-mini", "cifar-100", "cifar-100-binary.tar.gz", files)
+    found = _cifar(tmp_path / "cifar-100-mini", "cifar-100", "cifar-100-binary.tar.gz", files)
+    pin("cifar-100", found.archives)
+    return found
 
 
 @pytest.fixture
-def miniature_omniglot(tmp_path: Path) -> Miniature:
+def miniature_omniglot(tmp_path: Path, pin: Callable[[str, Path], None]) -> Miniature:
     """Omniglot with 8 characters of 20 drawings: 3 + 2 in background alphabets, 3 in an evaluation one."""
     folder = tmp_path / "omniglot-mini"
     (folder / "archives").mkdir(parents=True)
@@ -81,6 +106,7 @@ def miniature_omniglot(tmp_path: Path) -> Miniature:
         with zipfile.ZipFile(folder / "archives" / f"{part}.zip", "w", zipfile.ZIP_DEFLATED) as archive:
             for path in sorted((folder / "trees" / part).rglob("*")):
                 archive.write(path, path.relative_to(folder / "trees"))
+    pin("omniglot", folder / "archives")
     return Miniature(folder / "archives", folder / "trees", {"ink": ink})
 
 

@@ -7,9 +7,8 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
-from plasticrl.scripts.commands import commands
-from plasticrl.scripts.commands import commands as evaluate_command
-from plasticrl.scripts.commands import commands as sweep_commands
+from plasticrl.scripts.commands.options import COMMANDS, Evaluate, Resume, Watch, options_of
+from plasticrl.scripts.settings.tasks import TASKS as ENTRIES
 
 JUNK = (
     "",
@@ -40,11 +39,10 @@ SMALL: Mapping[str, tuple[str, ...]] = MappingProxyType(
     }
 )
 TASKS = {
-    "train": {"maze": commands.TrainMaze, "patterns": commands.TrainPatterns},
-    "compare": {"maze": commands.CompareMaze, "patterns": commands.ComparePatterns},
-    "sweep": {"maze": sweep_commands.SweepMaze, "patterns": sweep_commands.SweepPatterns},
+    name: {task: options_of(COMMANDS[name], ENTRIES[task]) for task in SMALL}
+    for name in ("train", "compare", "sweep")
 }
-OTHERS = {"evaluate": evaluate_command.Evaluate, "watch": commands.Watch}
+OTHERS = {"evaluate": Evaluate, "watch": Watch}
 
 
 def options(command: type[Any]) -> Iterator[tuple[str, Any]]:
@@ -90,7 +88,7 @@ def command_line(rng: random.Random, scratch: Path, run: Path) -> list[str]:
     elif name in OTHERS:
         words, known = [name, str(rng.choice((run, scratch)))], list(options(OTHERS[name]))
     elif name == "resume":
-        words, known = ["train", "--resume", str(rng.choice((run, scratch)))], list(options(commands.Resume))
+        words, known = ["train", "--resume", str(rng.choice((run, scratch)))], list(options(Resume))
     else:  # a demo that can begin is a long one
         words = [name, "--seeds", rng.choice(JUNK)]
         known = []

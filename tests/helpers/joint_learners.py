@@ -123,7 +123,7 @@ def talk(ranks: Ranks, folder: Path) -> None:
     assert ranks.means({"a": 2.0 * me, "b": 1.0}) == {"a": 1.0, "b": 1.0}
     assert ranks.any(me == 1)
     assert not ranks.any(False)
-    assert ranks.told(7 + me) == 7
+    assert ranks.broadcast(7 + me) == 7
     assert ranks.gather(np.full((2, 1), me), axis=1).tolist() == [[0, 1], [0, 1]]
     assert ranks.gather_bytes(b"x" * 5 * me) == [b"", b"xxxxx"]
     assert ranks.gather_bytes(b"") == [b"", b""]

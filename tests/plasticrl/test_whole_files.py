@@ -3,6 +3,7 @@
 import errno
 import os
 import stat
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from plasticrl.whole_files import (
     open_regular,
     read_regular,
     temporary_name,
+    this_writer,
     write_whole,
     written_whole,
 )
@@ -32,12 +34,22 @@ def test_an_error_while_writing_leaves_the_old_file(tmp_path: Path) -> None:
     assert (tmp_path / "file").read_bytes() == b"old"
 
 
+def test_threads_that_write_one_file_do_not_meet(tmp_path: Path) -> None:
+    with written_whole(tmp_path / "file") as stream:
+        stream.write(b"first to begin")
+        with ThreadPoolExecutor() as other:
+            other.submit(write_whole, tmp_path / "file", b"first to end").result()
+        assert (tmp_path / "file").read_bytes() == b"first to end"
+    assert (tmp_path / "file").read_bytes() == b"first to begin"
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
 @pytest.mark.parametrize("temporary", [False, True])
 @pytest.mark.parametrize("kind", ["link", "dangling link", "second name"])
 def test_what_a_name_leads_to_is_not_written(temporary: bool, kind: str, tmp_path: Path) -> None:
     outside = tmp_path / "outside"
     outside.write_bytes(b"theirs")
-    path = tmp_path / "own" / (temporary_name("file", os.getpid()) if temporary else "file")
+    path = tmp_path / "own" / (temporary_name("file", this_writer()) if temporary else "file")
     path.parent.mkdir()
     if kind == "second name":
         path.hardlink_to(outside)

@@ -20,7 +20,6 @@ def total(key: str, *names: str) -> str:
 
 KILLS, DAMAGED = ("kills_maze", "kills_patterns"), ("damaged_agent", "damaged_learner")
 HOSTILE = ("hostile_content_agent", "hostile_content_learner")
-ARCHIVES = sorted(path.stem for path in (ROOT / "results" / "reliability").glob("archives_*.json"))
 GROWTH = figures("growth")[0]
 
 
@@ -36,7 +35,6 @@ GROWTH = figures("growth")[0]
         f"| {total('command_lines', 'fuzzed_commands')} (60 in `make test`)",
         f"{total('refused by name', 'fuzzed_commands')} refused by name, "
         f"{total('ran', 'fuzzed_commands')} ran or were",
-        f"{total('archives', *ARCHIVES)} of {len(ARCHIVES)} kinds",
         f"| {total('agents', 'saved_agents')} (40 in `make test`) | {total('lost', 'saved_agents')} lost",
     ],
 )

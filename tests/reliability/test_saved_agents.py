@@ -17,9 +17,9 @@ from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv, VecNormalize
 
 from plasticrl.agents import CORE_NAMES, EpisodeLearner, RecurrentA2C
-from plasticrl.agents.checkpoint.agent import own_settings
-from plasticrl.agents.checkpoint.optimizer import frozen
+from plasticrl.agents.checkpoint.network import frozen
 from plasticrl.agents.ppo.contrib import PlainRecurrentPPO
+from plasticrl.agents.recurrent.checkpoint import POLICY
 from plasticrl.envs import make_task, make_vec_env
 
 Rng = np.random.Generator
@@ -262,7 +262,9 @@ def numbers(model: Any) -> dict[str, Any]:
         }
     if isinstance(model, PlainRecurrentPPO):
         return {"policy_kwargs": model.policy_kwargs}
-    found = own_settings(model)
+    found = {
+        name: value for name, value in model.file_format.current_settings(model).items() if name not in POLICY
+    }
     return {name: value.item() if hasattr(value, "item") else value for name, value in found.items()}
 
 

@@ -11,7 +11,6 @@ from plasticrl.envs import PlasticMazeVectorEnv
 from plasticrl.scripts.bench.cases import PlainA2C, a2c_iterations, plain_scan, ppo_iterations
 from plasticrl.scripts.bench.timing import interleaved, machine
 from plasticrl.scripts.experiments.paper import EXPERIMENTS
-from plasticrl.scripts.runs.run import RECURRENT_PPO, PPORun
 
 
 def test_plain_and_fused_recurrence_compute_the_same() -> None:
@@ -63,10 +62,10 @@ def test_an_iteration_of_a2c_is_an_episode_of_every_maze(case: str, steps: list[
 
 @pytest.mark.parametrize("case", ["plain", "ours"])
 def test_an_iteration_of_ppo_is_a_rollout(case: str, steps: list[int]) -> None:
-    run = EXPERIMENTS["maze", "quick"].condition(RECURRENT_PPO).run
-    assert isinstance(run, PPORun)
+    run = EXPERIMENTS["maze", "quick"].condition("recurrent_ppo").run
+    assert run.learner == "ppo"
     training = replace(run.training, n_envs=2)
-    few = replace(run, training=training, ppo=replace(run.ppo, hidden_size=5, n_steps=8, batch_size=16))
+    few = run.with_groups(training=training, ppo=replace(run.ppo, hidden_size=5, n_steps=8, batch_size=16))
     ppo_iterations(few)[case]()
     assert steps == [2] * 8
 

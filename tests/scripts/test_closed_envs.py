@@ -12,7 +12,6 @@ from plasticrl.scripts.experiments.executors import InProcess
 from plasticrl.scripts.experiments.experiment import Trial
 from plasticrl.scripts.main import main
 from plasticrl.scripts.runs.folder import read_run
-from plasticrl.scripts.runs.run import RunOnMaze
 from plasticrl.scripts.settings.maze import OutputSettings
 from plasticrl.scripts.tasks.maze.animation import play
 from plasticrl.scripts.tasks.maze.setup import load_to_act
@@ -128,7 +127,7 @@ def test_a_reproduction(envs: Envs, trained: Path, tmp_path: Path) -> None:
 
 def test_an_episode_that_nobody_watches_to_its_end(envs: Envs, trained: Path) -> None:
     run = read_run(trained)
-    assert isinstance(run, RunOnMaze)
+    assert run.task == "maze"
     agent = load_to_act(run, next((trained / "checkpoints").iterdir()), "cpu")
     frames = play(agent, run.maze, mode="ansi", seed=0)
     next(frames)

@@ -21,7 +21,6 @@ from plasticrl.scripts.main import main
 from plasticrl.scripts.reports.curves import CurveAxes, common_curves, draw_curves, smoothed, write_curves
 from plasticrl.scripts.reports.statistics import estimate, improvement
 from plasticrl.scripts.reports.summary import summarize_experiment
-from plasticrl.scripts.runs.run import EpisodeRun, MazeRun, PPORun, RunOnMaze
 from plasticrl.scripts.settings.supervised import PatternsSettings
 from plasticrl.scripts.tasks.registry import task_of
 
@@ -31,17 +30,16 @@ WORDS = ["reproduce", "maze", "--jobs", "1", "--quiet", "--threads", "1"]
 
 def small(condition: Condition) -> Condition:
     run = condition.run
-    assert isinstance(run, RunOnMaze)
-    run = replace(
-        run,
+    assert run.task == "maze"
+    run = run.with_groups(
         maze=replace(run.maze, size=5, episode_length=20),
         training=replace(run.training, total_timesteps=2000, n_envs=4, eval_episodes=8, checkpoints=2),
     )
-    if isinstance(run, MazeRun):
-        return replace(condition, run=replace(run, agent=replace(run.agent, hidden_size=6)))
-    assert isinstance(run, PPORun)
+    if run.learner == "a2c":
+        return replace(condition, run=run.with_groups(agent=replace(run.agent, hidden_size=6)))
+    assert run.learner == "ppo"
     ppo = replace(run.ppo, hidden_size=6, n_steps=20, batch_size=40, n_epochs=2)
-    return replace(condition, run=replace(run, ppo=ppo))
+    return replace(condition, run=run.with_groups(ppo=ppo))
 
 
 @pytest.fixture(scope="module")
@@ -178,11 +176,11 @@ def small_patterns() -> Experiment:
     conditions = []
     for one in whole.conditions[:2]:
         run = one.run
-        assert isinstance(run, EpisodeRun)
+        assert run.learner == "supervised"
         assert isinstance(run.settings, PatternsSettings)
         task = replace(run.settings, n_bits=12, n_cycles=1)
         training = replace(run.training, total_episodes=8, eval_episodes=4, checkpoints=1)
-        conditions.append(replace(one, run=replace(run, settings=task, training=training)))
+        conditions.append(replace(one, run=run.with_groups(patterns=task, training=training)))
     return replace(whole, conditions=tuple(conditions))
 
 
@@ -277,8 +275,8 @@ def test_of_those_that_are_not_asked_for_a_part_counts_too_and_other_settings_do
     (folder(tmp_path, "plastic", 1) / "result.json").unlink()
     shutil.rmtree(folder(tmp_path, "plastic_letter", 2))
     first, rnn, ppo, letter = experiment.conditions
-    assert isinstance(ppo.run, PPORun)
-    other = replace(ppo, run=replace(ppo.run, ppo=replace(ppo.run.ppo, gamma=0.5)))
+    assert ppo.run.learner == "ppo"
+    other = replace(ppo, run=ppo.run.with_groups(ppo=replace(ppo.run.ppo, gamma=0.5)))
     changed = replace(experiment, conditions=(first, rnn, other, letter))
     monkeypatch.setattr(reproduce, "EXPERIMENTS", {("maze", "quick"): changed})
     assert main([*WORDS, "--root", str(tmp_path), "--no-train", "--conditions", "rnn", "--seeds", "4"]) == 0
@@ -342,8 +340,8 @@ def test_runs_with_other_settings_in_the_way_are_refused(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     first = experiment.conditions[0]
-    assert isinstance(first.run, MazeRun)
-    other = replace(first, run=replace(first.run, agent=replace(first.run.agent, gamma=0.5)))
+    assert first.run.learner == "a2c"
+    other = replace(first, run=first.run.with_groups(agent=replace(first.run.agent, gamma=0.5)))
     changed = replace(experiment, conditions=(other, *experiment.conditions[1:]))
     monkeypatch.setattr(reproduce, "EXPERIMENTS", {("maze", "quick"): changed})
     assert main([*WORDS, "--root", str(reproduced)]) == 2
@@ -358,7 +356,7 @@ def test_every_preset_can_be_trained(key: Any, tiny_data: Path) -> None:
         run = condition.run
         assert run.task == key[0]
         assert run.eval_episodes >= 50
-        if isinstance(run, EpisodeRun) and run.task != "patterns":
+        if run.learner == "supervised" and run.task != "patterns":
             run = replace(run, data_dir=tiny_data)
         check_run(run)
 
@@ -381,7 +379,7 @@ def test_the_small_lstm_has_as_many_parameters_as_the_plastic_network(budget: An
 def test_the_papers_budget_is_the_papers() -> None:
     maze = EXPERIMENTS["maze", "paper"]
     run = maze.conditions[0].run
-    assert isinstance(run, MazeRun)
+    assert run.learner == "a2c"
     assert (maze.seeds, run.agent.hidden_size, run.total) == (15, 200, 200_000 * 250)
     assert EXPERIMENTS["patterns", "paper"].conditions[0].run.total == 2000
     assert EXPERIMENTS["images", "paper"].conditions[0].run.total == 100_000
@@ -450,8 +448,8 @@ def test_the_reference_is_the_experiments_first_condition_whichever_finished_fir
 def test_the_curve_of_a_shorter_training_ends_where_it_ends(experiment: Experiment, tmp_path: Path) -> None:
     def placed(condition: Condition, total: int, seed: int) -> Trial:
         run = condition.run
-        assert isinstance(run, RunOnMaze)
-        run = replace(run, seed=seed, training=replace(run.training, total_timesteps=total))
+        assert run.task == "maze"
+        run = replace(run, seed=seed).with_groups(training=replace(run.training, total_timesteps=total))
         one = Trial(run, tmp_path / condition.name, condition.name)
         one.folder.mkdir(parents=True)
         rows = [f"{step},{step + seed}" for step in range(100, total + 1, 100)]

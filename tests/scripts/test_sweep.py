@@ -17,14 +17,16 @@ import pytest
 from equal_runs import check_same, checkpoints, last_event
 
 from plasticrl.scripts import sweep
-from plasticrl.scripts.commands.commands import SweepOmniglot
+from plasticrl.scripts.commands.options import SweepOptions, options_of
 from plasticrl.scripts.experiments.experiment import Trial
 from plasticrl.scripts.experiments.ray_executor import trial_config
 from plasticrl.scripts.experiments.training import train
 from plasticrl.scripts.main import main
 from plasticrl.scripts.runs.run import Run
+from plasticrl.scripts.settings import tasks
 from plasticrl.scripts.settings.maze import OutputSettings
 
+SWEEP_OMNIGLOT = options_of(SweepOptions, tasks.TASKS["omniglot"])
 CORES, SEEDS = ("plastic", "rnn"), 2
 TASKS = {
     "maze": [
@@ -368,7 +370,7 @@ def test_workers_find_data_and_cache_where_the_driver_does(
     monkeypatch.setenv("PLASTICRL_DATA", "data")
     monkeypatch.setenv("PLASTICRL_CACHE", "cache")
     output = OutputSettings(root=Path("runs"))
-    run = SweepOmniglot().make_run("plastic", 0)
+    run = SWEEP_OMNIGLOT().make_run("plastic", 0)
     config = trial_config(Trial(run, output.root, "plastic"), output)
     assert config["root"] == str(tmp_path / "runs")
     assert config["data_dir"] == str(tmp_path / "data")

@@ -11,7 +11,6 @@ from PIL import Image, ImageSequence
 from plasticrl.envs import PlasticMazeVectorEnv
 from plasticrl.scripts.main import main
 from plasticrl.scripts.runs.folder import read_run
-from plasticrl.scripts.runs.run import RunOnMaze
 from plasticrl.scripts.tasks.maze.animation import play
 from plasticrl.scripts.tasks.maze.setup import load_to_act
 from plasticrl.scripts.tasks.maze.training import MazeTrainer
@@ -116,7 +115,7 @@ def test_the_episode_is_shown_while_it_is_played(
 def test_random_numbers_of_ones_own_are_left_alone_between_frames(trained: Path) -> None:
     """The episode is the same whatever is drawn meanwhile, and what is drawn is, too."""
     run = read_run(trained)
-    assert isinstance(run, RunOnMaze)
+    assert run.task == "maze"
     agent = load_to_act(run, next((trained / "checkpoints").iterdir()), "cpu")
     whole = list(play(agent, run.maze, mode="ansi", seed=5))
     torch.manual_seed(1)

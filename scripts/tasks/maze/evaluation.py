@@ -16,7 +16,7 @@ from torch import Tensor
 from plasticrl.agents import RecurrentA2C
 from plasticrl.envs import maze_bracket, oracle_share
 from plasticrl.scripts.errors import UserError
-from plasticrl.scripts.runs.run import RunOnMaze
+from plasticrl.scripts.runs.run import Run
 from plasticrl.scripts.runs.terminal import percent
 from plasticrl.scripts.settings.maze import LesionChoice, MazeSettings
 from plasticrl.scripts.tasks.maze.setup import load_to_act, make_mazes, maze_config
@@ -240,7 +240,7 @@ _ELSEWHERE = ("env", "size", "episode_length", "relocate_every", "layout_seed") 
 
 
 def evaluate_checkpoint(
-    run: RunOnMaze, checkpoint: Path, episodes: int, seed: int, choices: EvaluationChoices
+    run: Run, checkpoint: Path, episodes: int, seed: int, choices: EvaluationChoices
 ) -> Evaluated:
     """Evaluate a checkpoint, perhaps in another maze; see :class:`plasticrl.scripts.tasks.registry.Task`."""
     given = options_for(run, choices, "deterministic", "lesion", "lesion_step", *_ELSEWHERE)

@@ -19,7 +19,7 @@ from plasticrl.arguments import check_number
 from plasticrl.envs import MazeConfig, make_vec_env, maze_bracket
 from plasticrl.scripts.errors import UserError, blame_user
 from plasticrl.scripts.runs.checkpoints import blame_checkpoint, check_network
-from plasticrl.scripts.runs.run import RECURRENT_PPO, MazeRun, PPORun, PPOSettings, RunOnMaze
+from plasticrl.scripts.runs.run import Run
 from plasticrl.scripts.runs.setup import (
     check_at_least,
     check_learning_rates,
@@ -27,11 +27,10 @@ from plasticrl.scripts.runs.setup import (
     check_shares,
     process_count,
 )
-from plasticrl.scripts.settings.cores import MAZE_OPTIONS
-from plasticrl.scripts.settings.maze import AgentSettings, MazeSettings
+from plasticrl.scripts.settings.maze import AgentSettings, MazeSettings, PPOSettings
 
 
-def check_run(run: RunOnMaze) -> None:
+def check_run(run: Run) -> None:
     """Check what neither the environment nor the agent checks.
 
     Raises:
@@ -47,7 +46,7 @@ def check_run(run: RunOnMaze) -> None:
         checkpoints=training.checkpoints,
     )
     check_shares(n_envs=training.n_envs)
-    if isinstance(run, PPORun):
+    if run.learner == "ppo":
         _check_ppo(run)
     else:
         _check_agent(run.agent)
@@ -69,7 +68,7 @@ def _check_agent(agent: AgentSettings) -> None:
         raise UserError("max_grad_ratio needs a max_grad_norm: give --max-grad-ratio None, too")
 
 
-def _check_ppo(run: PPORun) -> None:
+def _check_ppo(run: Run) -> None:
     """Check all settings, since sb3-contrib checks few of them.
 
     Raises:
@@ -88,7 +87,7 @@ def _check_ppo(run: PPORun) -> None:
     if steps % ppo.batch_size == 1:  # the advantages of a single step have no standard deviation
         raise UserError(f"batch_size {ppo.batch_size} with {steps} steps leaves a batch of one: change it")
     if process_count() > 1:
-        raise UserError(f"{RECURRENT_PPO} trains in a single process: start it without torchrun")
+        raise UserError("RecurrentPPO trains in a single process: start it without torchrun")
 
 
 def make_mazes(maze: MazeSettings, n_envs: int, seed: int, **more: Any) -> VecEnv:
@@ -113,13 +112,13 @@ def maze_config(maze: MazeSettings) -> MazeConfig:
     return config
 
 
-def make_learner(run: RunOnMaze, env: VecEnv, device: str) -> OnPolicyAlgorithm:
+def make_learner(run: Run, env: VecEnv, device: str) -> OnPolicyAlgorithm:
     """Build an untrained agent with the interface of Stable-Baselines3 and ``n_steps``.
 
     Raises:
         UserError: a setting is invalid.
     """
-    if isinstance(run, PPORun):
+    if run.learner == "ppo":
         with blame_user(ValueError, TypeError, AssertionError):
             return PlainRecurrentPPO(env=env, device=device, **ppo_arguments(run))
     agent = run.agent
@@ -142,13 +141,13 @@ def make_learner(run: RunOnMaze, env: VecEnv, device: str) -> OnPolicyAlgorithm:
         )
 
 
-def load_learner(run: RunOnMaze, checkpoint: Path, env: VecEnv, device: str) -> OnPolicyAlgorithm:
+def load_learner(run: Run, checkpoint: Path, env: VecEnv, device: str) -> OnPolicyAlgorithm:
     """Load an agent from a checkpoint, for playing or further training in ``env``.
 
     Raises:
         UserError: the file is not a checkpoint of this kind of run, or has other spaces.
     """
-    if isinstance(run, PPORun):
+    if run.learner == "ppo":
         with blame_checkpoint(checkpoint):
             return PlainRecurrentPPO.load(checkpoint, env, device, **ppo_arguments(run))
     with blame_checkpoint(checkpoint):
@@ -157,7 +156,7 @@ def load_learner(run: RunOnMaze, checkpoint: Path, env: VecEnv, device: str) -> 
     return agent
 
 
-def load_to_act(run: RunOnMaze, checkpoint: Path, device: str) -> OnPolicyAlgorithm:
+def load_to_act(run: Run, checkpoint: Path, device: str) -> OnPolicyAlgorithm:
     """Load the agent as it was saved and close its environment: it can act, but not be trained.
 
     Raises:
@@ -167,13 +166,13 @@ def load_to_act(run: RunOnMaze, checkpoint: Path, device: str) -> OnPolicyAlgori
         return load_learner(run, checkpoint, env, device)
 
 
-def policy_kwargs(run: MazeRun) -> dict[str, Any]:
+def policy_kwargs(run: Run) -> dict[str, Any]:
     """Return the core and its settings."""
-    own = {name: getattr(run.agent, name) for name in MAZE_OPTIONS[run.core]}
+    own = {name: getattr(run.agent, name) for name in run.core_options}
     return {"core": run.core, "hidden_size": run.agent.hidden_size, **own}
 
 
-def ppo_arguments(run: PPORun) -> dict[str, Any]:
+def ppo_arguments(run: Run) -> dict[str, Any]:
     """Return the arguments of RecurrentPPO's constructor, except the environment and the device."""
     ppo = run.ppo
     same = ("n_steps", "batch_size", "n_epochs", "gamma", "gae_lambda", "ent_coef", "vf_coef")

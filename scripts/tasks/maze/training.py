@@ -16,7 +16,7 @@ from plasticrl.agents.common.tensorboard import EpisodeInfo, MatrixPictures, ten
 from plasticrl.envs import oracle_share
 from plasticrl.scripts.runs.callbacks import LogHyperparameters, ReportProgress, SaveCheckpoints
 from plasticrl.scripts.runs.checkpoints import CheckpointFolder
-from plasticrl.scripts.runs.run import MazeRun, RunOnMaze
+from plasticrl.scripts.runs.run import Run
 from plasticrl.scripts.runs.setup import keep_freed_memory
 from plasticrl.scripts.runs.terminal import Report, percent
 from plasticrl.scripts.tasks.maze.animation import gif, play
@@ -71,7 +71,7 @@ class MazeCheckpoints(SaveCheckpoints):
         run: an episode of it is shown in TensorBoard with each checkpoint.
     """
 
-    def __init__(self, every: int, total: int, folder: CheckpointFolder, run: RunOnMaze) -> None:
+    def __init__(self, every: int, total: int, folder: CheckpointFolder, run: Run) -> None:
         super().__init__(every, total, folder)
         self.run = run
 
@@ -83,7 +83,7 @@ class MazeCheckpoints(SaveCheckpoints):
         self.save_when_due()
 
 
-def log_animation(agent: Any, run: RunOnMaze) -> None:
+def log_animation(agent: Any, run: Run) -> None:
     """Put one episode into TensorBoard's images, as the moving picture ``maze/episode``."""
     writer = tensorboard_writer(agent.logger)
     if writer is None:
@@ -122,7 +122,7 @@ class MazeTrainer(Trainer):
     what = "weights"
     remedy = "a lower learning rate"
 
-    def __init__(self, run: RunOnMaze, device: str) -> None:
+    def __init__(self, run: Run, device: str) -> None:
         check_run(run)
         self.run, self.device = run, device
         self.config = maze_config(run.maze)
@@ -217,6 +217,6 @@ class A2CTrainer(MazeTrainer):
         return (*super().tensors(), *(self.learner.core_state or ()))
 
 
-def make_trainer(run: RunOnMaze, device: str) -> MazeTrainer:
+def make_trainer(run: Run, device: str) -> MazeTrainer:
     """Build the mazes and the agent; see :class:`plasticrl.scripts.tasks.registry.Task`."""
-    return A2CTrainer(run, device) if isinstance(run, MazeRun) else MazeTrainer(run, device)
+    return A2CTrainer(run, device) if run.learner == "a2c" else MazeTrainer(run, device)

@@ -26,8 +26,8 @@ from plasticrl.envs.supervised.references import (
 )
 from plasticrl.envs.supervised.task import Episode
 from plasticrl.scripts.reports.statistics import Estimate
-from plasticrl.scripts.runs.run import SHOWN_METRICS, EpisodeRun
-from plasticrl.scripts.settings.supervised import EpisodeTaskName
+from plasticrl.scripts.runs.run import Run
+from plasticrl.scripts.settings.tasks import TASKS
 from plasticrl.scripts.tasks.supervised.setup import Tasks, data_sizes, load_learner, make_tasks
 from plasticrl.scripts.tasks.task import Evaluated, EvaluationChoices, Scores, also, options_for
 
@@ -103,7 +103,7 @@ class EpisodeScores(Scores):
         references: metrics of each reference, on the same episodes.
     """
 
-    task: EpisodeTaskName
+    task: str
     episodes: int
     metrics: dict[str, Estimated]
     references: dict[str, Metrics]
@@ -114,7 +114,7 @@ class EpisodeScores(Scores):
 
     def summary(self) -> str:
         """Describe the main metric of the network and of the references in one line."""
-        main = SHOWN_METRICS[self.task][0]
+        main = TASKS[self.task].metrics[0]
         others = ", ".join(
             f"{other}: {main.text(values[main.name])}" for other, values in self.references.items()
         )
@@ -127,7 +127,7 @@ class EpisodeScores(Scores):
     def rows(self) -> list[tuple[str, str]]:
         """Return all metrics as rows of a table."""
         rows = []
-        for metric in SHOWN_METRICS[self.task]:
+        for metric in TASKS[self.task].metrics:
             mean, low, high = astuple(self.metrics[metric.name])
             text = metric.text(mean) if mean is None else Estimate(mean, low, high).text(metric.form)
             rows.append((metric.label, text))
@@ -137,9 +137,7 @@ class EpisodeScores(Scores):
         return rows
 
 
-def evaluate(
-    learner: EpisodeLearner, task: EpisodeTaskName, tasks: Tasks, *, episodes: int, seed: int
-) -> EpisodeScores:
+def evaluate(learner: EpisodeLearner, task: str, tasks: Tasks, *, episodes: int, seed: int) -> EpisodeScores:
     """Evaluate a learner on held-out episodes; the same seed gives the same numbers.
 
     Args:
@@ -158,7 +156,7 @@ def evaluate(
 
 
 # Options that may differ between evaluation and training.
-_ELSEWHERE: Mapping[EpisodeTaskName, tuple[str, ...]] = MappingProxyType(
+_ELSEWHERE: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
         "patterns": (),
         "images": ("data_dir", "dataset", "occlusion", "share"),
@@ -168,12 +166,12 @@ _ELSEWHERE: Mapping[EpisodeTaskName, tuple[str, ...]] = MappingProxyType(
 
 
 def evaluate_checkpoint(
-    run: EpisodeRun, checkpoint: Path, episodes: int, seed: int, choices: EvaluationChoices
+    run: Run, checkpoint: Path, episodes: int, seed: int, choices: EvaluationChoices
 ) -> Evaluated:
     """Evaluate a checkpoint on held-out episodes; see :class:`plasticrl.scripts.tasks.registry.Task`."""
-    given = options_for(run, choices, *_ELSEWHERE[run.name])
+    given = options_for(run, choices, *_ELSEWHERE[run.task])
     tasks = make_tasks(run.with_data_dir(given.pop("data_dir", None)), given)
     learner = load_learner(checkpoint, run, choices.device, tasks.train)
-    scores = evaluate(learner, run.name, tasks, episodes=episodes, seed=seed)
+    scores = evaluate(learner, run.task, tasks, episodes=episodes, seed=seed)
     trained = f"{learner.num_timesteps:,} episodes" + also(given)
     return Evaluated(scores, trained, {**given, "data": data_sizes(tasks)})

@@ -19,9 +19,8 @@ from plasticrl.envs.supervised.one_shot import OneShotTask
 from plasticrl.envs.supervised.task import EpisodeTask
 from plasticrl.scripts.errors import UserError, blame_user
 from plasticrl.scripts.runs.checkpoints import blame_checkpoint, check_network
-from plasticrl.scripts.runs.run import EpisodeRun
+from plasticrl.scripts.runs.run import Run
 from plasticrl.scripts.runs.setup import check_at_least, check_learning_rates, check_seed, check_shares
-from plasticrl.scripts.settings.cores import COMPLETION_OPTIONS, ONE_SHOT_OPTIONS, CoreOptions
 from plasticrl.scripts.settings.supervised import ClassDescentSettings, ImagesSettings, OmniglotSettings
 from plasticrl.scripts.tasks.task import MOST_ROWS
 
@@ -44,7 +43,7 @@ class Tasks(NamedTuple):
     known: EpisodeTask
 
 
-def check_run(run: EpisodeRun) -> None:
+def check_run(run: Run) -> None:
     """Check the settings that neither the task nor the learner checks.
 
     Raises:
@@ -66,7 +65,7 @@ def check_run(run: EpisodeRun) -> None:
         raise UserError(f"decay_factor must be above 0 and at most 1, not {descent.decay_factor}")
 
 
-def make_tasks(run: EpisodeRun, elsewhere: Mapping[str, Any] = MappingProxyType({})) -> Tasks:
+def make_tasks(run: Run, elsewhere: Mapping[str, Any] = MappingProxyType({})) -> Tasks:
     """Read the data, if the task has any, and build the tasks.
 
     Args:
@@ -83,31 +82,32 @@ def make_tasks(run: EpisodeRun, elsewhere: Mapping[str, Any] = MappingProxyType(
             f"the network was trained to distinguish {most} classes and has no output for more: "
             f"n_way must be from 2 to {most}, not {elsewhere['n_way']}"
         )
+    name: Any = run.task
     with blame_user(ValueError, TypeError, OSError):
-        if run.name == "patterns":
-            task = make_task(run.name, **asdict(run.settings))  # all patterns are newly drawn
+        if name == "patterns":
+            task = make_task(name, **asdict(run.settings))  # all patterns are newly drawn
             return Tasks(task, task, task)
-        train = make_task(run.name, split="train", data_dir=run.data_dir, **asdict(run.settings))
+        train = make_task(name, split="train", data_dir=run.data_dir, **asdict(run.settings))
         options = {**asdict(run.settings), **elsewhere}
         options.pop("pool", None)  # the evaluation needs independent episodes
         if "occlusion" in elsewhere:  # the share depends on the kind of occlusion
             options["share"] = elsewhere.get("share")
-        test = make_task(run.name, split="test", data_dir=run.data_dir, **options)
+        test = make_task(name, split="test", data_dir=run.data_dir, **options)
         known = train
         if options.get("dataset") != asdict(run.settings).get("dataset"):
-            known = make_task(run.name, split="train", data_dir=run.data_dir, **options)
+            known = make_task(name, split="train", data_dir=run.data_dir, **options)
         return Tasks(train, test, known)
 
 
-def make_learner(run: EpisodeRun, tasks: Tasks, device: str) -> EpisodeLearner:
+def make_learner(run: Run, tasks: Tasks, device: str) -> EpisodeLearner:
     """Build an untrained learner.
 
     Raises:
         UserError: a setting is invalid, or the task has no such core.
     """
-    options, descent = _options(run), run.descent
+    options, descent = run.entry.cores, run.descent
     if run.core not in options:
-        raise UserError(f"{run.name} has no core {run.core}: choose one of {', '.join(options)}")
+        raise UserError(f"{run.task} has no core {run.core}: choose one of {', '.join(options)}")
     with blame_user(ValueError, TypeError):
         return EpisodeLearner(
             run.core,  # type: ignore[arg-type]
@@ -126,7 +126,7 @@ def make_learner(run: EpisodeRun, tasks: Tasks, device: str) -> EpisodeLearner:
 
 
 def load_learner(
-    path: Path, run: EpisodeRun, device: str, task: EpisodeTask, eval_task: EpisodeTask | None = None
+    path: Path, run: Run, device: str, task: EpisodeTask, eval_task: EpisodeTask | None = None
 ) -> EpisodeLearner:
     """Load a learner from a checkpoint.
 
@@ -147,21 +147,17 @@ def load_learner(
     return learner
 
 
-def network_kwargs(run: EpisodeRun) -> dict[str, Any]:
+def network_kwargs(run: Run) -> dict[str, Any]:
     """Return the settings of the network that its core has."""
-    return {name: getattr(run.network, name) for name in _options(run)[run.core]}
+    return {name: getattr(run.network, name) for name in run.core_options}
 
 
-def _options(run: EpisodeRun) -> CoreOptions:
-    return ONE_SHOT_OPTIONS if run.name == "omniglot" else COMPLETION_OPTIONS
-
-
-def log_interval(run: EpisodeRun) -> int:
+def log_interval(run: Run) -> int:
     """Return the number of updates between two rows of ``progress.csv``."""
-    return max(1, run.total // run.descent.batch_size // MOST_ROWS)
+    return max(1, run.total // int(run.descent.batch_size) // MOST_ROWS)
 
 
-def learning_rate(run: EpisodeRun) -> float | Schedule:
+def learning_rate(run: Run) -> float | Schedule:
     """Return Adam's learning rate, or its schedule as a function of the remaining progress, from 1 to 0."""
     descent = run.descent
     first, last, every = descent.learning_rate, descent.final_learning_rate, descent.decay_every
@@ -187,7 +183,7 @@ def data_sizes(tasks: Tasks) -> dict[str, int]:
     return {}
 
 
-def remark_on_data(run: EpisodeRun, tasks: Tasks) -> str | None:
+def remark_on_data(run: Run, tasks: Tasks) -> str | None:
     """Return a one-line remark if files of the training set are missing, else None.
 
     Part of the files is enough for training, but the scores are then not those of the whole set.

@@ -12,7 +12,7 @@ from plasticrl.agents.common.finite_checks import NonFiniteError
 from plasticrl.agents.supervised.pictures import EpisodePictures
 from plasticrl.scripts.runs.callbacks import LogHyperparameters, ReportProgress, SaveCheckpoints
 from plasticrl.scripts.runs.checkpoints import CheckpointFolder
-from plasticrl.scripts.runs.run import SHOWN_METRICS, EpisodeRun
+from plasticrl.scripts.runs.run import Run
 from plasticrl.scripts.runs.setup import keep_freed_memory
 from plasticrl.scripts.runs.terminal import Report
 from plasticrl.scripts.tasks.supervised.scores import EpisodeScores, evaluate
@@ -41,7 +41,7 @@ class EpisodeTrainer(Trainer):
         UserError: a setting is invalid, or data are missing.
     """
 
-    def __init__(self, run: EpisodeRun, device: str) -> None:
+    def __init__(self, run: Run, device: str) -> None:
         check_run(run)
         self.run, self.device = run, device
         self.tasks = make_tasks(run)
@@ -55,7 +55,7 @@ class EpisodeTrainer(Trainer):
         """Train with all callbacks."""
         run, total = self.run, self.run.total
         every = max(1, total // run.training.checkpoints)
-        name = SHOWN_METRICS[run.name][0].name
+        name = run.main_metric.name
         self._learn(
             LogHyperparameters(run, ["train/loss", f"train/{name}", f"eval/{name}"]),
             EpisodePictures(every, seed=run.seed),
@@ -81,7 +81,7 @@ class EpisodeTrainer(Trainer):
         run = self.run
         return evaluate(
             self.learner,
-            run.name,
+            run.task,
             self.tasks,
             episodes=run.eval_episodes,
             seed=run.seed + EVALUATION_SEEDS,

@@ -25,7 +25,7 @@ from torch.nn.utils import parametrizations, prune
 from torch.optim.optimizer import register_optimizer_step_post_hook
 
 from plasticrl.agents import EpisodeLearner, PlasticPolicy, RecurrentA2C, TensorFileError, make_network
-from plasticrl.agents.checkpoint.optimizer import frozen, parameters_of
+from plasticrl.agents.checkpoint.network import frozen, parameters_of
 from plasticrl.agents.checkpoint.tensor_file import read_tensors, write_tensors
 from plasticrl.agents.ppo.contrib import PlainRecurrentPPO
 from plasticrl.envs import make_vec_env

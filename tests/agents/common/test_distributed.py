@@ -109,7 +109,7 @@ def test_alone_nothing_changes() -> None:
     assert ALONE.among_all(rows) is rows
     assert ALONE.average([], rows) == (rows,)
     assert ALONE.gather(array, axis=0) is array
-    assert (ALONE.told(5), ALONE.any(True), ALONE.any(False)) == (5, True, False)
+    assert (ALONE.broadcast(5), ALONE.any(True), ALONE.any(False)) == (5, True, False)
     agent = joint.agent()
     env = agent.env
     assert agent.join(ALONE).leave().env is env

@@ -18,8 +18,8 @@ from stable_baselines3.common.torch_layers import NatureCNN
 from stable_baselines3.common.vec_env import DummyVecEnv, SubprocVecEnv, VecNormalize
 
 from plasticrl.agents import CORE_NAMES, CoreName, PlasticPolicy, RecurrentA2C, make_core
-from plasticrl.agents.recurrent.collection import episode_length
 from plasticrl.agents.recurrent.native_rollout import can_play
+from plasticrl.agents.recurrent.on_policy_algorithm import episode_length
 from plasticrl.envs import make_vec_env
 from plasticrl.nn import GRU, LSTM, FeedForward, PlasticRNN
 

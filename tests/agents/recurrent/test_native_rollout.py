@@ -22,9 +22,9 @@ from stable_baselines3.common.vec_env import VecEnvWrapper, VecNormalize
 from torch.nn.utils import prune
 
 from plasticrl.agents import PlasticPolicy, RecurrentA2C
-from plasticrl.agents.recurrent import collection as rollout_collection
-from plasticrl.agents.recurrent.as_written import Replay, Watch, as_written, computing
+from plasticrl.agents.recurrent import on_policy_algorithm
 from plasticrl.agents.recurrent.native_rollout import Played, can_play
+from plasticrl.agents.recurrent.unmodified import Replay, Watch, computing, unmodified
 from plasticrl.envs import MazeConfig, make_vec_env
 from plasticrl.envs.maze.dynamics import MazeDynamics
 from plasticrl.envs.maze.env import PlasticMazeVectorEnv
@@ -207,7 +207,7 @@ def test_an_interrupt_while_playing_ahead_leaves_the_state_as_it_was(monkeypatch
             part.fill_(torch.nan)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(rollout_collection, "play_ahead", interrupted)
+    monkeypatch.setattr(on_policy_algorithm, "play_ahead", interrupted)
     with pytest.raises(KeyboardInterrupt):
         model.learn(60, reset_num_timesteps=False)
     for one, other in zip(model.core_state, before, strict=True):
@@ -402,8 +402,10 @@ def linear_of_the_class(agent, patch):
 
 
 def features_of_the_class(agent, patch):
-    original = PlasticPolicy._features
-    patch.setattr(PlasticPolicy, "_features", lambda self, obs: 1 - original(self, obs))
+    original = PlasticPolicy.extract_features
+    patch.setattr(
+        PlasticPolicy, "extract_features", lambda self, obs, extractor=None: 1 - original(self, obs)
+    )
 
 
 def step_of_the_core_s_class(agent, patch):
@@ -832,7 +834,7 @@ def test_what_python_keeps_in_a_class_is_no_change():
     for kind in type(policy.core).__mro__:
         getattr(kind, "__annotations__", None)
     assert watch.unchanged()
-    assert as_written(computing(policy))
+    assert unmodified(computing(policy))
 
 
 class Doubled(gym.vector.VectorWrapper):

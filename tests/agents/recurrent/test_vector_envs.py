@@ -18,7 +18,7 @@ from stable_baselines3.common.vec_env import DummyVecEnv
 
 from plasticrl.agents import RecurrentA2C
 from plasticrl.agents.ppo.contrib import PlainRecurrentPPO
-from plasticrl.agents.recurrent.collection import episode_length
+from plasticrl.agents.recurrent.on_policy_algorithm import episode_length
 from plasticrl.envs import PlasticMazeEnv, VectorEnvAdapter, make_vec_env
 
 SMALL: dict[str, Any] = {"size": 5, "episode_length": 10}

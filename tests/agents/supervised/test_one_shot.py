@@ -204,8 +204,8 @@ def test_it_learns_to_name_what_it_was_shown_once() -> None:
     [
         ({"core": "lstm"}, "core must be one of 'plastic', 'homogeneous', 'rnn', not 'lstm'"),
         ({"image_size": 28}, "image_size must be at least 31, not 28"),
-        ({"n_classes": 0}, "n_classes must be an integer above 0"),
-        ({"n_filters": 0}, "n_filters must be an integer above 0"),
+        ({"n_classes": 0}, "n_classes must be a whole number of at least 1"),
+        ({"n_filters": 0}, "n_filters must be a whole number of at least 1"),
         ({"eta": math.nan}, "eta must be a finite number"),
     ],
 )

@@ -1,16 +1,15 @@
 """A dataset's files are found where the user says, else downloaded and compared with a pinned checksum."""
 
 import hashlib
-import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 
-from plasticrl.envs.data.download import DATASETS, DataError, cache_dir, find_dataset, write_atomically
+from plasticrl.envs.data.download import DATASETS, DataError, cache_dir, find_dataset
 
 
 @pytest.fixture(autouse=True)
@@ -19,8 +18,11 @@ def no_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PLASTICRL_CACHE", str(tmp_path / "cache"))
 
 
+Pin = Callable[[str, Path], None]
+
+
 def put(folder: Path, name: str, form: str) -> dict[str, Path]:
-    """Empty files: finding does not read them."""
+    """Archives or folders of nothing: finding compares checksums, and reads no more."""
     found = {}
     for part in DATASETS[name]:
         found[part.folder] = folder / (part.archive if form == "archive" else part.folder)
@@ -34,9 +36,12 @@ def put(folder: Path, name: str, form: str) -> dict[str, Path]:
 @pytest.mark.parametrize("below", ["", "own subfolder"])
 @pytest.mark.parametrize("name", DATASETS)
 def test_files_already_there_are_found(
-    name: str, below: str, form: str, origin: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    name: str, below: str, form: str, origin: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pin: Pin
 ) -> None:
-    there = put(tmp_path / "data" / (name if below else ""), name, form)
+    place = tmp_path / "data" / (name if below else "")
+    there = put(place, name, form)
+    if form == "archive":
+        pin(name, place)
     if origin == "data_dir":
         monkeypatch.setenv("PLASTICRL_DATA", str(tmp_path / "elsewhere"))
         assert find_dataset(name, tmp_path / "data") == there
@@ -47,12 +52,13 @@ def test_files_already_there_are_found(
 
 @pytest.mark.parametrize("origin", ["data_dir", "PLASTICRL_DATA"])
 def test_places_below_the_home_folder_are_found(
-    origin: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    origin: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pin: Pin
 ) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("PLASTICRL_CACHE", "~/cache")
     assert cache_dir() == tmp_path / "cache"
     there = put(tmp_path / "data", "omniglot", "archive")
+    pin("omniglot", tmp_path / "data")
     monkeypatch.setenv("PLASTICRL_DATA", "~/data")
     assert find_dataset("omniglot", "~/data" if origin == "data_dir" else None) == there
     monkeypatch.setenv("PLASTICRL_DATA", "~nobody-of-that-name/data")
@@ -65,7 +71,7 @@ def test_a_named_place_without_the_files_is_an_error_and_no_download(
     origin: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     put(tmp_path, "cifar-10", "tree")
-    (tmp_path / "images_background.zip").touch()
+    (tmp_path / "images_background").mkdir()
     monkeypatch.setenv("PLASTICRL_DATA", str(tmp_path))
     with pytest.raises(DataError, match=rf"{origin}.*images_evaluation\.zip.*https://"):
         find_dataset("omniglot", tmp_path if origin == "data_dir" else None)
@@ -135,7 +141,8 @@ def test_a_failed_download_names_the_address_and_leaves_nothing(
 
 
 def test_a_damaged_file_in_the_cache_is_downloaded_again(served: Path, tmp_path: Path) -> None:
-    write_atomically(tmp_path / "cache" / "cifar-10-binary.tar.gz", b"damaged")
+    (tmp_path / "cache").mkdir()
+    (tmp_path / "cache" / "cifar-10-binary.tar.gz").write_bytes(b"damaged")
     (served / "cifar-10-binary.tar.gz").write_bytes(b"official")
     with pytest.raises(DataError, match="is disabled"):
         find_dataset("cifar-10", download=False)
@@ -149,25 +156,11 @@ def test_the_cache_is_the_users_own_unless_set(monkeypatch: pytest.MonkeyPatch, 
     assert cache_dir().is_relative_to(Path.home())
 
 
-def test_a_file_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
-    write_atomically(tmp_path / "new" / "file", b"one")
-    write_atomically(tmp_path / "new" / "file", b"two")
-    assert (tmp_path / "new" / "file").read_bytes() == b"two"
-    (tmp_path / "taken").mkdir()
-    (tmp_path / "taken" / "file").touch()
-    with pytest.raises(OSError, match="taken"):
-        write_atomically(tmp_path / "taken", b"three")
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["new", "taken"]
-    assert [path.name for path in (tmp_path / "new").iterdir()] == ["file"]
-
-
-@pytest.mark.skipif(os.name != "posix", reason="modes are POSIX's")
-@pytest.mark.parametrize(("umask", "mode"), [(0o022, 0o644), (0o077, 0o600), (0o002, 0o664)])
-def test_a_file_can_be_read_by_whom_the_user_lets(umask: int, mode: int, tmp_path: Path) -> None:
-    before = os.umask(umask)
-    try:
-        write_atomically(tmp_path / "file", b"one")
-        assert os.umask(umask) == umask  # it was only asked for
-    finally:
-        os.umask(before)
-    assert (tmp_path / "file").stat().st_mode & 0o777 == mode
+@pytest.mark.parametrize("official", [False, True])
+def test_an_archive_is_used_before_its_folder_if_it_is_official(
+    official: bool, tmp_path: Path, pin: Pin
+) -> None:
+    folders, archives = (put(tmp_path, "omniglot", form) for form in ("tree", "archive"))
+    if official:
+        pin("omniglot", tmp_path)
+    assert find_dataset("omniglot", tmp_path) == (archives if official else folders)

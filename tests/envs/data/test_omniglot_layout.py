@@ -24,9 +24,9 @@ def test_official_counts_are_those_published():
 
 @pytest.mark.parametrize("prefix", ["", "images_background/", "a/b/images_background/"])
 def test_puts_drawings_in_order(prefix):
-    drawings = arrange(members(prefix), PART, 2, "x.zip")
-    assert drawings.alphabets == ["Greek", "Greek", "Latin"]
-    assert drawings.names == [
+    names, alphabets = arrange(members(prefix), PART, 2, "x.zip")
+    assert alphabets == ["Greek", "Greek", "Latin"]
+    assert names == [
         [f"{prefix}{PLACES[number]}/{number:04d}_{drawing:02d}.png" for drawing in (1, 2)]
         for number in (1, 2, 3)
     ]

@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from plasticrl.envs import MazeConfig
-from plasticrl.envs.maze.dynamics import MazeDynamics, summary
+from plasticrl.envs.maze.dynamics import MazeDynamics
 
 CONFIGS = st.builds(
     MazeConfig,
@@ -43,7 +43,7 @@ def test_every_episode_keeps_the_rules(config, seed):
     dynamics = MazeDynamics(config)
     layout, rngs, actions = dynamics.layout, generators(8, seed), np.random.default_rng(seed)
     state, observation = dynamics.start(rngs)
-    low, high = dynamics.observation_bounds()
+    low, high = dynamics.observation_space.low, dynamics.observation_space.high
     goal = state.goal
     assert (state.square == layout.start).all()
     assert (goal != layout.start).all()
@@ -84,7 +84,7 @@ def test_every_episode_keeps_the_rules(config, seed):
             assert np.array_equal(observation[:, 10:14], np.eye(4)[action])
         if config.observe_time:
             assert np.allclose(observation[:, -1], step / config.episode_length)
-    told = summary(state)
+    told = dynamics.summary(state)
     assert np.array_equal(told["rewards_found"], paid)
     assert np.array_equal(told["wall_hits"], bumped)
 
@@ -157,7 +157,7 @@ def test_a_reward_moves_to_any_other_place_alike():
 def test_summary_by_hand():
     dynamics = MazeDynamics(MazeConfig())
     state = placed(dynamics, 0, 1, step=250, finds=4, first_find=40, last_find=100, wall_hits=7)
-    assert {name: value.item() for name, value in summary(state).items()} == {
+    assert {name: value.item() for name, value in dynamics.summary(state).items()} == {
         "rewards_found": 4,
         "wall_hits": 7,
         "first_reward_step": 40,
@@ -168,7 +168,7 @@ def test_summary_by_hand():
 @pytest.mark.parametrize(("finds", "first"), [(0, -1), (1, 33)])
 def test_summary_without_later_finds(finds, first):
     dynamics = MazeDynamics(MazeConfig())
-    told = summary(placed(dynamics, 0, 1, finds=finds, first_find=first, last_find=first))
+    told = dynamics.summary(placed(dynamics, 0, 1, finds=finds, first_find=first, last_find=first))
     assert told["first_reward_step"].tolist() == [first]
     assert told["mean_steps_later"].tolist() == [-1.0]
 

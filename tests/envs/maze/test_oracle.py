@@ -13,7 +13,7 @@ from plasticrl.envs import (
     oracle_share,
     random_policy,
 )
-from plasticrl.envs.maze import expected_score
+from plasticrl.envs.maze import oracle
 from plasticrl.envs.maze.layout import maze_layout
 from plasticrl.envs.maze.oracle import shortest_distances
 
@@ -135,7 +135,7 @@ def by_following_everyone(config, policy):
 def test_expected_scores_are_those_of_everyone(
     options, relocate_every, agent, policy_of, values_at_a_time, monkeypatch
 ):
-    monkeypatch.setattr(expected_score, "_VALUES_AT_A_TIME", values_at_a_time)
+    monkeypatch.setattr(oracle, "_VALUES_AT_A_TIME", values_at_a_time)
     maze_bracket.cache_clear()
     config = MazeConfig(episode_length=8, relocate_every=relocate_every, **options)
     expected = by_following_everyone(config, policy_of(maze_layout(config.size, config.layout_seed)))

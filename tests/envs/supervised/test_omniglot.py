@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from plasticrl.envs.data.download import DataError, find_dataset
+from plasticrl.envs.data.download import DATASETS, DataError, find_dataset
 from plasticrl.envs.data.omniglot import OFFICIAL, load_omniglot, split_classes
 from plasticrl.envs.supervised.one_shot import OmniglotTask
 
@@ -45,8 +45,13 @@ def coded(tmp_path_factory):
                 for drawing in range(1, 21):
                     name = f"{home}/{number:04d}_{drawing:02d}.png"
                     archive.writestr(name, coded_drawing(number, drawing))
+    parts = (
+        part._replace(sha256=hashlib.sha256((folder / part.archive).read_bytes()).hexdigest())
+        for part in DATASETS["omniglot"]
+    )
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PLASTICRL_CACHE", str(folder / "cache"))
+        patch.setitem(DATASETS, "omniglot", tuple(parts))
         yield folder
 
 

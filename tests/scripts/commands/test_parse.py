@@ -1,12 +1,12 @@
-import ast
-import inspect
 import io
+import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from dataclasses import asdict, fields, is_dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, get_args, get_type_hints
 
 import gymnasium as gym
 import pytest
@@ -14,55 +14,44 @@ import pytest
 from plasticrl.agents import CORE_NAMES, NETWORK_NAMES
 from plasticrl.agents.supervised.update import LossName
 from plasticrl.envs import PatternsTask
-from plasticrl.envs.data.image_sets import ImageSet
 from plasticrl.envs.data.omniglot import SplitBy
 from plasticrl.envs.supervised import patterns as patterns_task
 from plasticrl.envs.supervised.images import OcclusionKind
-from plasticrl.envs.supervised.make_task import TASK_NAMES
+from plasticrl.envs.supervised.make_task import TASK_NAMES, ImageSet
 from plasticrl.nn import Init
 from plasticrl.rules import RULES
-from plasticrl.scripts.commands import commands
-from plasticrl.scripts.commands import options as task_options
-from plasticrl.scripts.commands.commands import Command, CompareMaze, TrainMaze
-from plasticrl.scripts.commands.parse import _PRESETS as PRESETS
+from plasticrl.scripts.commands.options import COMMANDS, Resume, TaskOptions, options_of
 from plasticrl.scripts.commands.parse import parse
 from plasticrl.scripts.errors import UserError
 from plasticrl.scripts.main import main
 from plasticrl.scripts.settings import maze as settings
-from plasticrl.scripts.settings import supervised as episode_presets
 from plasticrl.scripts.settings import supervised as episode_settings
-from plasticrl.scripts.settings.cores import COMPLETION_OPTIONS, MAZE_OPTIONS, ONE_SHOT_OPTIONS
-from plasticrl.scripts.settings.maze import MAZE_PRESETS, PresetName
+from plasticrl.scripts.settings.maze import MAZE_PRESETS
+from plasticrl.scripts.settings.supervised import PATTERNS_PRESETS
+from plasticrl.scripts.settings.tasks import TASKS
 
 
 def test_choices_are_those_of_the_code() -> None:
-    assert get_args(settings.CoreChoice) == CORE_NAMES
+    assert tuple(TASKS["maze"].cores) == CORE_NAMES
     assert set(get_args(settings.RuleChoice)) == set(RULES)
     assert get_args(settings.InitChoice) == get_args(Init)
     registered = {name for name, spec in gym.registry.items() if "PlasticMaze" in str(spec.entry_point)}
     assert set(get_args(settings.MazeId)) == registered
-    assert get_args(PresetName) == tuple(MAZE_PRESETS)
 
 
 def test_choices_of_the_supervised_tasks_are_those_of_the_code() -> None:
-    assert get_args(episode_settings.EpisodeTaskName) == TASK_NAMES
-    assert get_args(episode_settings.CompletionCore) == NETWORK_NAMES
-    assert get_args(episode_settings.OneShotCore) == tuple(name for name in NETWORK_NAMES if name != "lstm")
+    assert tuple(name for name, task in TASKS.items() if task.kind == "supervised") == TASK_NAMES
+    assert tuple(TASKS["patterns"].cores) == tuple(TASKS["images"].cores) == NETWORK_NAMES
+    assert tuple(TASKS["omniglot"].cores) == tuple(name for name in NETWORK_NAMES if name != "lstm")
     assert get_args(episode_settings.OcclusionChoice) == get_args(OcclusionKind)
     assert get_args(episode_settings.DatasetChoice) == get_args(ImageSet)
     assert get_args(episode_settings.SplitChoice) == get_args(SplitBy)
     assert {"squared_error", *get_args(episode_settings.LossChoice)} == set(get_args(LossName))
-    for names, presets in (
-        (episode_presets.PatternsPresetName, episode_presets.PATTERNS_PRESETS),
-        (episode_presets.ImagesPresetName, episode_presets.IMAGES_PRESETS),
-        (episode_presets.OmniglotPresetName, episode_presets.OMNIGLOT_PRESETS),
-    ):
-        assert get_args(names) == tuple(presets)
 
 
-@pytest.mark.parametrize("preset", get_args(episode_presets.PatternsPresetName))
-def test_presets_of_patterns_are_those_of_the_task(preset: episode_presets.PatternsPresetName) -> None:
-    ours = PatternsTask(**asdict(episode_presets.PATTERNS_PRESETS[preset].task))
+@pytest.mark.parametrize("preset", list(PATTERNS_PRESETS))
+def test_presets_of_patterns_are_those_of_the_task(preset: str) -> None:
+    ours = PatternsTask(**asdict(PATTERNS_PRESETS[preset].patterns))
     theirs = PatternsTask(**patterns_task.PATTERNS_PRESETS[preset])
     assert vars(ours) == vars(theirs)
 
@@ -78,17 +67,16 @@ def test_presets_of_patterns_are_those_of_the_task(preset: episode_presets.Patte
     ],
 )
 def test_every_task_takes_its_preset_and_options_override_it(task: str, preset: str, rate: float) -> None:
-    command: Command = parse(["train", task, "--eta", "0.5", "--preset", preset])
-    run = command.make_run("plastic", 0)  # type: ignore[union-attr]
+    command = parse(["train", task, "--eta", "0.5", "--preset", preset])
+    run = command.make_run("plastic", 0)
     assert run.task == task
     assert run.descent.learning_rate == rate
     assert run.network.eta == 0.5
 
 
-@pytest.mark.parametrize("preset", get_args(PresetName))
-def test_preset_gives_the_defaults_and_options_override_it(preset: PresetName) -> None:
+@pytest.mark.parametrize("preset", list(MAZE_PRESETS))
+def test_preset_gives_the_defaults_and_options_override_it(preset: str) -> None:
     command = parse(["train", "maze", "--gamma", "0.5", "--preset", preset])
-    assert isinstance(command, TrainMaze)
     values = MAZE_PRESETS[preset]
     assert (command.maze, command.training) == (values.maze, values.training)
     assert command.agent.gamma == 0.5
@@ -97,7 +85,6 @@ def test_preset_gives_the_defaults_and_options_override_it(preset: PresetName) -
 
 def test_compare_makes_every_pair_of_core_and_seed() -> None:
     command = parse(["compare", "maze", "--cores", "gru", "rnn", "--seeds", "2"])
-    assert isinstance(command, CompareMaze)
     assert {(run.core, run.seed) for run in command.runs()} == {
         ("gru", 0),
         ("gru", 1),
@@ -106,12 +93,8 @@ def test_compare_makes_every_pair_of_core_and_seed() -> None:
     }
 
 
-CORE_OPTIONS: dict[str, Any] = {
-    "maze": MAZE_OPTIONS,
-    "patterns": COMPLETION_OPTIONS,
-    "images": COMPLETION_OPTIONS,
-    "omniglot": ONE_SHOT_OPTIONS,
-}
+CORE_OPTIONS = {name: task.cores for name, task in TASKS.items()}
+PRESETS = {name: task.presets for name, task in TASKS.items()}
 
 
 def as_words(task: str, preset: str, option: str) -> list[str]:
@@ -218,16 +201,39 @@ def test_a_tilde_elsewhere_is_a_tilde(word: str) -> None:
     assert command.output.root == Path(word.partition("=")[2])
 
 
-@pytest.mark.parametrize("module", [commands, settings, episode_settings, task_options])
-def test_every_option_is_explained(module: object) -> None:
-    groups = {"maze", "agent", "training", "output", "patterns", "images", "omniglot", "network", "descent"}
-    for node in ast.parse(inspect.getsource(module)).body:  # type: ignore[arg-type]
-        if not isinstance(node, ast.ClassDef):
-            continue
-        for statement, after in zip(node.body, [*node.body[1:], None], strict=True):
-            if isinstance(statement, ast.AnnAssign) and isinstance(statement.target, ast.Name):
-                explained = isinstance(after, ast.Expr) and isinstance(after.value, ast.Constant)
-                assert explained or statement.target.id in groups, f"{node.name}.{statement.target.id}"
+def options_in(kind: Any) -> Iterator[str]:
+    """The options of a command as its help shows them."""
+    hints = get_type_hints(kind)
+    for field in fields(kind):
+        if is_dataclass(hints[field.name]):
+            yield from options_in(hints[field.name])
+        elif field.name not in ("run", "experiment"):  # words without a name
+            yield "--" + field.name.replace("_", "-")
+
+
+HELPS = {
+    **{
+        f"{name} {task.name}": options_of(kind, task)
+        for name, kind in COMMANDS.items()
+        if issubclass(kind, TaskOptions)
+        for task in TASKS.values()
+    },
+    **{name: kind for name, kind in COMMANDS.items() if not issubclass(kind, TaskOptions)},
+    "train --resume RUN": Resume,
+}
+
+
+@pytest.mark.parametrize("command", HELPS)
+def test_every_option_is_explained(
+    command: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", "100")
+    assert main([*command.split(), "--help"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    for option in options_in(HELPS[command]):
+        (start,) = (i for i, line in enumerate(lines) if re.match(rf"(│ |  ){option}[ ,]", line))
+        text = re.sub(r"\((default: .*|required)\)$|--\S+", "", " ".join(lines[start : start + 2]))
+        assert len(re.findall(r"\b[A-Za-z]?[a-z]+\b", text)) > 2, text
 
 
 @pytest.mark.parametrize(

@@ -8,28 +8,29 @@ from pathlib import Path
 
 import pytest
 
-from plasticrl.scripts.commands.commands import ComparePatterns, SweepPatterns
+from plasticrl.scripts.commands.options import CompareOptions, SweepOptions, options_of
 from plasticrl.scripts.errors import UserError
 from plasticrl.scripts.experiments.executors import Executor, InProcess, InProcesses, train_missing
 from plasticrl.scripts.experiments.experiment import Condition, Experiment, Trial, by_condition, comparison_of
-from plasticrl.scripts.runs.run import EpisodeRun
+from plasticrl.scripts.experiments.paper import EXPERIMENTS
+from plasticrl.scripts.runs.run import Run
 from plasticrl.scripts.runs.terminal import Report
 from plasticrl.scripts.settings.maze import OutputSettings
-from plasticrl.scripts.settings.supervised import PatternsSettings
+from plasticrl.scripts.settings.tasks import TASKS
+
+PATTERNS = TASKS["patterns"]
 
 
-def small(core: str) -> EpisodeRun:
-    run = SweepPatterns().make_run(core, 0)
-    assert isinstance(run.settings, PatternsSettings)
-    return replace(
-        run,
-        settings=replace(run.settings, n_bits=8, n_cycles=1),
+def small(core: str) -> Run:
+    run = options_of(SweepOptions, PATTERNS)().make_run(core, 0)
+    return run.with_groups(
+        patterns=replace(run.patterns, n_bits=8, n_cycles=1),
         training=replace(run.training, total_episodes=8, eval_episodes=4, checkpoints=2),
     )
 
 
 def experiment(root: Path) -> Experiment:
-    fast = replace(small("plastic"), descent=replace(small("plastic").descent, learning_rate=0.01))
+    fast = small("plastic").with_groups(descent=replace(small("plastic").descent, learning_rate=0.01))
     conditions = (Condition("slow", small("plastic")), Condition("fast", fast))  # of the same core
     return Experiment("rates", "Rates", conditions, seeds=2, root=root)
 
@@ -37,7 +38,7 @@ def experiment(root: Path) -> Experiment:
 def on_ray(output: OutputSettings) -> Executor:
     from plasticrl.scripts.experiments.ray_executor import OnRay
 
-    return OnRay(SweepPatterns(output=output))
+    return OnRay(options_of(SweepOptions, PATTERNS)(output=output))
 
 
 EXECUTORS = [
@@ -97,12 +98,21 @@ def test_trials_come_seed_by_seed_in_folders_of_their_own(tmp_path: Path) -> Non
 
 
 def test_a_comparison_has_the_runs_of_its_command(tmp_path: Path) -> None:
-    command = ComparePatterns(seeds=3, output=OutputSettings(root=tmp_path))
+    command = options_of(CompareOptions, PATTERNS)(seeds=3, output=OutputSettings(root=tmp_path))
     compared = comparison_of(command.runs(), tmp_path)
     assert [trial.run for trial in compared.trials()] == command.runs()
     assert [trial.folder for trial in compared.trials()] == [run.folder(tmp_path) for run in command.runs()]
     assert compared.folder == tmp_path / "patterns"
     assert [len(group) for group in by_condition(compared.trials()).values()] == [3] * len(command.cores)
+
+
+def test_two_learners_of_one_core_are_compared(tmp_path: Path) -> None:
+    of_paper = EXPERIMENTS["maze", "quick"]
+    runs = [of_paper.condition(name).run for name in ("lstm", "recurrent_ppo")]
+    assert runs[0].core == runs[1].core
+    compared = comparison_of(runs, tmp_path)
+    assert [one.name for one in compared.conditions] == ["lstm", "recurrent_ppo"]
+    assert [trial.run for trial in compared.trials()] == runs
 
 
 def test_a_training_loads_no_library_of_reports(tmp_path: Path) -> None:

@@ -12,14 +12,16 @@ import pytest
 from equal_runs import check_same, checkpoints
 from PIL import Image
 
-from plasticrl.scripts.commands.commands import SweepPatterns
+from plasticrl.scripts.commands.options import SweepOptions, options_of
 from plasticrl.scripts.commands.parse import parse
 from plasticrl.scripts.experiments.search import Drawing, Study
 from plasticrl.scripts.main import main
 from plasticrl.scripts.runs.folder import BusyError, locked
 from plasticrl.scripts.runs.setup import processors
 from plasticrl.scripts.settings.maze import OutputSettings
+from plasticrl.scripts.settings.tasks import TASKS
 
+SWEEP_PATTERNS = options_of(SweepOptions, TASKS["patterns"])
 FIRST = 100_000
 SMALL = ["--n-bits", "8", "--n-cycles", "1", "--batch-size", "4", "--eval-episodes", "20"]
 PATIENCE = 240
@@ -216,7 +218,7 @@ def test_a_search_under_way_is_left_alone(tmp_path: Path) -> None:
 
 
 def test_overwriting_removes_the_runs_of_before_unless_one_is_under_way(tmp_path: Path) -> None:
-    options = SweepPatterns(cores=("rnn",), output=OutputSettings(root=tmp_path, overwrite=True))
+    options = SWEEP_PATTERNS(cores=("rnn",), output=OutputSettings(root=tmp_path, overwrite=True))
     place = tmp_path / "patterns"
     old = place / "rnn" / "seed_100000"
     old.mkdir(parents=True)
@@ -230,7 +232,7 @@ def test_overwriting_removes_the_runs_of_before_unless_one_is_under_way(tmp_path
 
 def test_a_value_outside_the_space_is_not_searched(tmp_path: Path) -> None:
     """It stays as it is given, and so the first trial is the command's own settings."""
-    sweep = SweepPatterns().with_values({"learning_rate": 0.5, "eta": 0.0123456})
+    sweep = SWEEP_PATTERNS().with_values({"learning_rate": 0.5, "eta": 0.0123456})
     assert sweep.searched("plastic").keys() == {"init_scale", "rule", "eta"}
     drawing = Drawing(sweep, "plastic")
     assert drawing.trial(drawing.given(), 0).run == sweep.make_run("plastic", FIRST)

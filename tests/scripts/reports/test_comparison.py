@@ -7,11 +7,12 @@ from typing import Any
 
 import pytest
 
-from plasticrl.scripts.commands.commands import CompareImages, CompareMaze
+from plasticrl.scripts.commands.options import CompareOptions, options_of
 from plasticrl.scripts.errors import UserError
 from plasticrl.scripts.experiments.experiment import Trial, comparison_of
 from plasticrl.scripts.reports.comparison import Comparison, compare_trials
 from plasticrl.scripts.settings.maze import OutputSettings
+from plasticrl.scripts.settings.tasks import TASKS
 
 
 def compared(command: Any, evaluations: dict[str, list[Any]]) -> Comparison:
@@ -31,7 +32,7 @@ def maze(reward: float) -> dict[str, float]:
 
 
 def test_the_oracle_stands_above_and_random_below(tmp_path: Path) -> None:
-    command = CompareMaze(output=OutputSettings(root=tmp_path))
+    command = options_of(CompareOptions, TASKS["maze"])(output=OutputSettings(root=tmp_path))
     found = compared(command, {"rnn": [maze(5.0), maze(15.0)], "plastic": [maze(60.0), maze(80.0)]})
     assert [row[0] for row in found.table()] == ["agent", "oracle", "plastic", "rnn", "random"]
     assert found.table()[2] == ("plastic", "2", "70.0  [60.0, 80.0]", "60%  [50%, 70%]", "2.0")
@@ -50,7 +51,7 @@ def images(mse: float, psnr: float | None) -> dict[str, Any]:
 
 
 def test_an_infinite_reference_is_shown_and_left_out_of_numbers(tmp_path: Path) -> None:
-    command = CompareImages(output=OutputSettings(root=tmp_path))
+    command = options_of(CompareOptions, TASKS["images"])(output=OutputSettings(root=tmp_path))
     found = compared(command, {"plastic": [images(0.1, 10.0)], "rnn": [images(0.05, 13.0)]})
     assert [row[0] for row in found.table()] == ["network", "rnn", "plastic", "copy", "guess"]
     assert found.table()[3] == ("copy", "", "0.0000", "∞", "1.000")
@@ -59,6 +60,6 @@ def test_an_infinite_reference_is_shown_and_left_out_of_numbers(tmp_path: Path) 
 
 
 def test_an_infinite_score_is_refused(tmp_path: Path) -> None:
-    command = CompareImages(output=OutputSettings(root=tmp_path))
+    command = options_of(CompareOptions, TASKS["images"])(output=OutputSettings(root=tmp_path))
     with pytest.raises(UserError, match="hidden_psnr is infinite"):
         compared(command, {"plastic": [images(0.0, None)]})

@@ -16,6 +16,7 @@ from plasticrl.scripts.reports.experiment_report import report_experiment
 from plasticrl.scripts.reports.maze_details import Steadiness, WithinEpisode
 from plasticrl.scripts.reports.maze_details import steadiness_texts as texts
 from plasticrl.scripts.reports.maze_details import within_episode_texts as within_texts
+from plasticrl.scripts.runs.folder import read_run
 
 ROOT = Path(__file__).parents[3]
 RESULTS = ROOT / "results" / "reproduction"
@@ -64,11 +65,12 @@ def test_the_scores_are_those_of_the_runs_and_the_settings_those_of_the_presets(
     presets = {one.name: one.run for one in experiment_of(report).conditions}
     for one in told["conditions"]:
         preset = presets[one["name"]]
-        settings = {name: value for name, value in preset.as_dict().items() if name != "seed"}
+        plain = preset.as_dict()
+        settings = {name: value for name, value in plain.items() if name not in ("version", "seed")}
         assert one["settings"] == settings
         for seed, score in one["scores"].items():
-            run = folder / one["name"] / settings["task"] / settings["core"] / f"seed_{seed}"
-            assert json.loads((run / "config.json").read_text()) == {**settings, "seed": int(seed)}
+            run = replace(preset, seed=int(seed)).folder(folder / one["name"])
+            assert read_run(run).as_dict() == {**plain, "seed": int(seed)}
             evaluation = json.loads((run / "result.json").read_text())["evaluation"]
             assert preset.main_metric.sign * preset.score(evaluation) == score
 
@@ -102,7 +104,7 @@ def test_the_page_has_the_runs_of_an_earlier_version(condition: str, seeds: int)
     scores = []
     for seed in range(seeds):
         run = folder / f"seed_{seed}"
-        assert json.loads((run / "config.json").read_text()) == {**preset.as_dict(), "seed": seed}
+        assert read_run(run) == replace(preset, seed=seed)
         told = json.loads((run / "result.json").read_text())
         scores.append(f"{preset.score(told['evaluation']):.1f}")
     assert f"{condition} {', '.join(scores)}" in PAGE
@@ -183,7 +185,8 @@ def test_each_evaluation_is_of_the_trained_network_that_its_name_says(folder: st
     condition = names[0] if len(names) == 2 else "plastic"
     run = next(one for one in EXPERIMENTS.values() if one.name == experiment).condition(condition).run
     for seed, told in enumerate(evaluations(folder)):
-        placed = f"runs/reproduction/{experiment}/{condition}/{run.task}/{run.core}/seed_{seed}/checkpoints/"
+        place = replace(run, seed=seed).folder(Path("runs/reproduction") / experiment / condition)
+        placed = f"{place}/checkpoints/"
         assert told["checkpoint"].startswith(placed)
         done = int(re.findall(r"\d+", told["checkpoint"].removeprefix(placed))[0])
         assert run.total <= done < 1.01 * run.total

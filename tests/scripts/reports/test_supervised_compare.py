@@ -8,7 +8,7 @@ from PIL import Image
 
 from plasticrl.scripts.main import main
 from plasticrl.scripts.reports.statistics import estimate
-from plasticrl.scripts.runs.run import SHOWN_METRICS
+from plasticrl.scripts.settings.tasks import TASKS
 
 CORES = ("plastic", "rnn")
 
@@ -35,7 +35,7 @@ def test_table_is_that_of_the_result_files(supervised: Any, compared: Path) -> N
     with (compared / "comparison.csv").open(newline="") as file:
         rows = {row["network"]: row for row in csv.DictReader(file)}
     assert set(rows) == {*CORES, *data["references"]}
-    for metric in SHOWN_METRICS[supervised.task]:
+    for metric in TASKS[supervised.task].metrics:
         for core in CORES:
             scores = [one["metrics"][metric.name]["mean"] for one in evaluations(compared, core)]
             found = data["cores"][core][metric.name]
@@ -54,7 +54,7 @@ def test_table_is_that_of_the_result_files(supervised: Any, compared: Path) -> N
 
 def test_best_comes_first(supervised: Any, compared: Path) -> None:
     data = json.loads((compared / "comparison.json").read_text())
-    main_metric = SHOWN_METRICS[supervised.task][0]
+    main_metric = TASKS[supervised.task].metrics[0]
     ranked = [one[main_metric.name]["middle"] * main_metric.sign for one in data["cores"].values()]
     assert ranked == sorted(ranked, reverse=True)
 
@@ -73,7 +73,7 @@ def test_finished_runs_are_kept_and_shown_again(
     assert {path: path.stat().st_mtime_ns for path in compared.glob("*/*/result.json")} == before
     shown = capsys.readouterr().out
     data = json.loads((compared / "comparison.json").read_text())
-    for metric in SHOWN_METRICS[supervised.task]:
+    for metric in TASKS[supervised.task].metrics:
         assert metric.label in shown
         assert all(metric.form(one[metric.name]["middle"]) in shown for one in data["cores"].values())
     assert all(reference in shown for reference in data["references"])

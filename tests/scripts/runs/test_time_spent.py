@@ -17,7 +17,7 @@ from plasticrl.scripts.experiments.training import train
 from plasticrl.scripts.runs import callbacks as training_callbacks
 from plasticrl.scripts.runs import checkpoints as time_spent
 from plasticrl.scripts.runs.checkpoints import SPENT, Spent, TimeSpent
-from plasticrl.scripts.runs.run import EpisodeRun, MazeRun, PPORun, Run, RunOnMaze
+from plasticrl.scripts.runs.run import Run
 from plasticrl.scripts.runs.terminal import Report
 from plasticrl.scripts.settings.maze import OutputSettings
 from plasticrl.scripts.settings.supervised import PatternsSettings
@@ -51,11 +51,11 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Iterator[Clock]:
     hook.remove()
 
 
-def on_maze(name: str) -> RunOnMaze:
+def on_maze(name: str) -> Run:
     run = EXPERIMENTS["maze", "quick"].condition(name).run
-    assert isinstance(run, RunOnMaze)
+    assert run.task == "maze"
     training = replace(run.training, total_timesteps=800, n_envs=4, eval_episodes=4, checkpoints=5)
-    return replace(run, maze=replace(run.maze, size=5, episode_length=20), training=training)
+    return run.with_groups(maze=replace(run.maze, size=5, episode_length=20), training=training)
 
 
 @cache
@@ -63,15 +63,15 @@ def small(name: str) -> Run:
     """Ten updates, or so many episodes of ten patterns."""
     if name == "patterns":
         run = EXPERIMENTS["patterns", "quick"].condition("plastic").run
-        assert isinstance(run, EpisodeRun)
+        assert run.learner == "supervised"
         assert isinstance(run.settings, PatternsSettings)
         training = replace(run.training, total_episodes=10, eval_episodes=2, checkpoints=5)
-        return replace(run, settings=replace(run.settings, n_bits=12, n_cycles=1), training=training)
+        return run.with_groups(patterns=replace(run.settings, n_bits=12, n_cycles=1), training=training)
     run = on_maze(name)
-    if isinstance(run, PPORun):
-        return replace(run, ppo=replace(run.ppo, hidden_size=6, n_steps=20, batch_size=40, n_epochs=2))
-    assert isinstance(run, MazeRun)
-    return replace(run, agent=replace(run.agent, hidden_size=6))
+    if run.learner == "ppo":
+        return run.with_groups(ppo=replace(run.ppo, hidden_size=6, n_steps=20, batch_size=40, n_epochs=2))
+    assert run.learner == "a2c"
+    return run.with_groups(agent=replace(run.agent, hidden_size=6))
 
 
 def trained(run: Run, root: Path, report: Callable[[Report], None] = lambda _: None) -> Path:

@@ -1,27 +1,21 @@
-from dataclasses import asdict, dataclass, replace
+from dataclasses import MISSING, asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from plasticrl.scripts.errors import UserError
+from plasticrl.scripts.experiments.paper import EXPERIMENTS
 from plasticrl.scripts.settings.maze import MAZE_PRESETS, AgentSettings
 from plasticrl.scripts.settings.reading import data_place, settings_from, with_home
-from plasticrl.scripts.settings.supervised import IMAGES_PRESETS, OMNIGLOT_PRESETS, PATTERNS_PRESETS
+from plasticrl.scripts.settings.tasks import TASKS
 
 AGENT = MAZE_PRESETS["tuned"].agent
-PRESETS: list[Any] = [
-    *(group for p in MAZE_PRESETS.values() for group in (p.maze, p.agent, p.training)),
-    *(
-        group
-        for presets in (PATTERNS_PRESETS, IMAGES_PRESETS, OMNIGLOT_PRESETS)
-        for p in presets.values()
-        for group in (p.task, p.network, p.descent, p.training)
-    ),
-]
+PPO = EXPERIMENTS["maze", "quick"].condition("recurrent_ppo").run.ppo
+GROUPS = [group for t in TASKS.values() for one in t.presets.values() for group in one.groups.values()]
 
 
-@pytest.mark.parametrize("settings", PRESETS, ids=lambda settings: type(settings).__name__)
+@pytest.mark.parametrize("settings", GROUPS, ids=lambda settings: type(settings).__name__)
 def test_settings_are_made_again(settings: Any) -> None:
     assert settings_from(type(settings), asdict(settings)) == settings
 
@@ -51,6 +45,21 @@ def test_a_whole_number_will_do_for_a_float_but_not_the_other_way_round() -> Non
 def test_a_value_of_another_type_is_refused_by_name(name: str, value: Any) -> None:
     with pytest.raises(TypeError, match=name):
         settings_from(AgentSettings, {**asdict(AGENT), name: value})
+
+
+@pytest.mark.parametrize(
+    "group", [kind for t in TASKS.values() for learner in t.learners for kind in t.groups(learner).values()]
+)
+def test_of_missing_ones_those_alone_are_filled_in_that_have_a_default(group: Any) -> None:
+    kinds = {type(one): one for one in (*GROUPS, PPO)}
+    plain = asdict(kinds[group])
+    for field in fields(group):
+        less = {name: value for name, value in plain.items() if name != field.name}
+        if field.default is MISSING:
+            with pytest.raises(TypeError, match=f"^{field.name} is missing"):
+                settings_from(group, less)
+        else:
+            assert settings_from(group, less) == replace(kinds[group], **{field.name: field.default})
 
 
 def test_missing_and_unknown_ones_are_refused_by_name() -> None:

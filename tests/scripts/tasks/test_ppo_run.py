@@ -14,18 +14,17 @@ from plasticrl.scripts.errors import UserError
 from plasticrl.scripts.experiments.paper import EXPERIMENTS
 from plasticrl.scripts.experiments.training import check_run, train
 from plasticrl.scripts.main import main
-from plasticrl.scripts.runs.run import RECURRENT_PPO, PPORun, run_from_dict
+from plasticrl.scripts.runs.run import Run, run_from_dict
 from plasticrl.scripts.runs.terminal import Report
 from plasticrl.scripts.settings.maze import OutputSettings
 
 TOTAL = 800
 
 
-def small() -> PPORun:
-    run = EXPERIMENTS["maze", "quick"].condition(RECURRENT_PPO).run
-    assert isinstance(run, PPORun)
-    return replace(
-        run,
+def small() -> Run:
+    run = EXPERIMENTS["maze", "quick"].condition("recurrent_ppo").run
+    assert run.learner == "ppo"
+    return run.with_groups(
         maze=replace(run.maze, size=5, episode_length=20),
         training=replace(run.training, total_timesteps=TOTAL, n_envs=4, eval_episodes=6, checkpoints=4),
         ppo=replace(run.ppo, hidden_size=6, n_steps=20, batch_size=40, n_epochs=2),
@@ -84,6 +83,13 @@ def test_it_has_no_trace_to_tamper_with(finished: Path, capsys: pytest.CaptureFi
     assert "only a plastic agent has a trace" in capsys.readouterr().err
 
 
+def test_its_files_call_it_as_they_always_did(finished: Path) -> None:
+    assert finished.parts[-3:] == ("maze", "recurrent_ppo", "seed_0")
+    assert json.loads((finished / "result.json").read_text())["core"] == "recurrent_ppo"
+    config = json.loads((finished / "config.json").read_text())
+    assert (config["version"], config["learner"], config["core"]) == (2, "ppo", "lstm")
+
+
 def test_it_can_be_watched(finished: Path, tmp_path: Path) -> None:
     assert main(["watch", str(finished), "--before", "--gif", str(tmp_path / "seen.gif")]) == 0
     assert (tmp_path / "seen.gif").read_bytes().startswith(b"GIF")
@@ -107,7 +113,7 @@ def test_it_can_be_watched(finished: Path, tmp_path: Path) -> None:
 )
 def test_wrong_settings(wrong: dict[str, Any], complaint: str) -> None:
     with pytest.raises(UserError, match=complaint):
-        check_run(replace(small(), ppo=replace(small().ppo, **wrong)))
+        check_run(small().with_groups(ppo=replace(small().ppo, **wrong)))
 
 
 def test_it_is_not_trained_by_several_processes(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,7 +13,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from plasticrl.agents import EpisodeLearner
 from plasticrl.scripts.main import main
 from plasticrl.scripts.runs.folder import read_run
-from plasticrl.scripts.runs.run import SHOWN_METRICS, EpisodeRun
+from plasticrl.scripts.settings.tasks import TASKS
 from plasticrl.scripts.tasks.supervised.setup import Tasks, make_tasks
 
 PICTURE = {"patterns": "reconstructions", "images": "reconstructions", "omniglot": "one_shot"}
@@ -26,7 +26,7 @@ def result(folder: Path) -> dict[str, Any]:
 
 def tasks_of(folder: Path, data: list[str]) -> Tasks:
     run = read_run(folder)
-    assert isinstance(run, EpisodeRun)
+    assert run.learner == "supervised"
     return make_tasks(replace(run, data_dir=Path(data[1]) if data else None))
 
 
@@ -49,7 +49,7 @@ def test_progress_csv_ends_where_the_training_does(supervised: Any, trained_supe
     with (trained_supervised / "progress.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     assert int(rows[-1]["time/episodes"]) == supervised.total
-    columns = [f"train/{metric.name}" for metric in SHOWN_METRICS[supervised.task]]
+    columns = [f"train/{metric.name}" for metric in TASKS[supervised.task].metrics]
     columns += ["train/loss", "train/grad_norm", "train/learning_rate", "plastic/eta"]
     assert [name for row in rows for name in columns if not row[name]] == []
 
@@ -65,7 +65,7 @@ def test_a_row_of_progress_csv_is_about_its_own_episodes(tmp_path: Path) -> None
 
 def test_tensorboard(supervised: Any, trained_supervised: Path) -> None:
     events = EventAccumulator(str(trained_supervised)).Reload()
-    main_metric = SHOWN_METRICS[supervised.task][0].name
+    main_metric = TASKS[supervised.task].metrics[0].name
     assert {f"train/{main_metric}", f"eval/{main_metric}", "train/loss"} <= set(events.Tags()["scalars"])
     assert {f"episodes/{PICTURE[supervised.task]}", "plastic/trace"} <= set(events.Tags()["images"])
     assert "_hparams_/session_start_info" in events.summary_metadata
@@ -74,7 +74,7 @@ def test_tensorboard(supervised: Any, trained_supervised: Path) -> None:
 def test_result_says_how_good_beside_the_references(supervised: Any, trained_supervised: Path) -> None:
     data = result(trained_supervised)
     assert (data["steps"], data["evaluation"]["episodes"]) == (supervised.total, 6)
-    for metric in SHOWN_METRICS[supervised.task]:
+    for metric in TASKS[supervised.task].metrics:
         one = data["evaluation"]["metrics"][metric.name]
         assert one["low"] <= one["mean"] <= one["high"]
     references = data["evaluation"]["references"]
@@ -173,7 +173,7 @@ def test_options_reach_the_evaluation(
     assert main([*words, "--json"]) == 0
     shown = json.loads(capsys.readouterr().out)
     assert (shown["episodes"], shown["seed"]) == (4, 9)
-    for metric in SHOWN_METRICS[supervised.task]:
+    for metric in TASKS[supervised.task].metrics:
         assert metric.label in table
         assert metric.form(shown["metrics"][metric.name]["mean"]) in table
 

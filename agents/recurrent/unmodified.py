@@ -27,11 +27,11 @@ _NAMES = {
     )
 }  # fmt: skip
 # These classes and those they derive from, as they were when this module was imported.
-_WRITTEN = {base: dict(vars(base)) for base in chain.from_iterable(kind.__mro__[:-1] for kind in _NAMES)}
+_ORIGINAL = {base: dict(vars(base)) for base in chain.from_iterable(kind.__mro__[:-1] for kind in _NAMES)}
 _COMPUTING = ("__call__", "__getattr__", "__setattr__")  # other special methods, torch.compile replaces some
 
 
-def as_written(modules: Iterable[Any]) -> bool:
+def unmodified(modules: Iterable[Any]) -> bool:
     """Return True if each module computes what its class's source says, the same at every call.
 
     Return False if a module is of an unknown class (including a subclass of a known one), has a hook or an
@@ -57,11 +57,11 @@ def _bases(modules: Sequence[nn.Module]) -> list[type]:
 
 def _methods_hold(bases: Iterable[type]) -> bool:
     for base in bases:
-        if vars(base) != _WRITTEN[base]:
+        if vars(base) != _ORIGINAL[base]:
             now = dict(vars(base))
-            if _computing_part(now) != _computing_part(_WRITTEN[base]):
+            if _computing_part(now) != _computing_part(_ORIGINAL[base]):
                 return False
-            _WRITTEN[base] = now
+            _ORIGINAL[base] = now
     return True
 
 
@@ -82,7 +82,7 @@ def mark(tensors: Iterable[Tensor]) -> list[tuple[int, int]]:
 
 
 class Watch:
-    """Notices that modules which are :func:`as_written` are no longer what they were.
+    """Notices that modules which are :func:`unmodified` are no longer what they were.
 
     It sees their attributes, layers, hooks, methods, parameters and buffers.
     """
@@ -132,7 +132,7 @@ class Replay:
     def __init__(self, policy: Any, rollout: Rollout) -> None:
         self._policy, self._rollout, self._start = policy, rollout, rollout.state
         modules = computing(policy)
-        self._watch = Watch(modules) if as_written(modules) else None
+        self._watch = Watch(modules) if unmodified(modules) else None
         self._start_mark = mark(self._start)
         self._results: tuple[Tensor, ...] = ()
         self._results_mark: list[tuple[int, int]] = []

@@ -1,46 +1,39 @@
 """The presets' search spaces fit what they are searched for."""
 
-from dataclasses import fields
+import copy
+import pickle
 from itertools import product
 from typing import Any
 
 import pytest
 
-from plasticrl.scripts.commands.commands import SweepImages, SweepMaze, SweepOmniglot, SweepPatterns
+from plasticrl.scripts.commands.options import SweepOptions, options_of
 from plasticrl.scripts.commands.parse import parse
 from plasticrl.scripts.experiments.experiment import SearchTrial
 from plasticrl.scripts.reports.search_report import train_command
-from plasticrl.scripts.settings.cores import COMPLETION_OPTIONS, MAZE_OPTIONS, ONE_SHOT_OPTIONS
-from plasticrl.scripts.settings.maze import MAZE_PRESETS
-from plasticrl.scripts.settings.search_space import Between, OneOf
-from plasticrl.scripts.settings.supervised import IMAGES_PRESETS, OMNIGLOT_PRESETS, PATTERNS_PRESETS
+from plasticrl.scripts.settings.presets import Between, OneOf
+from plasticrl.scripts.settings.tasks import TASKS
 
-COMMANDS: list[tuple[Any, Any, Any]] = [
-    (SweepMaze, MAZE_PRESETS, MAZE_OPTIONS),
-    (SweepPatterns, PATTERNS_PRESETS, COMPLETION_OPTIONS),
-    (SweepImages, IMAGES_PRESETS, COMPLETION_OPTIONS),
-    (SweepOmniglot, OMNIGLOT_PRESETS, ONE_SHOT_OPTIONS),
-]
 CASES = [
-    pytest.param(command, preset, values, options, core, id=f"{command.__name__}-{preset}-{core}")
-    for command, presets, options in COMMANDS
-    for (preset, values), core in product(presets.items(), options)
+    pytest.param(task, preset, core, id=f"{task.name}-{preset}-{core}")
+    for task in TASKS.values()
+    for preset, core in product(task.presets, task.cores)
 ]
+PRESETS = [preset for task in TASKS.values() for preset in task.presets.values()]
 
 
-def with_preset(command: Any, preset: str, values: Any) -> Any:
-    groups = {field.name: getattr(values, field.name) for field in fields(values) if field.name != "space"}
-    if "task" in groups:
-        groups[command().make_run("plastic", 0).task] = groups.pop("task")
-    return command(preset=preset, **groups)
+@pytest.mark.parametrize("preset", PRESETS)
+def test_a_group_of_a_preset_is_an_attribute_also_of_its_copies(preset: Any) -> None:
+    for one in (preset, copy.deepcopy(preset), pickle.loads(pickle.dumps(preset))):
+        assert {name: getattr(one, name) for name in preset.groups} == preset.groups
+        with pytest.raises(AttributeError, match="Preset has no mazes"):
+            _ = one.mazes
 
 
-@pytest.mark.parametrize(("command", "preset", "values", "options", "core"), CASES)
-def test_a_core_is_searched_in_what_it_has(
-    command: Any, preset: str, values: Any, options: Any, core: str
-) -> None:
-    sweep = with_preset(command, preset, values)
-    space = sweep.space(core)
+@pytest.mark.parametrize(("task", "preset", "core"), CASES)
+def test_a_core_is_searched_in_what_it_has(task: Any, preset: str, core: str) -> None:
+    sweep = options_of(SweepOptions, task).with_preset(preset)
+    space, options = task.space(preset, core), task.cores
     assert "learning_rate" in space
     others = {name for names in options.values() for name in names} - set(options[core])
     assert not others & space.keys()
@@ -57,7 +50,7 @@ def test_a_core_is_searched_in_what_it_has(
 
 @pytest.mark.parametrize(("falls", "last"), [(False, 0.5), (True, 0.0)])
 def test_a_constant_rate_stays_constant_and_a_falling_one_falls(falls: bool, last: float) -> None:
-    sweep = SweepPatterns()
+    sweep = options_of(SweepOptions, TASKS["patterns"])()
     if falls:
         sweep = sweep.with_values({"final_learning_rate": 0.0})
     changed = sweep.with_values({"learning_rate": 0.5})
@@ -72,7 +65,7 @@ def test_membership() -> None:
     assert "hebb" not in OneOf(("oja",))
 
 
-@pytest.mark.parametrize("core", list(MAZE_OPTIONS))
+@pytest.mark.parametrize("core", list(TASKS["maze"].cores))
 def test_the_best_settings_are_told_as_a_command_that_the_core_takes(core: str) -> None:
     words = ["sweep", "maze", "--search", "--cores", "plastic", core, "--rule", "clipped", "--gamma", "0.8"]
     command: Any = parse(list(dict.fromkeys(words)))
@@ -80,4 +73,5 @@ def test_the_best_settings_are_told_as_a_command_that_the_core_takes(core: str) 
     told: Any = parse(train_command(command, core, best).split()[1:])
     agent = told.make_run(core, 0).agent
     assert (told.core, agent.gamma, agent.learning_rate) == (core, 0.8, 0.002)
-    assert agent.rule == ("clipped" if "rule" in MAZE_OPTIONS[core] else MAZE_PRESETS["tuned"].agent.rule)
+    maze = TASKS["maze"]
+    assert agent.rule == ("clipped" if "rule" in maze.cores[core] else maze.presets["tuned"].agent.rule)

@@ -7,8 +7,8 @@ import pytest
 from plasticrl.envs import make_task
 from plasticrl.envs.data import cifar
 from plasticrl.envs.data import omniglot as omniglot_images
-from plasticrl.envs.data.image_sets import ImageSet, load_image_set
 from plasticrl.envs.data.omniglot import split_classes
+from plasticrl.envs.supervised.make_task import ImageSet, load_image_set
 
 
 @pytest.fixture
