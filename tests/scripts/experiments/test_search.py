@@ -2,6 +2,7 @@
 
 import csv
 import json
+import pickle
 import subprocess
 import sys
 import time
@@ -237,3 +238,9 @@ def test_a_value_outside_the_space_is_not_searched(tmp_path: Path) -> None:
     drawing = Drawing(sweep, "plastic")
     assert drawing.trial(drawing.given(), 0).run == sweep.make_run("plastic", FIRST)
     assert drawing.values({"eta": 0.123456}) == {"eta": 0.1235}
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_ray_can_copy_the_drawing_of_trials(task: str) -> None:
+    drawing = Drawing(options_of(SweepOptions, TASKS[task])(), "plastic")
+    assert pickle.loads(pickle.dumps(drawing)) == drawing
