@@ -10,15 +10,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import matplotlib as mpl
 import torch
 import tyro
+from matplotlib.figure import Figure
 from torch import Tensor
 
 from plasticrl import PlasticState, plastic_scan
 from plasticrl.scripts.bench.cases import a2c_iterations, plain_scan, ppo_iterations
 from plasticrl.scripts.bench.timing import interleaved, machine, peak_memory
 from plasticrl.scripts.experiments.paper import EXPERIMENTS
+from plasticrl.scripts.reports.figures import make_plain, write_figure
 from plasticrl.scripts.runs.folder import write_json
 from plasticrl.scripts.settings.reading import with_home
 
@@ -132,20 +133,17 @@ def _ppo() -> tuple[tuple[int, int, int], dict[str, Callable[[], object]]]:
 
 
 def _draw(scaling: dict[str, list[tuple[tuple[int, int, int], float]]], path: Path) -> None:
-    mpl.use("Agg")
-    from matplotlib import pyplot as plt
-
-    figure, axes = plt.subplots(1, len(scaling), figsize=(11, 3.2), sharey=True, layout="constrained")
-    for ax, (name, points), place in zip(axes, scaling.items(), (2, 0, 1), strict=True):
-        ax.plot([shape[place] for shape, _ in points], [cost for _, cost in points], "o-")
-        ax.set_xscale("log", base=2)
-        ax.set_xlabel({"n": "neurons n", "T": "steps T", "B": "episodes B"}[name])
-        ax.set_ylim(bottom=0)
-        ax.grid(alpha=0.3)
-    axes[0].set_ylabel("ns / (B T n²), forward + backward")
+    figure = Figure(figsize=(11, 3.2), dpi=120, layout="constrained")
+    panels = figure.subplots(1, len(scaling), sharey=True)
+    for panel, (name, points), place in zip(panels, scaling.items(), (2, 0, 1), strict=True):
+        panel.plot([shape[place] for shape, _ in points], [cost for _, cost in points], "o-")
+        panel.set_xscale("log", base=2)
+        panel.set_xlabel({"n": "neurons n", "T": "steps T", "B": "episodes B"}[name])
+        make_plain(panel)
+    panels[0].set_ylim(bottom=0)  # of all panels
+    panels[0].set_ylabel("ns / (B T n²), forward + backward")
     figure.suptitle(f"Cost per unit of work, around T, B, n = {BASE}")
-    figure.savefig(path, dpi=120)
-    plt.close(figure)
+    write_figure(figure, path)
 
 
 if __name__ == "__main__":

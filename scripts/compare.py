@@ -2,13 +2,19 @@
 
 import sys
 
-from plasticrl.scripts.commands.options import CompareOptions
-from plasticrl.scripts.experiments.local import train_all
-from plasticrl.scripts.experiments.many_runs import check_runs, missing_runs, placed, sum_up
+from plasticrl.scripts.commands.options import CompareOptions, ManyOptions
+from plasticrl.scripts.experiments.executors import (
+    Executor,
+    InProcesses,
+    check_cores,
+    check_counts,
+    check_folders,
+    check_settings,
+    train_missing,
+)
+from plasticrl.scripts.experiments.experiment import comparison_of
 from plasticrl.scripts.main import main
-from plasticrl.scripts.reports.comparison import Comparison
-from plasticrl.scripts.runs.setup import processors
-from plasticrl.scripts.runs.terminal import ProgressDisplay
+from plasticrl.scripts.reports.comparison import Comparison, report_comparison
 
 
 def run(command: CompareOptions) -> None:
@@ -17,18 +23,29 @@ def run(command: CompareOptions) -> None:
     Raises:
         UserError: the settings are wrong, a folder is taken, or a training failed.
     """
-    make_comparison(command)
+    compare(command, InProcesses(command.output, command.jobs), jobs=command.jobs)
     print(f"TensorBoard: tensorboard --logdir {command.output.root}")
 
 
-def make_comparison(command: CompareOptions) -> Comparison:
-    """Do the same as :func:`run` except its last line; return the comparison."""
-    check_runs(command, jobs=command.jobs)
-    jobs = processors() if command.jobs is None else command.jobs
-    with ProgressDisplay(command.output.quiet) as display:
-        missing = missing_runs(placed(command), command.output, display)
-        train_all(missing, command.output, jobs, display.show)
-    return sum_up(command.runs(), command.output.root)
+def compare(command: ManyOptions, executor: Executor, **counts: int | None) -> Comparison:
+    """Check all options, then train the missing runs; print, write and return the comparison.
+
+    Args:
+        command: the runs and their output.
+        executor: trains the runs.
+        counts: further numbers of the command to check; None is allowed.
+
+    Raises:
+        UserError: the settings are wrong, a folder is taken, or a training failed.
+    """
+    check_cores(command.cores)
+    check_counts(seeds=command.seeds, **counts)
+    experiment = comparison_of(command.runs(), command.output.root)
+    trials = experiment.trials()
+    check_folders(trials, overwrite=command.output.overwrite)
+    check_settings([one.run for one in experiment.conditions], command.output)
+    train_missing(trials, executor, command.output)
+    return report_comparison(experiment)
 
 
 if __name__ == "__main__":

@@ -2,13 +2,14 @@
 
 import shutil
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from statistics import median_low
 
-from plasticrl.scripts.commands.options import Demo
-from plasticrl.scripts.compare import make_comparison
+from plasticrl.scripts.commands.options import CompareOptions, Demo
+from plasticrl.scripts.compare import compare
+from plasticrl.scripts.experiments.executors import InProcesses
 from plasticrl.scripts.main import main
-from plasticrl.scripts.reports.comparison import MazeComparison
 from plasticrl.scripts.runs.checkpoints import find_checkpoint
 from plasticrl.scripts.tasks.maze.animation import gif, play
 from plasticrl.scripts.tasks.maze.setup import load_to_act
@@ -23,20 +24,19 @@ def run(command: Demo) -> None:
     Raises:
         UserError: an option is out of range, or the folder cannot be written.
     """
-    comparison = make_comparison(command.comparison())
-    assert isinstance(comparison, MazeComparison)
+    options = command.comparison()
+    comparison = compare(options, InProcesses(options.output, options.jobs), jobs=options.jobs)
     path = command.root / _GIF
-    write_gif(path, _play_typical(command, comparison))
+    write_gif(path, _play_typical(options, comparison.cores["plastic"]["reward"].scores))
     print(f"GIF of the plastic agent with the median score: {path}\n\nTo see how they learned:")
     print(f"  {_tensorboard()} --logdir {command.root}")
     print("and open the address that it prints in a browser.")
 
 
-def _play_typical(command: Demo, comparison: MazeComparison) -> bytes:
-    scores = next(one.scores for one in comparison.cores if one.core == "plastic")
-    seed = scores.index(median_low(scores))
-    typical = command.comparison().make_run("plastic", seed)
-    _, checkpoint = find_checkpoint(typical.folder(command.root))
+def _play_typical(options: CompareOptions, scores: Sequence[float]) -> bytes:
+    """Return a GIF of the plastic agent with the median score."""
+    typical = options.make_run("plastic", scores.index(median_low(scores)))
+    _, checkpoint = find_checkpoint(typical.folder(options.output.root))
     agent = load_to_act(typical, checkpoint, "cpu")
     return gif(list(play(agent, typical.maze, mode="rgb_array", seed=0)), _FPS)
 

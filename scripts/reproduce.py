@@ -2,26 +2,24 @@
 
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from plasticrl.scripts.commands.options import Reproduce
 from plasticrl.scripts.errors import UserError, as_user_error
-from plasticrl.scripts.experiments.experiment import Experiment
-from plasticrl.scripts.experiments.local import train_all
-from plasticrl.scripts.experiments.many_runs import (
-    check_claims,
+from plasticrl.scripts.experiments.executors import (
+    InProcesses,
+    check_counts,
+    check_folders,
     check_named_once,
-    check_number_of_runs,
     check_settings,
-    missing_runs,
+    train_missing,
 )
+from plasticrl.scripts.experiments.experiment import Experiment, Trial
 from plasticrl.scripts.experiments.paper import EXPERIMENTS
 from plasticrl.scripts.main import main
-from plasticrl.scripts.reports.experiment_report import report
+from plasticrl.scripts.reports.experiment_report import report_experiment
 from plasticrl.scripts.reports.networks import draw_networks
-from plasticrl.scripts.runs.folder import PlacedRun
-from plasticrl.scripts.runs.setup import processors
-from plasticrl.scripts.runs.terminal import ProgressDisplay
 
 REPORT = "report"
 
@@ -33,61 +31,66 @@ def run(command: Reproduce) -> None:
         UserError: an option is wrong, a folder is in use, data are missing, or a training failed.
         KeyboardInterrupt: Ctrl-C was pressed; raised after the report on the finished runs.
     """
-    experiment, root = EXPERIMENTS[command.experiment, command.budget], command.output.root
-    folder = root / experiment.name / REPORT
-    asked = _asked(command, experiment)
-    check_claims(asked, overwrite=command.output.overwrite)
+    experiment = replace(EXPERIMENTS[command.experiment, command.budget], root=command.output.root)
+    folder = experiment.folder / REPORT
+    requested = _requested(command, experiment)
+    trials = _with_data(requested.trials(), command.data_dir)
+    check_folders(trials, overwrite=command.output.overwrite)
     if command.train:
-        check_settings(command.output, [one.run for one in asked if one.run.seed == 0])
-        jobs = processors() if command.jobs is None else command.jobs
+        check_settings([trial.run for trial in trials if trial.run.seed == 0], command.output)
         try:
-            with ProgressDisplay(command.output.quiet) as display:
-                train_all(missing_runs(asked, command.output, display), command.output, jobs, display.show)
+            train_missing(trials, InProcesses(command.output, command.jobs), command.output)
         except (KeyboardInterrupt, UserError):
-            report(experiment, experiment.with_others(asked, root), folder)
+            report_experiment(experiment, experiment.with_started(trials), folder)
             raise
     else:
-        asked = _there(command, experiment, asked)
-    runs = experiment.with_others(asked, root)
-    report(experiment, runs, folder)
+        trials = _started(command, experiment, trials)
+    trials = experiment.with_started(trials)
+    report_experiment(experiment, trials, folder)
+    finished = _with_data([trial for trial in trials if trial.is_finished], command.data_dir)
     with as_user_error(OSError, about=f"cannot write to {folder}"):
-        draw_networks(_with_data([one for one in runs if one.is_finished], command.data_dir), folder)
+        draw_networks(finished, folder)
 
 
-def _asked(command: Reproduce, experiment: Experiment) -> list[PlacedRun]:
-    seeds = experiment.seeds if command.seeds is None else command.seeds
-    check_number_of_runs(seeds=seeds, jobs=command.jobs)
+def _requested(command: Reproduce, experiment: Experiment) -> Experiment:
+    """Return the experiment with the requested conditions and seeds only.
+
+    Raises:
+        UserError: an option is wrong.
+    """
+    check_counts(seeds=command.seeds, jobs=command.jobs)
     names = [one.name for one in experiment.conditions]
     if unknown := [name for name in command.conditions if name not in names]:
         raise UserError(f"{experiment.name} has no condition {unknown[0]}: choose from {', '.join(names)}")
     check_named_once(conditions=command.conditions)
-    if command.data_dir is not None and command.experiment not in ("images", "omniglot"):
+    if command.data_dir is not None and not experiment.conditions[0].run.reads_data:
         raise UserError(f"--data-dir: {command.experiment} uses no data files, leave it out")
-    return _with_data(experiment.runs(command.output.root, seeds, command.conditions), command.data_dir)
+    conditions = [one for one in experiment.conditions if one.name in (command.conditions or names)]
+    seeds = experiment.seeds if command.seeds is None else command.seeds
+    return replace(experiment, conditions=tuple(conditions), seeds=seeds)
 
 
-def _there(command: Reproduce, experiment: Experiment, asked: Sequence[PlacedRun]) -> list[PlacedRun]:
-    """Return the requested runs of conditions that have been started.
+def _started(command: Reproduce, experiment: Experiment, trials: Sequence[Trial]) -> list[Trial]:
+    """Return the requested trials of conditions that have been started.
 
     Raises:
         UserError: there are none, or none of a condition that was named.
     """
-    root = command.output.root
-    begun = {one.group for one in experiment.with_others(asked, root) if one.folder.exists()}
-    if missing := [name for name in command.conditions if name not in begun]:
-        what = f"condition {missing[0]}"
-    elif not begun:
-        what = experiment.name
-    else:
-        return [one for one in asked if one.group in begun]
-    raise UserError(
-        f"{root} has no runs of {what}: leave out --no-train to train them, or give the --root where they are"
-    )
+    started = {trial.condition for trial in experiment.with_started(trials) if trial.folder.exists()}
+    missing = [f"condition {name}" for name in command.conditions if name not in started]
+    if not missing and not started:
+        missing = [experiment.name]
+    if missing:
+        raise UserError(
+            f"{experiment.root} has no runs of {missing[0]}: leave out --no-train to train them, or give the "
+            "--root where they are"
+        )
+    return [trial for trial in trials if trial.condition in started]
 
 
-def _with_data(runs: Sequence[PlacedRun], data_dir: Path | None) -> list[PlacedRun]:
-    """Return the runs with the data folder set in those of supervised tasks."""
-    return [one._replace(run=one.run.with_data_dir(data_dir)) for one in runs]
+def _with_data(trials: Sequence[Trial], data_dir: Path | None) -> list[Trial]:
+    """Return the trials with the data folder set in those of supervised tasks."""
+    return [trial._replace(run=trial.run.with_data_dir(data_dir)) for trial in trials]
 
 
 if __name__ == "__main__":

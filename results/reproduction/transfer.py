@@ -9,10 +9,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from plasticrl.scripts.reports.comparison import Summary, summarize
-from plasticrl.scripts.reports.curves import COLORS
-from plasticrl.scripts.reports.figures import make_plain, write_figure
-from plasticrl.scripts.reports.statistics import interquartile_mean
+from plasticrl.scripts.reports.figures import COLORS, one_panel
+from plasticrl.scripts.reports.statistics import Estimate, estimate, interquartile_mean
 from plasticrl.scripts.settings.tasks import TASKS
 
 HERE = Path(__file__).parent
@@ -67,9 +65,9 @@ def evaluated(folder: str) -> list[Any]:
     return [json.loads(path.read_text()) for path in paths]
 
 
-def share_of_oracle(condition: str, maze: str) -> Summary:
+def share_of_oracle(condition: str, maze: str) -> Estimate:
     """0 is acting at random there, 1 knowing where the reward is."""
-    return summarize([one["oracle_share"] for one in evaluated(f"maze_quick/transfer/{condition}/{maze}")])
+    return estimate([one["oracle_share"] for one in evaluated(f"maze_quick/transfer/{condition}/{maze}")])
 
 
 def maze_row(maze: str) -> str:
@@ -83,7 +81,7 @@ def maze_row(maze: str) -> str:
 def lesion_row(lesion: str) -> str:
     """Points of the plastic agents, in all and in each fifth of the episode."""
     told = evaluated(f"maze_quick/{lesion}")
-    points = summarize([one["mean_reward"] for one in told]).text(_tenths)
+    points = estimate([one["mean_reward"] for one in told]).text(_tenths)
     fifths = interquartile_mean([one["points_by_fifth"] for one in told], axis=0)
     return _row(LESIONS[lesion], points, "  ".join(map(_tenths, fifths)))
 
@@ -92,7 +90,7 @@ def supervised_row(experiment: str, name: str, label: str) -> str:
     """The plastic networks' score, and those of what needs no training in the same episodes."""
     told = evaluated(f"{experiment}/transfer/{name}")
     metric = TASKS[told[0]["task"]].metrics[0]
-    score = summarize([one["metrics"][metric.name]["mean"] for one in told]).text(metric.form)
+    score = estimate([one["metrics"][metric.name]["mean"] for one in told]).text(metric.form)
     references = [
         metric.form(reference[metric.name])
         for reference_name, reference in told[0]["references"].items()
@@ -103,30 +101,22 @@ def supervised_row(experiment: str, name: str, label: str) -> str:
 
 def draw(paths: Sequence[Path]) -> None:
     """The shares of the oracle's points: a line of dots for each maze, a dot for each agent."""
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(9, 7), dpi=160, layout="constrained")
-    panel = figure.add_subplot()
     colors = dict(zip(CONDITIONS, COLORS, strict=False))
-    for row, maze in enumerate(MAZES):
-        for place, condition in enumerate(CONDITIONS):
-            told = evaluated(f"maze_quick/transfer/{condition}/{maze}")
-            shares = [100 * one["oracle_share"] for one in told]
-            height = row + 0.1 * (place - (len(CONDITIONS) - 1) / 2)
-            label = condition if row == 0 else None
-            panel.scatter(shares, [height] * len(shares), s=14, color=colors[condition], label=label)
-    for row in range(1, len(MAZES)):
-        panel.axhline(row - 0.5, color="0.9", linewidth=0.8)
-    panel.set_yticks(range(len(MAZES)), MAZES.values())
-    panel.invert_yaxis()
-    panel.set_xlim(left=0)
-    panel.set_xlabel("share of the oracle (%), a dot for each agent")
-    panel.set_title("Maze: where the agents were never trained", loc="left", fontsize=11)
-    make_plain(panel)
-    panel.grid(visible=False, axis="y")  # the lines between the mazes are enough
-    figure.legend(frameon=False, loc="outside lower center", ncols=4)
-    for path in paths:
-        write_figure(figure, path)
+    with one_panel("Maze: where the agents were never trained", paths, size=(9, 7)) as panel:
+        for row, maze in enumerate(MAZES):
+            for place, condition in enumerate(CONDITIONS):
+                told = evaluated(f"maze_quick/transfer/{condition}/{maze}")
+                shares = [100 * one["oracle_share"] for one in told]
+                height = row + 0.1 * (place - (len(CONDITIONS) - 1) / 2)
+                label = condition if row == 0 else None
+                panel.scatter(shares, [height] * len(shares), s=14, color=colors[condition], label=label)
+        for row in range(1, len(MAZES)):
+            panel.axhline(row - 0.5, color="0.9", linewidth=0.8)
+        panel.set_yticks(range(len(MAZES)), MAZES.values())
+        panel.invert_yaxis()
+        panel.set_xlim(left=0)
+        panel.set_xlabel("share of the oracle (%), a dot for each agent")
+        panel.grid(visible=False, axis="y")  # the lines between the mazes are enough
 
 
 def _row(*cells: str) -> str:

@@ -29,6 +29,11 @@ class TaskOptions:
     output: OutputSettings
     data_dir: Path | None = None
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Return the parts to copy or pickle it from: its class is made at run time, so no module has it."""
+        values = {field.name: getattr(self, field.name) for field in fields(self)}  # type: ignore[arg-type]
+        return _options_with, (type(self).__base__, self.entry.name, values)
+
     @classmethod
     def with_preset(cls, preset: str, **others: Any) -> Self:
         """Return the options with the settings of a preset."""
@@ -144,6 +149,11 @@ def options_of(kind: Any, task: Task) -> Any:
     about = {"entry": task, "__doc__": task.about[command], "__module__": __name__}
     name = f"{command.title()}{task.name.title()}"
     return make_dataclass(name, made, bases=(kind,), namespace=about, frozen=True)
+
+
+def _options_with(kind: Any, task: str, values: Mapping[str, Any]) -> TaskOptions:
+    options: TaskOptions = options_of(kind, TASKS[task])(**values)
+    return options
 
 
 @dataclass(frozen=True)

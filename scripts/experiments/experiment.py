@@ -1,13 +1,79 @@
-"""Reproduction of one experiment of the paper: its conditions, and the runs of each."""
+"""Experiments as data: conditions that are trained with several seeds each, and where their runs lie."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any, Literal, NamedTuple
 
-from plasticrl.scripts.runs.folder import PlacedRun, seeds_in
+from plasticrl.scripts.runs.folder import finished_score, is_kept, is_unfinished
 from plasticrl.scripts.runs.run import Run
+
+
+class Trial(NamedTuple):
+    """One run of an experiment.
+
+    Attributes:
+        run: the settings.
+        root: root folder of the run.
+        condition: name of its condition.
+    """
+
+    run: Run
+    root: Path
+    condition: str
+
+    @property
+    def label(self) -> str:
+        """Name of the run in progress lines."""
+        return f"{self.condition} seed {self.run.seed}"
+
+    @property
+    def folder(self) -> Path:
+        """Folder of the run."""
+        return self.run.folder(self.root)
+
+    @property
+    def is_finished(self) -> bool:
+        """True if exactly this run is finished."""
+        return is_kept(self.run, self.root)
+
+    @property
+    def is_unfinished(self) -> bool:
+        """True if exactly this run was started and can be resumed."""
+        return is_unfinished(self.folder, self.run)
+
+    def score(self) -> float:
+        """Return the score of the finished run; higher is better."""
+        return finished_score(self.run, self.root)
+
+
+class SearchTrial(NamedTuple):
+    """A trial of a search.
+
+    Attributes:
+        settings: the searched settings.
+        run: the run that was trained with them.
+        score: score of the evaluation if it is finished, of its last episodes if it was stopped early; higher
+            is better. None if it failed.
+        state: its end.
+        done: length of its training, in the unit of the run.
+    """
+
+    settings: dict[str, Any]
+    run: Run
+    score: float | None
+    state: Literal["finished", "stopped early", "failed"]
+    done: int
+
+
+def by_condition(trials: Iterable[Trial]) -> dict[str, list[Trial]]:
+    """Return the trials of each condition, in the given order."""
+    groups: dict[str, list[Trial]] = {}
+    for trial in trials:
+        groups.setdefault(trial.condition, []).append(trial)
+    return groups
 
 
 @dataclass(frozen=True)
@@ -15,7 +81,7 @@ class Condition:
     """One of the compared networks, with all its settings.
 
     Attributes:
-        name: name of its folder, and name in tables.
+        name: name in tables, and of its folder.
         run: the settings; its seed is not used.
         about: description in half a line.
         series: the series of the experiment that it belongs to; "" is the main one.
@@ -23,21 +89,24 @@ class Condition:
 
     name: str
     run: Run
-    about: str
+    about: str = ""
     series: str = ""
 
 
 @dataclass(frozen=True)
 class Experiment:
-    """The conditions of an experiment, and the presentation of its results.
+    """Conditions, each trained with the seeds 0, 1, 2 and so on.
 
     Attributes:
-        name: name of the experiment's folder.
+        name: name of the experiment's folder below the root.
         title: title of its figures and tables.
         conditions: the conditions; the first of each series is the reference that the others are compared and
             drawn with.
-        seeds: default number of runs per condition.
+        seeds: number of runs per condition.
         more: further series, as file name suffix and title.
+        root: root folder.
+        has_condition_folders: True if the runs lie at ``ROOT/NAME/CONDITION/TASK/CORE/seed_K``, False if they
+            lie at ``ROOT/TASK/CORE/seed_K``, which is enough where conditions differ in their cores.
     """
 
     name: str
@@ -45,6 +114,13 @@ class Experiment:
     conditions: tuple[Condition, ...]
     seeds: int
     more: Mapping[str, str] = field(default_factory=dict)
+    root: Path = Path()
+    has_condition_folders: bool = True
+
+    @property
+    def folder(self) -> Path:
+        """Folder of the experiment."""
+        return self.root / self.name
 
     def condition(self, name: str) -> Condition:
         """Return the condition with a name.
@@ -62,41 +138,59 @@ class Experiment:
         """Return the names of a series' conditions, in order."""
         return [one.name for one in self.conditions if one.series == series]
 
-    def runs(self, root: Path, seeds: int, names: Sequence[str] = ()) -> list[PlacedRun]:
-        """Return the runs seed by seed, so that an interrupted experiment has equally many of each condition.
+    def trial(self, condition: Condition, seed: int) -> Trial:
+        """Return the trial of a condition with a seed."""
+        root = self.folder / condition.name if self.has_condition_folders else self.root
+        return Trial(replace(condition.run, seed=seed), root, condition.name)
 
-        Args:
-            root: root folder of all experiments.
-            seeds: number of seeds.
-            names: names of the conditions; empty for all of them.
-        """
-        return [
-            self._placed(one, root, seed)
-            for seed in range(seeds)
-            for one in self.conditions
-            if not names or one.name in names
-        ]
+    def trials(self) -> list[Trial]:
+        """Return all trials, seed by seed: an interrupted experiment has equally many of each condition."""
+        return [self.trial(one, seed) for seed in range(self.seeds) for one in self.conditions]
 
-    def with_others(self, asked: Sequence[PlacedRun], root: Path) -> list[PlacedRun]:
-        """Add all other runs started below ``root``, so that a report of all runs loses none.
+    def with_started(self, requested: Sequence[Trial]) -> list[Trial]:
+        """Add all other trials that have been started, so that a report of all of them loses none.
 
-        A condition with any started run also gets the seeds requested of other conditions, which count as
+        A condition with any started trial also gets the seeds requested of other conditions, which count as
         missing.
 
         Returns:
-            The runs, ordered by condition as in the experiment, then by seed. Started runs with other
+            The trials, ordered by condition as in the experiment, then by seed. Started runs with other
             settings are not included.
         """
-        runs = {(one.group, one.run.seed): one for one in asked}
-        seeds = {one.run.seed for one in asked}
+        trials = {(one.condition, one.run.seed): one for one in requested}
+        seeds = {one.run.seed for one in requested}
         for condition in self.conditions:
-            there = seeds_in(self._placed(condition, root, 0).folder.parent)
-            begun = {seed for seed in there if self._placed(condition, root, seed).is_begun}
-            for seed in begun | (seeds if begun else set()):
-                runs.setdefault((condition.name, seed), self._placed(condition, root, seed))
+            existing = [
+                self.trial(condition, seed) for seed in seeds_in(self.trial(condition, 0).folder.parent)
+            ]
+            started = {one.run.seed for one in existing if one.is_finished or one.is_unfinished}
+            for seed in started | (seeds if started else set()):
+                trials.setdefault((condition.name, seed), self.trial(condition, seed))
         names = [one.name for one in self.conditions]
-        return sorted(runs.values(), key=lambda one: (names.index(one.group), one.run.seed))
+        return sorted(trials.values(), key=lambda one: (names.index(one.condition), one.run.seed))
 
-    def _placed(self, condition: Condition, root: Path, seed: int) -> PlacedRun:
-        run = replace(condition.run, seed=seed)
-        return PlacedRun(run, root / self.name / condition.name, condition.name)
+
+def comparison_of(runs: Sequence[Run], root: Path) -> Experiment:
+    """Return the experiment that compares the networks of runs of one task.
+
+    Args:
+        runs: each network with the seeds 0, 1, 2 and so on.
+        root: root folder of the runs.
+    """
+    first = {run.network_name: run for run in reversed(runs)}
+    names = dict.fromkeys(run.network_name for run in runs)
+    task = runs[0].task
+    return Experiment(
+        task,
+        task.capitalize(),
+        tuple(Condition(name, first[name]) for name in names),
+        len(runs) // len(names),
+        root=root,
+        has_condition_folders=False,
+    )
+
+
+def seeds_in(folder: Path) -> list[int]:
+    """Return the seeds of the runs in a folder, in ascending order."""
+    names = [path.name.removeprefix("seed_") for path in folder.glob("seed_*")]
+    return sorted(int(name) for name in names if name.isdecimal() and str(int(name)) == name)

@@ -1,11 +1,11 @@
-"""A search for better settings: Optuna draws them, Ray Tune trains them."""
+"""A search for better settings: a sweep whose runs Optuna draws, and Ray trains."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,22 +18,44 @@ from ray.tune.search.optuna import OptunaSearch
 
 from plasticrl.scripts.commands.options import SweepOptions
 from plasticrl.scripts.errors import UserError
-from plasticrl.scripts.experiments.ray_trials import DONE, SCORE, WORST, run_trials, trial_config
-from plasticrl.scripts.reports.search_report import Tried
-from plasticrl.scripts.runs.folder import finished_score, first_difference, has_file, is_kept, locked
+from plasticrl.scripts.experiments.experiment import SearchTrial, Trial, seeds_in
+from plasticrl.scripts.experiments.ray_executor import DONE, SCORE, WORST, OnRay, trial_config
+from plasticrl.scripts.runs.folder import first_difference, has_file, locked, remove_run
 from plasticrl.scripts.runs.logs import length_logged
-from plasticrl.scripts.runs.run import Run, in_this_version
+from plasticrl.scripts.runs.run import in_this_version
 from plasticrl.scripts.runs.terminal import Report
 from plasticrl.scripts.settings.presets import Between
+from plasticrl.scripts.settings.reading import data_place
 from plasticrl.whole_files import read_regular, write_whole
 
+optuna.logging.set_verbosity(optuna.logging.ERROR)
+
 FIRST_SEED = 100_000  # first seed of a search's runs, far from those of other runs
-NUMBER = "number"  # attribute with the number of the interrupted trial that this one resumes
+_NUMBER = "number"  # attribute with the number of the interrupted trial that a trial resumes
+_SETTINGS = "settings"
+_MOST_BYTES = 2**28  # limit for a study's file; a trial takes a few thousand bytes
+_ENDED = (TrialState.COMPLETE, TrialState.FAIL)
+_OPEN = (TrialState.RUNNING, TrialState.WAITING)
+# Li et al. 2020, "A system for massively parallel hyperparameter tuning". After an eighth and after three
+# eighths of its length, a trial continues if it is among the best third of those that got there before.
+_FIRST_LOOK, _ONE_OF = 1 / 8, 3
+
+
+def search_options(command: SweepOptions, folder: str) -> SweepOptions:
+    """Return the options of a search, whose root is ``folder`` below the command's.
+
+    Paths become absolute, since with ray://, Optuna runs on another machine.
+    """
+    command = replace(command, output=replace(command.output, root=(command.output.root / folder).absolute()))
+    if command.entry.reads_data:
+        data_dir: dict[str, Any] = {"data_dir": data_place(command.data_dir)}
+        command = replace(command, **data_dir)
+    return command
 
 
 @dataclass(frozen=True)
-class Trials:
-    """The trials of one core.
+class Drawing:
+    """Settings and runs of the trials of one core.
 
     Args:
         command: the settings that are not searched, and the output folder.
@@ -44,64 +66,62 @@ class Trials:
     core: str
 
     def __call__(self, trial: Any) -> dict[str, Any]:
-        """Return the configuration of a trial for ``ray_trials.train_trial``; called by Optuna."""
+        """Return the configuration of a trial for ``ray_executor.train_trial``; called by Optuna."""
         values = {}
         for name, allowed in self.command.searched(self.core).items():
             if isinstance(allowed, Between):
                 values[name] = trial.suggest_float(name, allowed.low, allowed.high, log=allowed.log)
             else:
                 values[name] = trial.suggest_categorical(name, list(allowed.choices))
-        run = self.run(values, trial.user_attrs.get(NUMBER, trial.number))
-        return {"trial": trial_config(run, self.command.output)}
+        return {"trial": trial_config(self.trial(values, _number(trial)), self.command.output)}
 
     def given(self) -> dict[str, Any]:
         """Return the command's own values of the searched settings."""
         return {name: self.command.value(name) for name in self.command.searched(self.core)}
 
-    def values(self, drawn: dict[str, Any]) -> dict[str, Any]:
+    def values(self, suggested: Mapping[str, Any]) -> dict[str, Any]:
         """Return suggested settings as trained with: rounded to four digits, so that they can be typed."""
-        return {name: self._rounded(name, value) for name, value in drawn.items()}
+        return {
+            name: float(f"{value:.4g}")
+            if isinstance(value, float) and value != self.command.value(name)
+            else value
+            for name, value in suggested.items()
+        }
 
-    def run(self, drawn: dict[str, Any], number: int) -> Run:
-        """Return the run of a trial, with its own settings and seed, and thus its own folder."""
-        return self.command.with_values(self.values(drawn)).make_run(self.core, FIRST_SEED + number)
-
-    def _rounded(self, name: str, value: Any) -> Any:
-        is_drawn = isinstance(value, float) and value != self.command.value(name)
-        return float(f"{value:.4g}") if is_drawn else value
+    def trial(self, suggested: Mapping[str, Any], number: int) -> Trial:
+        """Return a trial with its own settings and seed, and thus its own folder."""
+        run = self.command.with_values(self.values(suggested)).make_run(self.core, FIRST_SEED + number)
+        return Trial(run, self.command.output.root, self.core)
 
 
-def number_of(trial: BaseTrial) -> int:
+def _number(trial: BaseTrial) -> int:
     """Return the number of the first trial with these settings."""
-    return int(trial.user_attrs.get(NUMBER, trial.number))
+    return int(trial.user_attrs.get(_NUMBER, trial.number))
 
 
-optuna.logging.set_verbosity(optuna.logging.ERROR)
-
-_SETTINGS = "settings"
-_MOST_BYTES = 2**28  # limit for a study's file; a trial takes a few thousand bytes
-_ENDED = (TrialState.COMPLETE, TrialState.FAIL)
-_OPEN = (TrialState.RUNNING, TrialState.WAITING)
-
-
-class SearchStudy:
+class Study:
     """The trials of one core, including those of earlier calls.
 
     Args:
-        command: the search, whose root is the folder of the runs.
+        command: the search, whose root is the folder of the runs. With ``overwrite``, the study of an earlier
+            search is removed with its runs; other files are kept.
         core: the kind of network.
 
     Raises:
         UserError: the file holds a search with other settings, or is not that of a search.
+        BusyError: a run to be removed is in use.
     """
 
     def __init__(self, command: SweepOptions, core: str) -> None:
         self.command, self.core = command, core
-        self.trials = Trials(command, core)
+        self.drawing = Drawing(command, core)
         base = command.make_run(core, FIRST_SEED)
-        self.path = study_file(command.output.root, base.task, core)
+        # Absolute, since Optuna's lock of the file is a link.
+        self.path = (command.output.root / base.task / f"{core}.optuna").absolute()
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        _cut_unfinished_line(self.path)
+        if command.output.overwrite:
+            self._remove()
+        self._cut_unfinished_line()
         try:
             self.storage = JournalStorage(JournalFileBackend(str(self.path)))
             self.study = optuna.create_study(
@@ -114,7 +134,24 @@ class SearchStudy:
         space = {name: asdict(allowed) for name, allowed in command.searched(core).items()}
         self._claim({**base.as_dict(), "space": space})
         if not self.study.get_trials(deepcopy=False):
-            self.study.enqueue_trial(self.trials.given())
+            self.study.enqueue_trial(self.drawing.given())
+
+    def _remove(self) -> None:
+        if not has_file(self.path):
+            return
+        root = self.command.output.root
+        for seed in seeds_in(self.command.make_run(self.core, 0).folder(root).parent):
+            run = self.command.make_run(self.core, seed)
+            remove_run(run.folder(root), run)
+        self.path.unlink()
+        self.path.with_name(self.path.name + ".lock").unlink(missing_ok=True)
+
+    def _cut_unfinished_line(self) -> None:
+        """Remove an incomplete last line, left by a killed process or a full disk."""
+        if has_file(self.path):
+            content = read_regular(self.path, _MOST_BYTES)
+            # Rewritten even if unchanged, so that it is not a hard link to another file.
+            write_whole(self.path, content[: content.rfind(b"\n") + 1])
 
     def _claim(self, settings: dict[str, Any]) -> None:
         settings = json.loads(json.dumps(settings))
@@ -130,39 +167,70 @@ class SearchStudy:
                 "give --overwrite to start over, or another --root to keep it"
             )
 
-    def take_up(self) -> int:
-        """Requeue trials that were interrupted with the search; return the number of trials to come."""
+    def train(self, executor: OnRay, report: Callable[[Report], None]) -> dict[str, str]:
+        """Train the missing trials; Ray must be connected.
+
+        Args:
+            executor: trains them.
+            report: receives the progress of every trial.
+
+        Returns:
+            The reasons why trials failed, by label.
+        """
+        missing = self._requeue_interrupted()
+        if missing < 1:
+            return {}
+        total = self.command.make_run(self.core, 0).total
+        return executor.tune(
+            report,
+            {},
+            num_samples=missing,
+            metric=SCORE,
+            mode="max",
+            search_alg=OptunaSearch(
+                self.drawing,
+                metric=SCORE,
+                mode="max",
+                study_name=self.core,
+                storage=self.storage,
+                sampler=optuna.samplers.TPESampler(seed=len(self.study.get_trials(deepcopy=False))),
+            ),
+            scheduler=ASHAScheduler(
+                time_attr=DONE,
+                max_t=2 * total,  # with the total it would stop runs before their evaluation
+                grace_period=max(1, int(_FIRST_LOOK * total)),
+                reduction_factor=_ONE_OF,
+            ),
+        )
+
+    def _requeue_interrupted(self) -> int:
+        """Requeue trials that were interrupted with the search; return the number of trials to train."""
         for trial in self.study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
-            self.study.enqueue_trial(trial.params, user_attrs={NUMBER: number_of(trial)})
+            self.study.enqueue_trial(trial.params, user_attrs={_NUMBER: _number(trial)})
             self.study.tell(trial.number, state=TrialState.FAIL)
         return self.command.trials - len(self._ended())
 
-    def tried(self) -> list[Tried]:
+    def results(self) -> list[SearchTrial]:
         """Return the ended trials, best first."""
-        found = [self._tried(number, trial) for number, trial in self._ended().items()]
+        found = [self._result(number, trial) for number, trial in self._ended().items()]
         order = {"finished": 0, "stopped early": 1, "failed": 2}
         return sorted(found, key=lambda one: (order[one.state], -(one.score or 0.0)))
 
     def _ended(self) -> dict[int, FrozenTrial]:
         trials = self.study.get_trials(deepcopy=False)
-        under_way = {number_of(trial) for trial in trials if trial.state in _OPEN}
-        ended = {number_of(trial): trial for trial in trials if trial.state in _ENDED}
+        under_way = {_number(trial) for trial in trials if trial.state in _OPEN}
+        ended = {_number(trial): trial for trial in trials if trial.state in _ENDED}
         return {number: trial for number, trial in ended.items() if number not in under_way}
 
-    def _tried(self, number: int, trial: FrozenTrial) -> Tried:
-        run, root = self.trials.run(trial.params, number), self.command.output.root
-        values = self.trials.values(trial.params)
-        done = length_logged(run.folder(root), run.counter)
-        if is_kept(run, root):
-            return Tried(values, run, finished_score(run, root), "finished", done)
-        if trial.state is TrialState.FAIL or trial.value == WORST:
-            return Tried(values, run, None, "failed", done)
-        return Tried(values, run, trial.value, "stopped early", done)
-
-
-def study_file(root: Path, task: str, core: str) -> Path:
-    """Return the path of a core's study; absolute, since Optuna's lock of it is a link."""
-    return (root / task / f"{core}.optuna").absolute()
+    def _result(self, number: int, drawn: FrozenTrial) -> SearchTrial:
+        trial = self.drawing.trial(drawn.params, number)
+        values = self.drawing.values(drawn.params)
+        done = length_logged(trial.folder, trial.run.counter)
+        if trial.is_finished:
+            return SearchTrial(values, trial.run, trial.score(), "finished", done)
+        if drawn.state is TrialState.FAIL or drawn.value == WORST:
+            return SearchTrial(values, trial.run, None, "failed", done)
+        return SearchTrial(values, trial.run, drawn.value, "stopped early", done)
 
 
 @contextmanager
@@ -175,58 +243,3 @@ def only_search(folder: Path) -> Iterator[None]:
     folder.mkdir(parents=True, exist_ok=True)
     with locked(folder):
         yield
-
-
-def _cut_unfinished_line(path: Path) -> None:
-    """Remove an incomplete last line, left by a killed process or a full disk, before lines are appended."""
-    if has_file(path):
-        content = read_regular(path, _MOST_BYTES)
-        # Rewritten even if unchanged, so that it is not a hard link to another file.
-        write_whole(path, content[: content.rfind(b"\n") + 1])
-
-
-# Li et al. 2020, "A system for massively parallel hyperparameter tuning". After an eighth and after three
-# eighths of its length, a trial continues if it is among the best third of those that got there before.
-_FIRST_LOOK, _ONE_OF = 1 / 8, 3
-
-
-def try_settings(
-    study: SearchStudy, command: SweepOptions, report: Callable[[Report], None]
-) -> dict[str, str]:
-    """Train the missing trials of a core; Ray must be connected.
-
-    Args:
-        study: the core's study.
-        command: the resources and the output of each trial.
-        report: receives the progress of every run.
-
-    Returns:
-        The reasons why runs failed, by label.
-    """
-    to_come = study.take_up()
-    if to_come < 1:
-        return {}
-    run = command.make_run(study.core, 0)
-    return run_trials(
-        command,
-        command.output.root / run.task,
-        report,
-        {},
-        num_samples=to_come,
-        metric=SCORE,
-        mode="max",
-        search_alg=OptunaSearch(
-            study.trials,
-            metric=SCORE,
-            mode="max",
-            study_name=study.core,
-            storage=study.storage,
-            sampler=optuna.samplers.TPESampler(seed=len(study.study.get_trials(deepcopy=False))),
-        ),
-        scheduler=ASHAScheduler(
-            time_attr=DONE,
-            max_t=2 * run.total,  # with run.total it would stop runs before their evaluation
-            grace_period=max(1, int(_FIRST_LOOK * run.total)),
-            reduction_factor=_ONE_OF,
-        ),
-    )

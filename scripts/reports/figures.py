@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,6 +16,41 @@ from plasticrl.whole_files import written_whole
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+
+COLORS = (
+    "#c2410c",
+    "#0f766e",
+    "#1d4ed8",
+    "#7e22ce",
+    "#a16207",
+    "#475569",
+    "#be185d",
+    "#65a30d",
+)
+
+
+@contextmanager
+def one_panel(title: str, paths: Sequence[Path], size: tuple[float, float] = (8, 4.8)) -> Iterator[Axes]:
+    """Yield the panel of a new figure, with title and grid; then add the legend, and write the figure.
+
+    Args:
+        title: title of the figure.
+        paths: files to write, PNG or SVG by their suffix.
+        size: width and height in inches.
+
+    Raises:
+        KeyboardInterrupt: Ctrl-C was pressed; raised after a file is written.
+    """
+    from matplotlib.figure import Figure  # takes a second to load
+
+    figure = Figure(figsize=size, dpi=160, layout="constrained")
+    panel = figure.add_subplot()
+    panel.set_title(title, loc="left", fontsize=11)
+    make_plain(panel)
+    yield panel
+    figure.legend(frameon=False, loc="outside lower center", ncols=4, columnspacing=1.2, handlelength=1.6)
+    for path in paths:
+        write_figure(figure, path)
 
 
 def make_plain(axes: Axes) -> None:

@@ -11,15 +11,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from plasticrl.agents.common import tags
+from plasticrl.scripts.experiments.experiment import Trial, by_condition
 from plasticrl.scripts.reports.curves import read_curve, smoothed
-from plasticrl.scripts.reports.figures import make_plain, write_figure
-from plasticrl.scripts.runs.folder import PlacedRun, grouped, read_evaluation
+from plasticrl.scripts.reports.figures import one_panel
+from plasticrl.scripts.runs.folder import read_evaluation
 from plasticrl.scripts.runs.logs import CSV, most_logged
 from plasticrl.scripts.runs.terminal import print_table
 
 BLOCK = 125_000  # steps; fixed, so that the result of a run does not depend on the others
 _LOW, _BACK = 0.5, 0.8  # fractions of the best so far
-_LEFT_OUT = "train/skipped_updates"
 
 
 @dataclass(frozen=True)
@@ -29,7 +30,7 @@ class Steadiness:
     Attributes:
         dips: number of times that the points fell below half of the best so far; a dip lasts until they are
             back at four fifths.
-        ended_in_dip: true if they were not back at the end.
+        ended_in_dip: True if they were not back at the end.
         left_out: number of updates skipped because of their gradients; None if a run did not log it.
     """
 
@@ -68,7 +69,7 @@ def block_means(steps: NDArray[np.float64], points: NDArray[np.float64]) -> NDAr
     return smoothed(np.arange(BLOCK, steps[-1] + BLOCK, BLOCK), steps, points)
 
 
-def steadiness(finished: Sequence[PlacedRun], least: float) -> dict[str, Steadiness]:
+def steadiness(finished: Sequence[Trial], least: float) -> dict[str, Steadiness]:
     """Return the steadiness of each condition with finished runs; each run is counted separately.
 
     Args:
@@ -79,10 +80,10 @@ def steadiness(finished: Sequence[PlacedRun], least: float) -> dict[str, Steadin
         UserError: a curve cannot be read.
     """
     found = {}
-    for name, group in grouped(finished).items():
+    for name, group in by_condition(finished).items():
         folders = [one.folder for one in group]
         counts = [count_dips(block_means(*read_curve(folder / CSV)), least) for folder in folders]
-        left_out = [most_logged(folder, _LEFT_OUT) for folder in folders]
+        left_out = [most_logged(folder, tags.SKIPPED_UPDATES) for folder in folders]
         whole = [count for count in left_out if count is not None]
         found[name] = Steadiness(
             dips=[dips for dips, _ in counts],
@@ -96,13 +97,13 @@ def print_steadiness(found: Mapping[str, Steadiness]) -> None:
     """Print a table with one row per condition."""
     print_table(
         "Steadiness: dips below half of the best so far, over the runs",
-        ("condition", "updates left out", "dips", "ended in one"),
+        ("condition", "skipped updates", "dips", "ended in a dip"),
         [(name, *steadiness_texts(one)) for name, one in found.items()],
     )
 
 
 def steadiness_texts(one: Steadiness) -> tuple[str, str, str]:
-    """Format updates left out, dips, and the number of runs that ended in one."""
+    """Format skipped updates, dips, and the number of runs that ended in a dip."""
     left_out = "-" if one.left_out is None else _span(one.left_out)
     return left_out, _span(one.dips), f"{sum(one.ended_in_dip)} of {len(one.dips)}"
 
@@ -127,7 +128,7 @@ class WithinEpisode:
     fifths: tuple[float, ...]
 
 
-def within_episode(finished: Sequence[PlacedRun]) -> dict[str, WithinEpisode]:
+def within_episode(finished: Sequence[Trial]) -> dict[str, WithinEpisode]:
     """Return the means of each condition with finished runs.
 
     Args:
@@ -137,7 +138,7 @@ def within_episode(finished: Sequence[PlacedRun]) -> dict[str, WithinEpisode]:
         UserError: a result cannot be read.
     """
     found = {}
-    for name, group in grouped(finished).items():
+    for name, group in by_condition(finished).items():
         episodes = [read_evaluation(one.folder, _learning_of) for one in group]
         found[name] = WithinEpisode(
             first=_mean([first for first, _, _ in episodes]),
@@ -173,22 +174,16 @@ def draw_within_episode(
         title: title of the figure.
         paths: files to write, PNG or SVG by their suffix.
     """
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(6, 4.5), dpi=160, layout="constrained")
-    panel = figure.add_subplot()
-    for name, one in found.items():
-        parts = range(1, len(one.fifths) + 1)
-        panel.plot(parts, one.fifths, color=colors[name], linewidth=2, marker="o", markersize=4, label=name)
-    panel.set_xticks(range(1, 6))
-    panel.set_ylim(bottom=min(0.0, panel.get_ylim()[0]))
-    panel.set_xlabel("fifth of the episode")
-    panel.set_ylabel("points in it, mean over the runs")
-    panel.set_title(f"{title}: within the episode", loc="left", fontsize=11)
-    make_plain(panel)
-    figure.legend(frameon=False, loc="outside lower center", ncols=4)
-    for path in paths:
-        write_figure(figure, path)
+    with one_panel(f"{title}: within the episode", paths, size=(6, 4.5)) as panel:
+        for name, one in found.items():
+            parts = range(1, len(one.fifths) + 1)
+            panel.plot(
+                parts, one.fifths, color=colors[name], linewidth=2, marker="o", markersize=4, label=name
+            )
+        panel.set_xticks(range(1, 6))
+        panel.set_ylim(bottom=min(0.0, panel.get_ylim()[0]))
+        panel.set_xlabel("fifth of the episode")
+        panel.set_ylabel("points in it, mean over the runs")
 
 
 def _learning_of(evaluation: Mapping[str, Any]) -> tuple[float | None, float | None, tuple[float, ...]]:

@@ -13,9 +13,9 @@ from plasticrl.agents.common.tensorboard import plastic_matrices
 from plasticrl.agents.supervised.learner import EpisodeLearner
 from plasticrl.agents.supervised.pictures import draw, look
 from plasticrl.scripts.errors import UserError
+from plasticrl.scripts.experiments.experiment import Trial
 from plasticrl.scripts.reports.figures import write_figure
 from plasticrl.scripts.runs.checkpoints import find_checkpoint, has_checkpoint
-from plasticrl.scripts.runs.folder import PlacedRun
 from plasticrl.scripts.runs.run import Run
 from plasticrl.scripts.tasks.supervised.setup import load_learner, make_tasks
 from plasticrl.whole_files import written_whole
@@ -23,7 +23,7 @@ from plasticrl.whole_files import written_whole
 _EPISODES = 4
 
 
-def draw_networks(finished: Sequence[PlacedRun], folder: Path) -> None:
+def draw_networks(finished: Sequence[Trial], folder: Path) -> None:
     """Draw one run of each condition: ``episodes_CONDITION.png``, ``matrices_CONDITION.png``.
 
     The first run with a checkpoint is used. Runs from elsewhere may come without checkpoints; if a condition
@@ -33,14 +33,11 @@ def draw_networks(finished: Sequence[PlacedRun], folder: Path) -> None:
         finished: the runs, ordered by seed within a condition; runs on the maze have no such pictures.
         folder: the output folder.
     """
-    first: dict[str, PlacedRun] = {}
-    for one in finished:
-        if has_checkpoint(one.folder):
-            first.setdefault(one.group, one)
-    for name, one in first.items():
+    first = {one.condition: one for one in reversed(finished) if has_checkpoint(one.folder)}
+    for one in reversed(first.values()):
         if one.run.learner == "supervised":
             try:
-                _draw_network(name, _loaded(one.run, one.folder), folder)
+                _draw_network(one.condition, _loaded(one.run, one.folder), folder)
             except UserError as error:
                 print(f"no pictures of {one.label}: {error}", file=sys.stderr)
 

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import shlex
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from plasticrl.scripts.commands.options import SweepOptions
-from plasticrl.scripts.reports.curves import CORE_COLORS
+from plasticrl.scripts.experiments.experiment import SearchTrial
+from plasticrl.scripts.reports.comparison import CORE_COLORS
 from plasticrl.scripts.reports.figures import make_plain, write_figure
 from plasticrl.scripts.runs.folder import write_csv, write_json
-from plasticrl.scripts.runs.run import Run
 from plasticrl.scripts.runs.terminal import print_table
 from plasticrl.scripts.settings.presets import Between, SearchSpace
 from plasticrl.scripts.settings.tasks import ShownMetric, options_of_others
@@ -21,27 +22,11 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 
-_COLUMNS = 4
+SearchResults: TypeAlias = Mapping[str, Sequence[SearchTrial]]
+"""The ended trials of each core, best first."""
 
-State: TypeAlias = Literal["finished", "stopped early", "failed"]
-
-
-class Tried(NamedTuple):
-    """Settings that were tried.
-
-    Attributes:
-        values: the settings.
-        run: what was trained with them.
-        score: of its evaluation where it finished, of its last episodes where not; None where it failed.
-        state: how it ended.
-        done: how long it was trained, in the unit of the run.
-    """
-
-    values: dict[str, Any]
-    run: Run
-    score: float | None
-    state: State
-    done: int
+_COLUMNS = 4  # panels beside each other
+_SHOWN = 5  # rows of a printed table
 
 
 def draw_search(
@@ -104,55 +89,41 @@ def _set_scale(panel: Axes, allowed: Between) -> None:
     panel.set_xlim(allowed.low, allowed.high)
 
 
-_SHOWN = 5  # rows of a printed table
-
-
-@dataclass(frozen=True)
-class SearchResults:
-    """All settings tried for each core whose trial has ended, best first."""
-
-    tried: Mapping[str, Sequence[Tried]]
-
-    def best(self, core: str) -> Tried | None:
-        """Return the best finished trial; None if none has finished."""
-        return next((one for one in self.tried[core] if one.state == "finished"), None)
-
-
-def print_results(results: SearchResults, command: SweepOptions) -> None:
+def print_search(results: SearchResults, command: SweepOptions) -> None:
     """Print the best settings of each core, and the command that trains with them."""
-    for core, tried in results.tried.items():
-        counts = [(state, sum(one.state == state for one in tried)) for state in _states(tried)]
-        counted = ", ".join(f"{count} {state}" for state, count in counts)
+    for core, trials in results.items():
+        states = Counter(trial.state for trial in trials)
+        counted = ", ".join(f"{count} {state}" for state, count in states.items())
         names = list(command.searched(core))
         print_table(
-            f"{core}: {len(tried)} settings tried ({counted})",
-            [_metric(tried).label if tried else "score", *names],
-            [[_text(one), *(_short(one.values.get(name)) for name in names)] for one in tried[:_SHOWN]],
+            f"{core}: {len(trials)} settings tried ({counted})",
+            [trials[0].run.main_metric.label if trials else "score", *names],
+            [[_text(one), *(_short(one.settings.get(name)) for name in names)] for one in trials[:_SHOWN]],
         )
-        if (best := results.best(core)) is not None:
+        if (best := _best(trials)) is not None:
             print(f"  {train_command(command, core, best)}\n")
 
 
-def write_results(results: SearchResults, command: SweepOptions, folder: Path) -> None:
+def write_search(results: SearchResults, command: SweepOptions, folder: Path) -> None:
     """Write ``search.json``, ``search.csv`` and ``search.png`` into the folder."""
-    rows = [row for core, tried in results.tried.items() for row in _rows(core, tried)]
-    best = {core: results.best(core) for core in results.tried}
+    rows = [_row(core, trial) for core, trials in results.items() for trial in trials]
+    best = {core: _best(trials) for core, trials in results.items()}
     commands = {core: train_command(command, core, one) for core, one in best.items() if one is not None}
     write_json(folder / "search.json", {"best": commands, "trials": rows})
-    space = {name: allowed for core in results.tried for name, allowed in command.searched(core).items()}
+    space = {name: allowed for core in results for name, allowed in command.searched(core).items()}
     columns = ["core", "seed", "state", "score", "done", *space]
     cells = [[row.get(name, row["settings"].get(name)) for name in columns] for row in rows]
     write_csv(folder / "search.csv", [columns, *cells])
-    if any(results.tried.values()):
-        metric = _metric(next(tried for tried in results.tried.values() if tried))
-        draw_search(rows, space, metric, folder / "search.png")
+    found = [trial for trials in results.values() for trial in trials]
+    if found and space:
+        draw_search(rows, space, found[0].run.main_metric, folder / "search.png")
 
 
-def train_command(command: SweepOptions, core: str, one: Tried) -> str:
+def train_command(command: SweepOptions, core: str, trial: SearchTrial) -> str:
     """Return the command line that trains with these settings."""
-    options: Any = command.with_values(one.values)
+    options: Any = command.with_values(trial.settings)
     of_others = options_of_others(options.entry.cores, core)
-    words = ["plasticrl", "train", one.run.task, "--core", core, "--preset", options.preset]
+    words = ["plasticrl", "train", trial.run.task, "--core", core, "--preset", options.preset]
     if options.data_dir is not None:
         words += ["--data-dir", str(options.data_dir)]
     for name, group in options.entry.presets[options.preset].groups.items():
@@ -169,34 +140,28 @@ def _words(name: str, value: Any) -> list[str]:
     return [f"--{name}", str(value)]
 
 
-def _rows(core: str, tried: Sequence[Tried]) -> list[dict[str, Any]]:
-    return [
-        {
-            "core": core,
-            "seed": one.run.seed,
-            "state": one.state,
-            "score": None if one.score is None else one.run.main_metric.sign * one.score,
-            "done": one.done,
-            "settings": one.values,
-        }
-        for one in tried
-    ]
+def _best(trials: Sequence[SearchTrial]) -> SearchTrial | None:
+    """Return the best finished trial; None if none has finished."""
+    return next((trial for trial in trials if trial.state == "finished"), None)
 
 
-def _states(tried: Sequence[Tried]) -> list[str]:
-    return list(dict.fromkeys(one.state for one in tried))
+def _row(core: str, trial: SearchTrial) -> dict[str, Any]:
+    return {
+        "core": core,
+        "seed": trial.run.seed,
+        "state": trial.state,
+        "score": None if trial.score is None else trial.run.main_metric.sign * trial.score,
+        "done": trial.done,
+        "settings": trial.settings,
+    }
 
 
-def _metric(tried: Sequence[Tried]) -> Any:
-    return tried[0].run.main_metric
-
-
-def _text(one: Tried) -> str:
-    if one.score is None:
+def _text(trial: SearchTrial) -> str:
+    if trial.score is None:
         return "failed"
-    metric = one.run.main_metric
-    text = metric.form(metric.sign * one.score)
-    return text if one.state == "finished" else f"{text} when stopped after {one.done:,}"
+    metric = trial.run.main_metric
+    text = metric.form(metric.sign * trial.score)
+    return text if trial.state == "finished" else f"{text} when stopped after {trial.done:,}"
 
 
 def _short(value: Any) -> str:

@@ -2,33 +2,68 @@
 
 from __future__ import annotations
 
-from math import comb
+from collections.abc import Callable
+from math import comb, isinf
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-_SAMPLES = 10_000
+# scipy.stats takes a second to load, so each function imports it: trainings do without.
+
+UNCERTAINTY = "interquartile mean over runs, 95 % interval"  # of an estimate, in titles
+_RESAMPLES = 10_000
 _MOST_ENUMERATED = 20_000  # assignments of ranks to two groups; enough for 8 runs each
 _BATCH = 500  # assignments in memory at once
 
 
+class Estimate(NamedTuple):
+    """An estimate with its 95 % interval; the limits are None if undefined, as for a single run."""
+
+    mean: float
+    low: float | None
+    high: float | None
+
+    def text(self, form: Callable[[float], str]) -> str:
+        """Format for a table."""
+        around = "" if self.low is None or self.high is None else f"  [{form(self.low)}, {form(self.high)}]"
+        return ("∞" if isinf(self.mean) else form(self.mean)) + around
+
+
 class Improvement(NamedTuple):
-    """Probability that a run of one group is better than one of another.
+    """Comparison of the runs of two groups.
 
     Attributes:
-        probability: fraction of all pairs of runs, with ties counting half.
-        low, high: its 95 % bootstrap interval over the runs.
+        probability: probability that a run of one group is better than one of the other: the fraction of all
+            pairs of runs, with ties counting half.
         p_value: p-value of the two-sided Wilcoxon rank-sum test.
     """
 
-    probability: float
-    low: float
-    high: float
+    probability: Estimate
     p_value: float
 
+    def as_dict(self) -> dict[str, float | None]:
+        """Return plain values, for JSON."""
+        probability, low, high = self.probability
+        return {"probability": probability, "low": low, "high": high, "p_value": self.p_value}
 
-def improvement(better: ArrayLike, worse: ArrayLike, *, seed: int = 0) -> Improvement:
+
+def interquartile_mean(scores: ArrayLike, axis: int = -1) -> NDArray[np.float64]:
+    """Return the mean of the middle half: a quarter of the scores, rounded down, is cut off at each end.
+
+    For fewer than four scores this is the plain mean.
+    """
+    from scipy.stats import trim_mean
+
+    return np.asarray(trim_mean(np.asarray(scores, dtype=np.float64), 0.25, axis=axis))
+
+
+def estimate(scores: ArrayLike) -> Estimate:
+    """Return the interquartile mean over runs."""
+    return _bootstrapped(interquartile_mean, scores)
+
+
+def improvement(better: ArrayLike, worse: ArrayLike) -> Improvement:
     """Compare two groups of scores; higher is better.
 
     The probability of improvement is that of Agarwal et al. 2021, "Deep reinforcement learning at the edge of
@@ -37,15 +72,34 @@ def improvement(better: ArrayLike, worse: ArrayLike, *, seed: int = 0) -> Improv
     Args:
         better: ``(n,)`` scores of the group whose improvement is estimated.
         worse: ``(m,)`` scores of the other group.
-        seed: seed of the bootstrap.
     """
-    ours, theirs = np.asarray(better, dtype=np.float64), np.asarray(worse, dtype=np.float64)
-    wins = _wins(ours, theirs)
-    rng = np.random.default_rng(seed)
-    rows = rng.integers(len(ours), size=(_SAMPLES, len(ours), 1))
-    columns = rng.integers(len(theirs), size=(_SAMPLES, 1, len(theirs)))
-    low, high = np.quantile(wins[rows, columns].mean(axis=(1, 2)), [0.025, 0.975])
-    return Improvement(float(wins.mean()), float(low), float(high), rank_sum(ours, theirs))
+    return Improvement(_bootstrapped(_share_of_wins, better, worse), rank_sum(better, worse))
+
+
+def _share_of_wins(
+    ours: NDArray[np.float64], theirs: NDArray[np.float64], axis: int = -1
+) -> NDArray[np.float64]:
+    wins = np.heaviside(ours[..., :, None] - theirs[..., None, :], 0.5)
+    return np.asarray(wins.mean(axis=(-2, -1)))
+
+
+def _bootstrapped(statistic: Callable[..., NDArray[np.float64]], *groups: ArrayLike) -> Estimate:
+    """Return a statistic of groups of runs with its percentile bootstrap interval."""
+    from scipy.stats import bootstrap
+
+    scores = [np.asarray(group, dtype=np.float64) for group in groups]
+    value = float(statistic(*scores))
+    if min(map(len, scores)) < 2:
+        return Estimate(value, None, None)
+    low, high = bootstrap(
+        scores,
+        statistic,
+        n_resamples=_RESAMPLES,
+        vectorized=True,
+        method="percentile",
+        random_state=np.random.default_rng(0),  # the same scores give the same interval
+    ).confidence_interval
+    return Estimate(value, float(low), float(high))
 
 
 def rank_sum(ours: ArrayLike, theirs: ArrayLike) -> float:
@@ -63,7 +117,7 @@ def rank_sums(ours: NDArray[np.float64], theirs: NDArray[np.float64]) -> NDArray
     Returns:
         ``(points,)``; NaN if a score is NaN.
     """
-    from scipy.stats import mannwhitneyu, permutation_test, rankdata  # takes a second to load
+    from scipy.stats import mannwhitneyu, permutation_test, rankdata
 
     if comb(len(ours) + len(theirs), len(ours)) > _MOST_ENUMERATED:
         # Point by point: scipy chooses between exact and approximate once for all points in a call.
@@ -79,48 +133,3 @@ def rank_sums(ours: NDArray[np.float64], theirs: NDArray[np.float64]) -> NDArray
         batch=_BATCH,
     )
     return np.where(np.isnan(ranks).any(axis=0), np.nan, found.pvalue)
-
-
-def _wins(ours: NDArray[np.float64], theirs: NDArray[np.float64]) -> NDArray[np.float64]:
-    won: NDArray[np.float64] = np.heaviside(ours[:, None] - theirs[None, :], 0.5)
-    return won
-
-
-_BOOTSTRAP_SAMPLES = 10_000
-
-
-def interquartile_mean(scores: ArrayLike, axis: int = -1) -> NDArray[np.float64]:
-    """Return the mean of the middle half: a quarter of the scores, rounded down, is cut off at each end.
-
-    For fewer than four scores this is the plain mean.
-    """
-    ordered = np.sort(np.asarray(scores, dtype=np.float64), axis=axis)
-    count = ordered.shape[axis]
-    cut = count // 4
-    middle: NDArray[np.float64] = ordered.take(np.arange(cut, count - cut), axis=axis).mean(axis=axis)
-    return middle
-
-
-def bootstrap_interval(
-    scores: ArrayLike, *, confidence: float = 0.95, seed: int = 0
-) -> tuple[float, float] | None:
-    """Return the percentile bootstrap interval of the interquartile mean over runs, stratified by task.
-
-    Args:
-        scores: ``(tasks, runs)``, or ``(runs,)`` for a single task. Each resample draws the runs of every
-            task with replacement; the mean is over all runs drawn.
-        confidence: confidence level of the interval.
-        seed: seed of the resampling.
-
-    Returns:
-        Lower and upper limit; None for a single run, which says nothing about the variation.
-    """
-    table = np.atleast_2d(np.asarray(scores, dtype=np.float64))
-    tasks, runs = table.shape
-    if runs < 2:
-        return None
-    drawn = np.random.default_rng(seed).integers(runs, size=(_BOOTSTRAP_SAMPLES, tasks, runs))
-    resampled = np.take_along_axis(table[None], drawn, axis=2).reshape(_BOOTSTRAP_SAMPLES, -1)
-    tail = (1 - confidence) / 2
-    low, high = np.quantile(interquartile_mean(resampled), [tail, 1 - tail])
-    return float(low), float(high)

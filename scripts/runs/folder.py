@@ -17,7 +17,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
 from filelock import FileLock, Timeout
 
@@ -447,51 +447,3 @@ def read_evaluation(folder: Path, read: Callable[[Any], Found]) -> Found:
         return read(read_json(path)["evaluation"])
     except (KeyError, TypeError, ValueError) as error:
         raise UserError(f"{path} is not a run's result ({error}): train it again with --overwrite") from error
-
-
-class PlacedRun(NamedTuple):
-    """A run with its place among others.
-
-    Attributes:
-        run: the settings.
-        root: root folder of the run.
-        group: name of its group: its core, or the condition of an experiment.
-    """
-
-    run: Run
-    root: Path
-    group: str
-
-    @property
-    def label(self) -> str:
-        """Name of the run in progress lines."""
-        return f"{self.group} seed {self.run.seed}"
-
-    @property
-    def folder(self) -> Path:
-        """Folder of the run."""
-        return self.run.folder(self.root)
-
-    @property
-    def is_finished(self) -> bool:
-        """True if exactly this run is finished."""
-        return is_kept(self.run, self.root)
-
-    @property
-    def is_begun(self) -> bool:
-        """True if exactly this run was started, finished or not."""
-        return self.is_finished or is_unfinished(self.folder, self.run)
-
-
-def seeds_in(folder: Path) -> list[int]:
-    """Return the seeds of the runs in a folder, in ascending order."""
-    names = [path.name.removeprefix("seed_") for path in folder.glob("seed_*")]
-    return sorted(int(name) for name in names if name.isdecimal() and str(int(name)) == name)
-
-
-def grouped(runs: Iterable[PlacedRun]) -> dict[str, list[PlacedRun]]:
-    """Return the runs of each group, in the given order."""
-    groups: dict[str, list[PlacedRun]] = {}
-    for one in runs:
-        groups.setdefault(one.group, []).append(one)
-    return groups

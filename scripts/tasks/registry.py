@@ -1,20 +1,19 @@
-"""The code that trains, evaluates and compares the runs of a task; the tasks are in ``settings/tasks.py``."""
+"""The code that trains and evaluates the runs of a task; the tasks are in ``settings/tasks.py``."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from plasticrl.scripts.reports.comparison import Comparison, compare_episodes, compare_mazes
 from plasticrl.scripts.runs.run import Run
 from plasticrl.scripts.tasks.task import Evaluated, Trainer
 
 
 @dataclass(frozen=True)
 class TaskCode:
-    """Functions that train, evaluate and compare the runs of a task.
+    """Functions that train and evaluate the runs of a task.
 
     Attributes:
         trainer: makes and checks everything that a training needs, from a run and a device; writes nothing.
@@ -22,13 +21,10 @@ class TaskCode:
         evaluate: evaluates a checkpoint of a run, from the run, the checkpoint, the number of episodes, their
             seed, the device, and the options of the task. With the default options it repeats the evaluation
             at the end of the training. It raises :class:`UserError` if the checkpoint cannot be loaded.
-        compare: summarises finished runs below a root folder. It raises :class:`UserError` if a result cannot
-            be read.
     """
 
     trainer: Callable[[Run, str], Trainer]
     evaluate: Callable[[Run, Path, int, int, str, Any], Evaluated]
-    compare: Callable[[Sequence[Run], Path], Comparison]
 
 
 def task_of(run: Run) -> TaskCode:
@@ -40,11 +36,11 @@ def _maze() -> TaskCode:
     from plasticrl.scripts.tasks.maze.evaluation import evaluate_checkpoint
     from plasticrl.scripts.tasks.maze.training import make_trainer
 
-    return TaskCode(make_trainer, evaluate_checkpoint, compare_mazes)
+    return TaskCode(make_trainer, evaluate_checkpoint)
 
 
 def _supervised() -> TaskCode:
     from plasticrl.scripts.tasks.supervised.scores import evaluate_checkpoint
     from plasticrl.scripts.tasks.supervised.training import make_trainer
 
-    return TaskCode(make_trainer, evaluate_checkpoint, compare_episodes)
+    return TaskCode(make_trainer, evaluate_checkpoint)

@@ -17,8 +17,9 @@ from small_learners import LEARNERS, Load
 
 from plasticrl.agents.checkpoint.tensor_file import read_tensors, write_tensors
 from plasticrl.scripts.errors import UserError
-from plasticrl.scripts.experiments.many_runs import sum_up
+from plasticrl.scripts.experiments.experiment import comparison_of
 from plasticrl.scripts.main import main
+from plasticrl.scripts.reports.comparison import report_comparison
 from plasticrl.scripts.runs.folder import claim, locked, read_run, remove_run
 
 OPTIONS = [
@@ -516,7 +517,7 @@ def test_a_comparison_removes_no_events_through_a_link(
         (root / "maze" / name).symlink_to(outside / "notes.txt")
     before = seen(outside)
     with pytest.raises(UserError, match=f"{level} is a link"):
-        sum_up([read_run(whole)], root)
+        report_comparison(comparison_of([read_run(whole)], root))
     assert seen(outside) == before
 
 

@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 
 from plasticrl.envs import PlasticMazeVectorEnv
-from plasticrl.scripts.experiments.local import train_all
+from plasticrl.scripts.experiments.executors import InProcess
+from plasticrl.scripts.experiments.experiment import Trial
 from plasticrl.scripts.main import main
-from plasticrl.scripts.runs.folder import PlacedRun, read_run
+from plasticrl.scripts.runs.folder import read_run
 from plasticrl.scripts.settings.maze import OutputSettings
 from plasticrl.scripts.tasks.maze.animation import play
 from plasticrl.scripts.tasks.maze.setup import load_to_act
@@ -118,10 +119,10 @@ def test_a_demo(envs: Envs, tmp_path: Path) -> None:
 
 
 def test_a_reproduction(envs: Envs, trained: Path, tmp_path: Path) -> None:
-    """Its trainings are those of ``train_all``."""
+    """Its trainings are those of an executor."""
     run = read_run(trained)
     output = OutputSettings(root=tmp_path, threads=1, device="cpu", quiet=True)
-    train_all([PlacedRun(run, tmp_path, "a run")], output, 1, lambda _: None)
+    assert InProcess(output).run([Trial(run, tmp_path, "a run")], lambda _: None) == {}
 
 
 def test_an_episode_that_nobody_watches_to_its_end(envs: Envs, trained: Path) -> None:

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from plasticrl.scripts.main import main
-from plasticrl.scripts.reports.statistics import bootstrap_interval, interquartile_mean
+from plasticrl.scripts.reports.statistics import estimate, interquartile_mean
 
 
 def compare(root: Path, *more: str) -> int:
@@ -41,8 +41,7 @@ def test_table_is_that_of_the_result_files(compared: Path) -> None:
     for core in data["cores"]:
         scores = results(compared, core["core"])
         assert core["scores"] == scores
-        assert core["reward"] == pytest.approx(interquartile_mean(scores))
-        assert (core["low"], core["high"]) == pytest.approx(bootstrap_interval(scores))
+        assert (core["reward"], core["low"], core["high"]) == pytest.approx(estimate(scores))
         scale = data["oracle"] - data["random"]
         assert core["share"] == pytest.approx((np.mean(scores) - data["random"]) / scale)
         row = rows[core["core"]]

@@ -13,16 +13,14 @@ import pytest
 from PIL import Image
 
 from plasticrl.scripts import reproduce
-from plasticrl.scripts.experiments.experiment import Condition, Experiment
-from plasticrl.scripts.experiments.local import train_all
+from plasticrl.scripts.experiments.executors import train_missing
+from plasticrl.scripts.experiments.experiment import Condition, Experiment, Trial
 from plasticrl.scripts.experiments.paper import EXPERIMENTS
 from plasticrl.scripts.experiments.training import check_run
 from plasticrl.scripts.main import main
-from plasticrl.scripts.reports.comparison import CurveAxes
-from plasticrl.scripts.reports.curves import common_curves, draw_curves, smoothed, write_curves
-from plasticrl.scripts.reports.statistics import bootstrap_interval, improvement, interquartile_mean
+from plasticrl.scripts.reports.curves import CurveAxes, common_curves, draw_curves, smoothed, write_curves
+from plasticrl.scripts.reports.statistics import estimate, improvement
 from plasticrl.scripts.reports.summary import summarize_experiment
-from plasticrl.scripts.runs.folder import PlacedRun
 from plasticrl.scripts.settings.supervised import PatternsSettings
 from plasticrl.scripts.tasks.registry import task_of
 
@@ -87,15 +85,14 @@ def test_the_summary_is_what_the_runs_say(reproduced: Path) -> None:
     for one in told["conditions"]:
         found = scores(reproduced, one["name"])
         assert one["scores"] == {str(k): score for k, score in enumerate(found)}
-        assert one["middle"] == interquartile_mean(found)
-        assert (one["low"], one["high"]) == bootstrap_interval(found)
+        assert (one["middle"], one["low"], one["high"]) == estimate(found)
         assert one["quartiles"] == pytest.approx(np.quantile(found, [0.25, 0.5, 0.75]))
         assert one["trained"] == 1.0
         assert "seed" not in one["settings"]
         if one["name"] == "plastic":
             assert one["first"] is None
         else:
-            assert one["first"] == improvement(first, found)._asdict()
+            assert one["first"] == improvement(first, found).as_dict()
 
 
 def test_the_curves_are_the_quartiles_of_the_runs(reproduced: Path) -> None:
@@ -129,7 +126,7 @@ def test_each_series_is_compared_with_its_first_and_drawn_by_itself(
     assert main([*WORDS, "--no-train", "--root", str(root)]) == 0
     told = {one["name"]: one["first"] for one in summary(root)["conditions"]}
     assert [name for name, first in told.items() if first is None] == [NAMES[0], NAMES[2]]
-    assert told[NAMES[3]] == improvement(scores(root, NAMES[2]), scores(root, NAMES[3]))._asdict()
+    assert told[NAMES[3]] == improvement(scores(root, NAMES[2]), scores(root, NAMES[3])).as_dict()
     for file, names in (("curves", NAMES[:2]), ("curves_two_more", NAMES[2:])):
         report = root / "maze_quick" / "report"
         with (report / f"{file}.csv").open(newline="") as opened:
@@ -294,11 +291,11 @@ def test_of_those_that_are_not_asked_for_a_part_counts_too_and_other_settings_do
 def test_stopped_midway_it_says_how_far_it_is(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def stopped(runs: Any, *rest: Any) -> None:
-        train_all(runs[: len(NAMES) + 1], *rest)
+    def stopped(trials: Any, *rest: Any) -> None:
+        train_missing(trials[: len(NAMES) + 1], *rest)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(reproduce, "train_all", stopped)
+    monkeypatch.setattr(reproduce, "train_missing", stopped)
     assert main([*WORDS, "--root", str(tmp_path)]) == 130
     assert [line.split()[1:4] for line in capsys.readouterr().out.splitlines() if " of 3 " in line] == [
         ["2", "of", "3"],
@@ -309,7 +306,7 @@ def test_stopped_midway_it_says_how_far_it_is(
         [2 / 3, *[1 / 3] * (len(NAMES) - 1)]
     )
     assert all(one["first"] is None for one in told["conditions"])  # a single run says nothing
-    monkeypatch.setattr(reproduce, "train_all", train_all)
+    monkeypatch.setattr(reproduce, "train_missing", train_missing)
     assert main([*WORDS, "--root", str(tmp_path)]) == 0
     assert [len(one["scores"]) for one in summary(tmp_path)["conditions"]] == [3] * len(NAMES)
 
@@ -390,10 +387,10 @@ def test_the_papers_budget_is_the_papers() -> None:
         assert EXPERIMENTS[key, "paper"].seeds >= 10  # type: ignore[index]
 
 
-def patterns_run(root: Path, name: str, seed: int, error: float) -> PlacedRun:
+def patterns_run(root: Path, name: str, seed: int, error: float) -> Trial:
     """A finished run of patterns that nobody trained."""
     condition = EXPERIMENTS["patterns", "quick"].condition(name)
-    placed = PlacedRun(replace(condition.run, seed=seed), root, name)
+    placed = Trial(replace(condition.run, seed=seed), root, name)
     placed.folder.mkdir(parents=True)
     (placed.folder / "config.json").write_text(json.dumps(placed.run.as_dict()))
     evaluation = {"metrics": {"bit_error": {"mean": error}}}
@@ -412,15 +409,13 @@ def test_where_less_is_better_the_summary_is_in_the_metrics_own_unit(tmp_path: P
     for one in told.conditions:
         found = errors[one.name]
         assert list(one.scores.values()) == found
-        assert one.middle == pytest.approx(float(interquartile_mean(found)))
-        interval = bootstrap_interval([-error for error in found])
-        assert interval is not None
-        assert (one.low, one.high) == pytest.approx((-interval[1], -interval[0]))
+        assert one.estimate == estimate(found)
+        assert one.as_dict()["middle"] == one.estimate.mean
         assert one.quartiles == pytest.approx(np.quantile(found, [0.25, 0.5, 0.75]))
         assert one.seconds == 10.0
     assert told.conditions[0].first is None
     assert told.conditions[1].first is not None
-    assert told.conditions[1].first.probability == 1.0  # a smaller error is better
+    assert told.conditions[1].first.probability.mean == 1.0  # a smaller error is better
 
 
 def test_a_point_of_a_curve_is_the_mean_since_the_point_before() -> None:
@@ -451,11 +446,11 @@ def test_the_reference_is_the_experiments_first_condition_whichever_finished_fir
 
 
 def test_the_curve_of_a_shorter_training_ends_where_it_ends(experiment: Experiment, tmp_path: Path) -> None:
-    def placed(condition: Condition, total: int, seed: int) -> PlacedRun:
+    def placed(condition: Condition, total: int, seed: int) -> Trial:
         run = condition.run
         assert run.task == "maze"
         run = replace(run, seed=seed).with_groups(training=replace(run.training, total_timesteps=total))
-        one = PlacedRun(run, tmp_path / condition.name, condition.name)
+        one = Trial(run, tmp_path / condition.name, condition.name)
         one.folder.mkdir(parents=True)
         rows = [f"{step},{step + seed}" for step in range(100, total + 1, 100)]
         (one.folder / "progress.csv").write_text(
@@ -465,7 +460,7 @@ def test_the_curve_of_a_shorter_training_ends_where_it_ends(experiment: Experime
 
     long, short = experiment.conditions[:2]
     runs = [placed(*one, seed) for seed in range(2) for one in ((long, 2000), (short, 1000))]
-    axes = CurveAxes("", "time/total_timesteps", "rollout/ep_rew_mean", "steps", 1.0, "points", (), None)
+    axes = CurveAxes("", "time/total_timesteps", "rollout/ep_rew_mean", "steps", 1.0, "points")
     curves = common_curves(runs, axes)
     points = curves[short.name].shape[1]
     between = curves[long.name][0, 1] - curves[long.name][0, 0]
@@ -477,4 +472,4 @@ def test_the_curve_of_a_shorter_training_ends_where_it_ends(experiment: Experime
         with (tmp_path / "curves.csv").open(newline="") as file:
             told = [row["p_value"] != "" for row in csv.DictReader(file) if row["condition"] == other]
         assert told == [True] * points + [False] * (curves[other].shape[1] - points)
-        draw_curves(curves, reference, {long.name: "C0", short.name: "C1"}, axes, [tmp_path / "curves.png"])
+        draw_curves(curves, axes, {long.name: "C0", short.name: "C1"}, [tmp_path / "curves.png"], reference)

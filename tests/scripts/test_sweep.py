@@ -18,7 +18,8 @@ from equal_runs import check_same, checkpoints, last_event
 
 from plasticrl.scripts import sweep
 from plasticrl.scripts.commands.options import SweepOptions, options_of
-from plasticrl.scripts.experiments.ray_trials import trial_config
+from plasticrl.scripts.experiments.experiment import Trial
+from plasticrl.scripts.experiments.ray_executor import trial_config
 from plasticrl.scripts.experiments.training import train
 from plasticrl.scripts.main import main
 from plasticrl.scripts.runs.run import Run
@@ -353,7 +354,7 @@ def test_what_nobody_expected_of_one_run_stops_no_other(
             raise ZeroDivisionError("of a test")
         return train(run, *rest)
 
-    monkeypatch.setattr("plasticrl.scripts.experiments.local.train", train_or_break)
+    monkeypatch.setattr("plasticrl.scripts.experiments.executors.train", train_or_break)
     assert main(["sweep", *words("patterns", tmp_path), "--local"]) == 2
     said = capsys.readouterr().err
     assert "1 of 4 trainings failed: plastic seed 0: ZeroDivisionError: of a test" in said
@@ -369,12 +370,13 @@ def test_workers_find_data_and_cache_where_the_driver_does(
     monkeypatch.setenv("PLASTICRL_DATA", "data")
     monkeypatch.setenv("PLASTICRL_CACHE", "cache")
     output = OutputSettings(root=Path("runs"))
-    config = trial_config(SWEEP_OMNIGLOT().make_run("plastic", 0), output)
+    run = SWEEP_OMNIGLOT().make_run("plastic", 0)
+    config = trial_config(Trial(run, output.root, "plastic"), output)
     assert config["root"] == str(tmp_path / "runs")
     assert config["data_dir"] == str(tmp_path / "data")
     assert config["cache"] == str(tmp_path / "cache")
-    given = SWEEP_OMNIGLOT(data_dir=Path("other"))
-    assert trial_config(given.make_run("plastic", 0), output)["data_dir"] == str(tmp_path / "other")
+    moved = Trial(run.with_data_dir(Path("other")), output.root, "plastic")
+    assert trial_config(moved, output)["data_dir"] == str(tmp_path / "other")
 
 
 def test_the_command_loads_without_the_extra() -> None:

@@ -23,7 +23,7 @@ from plasticrl.envs.supervised.references import (
     zero_reference,
 )
 from plasticrl.envs.supervised.task import Episode
-from plasticrl.scripts.reports.comparison import Summary
+from plasticrl.scripts.reports.statistics import Estimate
 from plasticrl.scripts.runs.run import Run
 from plasticrl.scripts.settings.supervised import ImagesEvaluation, OmniglotEvaluation, PatternsEvaluation
 from plasticrl.scripts.settings.tasks import TASKS
@@ -128,7 +128,7 @@ class EpisodeScores(Scores):
         rows = []
         for metric in TASKS[self.task].metrics:
             mean, low, high = astuple(self.metrics[metric.name])
-            text = metric.text(mean) if mean is None else Summary(mean, low, high).text(metric.form)
+            text = metric.text(mean) if mean is None else Estimate(mean, low, high).text(metric.form)
             rows.append((metric.label, text))
             rows += [
                 (f"  {one}", metric.text(values[metric.name])) for one, values in self.references.items()

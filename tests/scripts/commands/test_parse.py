@@ -1,9 +1,11 @@
+import copy
 import io
+import pickle
 import re
 import subprocess
 import sys
 from collections.abc import Iterator
-from dataclasses import asdict, fields, is_dataclass
+from dataclasses import asdict, fields, is_dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, get_args, get_type_hints
@@ -26,7 +28,7 @@ from plasticrl.scripts.errors import UserError
 from plasticrl.scripts.main import main
 from plasticrl.scripts.settings import maze as settings
 from plasticrl.scripts.settings import supervised as episode_settings
-from plasticrl.scripts.settings.maze import MAZE_PRESETS
+from plasticrl.scripts.settings.maze import MAZE_PRESETS, OutputSettings
 from plasticrl.scripts.settings.supervised import PATTERNS_PRESETS
 from plasticrl.scripts.settings.tasks import TASKS
 
@@ -81,6 +83,22 @@ def test_preset_gives_the_defaults_and_options_override_it(preset: str) -> None:
     assert (command.maze, command.training) == (values.maze, values.training)
     assert command.agent.gamma == 0.5
     assert command.agent.learning_rate == values.agent.learning_rate
+
+
+OF_TASKS = [name for name, kind in COMMANDS.items() if issubclass(kind, TaskOptions)]
+
+
+@pytest.mark.parametrize("command", OF_TASKS)
+def test_options_are_the_same_in_another_process(command: str) -> None:
+    output = OutputSettings(root=Path("other"))
+    every = [replace(options_of(COMMANDS[command], task)(), output=output) for task in TASKS.values()]
+    assert copy.deepcopy(every) == every
+    code = "import pickle, sys; sys.stdout.buffer.write(pickle.dumps(pickle.load(sys.stdin.buffer)))"
+    words = [sys.executable, "-c", code]
+    done = subprocess.run(words, input=pickle.dumps(every), capture_output=True, check=True)
+    returned = pickle.loads(done.stdout)
+    assert returned == every
+    assert [type(one) for one in returned] == [type(one) for one in every]
 
 
 def test_compare_makes_every_pair_of_core_and_seed() -> None:

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import pickle
 import subprocess
 import sys
 import time
@@ -14,13 +15,12 @@ from PIL import Image
 
 from plasticrl.scripts.commands.options import SweepOptions, options_of
 from plasticrl.scripts.commands.parse import parse
-from plasticrl.scripts.experiments.search import Trials
+from plasticrl.scripts.experiments.search import Drawing, Study
 from plasticrl.scripts.main import main
 from plasticrl.scripts.runs.folder import BusyError, locked
 from plasticrl.scripts.runs.setup import processors
 from plasticrl.scripts.settings.maze import OutputSettings
 from plasticrl.scripts.settings.tasks import TASKS
-from plasticrl.scripts.sweep import _studies
 
 SWEEP_PATTERNS = options_of(SweepOptions, TASKS["patterns"])
 FIRST = 100_000
@@ -225,9 +225,9 @@ def test_overwriting_removes_the_runs_of_before_unless_one_is_under_way(tmp_path
     old.mkdir(parents=True)
     (place / "rnn.optuna").write_text("")
     with locked(old), pytest.raises(BusyError):
-        _studies(options, place)
+        Study(options, "rnn")
     assert (place / "rnn.optuna").exists()
-    _studies(options, place)
+    Study(options, "rnn")
     assert not old.exists()
 
 
@@ -235,6 +235,12 @@ def test_a_value_outside_the_space_is_not_searched(tmp_path: Path) -> None:
     """It stays as it is given, and so the first trial is the command's own settings."""
     sweep = SWEEP_PATTERNS().with_values({"learning_rate": 0.5, "eta": 0.0123456})
     assert sweep.searched("plastic").keys() == {"init_scale", "rule", "eta"}
-    trials = Trials(sweep, "plastic")
-    assert trials.run(trials.given(), 0) == sweep.make_run("plastic", FIRST)
-    assert trials.values({"eta": 0.123456}) == {"eta": 0.1235}
+    drawing = Drawing(sweep, "plastic")
+    assert drawing.trial(drawing.given(), 0).run == sweep.make_run("plastic", FIRST)
+    assert drawing.values({"eta": 0.123456}) == {"eta": 0.1235}
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_ray_can_copy_the_drawing_of_trials(task: str) -> None:
+    drawing = Drawing(options_of(SweepOptions, TASKS[task])(), "plastic")
+    assert pickle.loads(pickle.dumps(drawing)) == drawing

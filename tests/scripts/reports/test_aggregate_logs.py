@@ -5,8 +5,12 @@ import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.plugins.custom_scalar import layout_pb2
 
+from plasticrl.agents.common.tags import AGGREGATES
+from plasticrl.scripts.experiments.experiment import Trial
 from plasticrl.scripts.main import main
-from plasticrl.scripts.reports.curves import TAGS, quartiles, read_curve
+from plasticrl.scripts.reports.comparison import compare_trials
+from plasticrl.scripts.reports.curves import common_curves, quartiles
+from plasticrl.scripts.runs.folder import read_run
 
 CORES = ("plastic", "rnn")
 
@@ -15,7 +19,7 @@ CORES = ("plastic", "rnn")
 def compared(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("compared")
     words = ["--size", "5", "--episode-length", "10", "--hidden-size", "4", "--n-envs", "2", "--jobs", "1"]
-    more = ["--total-timesteps", "400", "--eval-episodes", "2", "--checkpoints", "1", "--quiet"]
+    more = ["--total-timesteps", "120", "--eval-episodes", "2", "--checkpoints", "1", "--quiet"]
     for _ in range(2):  # the second time everything is there already: nothing is added to it
         command = ["compare", "maze", "--root", str(root), "--cores", *CORES, "--seeds", "3"]
         assert main([*command, *words, *more]) == 0
@@ -24,11 +28,13 @@ def compared(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize("core", CORES)
 def test_the_band_is_that_of_the_runs(compared: Path, core: str) -> None:
-    curves = [read_curve(compared / core / f"seed_{seed}" / "progress.csv") for seed in range(3)]
-    steps, low, middle, high = quartiles(curves)
+    runs = [read_run(compared / core / f"seed_{seed}") for core in CORES for seed in range(3)]
+    trials = [Trial(run, compared.parent, run.core) for run in runs]
+    curve = common_curves(trials, compare_trials(trials).axes())[core]
+    steps, (low, middle, high) = curve[0], quartiles(curve)
     events = EventAccumulator(str(compared / "aggregate" / core), size_guidance={"scalars": 0}).Reload()
-    assert set(events.Tags()["scalars"]) == set(TAGS)
-    for tag, values in zip(TAGS, (middle, low, high), strict=True):
+    assert set(events.Tags()["scalars"]) == set(AGGREGATES)
+    for tag, values in zip(AGGREGATES, (middle, low, high), strict=True):
         points = events.Scalars(tag)
         told = [point.step for point in points]
         assert told == sorted(set(np.round(steps)))  # each once, though this training has fewer than points
@@ -45,4 +51,4 @@ def test_a_layout_shows_the_band_without_setting_anything(compared: Path, core: 
     layout = layout_pb2.Layout.FromString(config.tensor_proto.string_val[0])
     (chart,) = layout.category[0].chart
     (series,) = chart.margin.series
-    assert (series.value, series.lower, series.upper) == TAGS
+    assert (series.value, series.lower, series.upper) == AGGREGATES

@@ -1,27 +1,56 @@
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from plasticrl.scripts.errors import UserError
-from plasticrl.scripts.reports.curves import quartiles, read_curve
+from plasticrl.scripts.experiments.experiment import Trial
+from plasticrl.scripts.experiments.paper import EXPERIMENTS
+from plasticrl.scripts.reports.curves import CurveAxes, Curves, common_curves, quartiles, read_curve
+
+RUN = EXPERIMENTS["maze", "quick"].conditions[0].run
+AXES = CurveAxes("", "time/total_timesteps", "rollout/ep_rew_mean", "steps", 1.0, "points")
 
 
-def test_quartiles_of_straight_lines() -> None:
-    steps = np.array([0.0, 10.0])
-    curves = [(steps, slope * steps) for slope in (0.0, 1.0, 2.0, 3.0, 4.0)]
-    common, low, middle, high = quartiles(curves)
-    np.testing.assert_allclose(low, 1 * common)
-    np.testing.assert_allclose(middle, 2 * common)
-    np.testing.assert_allclose(high, 3 * common)
+def curves_of(root: Path, rows: Mapping[str, list[list[tuple[float, float]]]]) -> Curves:
+    """The common curves of runs with these rows."""
+    trials = []
+    for condition, runs in rows.items():
+        for seed, points in enumerate(runs):
+            trial = Trial(replace(RUN, seed=seed), root / condition, condition)
+            trial.folder.mkdir(parents=True)
+            lines = [f"{step},{score}" for step, score in points]
+            header = f"{AXES.steps},{AXES.score}"
+            (trial.folder / "progress.csv").write_text("\n".join([header, *lines, ""]))
+            trials.append(trial)
+    return common_curves(trials, AXES)
 
 
-def test_only_steps_that_every_run_has() -> None:
-    one = (np.array([2.0, 8.0]), np.array([1.0, 1.0]))
-    other = (np.array([0.0, 6.0]), np.array([3.0, 3.0]))
-    common, _, middle, _ = quartiles([one, other])
-    assert (common[0], common[-1]) == (2.0, 6.0)
-    np.testing.assert_allclose(middle, 2.0)
+def test_quartiles_of_straight_lines(tmp_path: Path) -> None:
+    lines = [[(step, slope * step) for step in (0.0, 10.0)] for slope in range(5)]
+    curve = curves_of(tmp_path, {"a": lines})["a"]
+    low, middle, high = quartiles(curve)
+    np.testing.assert_allclose(low, 1 * curve[0], atol=1e-9)
+    np.testing.assert_allclose(middle, 2 * curve[0], atol=1e-9)
+    np.testing.assert_allclose(high, 3 * curve[0], atol=1e-9)
+
+
+def test_only_steps_that_every_run_has(tmp_path: Path) -> None:
+    steady = [(step, 1.0) for step in range(2, 9)]
+    other = [(step, 3.0) for step in range(7)]
+    curve = curves_of(tmp_path, {"a": [steady, other]})["a"]
+    assert curve[0, 0] == 2.0
+    assert abs(curve[0, -1] - 6.0) < 6 / 199
+    np.testing.assert_allclose(quartiles(curve)[1], 2.0)
+
+
+def test_one_condition_is_not_cut_to_the_length_of_another(tmp_path: Path) -> None:
+    long, short = [(step, 1.0) for step in range(101)], [(step, 1.0) for step in range(51)]
+    curves = curves_of(tmp_path, {"long": [long], "short": [short]})
+    assert curves["long"][0, -1] == 100
+    assert abs(curves["short"][0, -1] - 50) < 100 / 199
 
 
 def test_rows_without_an_episode_are_left_out(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ import pytest
 
 from plasticrl.scripts.experiments.experiment import Experiment
 from plasticrl.scripts.experiments.paper import EXPERIMENTS
-from plasticrl.scripts.reports.experiment_report import report as write_report
+from plasticrl.scripts.reports.experiment_report import report_experiment
 from plasticrl.scripts.reports.maze_details import Steadiness, WithinEpisode
 from plasticrl.scripts.reports.maze_details import steadiness_texts as texts
 from plasticrl.scripts.reports.maze_details import within_episode_texts as within_texts
@@ -49,8 +49,8 @@ def test_the_page_has_the_scores_of_every_condition(report: Path) -> None:
 @pytest.mark.parametrize("report", REPORTS, ids=lambda path: path.parts[-3])
 def test_the_report_is_made_of_the_runs_beside_it(report: Path, tmp_path: Path) -> None:
     """The summary, the curves and how steadily agents learned, as ``reproduce --no-train`` makes them."""
-    experiment = experiment_of(report)
-    write_report(experiment, experiment.with_others([], RESULTS), tmp_path)
+    experiment = replace(experiment_of(report), root=RESULTS)
+    report_experiment(experiment, experiment.with_started([]), tmp_path)
     made, kept = ({path.name: path for path in folder.iterdir()} for folder in (tmp_path, report.parent))
     assert made.keys() <= kept.keys()
     numbers = [name for name in kept if name.endswith((".csv", ".json"))]

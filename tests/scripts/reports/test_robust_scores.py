@@ -1,8 +1,7 @@
 import numpy as np
 import pytest
-from scipy import stats
 
-from plasticrl.scripts.reports.statistics import bootstrap_interval, interquartile_mean
+from plasticrl.scripts.reports.statistics import estimate, interquartile_mean
 
 
 @pytest.mark.parametrize(
@@ -20,33 +19,50 @@ def test_interquartile_mean_worked_out_by_hand(scores: list[float], expected: fl
 
 
 @pytest.mark.parametrize("count", range(1, 20))
-def test_interquartile_mean_is_scipys_trimmed_mean(count: int) -> None:
-    scores = np.random.default_rng(count).normal(size=count)
-    assert interquartile_mean(scores) == pytest.approx(stats.trim_mean(scores, 0.25))
+def test_interquartile_mean_is_that_of_the_sorted_middle_half(count: int) -> None:
+    scores = np.random.default_rng(count).normal(size=(3, count))
+    middle = np.sort(scores, axis=1)[:, count // 4 : count - count // 4]
+    np.testing.assert_allclose(interquartile_mean(scores, axis=1), middle.mean(axis=1))
 
 
 def test_interval_of_two_runs_is_the_runs_themselves() -> None:
     # Resamples are (a, a), (a, b), (b, a) and (b, b), a quarter each: both tails lie on a and b.
-    assert bootstrap_interval([1.0, 5.0]) == pytest.approx((1.0, 5.0))
+    assert estimate([1.0, 5.0]) == pytest.approx((3.0, 1.0, 5.0))
 
 
-def test_interval_agrees_with_scipy() -> None:
-    scores = np.random.default_rng(0).normal(size=12)
-    reference = stats.bootstrap(
-        (scores,), interquartile_mean, n_resamples=10_000, method="percentile", vectorized=True
-    ).confidence_interval
-    assert bootstrap_interval(scores) == pytest.approx((reference.low, reference.high), abs=0.05)
+@pytest.mark.parametrize("runs", [3, 5])
+def test_interval_is_that_of_all_resamples(runs: int) -> None:
+    """The quantiles of the exact distribution, over all multisets of runs and their probabilities."""
+    scores = np.random.default_rng(runs).normal(size=runs)
+    drawn = np.array(list(np.ndindex(*[runs] * runs)))
+    assert len(drawn) == runs**runs
+    means = interquartile_mean(scores[drawn], axis=1)
+    found = estimate(scores)
+    assert found.low is not None
+    assert found.high is not None
+    sd = np.sqrt(0.025 * 0.975 / 10_000)  # of the share of resamples below a limit
+    for limit, share in ((found.low, 0.025), (found.high, 0.975)):
+        assert np.mean(means < limit - 1e-9) <= share + 5 * sd
+        assert np.mean(means <= limit + 1e-9) >= share - 5 * sd
 
 
-def test_strata_are_drawn_apart() -> None:
-    # With one score in each task's every run, every stratified resample holds the same values.
-    assert bootstrap_interval([[1.0, 1.0], [3.0, 3.0]]) == pytest.approx((2.0, 2.0))
+def test_worse_and_better_are_mirrored() -> None:
+    scores = np.random.default_rng(0).normal(size=7)
+    mean, low, high = estimate(scores)
+    assert low is not None
+    assert high is not None
+    assert estimate(-scores) == pytest.approx((-mean, -high, -low))
 
 
 def test_one_run_has_no_interval_and_equal_runs_have_no_width() -> None:
-    assert bootstrap_interval([4.0]) is None
-    assert bootstrap_interval([4.0, 4.0, 4.0]) == (4.0, 4.0)
+    assert estimate([4.0]) == (4.0, None, None)
+    assert estimate([4.0, 4.0, 4.0]) == (4.0, 4.0, 4.0)
 
 
 def test_same_scores_give_the_same_interval() -> None:
-    assert bootstrap_interval([1.0, 2.0, 4.0, 9.0]) == bootstrap_interval([1.0, 2.0, 4.0, 9.0])
+    assert estimate([1.0, 2.0, 4.0, 9.0]) == estimate([1.0, 2.0, 4.0, 9.0])
+
+
+def test_estimates_read_well() -> None:
+    assert estimate([4.0]).text("{:.1f}".format) == "4.0"
+    assert estimate([1.0, 5.0]).text("{:.0f}".format) == "3  [1, 5]"

@@ -6,10 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from plasticrl.scripts.experiments.experiment import Trial
 from plasticrl.scripts.experiments.paper import EXPERIMENTS
 from plasticrl.scripts.reports.maze_details import BLOCK, Steadiness, block_means, count_dips, steadiness
 from plasticrl.scripts.reports.maze_details import steadiness_texts as texts
-from plasticrl.scripts.runs.folder import PlacedRun
 
 RUN = EXPERIMENTS["maze", "quick"].conditions[0].run
 
@@ -46,8 +46,8 @@ def test_a_block_is_the_mean_of_its_rows_counted_from_step_0() -> None:
 Row = tuple[int, float, int | None]
 
 
-def placed(root: Path, name: str, seed: int, rows: list[Row]) -> PlacedRun:
-    one = PlacedRun(replace(RUN, seed=seed), root / name, name)
+def placed(root: Path, name: str, seed: int, rows: list[Row]) -> Trial:
+    one = Trial(replace(RUN, seed=seed), root / name, name)
     one.folder.mkdir(parents=True)
     lines = [f"{step},{score},{'' if left_out is None else left_out}" for step, score, left_out in rows]
     header = "time/total_timesteps,rollout/ep_rew_mean,train/skipped_updates"
@@ -79,7 +79,7 @@ def test_a_run_is_counted_alike_whatever_is_beside_it(tmp_path: Path) -> None:
         scores = 100 * rng.random(300)  # falls below half of the best every few rows
         rows = [(int(step), float(score), 0) for step, score in zip(steps, scores, strict=True)]
         runs.append(placed(tmp_path, f"condition_{number}", 0, rows))
-    alone = {run.group: steadiness([run], least=10)[run.group] for run in runs}
+    alone = {run.condition: steadiness([run], least=10)[run.condition] for run in runs}
     assert len({one.dips[0] for one in alone.values()}) > 1
     assert steadiness(runs, least=10) == alone
-    assert steadiness(runs[3:7], least=10) == {run.group: alone[run.group] for run in runs[3:7]}
+    assert steadiness(runs[3:7], least=10) == {run.condition: alone[run.condition] for run in runs[3:7]}

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from plasticrl.scripts.main import main
-from plasticrl.scripts.reports.statistics import bootstrap_interval, interquartile_mean
+from plasticrl.scripts.reports.statistics import estimate
 from plasticrl.scripts.settings.tasks import TASKS
 
 CORES = ("plastic", "rnn")
@@ -40,8 +40,7 @@ def test_table_is_that_of_the_result_files(supervised: Any, compared: Path) -> N
             scores = [one["metrics"][metric.name]["mean"] for one in evaluations(compared, core)]
             found = data["cores"][core][metric.name]
             assert found["scores"] == scores
-            assert found["middle"] == pytest.approx(interquartile_mean(scores))
-            assert (found["low"], found["high"]) == pytest.approx(bootstrap_interval(scores))
+            assert tuple(found[name] for name in ("middle", "low", "high")) == pytest.approx(estimate(scores))
             columns = (metric.name, f"{metric.name}_low", f"{metric.name}_high")
             expected = [found[name] for name in ("middle", "low", "high")]
             assert [float(rows[core][column]) for column in columns] == pytest.approx(expected)

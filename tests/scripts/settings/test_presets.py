@@ -9,7 +9,7 @@ import pytest
 
 from plasticrl.scripts.commands.options import SweepOptions, options_of
 from plasticrl.scripts.commands.parse import parse
-from plasticrl.scripts.experiments.search import Tried
+from plasticrl.scripts.experiments.experiment import SearchTrial
 from plasticrl.scripts.reports.search_report import train_command
 from plasticrl.scripts.settings.presets import Between, OneOf
 from plasticrl.scripts.settings.tasks import TASKS
@@ -69,7 +69,7 @@ def test_membership() -> None:
 def test_the_best_settings_are_told_as_a_command_that_the_core_takes(core: str) -> None:
     words = ["sweep", "maze", "--search", "--cores", "plastic", core, "--rule", "clipped", "--gamma", "0.8"]
     command: Any = parse(list(dict.fromkeys(words)))
-    best = Tried({"learning_rate": 0.002}, command.make_run(core, 0), 1.0, "finished", 1)
+    best = SearchTrial({"learning_rate": 0.002}, command.make_run(core, 0), 1.0, "finished", 1)
     told: Any = parse(train_command(command, core, best).split()[1:])
     agent = told.make_run(core, 0).agent
     assert (told.core, agent.gamma, agent.learning_rate) == (core, 0.8, 0.002)

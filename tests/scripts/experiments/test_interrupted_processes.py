@@ -12,16 +12,16 @@ from pathlib import Path
 import pytest
 from equal_runs import checkpoints, rows
 
-from plasticrl.scripts.experiments.local import _reason
+from plasticrl.scripts.experiments.executors import _reason
 
 CORES = ("plastic", "rnn")
 # Far more steps than it gets to.
 SMALL = "--size 5 --episode-length 20 --hidden-size 8 --n-envs 4 --total-timesteps 4000000 --threads 1"
 MAIN = (
     "import sys\n"
-    "from plasticrl.scripts.experiments import local\n"
+    "from plasticrl.scripts.experiments import executors\n"
     "from plasticrl.scripts.main import main\n"
-    "local._SECONDS_BEFORE_EXPLAINING = float('{patience}')\n"
+    "executors._SECONDS_BEFORE_EXPLAINING = float('{patience}')\n"
     "sys.exit(main(sys.argv[1:]))"
 )
 LINE = "\nplasticrl: stopped; everything written so far is kept\n"
