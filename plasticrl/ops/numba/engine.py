@@ -135,7 +135,7 @@ def gradients(
     m = whole(n)
     alpha = None if p.alpha is None else pad(_full(p.alpha, n), (0, m - n, 0, m - n))
     tensors = (
-        padded(p.w),
+        pad(p.w.detach(), (0, m - n, 0, n % 2)),  # the backward kernel takes rows by twos
         alpha,
         p.hidden,
         p.memory,
