@@ -6,17 +6,19 @@ import pytest
 import torch
 from torch import Tensor
 
-from plasticrl import PlasticRNN
+from plasticrl import PlasticGRU, PlasticLSTM, PlasticRNN
 from plasticrl.agents import EpisodeLearner, RecurrentA2C
 from plasticrl.envs import make_task, make_vec_env
+from plasticrl.nn.factory import CORE_NAMES
+from plasticrl.rules import RULES
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 
 
-def unrolled(device: str, **options: Any) -> dict[str, Tensor]:
+def unrolled(device: str, build: Any, **options: Any) -> dict[str, Tensor]:
     """Outputs, final state and all gradients of one network on one device, in double precision."""
     torch.manual_seed(3)
-    rnn = PlasticRNN(input_size=4, hidden_size=7, **options).double()
+    rnn = build(input_size=4, hidden_size=7, **options).double()
     with torch.no_grad():
         for parameter in rnn.parameters():
             parameter.copy_(torch.rand_like(parameter) * 0.4)
@@ -25,15 +27,21 @@ def unrolled(device: str, **options: Any) -> dict[str, Tensor]:
     outputs, state = rnn(inputs, None, starts.to(device))
     (outputs.sum() + state.trace.square().sum()).backward()
     gradients = {name: parameter.grad for name, parameter in rnn.named_parameters()}
-    found = {"outputs": outputs, "hidden": state.hidden, "trace": state.trace, "inputs": inputs.grad}
+    found = {"outputs": outputs, **state._asdict(), "inputs": inputs.grad}
     return {name: one.detach().cpu() for name, one in {**found, **gradients}.items() if one is not None}
 
 
-@pytest.mark.parametrize("rule", ["hebb", "oja", "clipped"])
+@pytest.mark.parametrize("rule", RULES)
 @pytest.mark.parametrize("alpha", ["full", "shared"])
-def test_the_recurrence_and_its_gradients(rule: str, alpha: str) -> None:
-    options = {"rule": rule, "alpha": alpha}
-    expected, found = unrolled("cpu", **options), unrolled("cuda", **options)
+@pytest.mark.parametrize("build", [PlasticRNN, PlasticLSTM, PlasticGRU])
+@pytest.mark.parametrize(
+    ("modulation", "modulate"), [("none", "neurons"), ("sigmoid", "neurons"), ("tanh", "network")]
+)
+def test_the_recurrence_and_its_gradients(
+    build: Any, modulation: str, modulate: str, rule: str, alpha: str
+) -> None:
+    options = {"rule": rule, "alpha": alpha, "modulation": modulation, "modulate": modulate}
+    expected, found = unrolled("cpu", build, **options), unrolled("cuda", build, **options)
     assert expected.keys() == found.keys()
     for name, tensor in expected.items():
         torch.testing.assert_close(found[name], tensor, rtol=1e-9, atol=1e-12, msg=lambda m: f"{name}: {m}")  # noqa: B023
@@ -55,7 +63,7 @@ def test_mixed_precision_is_as_precise_as_its_projection(rule: str) -> None:
         assert 0 < (theirs - ours).norm() < 0.02 * ours.norm()  # bfloat16 has 8 bits
 
 
-@pytest.mark.parametrize("core", ["plastic", "homogeneous", "rnn", "lstm", "gru", "feedforward"])
+@pytest.mark.parametrize("core", CORE_NAMES)
 def test_an_agent_learns_there_and_its_file_is_read_on_the_cpu(core: str, tmp_path: Any) -> None:
     env = make_vec_env("PlasticMaze-v0", 3, seed=1, size=5, episode_length=12)
     agent = RecurrentA2C(

@@ -90,7 +90,7 @@ class Plasticity(nn.Module):
         """Draw alpha as :func:`draw_` does, normal for the inits of whole matrices; set eta to its start."""
         if self.alpha is None or self.eta_raw is None:
             return
-        draw_(self.alpha, init if init in ("uniform", "normal") else "normal", scale)
+        draw_(self.alpha, init if init in ("uniform", "normal") else "normal", scale, "alpha_scale")
         with torch.no_grad():
             self.eta_raw.fill_(self.initial_eta)
             if self.bound_eta:
@@ -107,7 +107,7 @@ class Plasticity(nn.Module):
         return f"alpha={self.mode!r}, rule={self.rule}, eta={self.initial_eta}, bound_eta={self.bound_eta}"
 
 
-def draw_(parameter: Tensor, init: Init, scale: float) -> None:
+def draw_(parameter: Tensor, init: Init, scale: float, name: str = "init_scale") -> None:
     """Draw initial values.
 
     Args:
@@ -116,12 +116,13 @@ def draw_(parameter: Tensor, init: Init, scale: float) -> None:
             (its patterns), ``"fan_in"`` for ``scale * U(-1, 1) / sqrt(inputs)`` (as ``torch.nn.RNN``), or
             ``"orthogonal"`` for ``scale`` times an orthogonal matrix.
         scale: finite and at least 0.
+        name: its name in errors.
 
     Raises:
         ValueError: ``init`` or ``scale`` is something else.
     """
     if not 0 <= _rounded(scale, parameter.dtype) < inf:
-        raise ValueError(f"init_scale must be a finite number, at least 0, not {scale!r}")
+        raise ValueError(f"{name} must be a finite number, at least 0, not {scale!r}")
     if init == "uniform":
         nn.init.uniform_(parameter, 0.0, scale)
     elif init == "normal":

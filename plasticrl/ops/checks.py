@@ -104,7 +104,7 @@ def check_arguments(
         if tensor is None:
             continue
         check_tensor(name, tensor)
-        if tensor.shape not in shapes:
+        if not any(tensor.shape == shape for shape in shapes):  # torch.compile cannot do "in" for any size
             allowed, given = " or ".join(map(str, shapes)), tuple(tensor.shape)
             fit = f"(T, B, n) = {(steps, batch, width)}" if width == n else f"drive {(steps, batch, width)}"
             raise ValueError(f"{name} must have shape {allowed} to fit {fit}, not {given}")

@@ -12,7 +12,16 @@ from torch.func import functionalize, vmap
 from torch.fx.experimental.proxy_tensor import make_fx
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from plasticrl.nn import GRU, LSTM, FeedForward, PlasticLinear, PlasticRNN, PlasticRNNCell
+from plasticrl.nn import (
+    GRU,
+    LSTM,
+    FeedForward,
+    PlasticGRU,
+    PlasticLinear,
+    PlasticLSTM,
+    PlasticRNN,
+    PlasticRNNCell,
+)
 from plasticrl.nn.core import Core
 from plasticrl.ops import plastic_scan, plastic_step_
 from plasticrl.rules import Rule
@@ -47,6 +56,8 @@ CORES: dict[str, Callable[[], Any]] = {
     "reference": lambda: PlasticRNN(INPUTS, N, init_scale=0.5, backend="reference"),
     "none": lambda: PlasticRNN(INPUTS, N, init_scale=0.5, alpha="none"),
     "cell": lambda: PlasticRNNCell(INPUTS, N, init_scale=0.5),
+    "plastic_lstm": lambda: PlasticLSTM(INPUTS, N, alpha_scale=0.5),
+    "plastic_gru": lambda: PlasticGRU(INPUTS, N, rule="oja", modulation="tanh", modulate="network"),
     "linear": lambda: PlasticLinear(INPUTS, N, init_scale=0.5),
     "lstm": lambda: LSTM(INPUTS, N),
     "gru": lambda: GRU(INPUTS, N),
@@ -159,8 +170,9 @@ def test_the_batch_of_a_program_may_be_of_any_size(name: str) -> None:
 
 
 @pytest.mark.parametrize("recorded_by", ["jit.trace", "export", "make_fx"])
-def test_a_program_can_be_trained(recorded_by: str) -> None:
-    core = make("rnn")
+@pytest.mark.parametrize("name", ["rnn", "plastic_lstm", "plastic_gru"])
+def test_a_program_can_be_trained(name: str, recorded_by: str) -> None:
+    core = make(name)
     module, example = Flat(core, masked=True), draw(core, 1)
     others = [one.requires_grad_(one.is_floating_point()) for one in draw(core, 2)]
     leaves = [one for one in others if one.requires_grad]
@@ -198,7 +210,7 @@ def test_scripting_says_what_to_use_instead(name: str, inside: bool) -> None:
 
 @pytest.mark.filterwarnings("ignore")  # the exporters use what is deprecated
 @pytest.mark.parametrize("dynamo", [False, True])
-@pytest.mark.parametrize("name", ["rnn", "none", "linear", "lstm", "gru"])
+@pytest.mark.parametrize("name", ["rnn", "none", "plastic_lstm", "plastic_gru", "linear", "lstm", "gru"])
 def test_onnx(name: str, dynamo: bool, tmp_path: Path) -> None:
     runtime = pytest.importorskip("onnxruntime")
     pytest.importorskip("onnxscript" if dynamo else "onnx")
@@ -244,11 +256,12 @@ def test_a_mode_of_the_users_own_sees_what_is_computed() -> None:
     torch.testing.assert_close([parameter.grad for parameter in core.parameters()], usual)
 
 
-def test_the_gradients_of_a_vector_jacobian_product_are_recorded() -> None:
-    core = make("rnn")
+@pytest.mark.parametrize("name", ["rnn", "plastic_lstm", "plastic_gru"])
+def test_the_gradients_of_a_vector_jacobian_product_are_recorded(name: str) -> None:
+    core = make(name)
     inputs, reset, *state = draw(core, 1)
     inputs.requires_grad_()
-    outputs, _ = core(inputs, PlasticState(*state), reset)
+    outputs, _ = core(inputs, type(core.initial_state(1))(*state), reset)
 
     def back(cotangent: Tensor) -> Tensor:
         return torch.autograd.grad(outputs, inputs, cotangent, retain_graph=True)[0]
@@ -257,7 +270,7 @@ def test_the_gradients_of_a_vector_jacobian_product_are_recorded() -> None:
     torch.testing.assert_close(make_fx(back)(first)(second), back(second))
 
 
-@pytest.mark.parametrize("name", ["linear", "rnn"])
+@pytest.mark.parametrize("name", ["linear", "rnn", "plastic_lstm", "plastic_gru"])
 def test_vmap_takes_resets(name: str) -> None:
     core: Core = make(name)
     inputs, _, *state = draw(core, 1)
@@ -267,12 +280,13 @@ def test_vmap_takes_resets(name: str) -> None:
     torch.testing.assert_close(ours, torch.stack([core(inputs, kind(*state), one)[0] for one in resets]))
 
 
-def test_vmap_takes_a_step_in_place() -> None:
-    core = make("rnn")
+@pytest.mark.parametrize("name", ["rnn", "plastic_lstm", "plastic_gru"])
+def test_vmap_takes_a_step_in_place(name: str) -> None:
+    core = make(name)
     inputs, _, *state = draw(core, 1)
 
-    def step(drive: Tensor, hidden: Tensor, trace: Tensor) -> tuple[Tensor, ...]:
-        own = PlasticState(hidden.clone(), trace.clone())
+    def step(drive: Tensor, *state: Tensor) -> tuple[Tensor, ...]:
+        own = type(core.initial_state(1))(*(part.clone() for part in state))
         return core.step_(drive, own), *own
 
     many = [torch.stack([part, part / 2, -part]) for part in (inputs[0], *state)]

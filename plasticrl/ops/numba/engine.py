@@ -134,9 +134,8 @@ def gradients(
     steps, batch, n = outputs.shape
     m = whole(n)
     alpha = None if p.alpha is None else pad(_full(p.alpha, n), (0, m - n, 0, m - n))
-    w = pad(p.w.detach(), (0, m - n, 0, n % 2))  # rows go in pairs
     tensors = (
-        w,
+        pad(p.w.detach(), (0, m - n, 0, n % 2)),  # the backward kernel takes rows by twos
         alpha,
         p.hidden,
         p.memory,

@@ -9,7 +9,18 @@ import pytest
 import torch
 from torch import Tensor
 
-from plasticrl.nn import GRU, LSTM, Core, FeedForward, PlasticLinear, PlasticRNN
+from plasticrl.nn import (
+    GRU,
+    LSTM,
+    Core,
+    FeedForward,
+    PlasticGRU,
+    PlasticLinear,
+    PlasticLSTM,
+    PlasticRNN,
+)
+from plasticrl.nn.factory import CORE_NAMES, make_core
+from plasticrl.nn.plastic_rnn import PlasticCore
 
 T, B, N_IN, N = 7, 3, 4, 5
 
@@ -19,16 +30,36 @@ CORES: dict[str, Callable[[], Core]] = {
             N_IN, N, alpha=alpha, rule=rule, eta=0.3, init="normal", init_scale=0.5
         )
         for alpha in ("full", "shared")
-        for rule in ("hebb", "oja", "clipped")
+        for rule in ("hebb", "oja", "clipped", "delta")
+    },
+    **{
+        f"plastic-{modulation}-{modulate}": lambda modulation=modulation, modulate=modulate: PlasticRNN(  # type: ignore[misc]
+            N_IN,
+            N,
+            rule="delta",
+            modulation=modulation,
+            modulate=modulate,
+            eta=0.3,
+            init="fan_in",
+            init_scale=1,
+        )
+        for modulation in ("sigmoid", "tanh")
+        for modulate in ("neurons", "network")
     },
     "plastic-bounded-eta": lambda: PlasticRNN(N_IN, N, eta=0.3, bound_eta=True, init_scale=0.5),
     "plastic-none": lambda: PlasticRNN(N_IN, N, alpha="none", init_scale=0.5),
     "linear-full": lambda: PlasticLinear(N_IN, N, eta=0.3, init_scale=0.5),
     "linear-shared": lambda: PlasticLinear(N_IN, N, alpha="shared", rule="hebb", eta=0.3, activation="tanh"),
     "linear-none": lambda: PlasticLinear(N_IN, N, alpha="none"),
-    "lstm": lambda: LSTM(N_IN, N),
-    "gru": lambda: GRU(N_IN, N),
-    "feedforward": lambda: FeedForward(N_IN, N),
+    "plastic_lstm-one": lambda: PlasticLSTM(
+        N_IN, N, rule="oja", modulation="tanh", modulate="network", alpha="shared", init="orthogonal"
+    ),
+    "plastic_gru-one": lambda: PlasticGRU(
+        N_IN, N, rule="clipped", modulate="network", eta=0.3, init="normal"
+    ),
+    "plastic_lstm-plain": lambda: PlasticLSTM(N_IN, N, rule="hebb", modulation="none", bound_eta=False),
+    "plastic_gru-none": lambda: PlasticGRU(N_IN, N, alpha="none"),
+    **{name: lambda name=name: make_core(name, N_IN, N) for name in CORE_NAMES},  # type: ignore[misc]
 }
 WITHOUT_MEMORY = {"feedforward", "linear-none"}
 
@@ -267,9 +298,9 @@ def test_a_state_that_is_none_is_named(core: Core, inputs: Tensor) -> None:
     )
     n = len(whole)
     wrong: list[tuple[Any, str]] = [(torch.zeros(B, N), "a Tensor"), ("state", "a str"), ([], "a list")]
-    if not isinstance(core, PlasticRNN):  # it takes no plain tuple of any length
+    if not isinstance(core, PlasticCore):  # it takes no plain tuple of any length
         wrong += [((*whole, torch.zeros(B)), f"a tuple of {n + 1}")]
-    if n and not isinstance(core, PlasticRNN):
+    if n and not isinstance(core, PlasticCore):
         wrong += [((), "a tuple of 0")]
     for state, found in wrong:
         for call in (core, lambda _, state: core.step_(inputs[0], state)):
@@ -285,7 +316,9 @@ def test_a_part_of_a_state_that_is_no_tensor_is_named(core: Core, inputs: Tensor
 
 
 def test_a_step_needs_a_state(core: Core, inputs: Tensor) -> None:
-    with pytest.raises(TypeError, match=r"^state must be (given, since step_ overwrites it|a PlasticState)"):
+    with pytest.raises(
+        TypeError, match=r"^state must be (given, since step_ overwrites it|a Plastic\w*State)"
+    ):
         core.step_(inputs[0], None)
 
 
@@ -317,16 +350,19 @@ def test_a_step_names_what_does_not_fit_before_it_writes_anything(core: Core) ->
     assert all(torch.equal(s, b) for s, b in zip(state, before, strict=True))
 
 
+@pytest.mark.parametrize("build", [PlasticRNN, PlasticLSTM, PlasticGRU])
 @pytest.mark.parametrize("alpha", ["full", "shared"])
-def test_a_step_names_a_state_of_another_dtype(alpha: Any) -> None:
-    core = PlasticRNN(N_IN, N, alpha=alpha)
-    state = PlasticRNN(N_IN, N, alpha=alpha, dtype=torch.float64).initial_state(B)
+def test_a_step_names_a_state_of_another_dtype(build: Any, alpha: Any) -> None:
+    core = build(N_IN, N, alpha=alpha)
+    state = build(N_IN, N, alpha=alpha, dtype=torch.float64).initial_state(B)
     with pytest.raises(ValueError, match=r"state.hidden must be torch\.float32, not torch\.float64"):
         core.step_(torch.ones(B, N_IN), state)
 
 
 @pytest.mark.parametrize("size", [0, -1, 2.0, True, None])
-@pytest.mark.parametrize("build", [PlasticRNN, PlasticLinear, LSTM, GRU, FeedForward])
+@pytest.mark.parametrize(
+    "build", [PlasticRNN, PlasticLSTM, PlasticGRU, PlasticLinear, LSTM, GRU, FeedForward]
+)
 def test_sizes_must_be_positive_integers(build: Callable[..., Core], size: Any) -> None:
     with pytest.raises(ValueError, match="must be an integer above 0"):
         build(4, size)

@@ -1,12 +1,13 @@
-"""LSTM and GRU: torch's own, and separate episodes where there are resets."""
+"""LSTM and GRU: torch's own; with and without plasticity, separate episodes where there are resets."""
 
 import itertools
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
 
-from plasticrl.nn import GRU, LSTM
+from plasticrl.nn import GRU, LSTM, PlasticGRU, PlasticLSTM
 
 T, B, N_IN, N = 9, 3, 4, 5
 
@@ -43,7 +44,7 @@ def test_gru_is_torchs() -> None:
         torch.testing.assert_close(after.hidden, h_end[0], rtol=0, atol=0)
 
 
-@pytest.mark.parametrize("build", [LSTM, GRU])
+@pytest.mark.parametrize("build", [LSTM, GRU, PlasticLSTM, PlasticGRU])
 @pytest.mark.parametrize(
     "borders",
     [
@@ -54,9 +55,7 @@ def test_gru_is_torchs() -> None:
     ],
     ids=["only at the start", "one row", "several", "steps in a row"],
 )
-def test_resets_make_separate_sequences(
-    build: type[LSTM] | type[GRU], borders: list[tuple[int, int]], inputs: Tensor
-) -> None:
+def test_resets_make_separate_sequences(build: Any, borders: list[tuple[int, int]], inputs: Tensor) -> None:
     torch.manual_seed(0)
     core = build(N_IN, N)
     reset = torch.zeros(T, B, dtype=torch.bool)
@@ -67,11 +66,11 @@ def test_resets_make_separate_sequences(
         cuts = [0, *(t for t, row in borders if row == b and t > 0), T]
         pieces = [core(inputs[s:e, b : b + 1]) for s, e in itertools.pairwise(cuts)]
         torch.testing.assert_close(outputs[:, b : b + 1], torch.cat([y for y, _ in pieces]))
-        torch.testing.assert_close(end.hidden[b : b + 1], pieces[-1][1].hidden)
+        torch.testing.assert_close(tuple(part[b : b + 1] for part in end), tuple(pieces[-1][1]))
 
 
-@pytest.mark.parametrize("build", [LSTM, GRU])
-def test_the_reset_flags_given_are_not_changed(build: type[LSTM] | type[GRU], inputs: Tensor) -> None:
+@pytest.mark.parametrize("build", [LSTM, GRU, PlasticLSTM, PlasticGRU])
+def test_the_reset_flags_given_are_not_changed(build: Any, inputs: Tensor) -> None:
     reset = torch.zeros(T, B, dtype=torch.bool)
     build(N_IN, N)(inputs, None, reset)
     assert not reset.any()

@@ -16,7 +16,7 @@ def noise(*shape: int, seed: int = 0) -> Tensor:
     return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
 
 
-@pytest.mark.parametrize("rule", ["hebb", "oja", "clipped"])
+@pytest.mark.parametrize("rule", ["hebb", "oja", "clipped", "delta"])
 def test_three_steps_by_hand(rule: str) -> None:
     """One neuron, one input: y(t) = tanh((w + alpha H) x + d), and H after it by the rule."""
     w, alpha, eta = 0.4, 1.5, 0.6
@@ -35,6 +35,7 @@ def test_three_steps_by_hand(rule: str) -> None:
             "hebb": (1 - eta) * trace + eta * x * out,
             "oja": trace + eta * out * (x - out * trace),
             "clipped": max(-1.0, min(1.0, trace + eta * x * out)),
+            "delta": trace + eta * (out - trace * x) * x,
         }[rule]
     assert y.flatten().tolist() == pytest.approx(expected, rel=1e-6)
     assert state.trace.item() == pytest.approx(trace, rel=1e-6)
@@ -182,7 +183,7 @@ def test_its_text_shows_what_it_is() -> None:
 
 
 @pytest.mark.parametrize("activation", ["softmax", "tanh", "identity"])
-@pytest.mark.parametrize("rule", ["hebb", "oja", "clipped"])
+@pytest.mark.parametrize("rule", ["hebb", "oja", "clipped", "delta"])
 @pytest.mark.parametrize("alpha", ["full", "shared", "none"])
 def test_under_autocast_it_is_as_precise_as_linear_and_its_trace_stays(
     alpha: AlphaMode, rule: str, activation: Any

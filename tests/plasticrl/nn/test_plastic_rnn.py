@@ -12,7 +12,7 @@ from plasticrl.nn import AlphaMode, Init
 
 T, B, N = 6, 3, 5
 ALPHAS = pytest.mark.parametrize("alpha", ["full", "shared", "none"])
-RULES = pytest.mark.parametrize("rule", ["hebb", "oja", "clipped"])
+RULES = pytest.mark.parametrize("rule", ["hebb", "oja", "clipped", "delta"])
 
 
 def noise(*shape: int, seed: int = 0) -> Tensor:
@@ -230,6 +230,10 @@ def test_its_text_shows_what_it_is() -> None:
         ({"init_scale": -0.1}, "init_scale must be a finite number, at least 0"),
         ({"backend": "foo"}, "unknown backend 'foo': choose one of 'auto', 'numba', 'adjoint', 'reference'"),
         ({"init_scale": float("inf")}, "init_scale must be a finite number, at least 0"),
+        ({"alpha_scale": -0.1}, "alpha_scale must be a finite number, at least 0, not -0.1"),
+        ({"modulation": "relu"}, "unknown modulation 'relu': choose one of 'none', 'sigmoid', 'tanh'"),
+        ({"modulate": "rows"}, "unknown modulate 'rows': choose one of 'neurons', 'network'"),
+        ({"modulation": "tanh", "alpha": "none"}, "modulation 'tanh' does not apply: alpha='none' stores"),
     ],
 )
 def test_wrong_arguments_are_named(options: dict[str, Any], message: str) -> None:

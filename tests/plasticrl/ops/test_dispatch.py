@@ -88,7 +88,7 @@ def test_choice(chosen, options, expected):
         ({"backend": "numba", "dtype": torch.float64}, ["float32", "float64", "adjoint"]),
         ({"backend": "numba", "device": "meta"}, ["CPU", "meta", "adjoint"]),
         ({"backend": "numba", "rule": Halving()}, ["Halving", "reference"]),
-        ({"backend": "adjoint", "rule": Halving()}, ["Halving", "Oja", "reference"]),
+        ({"backend": "adjoint", "rule": Halving()}, ["Halving", "HebbianRule", "reference"]),
         ({"backend": "cuda"}, ["unknown backend", "numba", "adjoint", "reference"]),
         ({"known": (torch.zeros(T, B, N + 1), STATE)}, ["known outputs", f"({T}, {B}, {N})"]),
         ({"known": (torch.zeros(T, B, N), STATE._replace(trace=torch.zeros(1)))}, ["known state.trace"]),
@@ -173,8 +173,8 @@ def test_a_part_of_the_state_that_is_no_tensor_is_named(call, field):
             (torch.zeros(T, B, N), STATE._replace(trace=None)),
             r"known state\.trace must be a tensor, not None",
         ),
-        ((torch.zeros(T, B, N), *STATE), r"known must be .* \(outputs, PlasticState\), not a tuple of 3"),
-        (torch.zeros(T, B, N), r"known must be .* \(outputs, PlasticState\), not a Tensor"),
+        ((torch.zeros(T, B, N), *STATE), r"known must be .* \(outputs, state\), not a tuple of 3"),
+        (torch.zeros(T, B, N), r"known must be .* \(outputs, state\), not a Tensor"),
     ],
 )
 def test_what_is_no_result_of_a_scan_cannot_be_known(known, says, alpha):

@@ -1,16 +1,18 @@
 """The specification itself: closed forms by hand, and the properties that the other layers rely on."""
 
-from math import tanh
+from math import exp, tanh
 
 import pytest
 import torch
+from recurrences import MODULATIONS, make_case
 from torch import Tensor
 
 from plasticrl.ops import plastic_scan
-from plasticrl.rules import ClippedHebb, Hebb, Oja, Rule
-from plasticrl.state import PlasticState
+from plasticrl.ops.cells import CELLS
+from plasticrl.rules import ClippedHebb, Delta, Hebb, Oja, Rule
+from plasticrl.state import PlasticLSTMState, PlasticState
 
-RULES = [Hebb(), Oja(), ClippedHebb(0.3)]
+RULES = [Hebb(), Oja(), ClippedHebb(0.3), Delta()]
 STEPS, BATCH, N = 6, 3, 4
 
 
@@ -42,6 +44,7 @@ def scan(a: dict[str, Tensor | None], **options: object) -> tuple[Tensor, Plasti
         ("hebb", lambda h, x, y: 0.5 * h + 0.5 * y * x),
         ("oja", lambda h, x, y: h + 0.5 * y * (x - y * h)),
         (ClippedHebb(0.3), lambda h, x, y: max(-0.3, min(0.3, h + 0.5 * y * x))),
+        ("delta", lambda h, x, y: h + 0.5 * (y - h * x) * x),
     ],
 )
 def test_three_steps_of_one_neuron_by_hand(rule, update):
@@ -60,6 +63,67 @@ def test_three_steps_of_one_neuron_by_hand(rule, update):
     assert outputs.flatten().tolist() == pytest.approx(expected, abs=1e-15)
     assert state.hidden.item() == outputs[-1].item()
     assert state.trace.item() == pytest.approx(h, abs=1e-15)
+
+
+def sigmoid(x: float) -> float:
+    return 1 / (1 + exp(-x))
+
+
+def column(*values: float) -> Tensor:
+    return torch.tensor(values, dtype=torch.float64).view(-1, 1)
+
+
+def test_three_steps_of_one_lstm_cell_by_hand():
+    w, alpha, eta = (0.7, -0.3, 0.9, 0.5, -0.6), -0.9, 0.5
+    x, c, h, expected = 0.4, -0.8, 0.2, []
+    drives = ((0.3, 0.1, -0.7, 0.2, 0.4), (-1.2, 0.6, 0.8, -0.1, 0.3), (2.0, -0.4, 1.1, 0.9, -1.5))
+    for drive in drives:
+        i, f, g, o, m = (d + one * x for d, one in zip(drive, w, strict=True))
+        g = tanh(g + alpha * h * x)
+        c = sigmoid(f) * c + sigmoid(i) * g
+        h, x = (1 - eta) * h + eta * tanh(m) * g * x, sigmoid(o) * tanh(c)
+        expected.append(x)
+    one = column(1.0)
+    outputs, state = plastic_scan(
+        torch.tensor(drives, dtype=torch.float64).view(3, 1, 5), column(*w), alpha * one, eta * one[0, 0],
+        PlasticLSTMState(0.4 * one, -0.8 * one, 0.2 * one[None]),
+        cell="lstm", modulation="tanh", backend="reference",
+    )  # fmt: skip
+    assert outputs.flatten().tolist() == pytest.approx(expected, abs=1e-15)
+    assert [part.item() for part in state] == pytest.approx([expected[-1], c, h], abs=1e-15)
+
+
+def test_three_steps_of_one_gru_cell_by_hand():
+    w, alpha, eta = (0.7, -0.3, 0.9, -0.6), -0.9, 0.5
+    x, h, expected = 0.4, 0.2, []
+    # The inputs of both gates, the candidate's bias inside its gate, the modulation, and the candidate.
+    drives = ((0.3, 0.1, -0.7, 0.4, 0.2), (-1.2, 0.6, 0.8, 0.3, -0.1), (2.0, -0.4, 1.1, -1.5, 0.9))
+    for drive in drives:
+        r, z, inner, m = (d + one * x for d, one in zip(drive[:4], w, strict=True))
+        n = tanh(drive[4] + sigmoid(r) * inner + alpha * h * x)
+        h, x = h + eta * sigmoid(m) * (n - h * x) * x, (1 - sigmoid(z)) * n + sigmoid(z) * x
+        expected.append(x)
+    one = column(1.0)
+    outputs, state = plastic_scan(
+        torch.tensor(drives, dtype=torch.float64).view(3, 1, 5), column(*w), alpha * one, eta * one[0, 0],
+        PlasticState(0.4 * one, 0.2 * one[None]),
+        rule="delta", cell="gru", modulation="sigmoid", backend="reference",
+    )  # fmt: skip
+    assert outputs.flatten().tolist() == pytest.approx(expected, abs=1e-15)
+    assert [part.item() for part in state] == pytest.approx([expected[-1], h], abs=1e-15)
+
+
+@pytest.mark.parametrize("kind", ["sigmoid", "tanh"])
+@pytest.mark.parametrize("cell", CELLS)
+def test_one_modulation_is_that_of_every_neuron(cell, kind):
+    case = make_case(5, 2, 4, cell=cell, modulation=f"one {kind}", dtype=torch.float64)
+    outputs, *state = case.scan(backend="reference")
+    row = CELLS[cell].sums * 4
+    v = {**case.inputs}
+    v["w"] = torch.cat([v["w"][:row], v["w"][row:].expand(4, -1)])
+    first, own, rest = v["drive"].split([row, 1, v["drive"].shape[-1] - row - 1], -1)
+    v["drive"] = torch.cat([first, own.expand(-1, -1, 4), rest], -1)
+    torch.testing.assert_close(case.scan(v, backend="reference"), [outputs, *state])
 
 
 def test_a_trace_element_joins_its_own_pre_and_postsynaptic_neurons():
@@ -151,12 +215,28 @@ def test_gradients_are_those_of_finite_differences(rule: Rule, kind, masked, bac
     assert torch.autograd.gradcheck(run, leaves)
 
 
-@pytest.mark.parametrize("rule", [Hebb(), Oja()])
-def test_the_reference_is_differentiable_twice(rule: Rule):
-    a = arguments("full", seed=3)
-    leaves = [a[k].clone().requires_grad_() for k in ("w", "alpha", "eta")]
+@pytest.mark.parametrize("rule", RULES)
+@pytest.mark.parametrize("modulation", MODULATIONS)
+@pytest.mark.parametrize("cell", CELLS)
+def test_gradients_of_every_cell_are_those_of_finite_differences(cell, modulation, rule: Rule):
+    case = make_case(3, 2, 2, cell=cell, modulation=modulation, rule=rule, eta=0.3, dtype=torch.float64)
+    case.masks["reset"][2, 0] = True
+    leaves = case.leaves(torch.float64)
+
+    def run(*values: Tensor) -> tuple[Tensor, ...]:
+        return tuple(case.scan(dict(zip(leaves, values, strict=True)), backend="reference"))
+
+    assert torch.autograd.gradcheck(run, list(leaves.values()))
+
+
+@pytest.mark.parametrize("rule", [Hebb(), Oja(), Delta()])
+@pytest.mark.parametrize("cell", CELLS)
+def test_the_reference_is_differentiable_twice(cell, rule: Rule):
+    modulation = "none" if rule == Oja() else "sigmoid"
+    case = make_case(3, 1, 2, cell=cell, modulation=modulation, rule=rule, dtype=torch.float64)
+    leaves = case.leaves(torch.float64)
 
     def run(w: Tensor, alpha: Tensor, eta: Tensor) -> Tensor:
-        return scan({**a, "drive": a["drive"][:3], "w": w, "alpha": alpha, "eta": eta}, rule=rule)[0]
+        return case.scan({**case.inputs, "w": w, "alpha": alpha, "eta": eta}, backend="reference")[0]
 
-    assert torch.autograd.gradgradcheck(run, leaves)
+    assert torch.autograd.gradgradcheck(run, [leaves[name] for name in ("w", "alpha", "eta")])

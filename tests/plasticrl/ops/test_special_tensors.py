@@ -1,21 +1,23 @@
 """Kernels use bare memory: tensors whose numbers lie otherwise give the same results, or a clear error."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
 import torch
+from recurrences import RULES, Case, make_case
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.testing._internal.two_tensor import TwoTensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from plasticrl.ops import plastic_scan, plastic_step_
+from plasticrl.ops import plastic_step_
+from plasticrl.ops.cells import CELLS
 from plasticrl.ops.numba import buffers
-from plasticrl.state import PlasticState
 
 STEPS, BATCH, N = 4, 2, 5
-NAMES = ["drive", "w", "alpha", "eta", "hidden", "trace"]
+NAMES = ["drive", "w", "alpha", "eta", "hidden", "cell", "trace"]
 
 
 class OwnParameter(nn.Parameter):
@@ -61,27 +63,26 @@ WAYS: dict[str, Callable[[Tensor], Tensor]] = {
 }
 
 
-def draw() -> dict[str, Tensor]:
-    g = torch.Generator().manual_seed(0)
-    return {
-        "drive": torch.randn(STEPS, BATCH, N, generator=g),
-        "w": torch.randn(N, N, generator=g) / 3,
-        "alpha": torch.randn(N, N, generator=g) / 3,
-        "eta": torch.tensor(0.1),
-        "hidden": torch.randn(BATCH, N, generator=g).tanh(),
-        "trace": torch.randn(BATCH, N, N, generator=g) / 10,
-    }
+def draw(cell: str = "rnn", alpha: str = "full") -> Case:
+    """Draw a case without resets; the LSTM's has a modulation."""
+    modulation = "none" if cell == "rnn" else "sigmoid"
+    return make_case(
+        STEPS, BATCH, N, cell=cell, modulation=modulation, rule=RULES[-1], alpha=alpha, masked=False
+    )
 
 
-def scan(given: dict[str, Any], **options: Any) -> list[Tensor]:
-    state = PlasticState(given["hidden"], given["trace"])
-    outputs, after = plastic_scan(*(given[name] for name in NAMES[:4]), state, **options)
-    return [outputs, *after]
+def scan(case: Case, **options: Any) -> list[Tensor]:
+    return case.scan(**options)
 
 
-def step(given: dict[str, Any]) -> list[Tensor]:
-    state = PlasticState(given["hidden"], given["trace"])
-    return [plastic_step_(given["drive"][0], *(given[name] for name in NAMES[1:4]), state), *state]
+def step(case: Case) -> list[Tensor]:
+    v, state = case.inputs, case.state()
+    return [plastic_step_(v["drive"][0], v["w"], v.get("alpha"), v["eta"], state, **case.options), *state]
+
+
+def with_changed(case: Case, change: Callable[[Tensor], Tensor], which: str = "all") -> Case:
+    inputs = {name: change(one) if which in (name, "all") else one for name, one in case.inputs.items()}
+    return replace(case, inputs=inputs)
 
 
 def check_same(ours: list[Tensor], theirs: list[Tensor]) -> None:
@@ -90,75 +91,76 @@ def check_same(ours: list[Tensor], theirs: list[Tensor]) -> None:
         torch.testing.assert_close(plain, other, check_device=False)
 
 
-@pytest.mark.parametrize("alpha", [True, False])
+@pytest.mark.parametrize("alpha", ["full", "none"])
 @pytest.mark.parametrize("which", [*NAMES, "all"])
 @pytest.mark.parametrize("way", WAYS)
-def test_results_are_those_of_plain_tensors(way: str, which: str, alpha: bool) -> None:
-    plain = draw()
-    given: dict[str, Any] = {k: WAYS[way](v) if which in (k, "all") else v for k, v in draw().items()}
-    if not alpha:
-        plain["alpha"] = given["alpha"] = None
-    expected = scan(plain, backend="reference")
-    check_same([one.detach() for one in scan(given)], expected)
-    first = scan({**plain, "drive": plain["drive"][:1]}, backend="reference")
-    found = [one.detach() for one in step(given)]
-    check_same(found, [first[0][0], *first[1:]])
+def test_results_are_those_of_plain_tensors(way: str, which: str, alpha: str) -> None:
+    for cell in ("rnn", "lstm") if which in ("all", "cell") else ("rnn",):
+        plain, given = draw(cell, alpha), with_changed(draw(cell, alpha), WAYS[way], which)
+        expected = scan(plain, backend="reference")
+        check_same([one.detach() for one in scan(given)], expected)
+        first = with_changed(plain, lambda drive: drive[:1], "drive")
+        expected = scan(first, backend="reference")
+        found = [one.detach() for one in step(given)]
+        check_same(found, [expected[0][0], *expected[1:]])
 
 
 @pytest.mark.parametrize("way", ["negated lazily", "imaginary part", "transposed", "of another class"])
-def test_gradients_are_those_of_plain_tensors(way: str) -> None:
-    plain = {name: one.requires_grad_() for name, one in draw().items()}
-    weights = torch.randn(STEPS, BATCH, N, generator=torch.Generator().manual_seed(1))
+@pytest.mark.parametrize("cell", CELLS)
+def test_gradients_are_those_of_plain_tensors(cell: str, way: str) -> None:
+    case = draw(cell)
+    plain = replace(case, inputs=case.leaves())
     gradients = []
     for change, options in ((lambda one: one, {"backend": "reference"}), (WAYS[way], {})):
-        given = {name: change(one) for name, one in plain.items()}
+        given = with_changed(plain, change)
         outputs, *_ = scan(given, **options)
-        leaves = list((plain if way != "of another class" else given).values())
-        gradients.append(torch.autograd.grad((outputs * change(weights)).sum(), leaves))
+        leaves = list((plain if way != "of another class" else given).inputs.values())
+        gradients.append(torch.autograd.grad((outputs * change(case.cotangents[0])).sum(), leaves))
     torch.testing.assert_close(gradients[0], gradients[1])
 
 
-@pytest.mark.parametrize("which", ["hidden", "trace"])
+@pytest.mark.parametrize("which", ["hidden", "cell", "trace"])
 def test_a_step_refuses_a_state_with_several_elements_in_one_place(which: str) -> None:
-    given = draw()
-    given[which] = given[which][:1].expand_as(given[which])
-    before = {name: one.clone() for name, one in given.items()}
+    given = draw("lstm")
+    given.inputs[which] = given.inputs[which][:1].expand_as(given.inputs[which])
+    before = with_changed(given, torch.clone)
     with pytest.raises(ValueError, match=rf"^state\.{which} is expanded.*clone\(\)"):
         step(given)
-    torch.testing.assert_close(given, before, rtol=0, atol=0)
+    torch.testing.assert_close(given.inputs, before.inputs, rtol=0, atol=0)
     check_same(scan(given), scan(before, backend="reference"))
 
 
 @pytest.mark.parametrize("which", NAMES)
 def test_what_is_not_dense_is_named(which: str) -> None:
-    given = draw()
-    given[which] = given[which].to_sparse()
+    given = with_changed(draw("lstm"), lambda one: one.to_sparse(), which)
     with pytest.raises(ValueError, match=rf"{which} must be a dense tensor, not torch\.sparse_coo"):
         scan(given)
 
 
 @pytest.mark.parametrize("inside", [True, False])
 @pytest.mark.parametrize("call", [scan, step])
-def test_tensors_without_numbers_tell_the_shapes(call: Any, inside: bool) -> None:
+@pytest.mark.parametrize("cell", CELLS)
+def test_tensors_without_numbers_tell_the_shapes(cell: str, call: Any, inside: bool) -> None:
     mode = FakeTensorMode()
-    given = {name: mode.from_tensor(one) for name, one in draw().items()}
+    given = with_changed(draw(cell), mode.from_tensor)
     if inside:
         with mode:
             found = call(given)
     else:
         found = call(given)
-    assert [one.shape for one in found] == [one.shape for one in call(draw())]
+    assert [one.shape for one in found] == [one.shape for one in call(draw(cell))]
 
 
 @pytest.mark.parametrize("call", [scan, step])
-def test_a_mode_around_a_call_changes_nothing(call: Any) -> None:
+@pytest.mark.parametrize("cell", CELLS)
+def test_a_mode_around_a_call_changes_nothing(cell: str, call: Any) -> None:
     class Observer(TorchDispatchMode):
         def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
             return func(*args, **(kwargs or {}))
 
-    expected = call(draw())
+    expected = call(draw(cell))
     with Observer():
-        found = call(draw())
+        found = call(draw(cell))
     torch.testing.assert_close(found, expected)
 
 

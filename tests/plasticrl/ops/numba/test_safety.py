@@ -2,13 +2,17 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import pytest
 import torch
+from recurrences import ALPHAS, MODULATIONS, RULES, make_case
 from torch import Tensor
 
 from plasticrl import Hebb, PlasticState, plastic_scan
 from plasticrl.ops import plastic_step_
+from plasticrl.ops.cells import CELLS
+from plasticrl.ops.numba import engine
 
 T, B, N = 20, 3, 7
 
@@ -86,7 +90,7 @@ def test_rule_derived_from_a_built_in_one_is_not_taken_for_it() -> None:
         run(given, rule=_Forgetful(), backend=backend)[0] for backend in ("auto", "reference")
     )
     assert torch.equal(found, expected)
-    with pytest.raises(ValueError, match="derivatives of Hebb, Oja, ClippedHebb only"):
+    with pytest.raises(ValueError, match="HebbianRule only, not of _Forgetful"):
         run(given, rule=_Forgetful(), backend="numba")
     a, b = (PlasticState(given["hidden"].clone(), given["trace"].clone()) for _ in range(2))
     for drive in given["drive"]:
@@ -108,3 +112,78 @@ def test_nan_of_one_episode_does_not_reach_the_next() -> None:
     assert leaf.grad is not None
     assert leaf.grad[:, 0].isnan().any()
     assert leaf.grad[:, 1:].isfinite().all()
+
+
+GUARD = 4096  # elements before and after each tensor: more than a row of any matrix here
+
+
+@pytest.fixture
+def guarded(monkeypatch: pytest.MonkeyPatch) -> list[Tensor]:
+    """Kernels get copies that lie between guards of NaN, which must stay; returns their memory."""
+    copies: dict[int, tuple[Tensor, Tensor, Tensor]] = {}
+    seen: list[Tensor] = []
+
+    def filled(like: Tensor, count: int) -> Tensor:
+        return torch.full((count,), torch.nan if like.is_floating_point() else 1).to(like.dtype)
+
+    def surrounded(tensors: Any) -> list[int]:
+        found = usual["addresses"](tensors)
+        for k, tensor in enumerate(tensors):
+            if found[k]:
+                if found[k] not in copies:
+                    whole = filled(tensor, tensor.numel() + 2 * GUARD)
+                    copy = whole[GUARD:-GUARD].view(tensor.shape)
+                    copies[found[k]] = tensor.detach(), copy.copy_(tensor.detach()), whole
+                found[k] = copies[found[k]][1].data_ptr()
+        return found
+
+    def then_checked(name: str) -> Any:
+        def call(*arguments: Any) -> None:
+            usual[name](*arguments)
+            for tensor, copy, whole in copies.values():
+                for guard in (whole[:GUARD], whole[-GUARD:]):
+                    assert torch.equal(guard.isnan() | (guard == 1), torch.ones(GUARD, dtype=torch.bool))
+                tensor.copy_(copy)
+                seen.append(whole)
+            copies.clear()
+
+        return call
+
+    usual = {name: getattr(engine, name) for name in ("addresses", "run_parallel", "run_together")}
+    monkeypatch.setattr(engine, "addresses", surrounded)
+    for name in ("run_parallel", "run_together"):
+        monkeypatch.setattr(engine, name, then_checked(name))
+    return seen
+
+
+@pytest.mark.parametrize("n", [1, 2, 7, 16, 19, 33, 64, 65])
+@pytest.mark.parametrize("alpha", ALPHAS)
+@pytest.mark.parametrize("cell", CELLS)
+def test_kernels_stay_inside_the_memory_of_their_arguments(
+    cell: str, alpha: str, n: int, guarded: list[Tensor]
+) -> None:
+    """Whatever lies around it makes no difference to them: read, NaN would reach a result."""
+    for k, modulation in enumerate(MODULATIONS):
+        case = make_case(18, 2, n, cell=cell, alpha=alpha, modulation=modulation, rule=RULES[(n + k) % 4])
+        results, gradients = case.run(torch.float32, "numba")
+        for one in (*results, *gradients.values()):
+            assert one.isfinite().all()
+        state, v, masks = case.state(), case.inputs, {name: m[0] for name, m in case.masks.items()}
+        plastic_step_(v["drive"][0], v["w"], v.get("alpha"), v["eta"], state, **masks, **case.options)
+        assert all(part.isfinite().all() for part in state)
+    assert guarded
+
+
+@pytest.mark.parametrize("modulation", ["none", "tanh", "one sigmoid"])
+@pytest.mark.parametrize("cell", CELLS)
+def test_threads_that_share_an_episode_stay_inside_too(
+    cell: str, modulation: str, guarded: list[Tensor]
+) -> None:
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    for alpha in ALPHAS:
+        case = make_case(5, 1, 277, cell=cell, alpha=alpha, modulation=modulation, rule=RULES[-1])
+        results, gradients = case.run(torch.float32, "numba")
+        assert all(one.isfinite().all() for one in (*results, *gradients.values()))
+    torch.set_num_threads(before)
+    assert guarded
