@@ -26,6 +26,7 @@ def test_python_example_runs_as_written(tmp_path: Path, capsys: pytest.CaptureFi
         "docs/architecture.md",
         "docs/commands.md",
         "docs/export.md",
+        "docs/networks.md",
         "docs/reliability.md",
         "docs/performance.md",
         "docs/results.md",

@@ -7,7 +7,7 @@ from plasticrl.nn import GRU, LSTM, AlphaMode, Core, FeedForward, PlasticGRU, Pl
 from plasticrl.nn.core import positive
 
 CoreName: TypeAlias = Literal[
-    "plastic", "plastic_lstm", "plastic_gru", "homogeneous", "rnn", "lstm", "gru", "feedforward"
+    "plastic", "homogeneous", "rnn", "lstm", "gru", "feedforward", "plastic_lstm", "plastic_gru"
 ]
 CORE_NAMES: tuple[CoreName, ...] = get_args(CoreName)
 

@@ -21,7 +21,7 @@ from plasticrl.agents import CORE_NAMES, CoreName, PlasticPolicy, RecurrentA2C, 
 from plasticrl.agents.recurrent.native_rollout import can_play
 from plasticrl.agents.recurrent.on_policy_algorithm import episode_length
 from plasticrl.envs import make_vec_env
-from plasticrl.nn import GRU, LSTM, FeedForward, PlasticRNN
+from plasticrl.nn import GRU, LSTM, FeedForward, PlasticGRU, PlasticLSTM, PlasticRNN
 
 NAN, INF = math.nan, math.inf
 
@@ -178,9 +178,16 @@ def test_the_options_reach_the_core() -> None:
 @pytest.mark.parametrize("core", CORE_NAMES)
 def test_every_name_makes_its_core(core: CoreName) -> None:
     made = make_core(core, 4, 5)
-    kinds = {"lstm": LSTM, "gru": GRU, "feedforward": FeedForward}
+    kinds = {
+        "lstm": LSTM,
+        "gru": GRU,
+        "feedforward": FeedForward,
+        "plastic_lstm": PlasticLSTM,
+        "plastic_gru": PlasticGRU,
+    }
     assert type(made) is kinds.get(core, PlasticRNN)
     modes = {"plastic": "full", "homogeneous": "shared", "rnn": "none"}
+    modes |= {"plastic_lstm": "full", "plastic_gru": "full"}
     if core in modes:
         assert made.plasticity.mode == modes[core]  # type: ignore[union-attr]
     assert (made.input_size, made.output_size) == (4, 5)

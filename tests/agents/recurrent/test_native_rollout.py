@@ -32,7 +32,7 @@ from plasticrl.nn import PlasticRNN
 from plasticrl.nn.plastic import Plasticity
 from plasticrl.rules import Hebb, Oja
 
-CORES = ("plastic", "homogeneous", "rnn")
+CORES = ("plastic", "homogeneous", "rnn", "plastic_lstm", "plastic_gru")
 ARRAYS = ("observations", "actions", "rewards", "episode_starts", "values", "returns", "advantages")
 RULES = ("hebb", "oja", "clipped")
 
