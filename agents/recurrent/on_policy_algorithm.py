@@ -251,7 +251,7 @@ class RecurrentOnPolicyAlgorithm(ParameterExchange, OnPolicyAlgorithm):
             "n_rollout_steps": n_rollout_steps,
         }  # fmt: skip
         follows = True  # nothing but the steps changed the core's state and outputs
-        with self._settles_and_blames():
+        with self._rollout_guard():
             rollout_buffer.state = self._state  # after the callback, which may change it
             self._replay = Replay(self.policy, rollout_buffer)
             if (
@@ -394,7 +394,7 @@ class RecurrentOnPolicyAlgorithm(ParameterExchange, OnPolicyAlgorithm):
             self._ahead = None
 
     @contextmanager
-    def _settles_and_blames(self) -> Iterator[None]:
+    def _rollout_guard(self) -> Iterator[None]:
         """Call :meth:`_settle` on exit, and name the non-finite value that made a step fail.
 
         A callback, an error or an interrupt may end a rollout before it is complete and can be checked.

@@ -168,7 +168,7 @@ training."""
 
 
 @dataclass(frozen=True)
-class Evaluate(*(task.evaluation for task in reversed(TASKS.values())), _Evaluate):  # type: ignore[misc]
+class Evaluate(*dict.fromkeys(task.evaluation for task in reversed(TASKS.values())), _Evaluate):  # type: ignore[misc]
     """Evaluate a trained network on episodes that it was not trained on, and print its scores.
 
     Nothing is written. Without --seed, a run's newest checkpoint gives exactly the numbers of its

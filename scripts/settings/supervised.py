@@ -159,8 +159,8 @@ class EpisodeTrainingSettings:
 
 
 @dataclass(frozen=True)
-class PatternsEvaluation:
-    """An evaluation on patterns, which has no options of its own."""
+class PlainEvaluation:
+    """An evaluation on a task that adds no options to it."""
 
 
 @dataclass(frozen=True)

@@ -29,8 +29,8 @@ from plasticrl.scripts.settings.supervised import (
     OmniglotEvaluation,
     OmniglotSettings,
     OneShotSettings,
-    PatternsEvaluation,
     PatternsSettings,
+    PlainEvaluation,
 )
 
 
@@ -108,7 +108,7 @@ class Task:
     mean: Callable[[Mapping[str, Any], str], float]
     total: str
     counter: str
-    evaluation: type[Any]
+    evaluation: type[Any] = PlainEvaluation
     reads_data: bool = False
 
     @property
@@ -277,7 +277,6 @@ The run goes to ROOT/patterns/CORE/seed_SEED; otherwise as train maze.""",
         ShownMetric("bit_error", "wrong bits", _share, -1),
         ShownMetric("hidden_bit_error", "wrong hidden bits", _share, -1),
     ),
-    evaluation=PatternsEvaluation,
 )
 _IMAGES = _supervised(
     "images",

@@ -82,9 +82,10 @@ def make_tasks(run: Run, elsewhere: Mapping[str, Any] = MappingProxyType({})) ->
         )
     name: Any = run.task
     with as_user_error(ValueError, TypeError, OSError):
-        if name == "patterns":
-            task = make_task(name, **asdict(run.settings))  # all patterns are newly drawn
-            return Tasks(task, task, task)
+        if not run.reads_data:  # every episode is newly drawn
+            train = make_task(name, **asdict(run.settings))
+            test = make_task(name, **{**asdict(run.settings), **elsewhere}) if elsewhere else train
+            return Tasks(train, test, test)
         train = make_task(name, split="train", data_dir=run.data_dir, **asdict(run.settings))
         options = {**asdict(run.settings), **elsewhere}
         options.pop("pool", None)  # the evaluation needs independent episodes
