@@ -407,8 +407,8 @@ class RecurrentOnPolicyAlgorithm(ParameterExchange, OnPolicyAlgorithm):
             try:
                 self._check_last_observation()
                 self._check_finite({**self._core_tensors(), **parameters})
-            except NonFiniteError as blamed:
-                raise blamed from error
+            except NonFiniteError as cause:
+                raise cause from error
             raise
         finally:
             self._settle()
@@ -489,14 +489,14 @@ class RecurrentOnPolicyAlgorithm(ParameterExchange, OnPolicyAlgorithm):
         if self._resume is not None:
             self._resume = self._resume._replace(force_reset=force_reset) if loaded else None
         if self.n_envs != before or (force_reset and not loaded):
-            self._start_anew()
+            self._start_over()
 
     def set_random_seed(self, seed: int | None = None) -> None:
         """Seed all generators, as in SB3; a loaded agent then begins new episodes with new random numbers."""
         super().set_random_seed(seed)
         if self._resume is not None and seed is not None:
             self._resume = None
-            self._start_anew()
+            self._start_over()
 
     def _replace_env(self, env: GymEnv | str) -> None:
         """Replace the training env by one with any number of environments; keep the current episodes.
@@ -509,7 +509,7 @@ class RecurrentOnPolicyAlgorithm(ParameterExchange, OnPolicyAlgorithm):
         self.n_envs = env.num_envs  # SB3 would refuse another number: its buffer has a fixed size
         super().set_env(env, force_reset=False)
 
-    def _start_anew(self) -> None:
+    def _start_over(self) -> None:
         """Begin new episodes at the next ``learn``, even if a checkpoint holds current ones."""
         self._last_obs = self._state = self._ahead = None
         if self._resume is not None:
@@ -719,7 +719,7 @@ class RecurrentOnPolicyAlgorithm(ParameterExchange, OnPolicyAlgorithm):
             where = "the current episodes of the environments"
             if resume.force_reset or self._last_obs is None:
                 where = "new episodes"
-                self._start_anew()
+                self._start_over()
             if not silent:
                 warnings.warn(
                     f"training resumes in {where}, so it will not be bit-exact: {error}", stacklevel=4
