@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, TypeAlias
 
-from plasticrl.scripts.settings.presets import RULES, Between, Preset
+from plasticrl.scripts.settings.groups import RULES, Between, Preset
 
 MazeId: TypeAlias = Literal["PlasticMaze-v0", "PlasticMazeICLR-v0"]
 RuleChoice: TypeAlias = Literal["hebb", "oja", "clipped"]

@@ -21,14 +21,14 @@ from plasticrl.envs import MazeConfig, make_vec_env
 from plasticrl.scripts.errors import UserError, as_user_error
 from plasticrl.scripts.runs.checkpoints import check_network, checkpoint_errors
 from plasticrl.scripts.runs.run import Run
-from plasticrl.scripts.runs.setup import (
+from plasticrl.scripts.settings.maze import AgentSettings, MazeSettings, PPOSettings
+from plasticrl.scripts.tasks.task import (
     check_at_least,
     check_learning_rates,
     check_seed,
     check_shares,
     process_count,
 )
-from plasticrl.scripts.settings.maze import AgentSettings, MazeSettings, PPOSettings
 
 
 def check_run(run: Run) -> None:

@@ -17,11 +17,11 @@ from plasticrl.agents.common.finite_checks import NonFiniteError
 from plasticrl.scripts.errors import UserError
 from plasticrl.scripts.experiments import training
 from plasticrl.scripts.experiments.paper import EXPERIMENTS
+from plasticrl.scripts.experiments.training import TaskCode
 from plasticrl.scripts.runs.run import Run
 from plasticrl.scripts.runs.terminal import Report
 from plasticrl.scripts.settings.maze import OutputSettings
 from plasticrl.scripts.tasks.maze.training import make_trainer
-from plasticrl.scripts.tasks.registry import TaskCode
 from plasticrl.scripts.tasks.task import Trainer
 
 
