@@ -11,6 +11,7 @@ from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.utils import safe_mean
 from tensorboard.compat.proto.summary_pb2 import Summary  # type: ignore[import-untyped]
 
+from plasticrl.agents import RecurrentA2C
 from plasticrl.agents.common import tags
 from plasticrl.agents.common.tensorboard import log_matrices, tensorboard_writer
 from plasticrl.envs import MazeConfig, oracle_share
@@ -55,11 +56,11 @@ class MazeInfo(BaseCallback):
 
 
 def log_pictures(run: Run, agent: Any) -> None:
-    """Log the matrices of A2C's core to TensorBoard, and one episode as an animated picture."""
+    """Log the matrices of a RecurrentA2C's core to TensorBoard, and one episode as an animated picture."""
     writer = tensorboard_writer(agent.logger)
     if writer is None:
         return
-    if run.learner == "a2c":
+    if isinstance(agent, RecurrentA2C):
         log_matrices(writer, agent.policy.core, agent.core_state, agent.num_timesteps)
     frames = list(play(agent, run.maze, mode="rgb_array", seed=run.seed, size=_ANIMATION_SIZE))
     image = Summary.Image(
