@@ -24,7 +24,6 @@ from plasticrl.agents.checkpoint.format import Format, check_given, reading
 from plasticrl.agents.checkpoint.network import check_alike, check_as_made, replaced_in_core
 from plasticrl.agents.checkpoint.optimizer import check_optimizer_kind, check_trained, pack_trained
 from plasticrl.agents.checkpoint.random_state import check_random_states, random_states, undisturbed
-from plasticrl.agents.checkpoint.spaces import plain_space, space_from_plain
 from plasticrl.agents.checkpoint.tensor_file import TensorFileError
 from plasticrl.agents.checkpoint.tree import (
     Absent,
@@ -32,7 +31,9 @@ from plasticrl.agents.checkpoint.tree import (
     held,
     holds,
     plain_rate,
+    plain_space,
     rate_from_plain,
+    space_from_plain,
 )
 from plasticrl.agents.recurrent.policies import PlasticPolicy, policy_without_memory
 from plasticrl.agents.recurrent.rollout import by_key

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple, TypeAlias
 
 from plasticrl.scripts.errors import UserError
+from plasticrl.scripts.settings.groups import Preset, SearchSpace
 from plasticrl.scripts.settings.maze import (
     MAZE_PRESETS,
     AgentSettings,
@@ -15,7 +16,6 @@ from plasticrl.scripts.settings.maze import (
     PPOSettings,
     TrainingSettings,
 )
-from plasticrl.scripts.settings.presets import Preset, SearchSpace
 from plasticrl.scripts.settings.supervised import (
     IMAGES_PRESETS,
     OMNIGLOT_PRESETS,
@@ -79,7 +79,7 @@ class Task:
 
     Attributes:
         name: name of the task, of its folder, and of its group of settings.
-        kind: the code that trains and evaluates it, see :mod:`plasticrl.scripts.tasks.registry`.
+        kind: the code that trains and evaluates it, see :mod:`plasticrl.scripts.experiments.training`.
         about: help text of each command, by the command's name.
         settings: the settings of the task itself.
         training: the settings of a training's length.

@@ -135,7 +135,7 @@ def evaluate_checkpoint(
     device: str,
     options: PlainEvaluation | ImagesEvaluation | OmniglotEvaluation,
 ) -> Evaluated:
-    """Evaluate a checkpoint on held-out episodes; see :class:`plasticrl.scripts.tasks.registry.Task`."""
+    """Evaluate a checkpoint on held-out episodes; see ``TaskCode`` of ``experiments/training.py``."""
     changed = changed_settings(options)
     tasks = make_tasks(run, changed)
     learner = load_learner(checkpoint, run, device, tasks.train)

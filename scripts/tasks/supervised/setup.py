@@ -21,9 +21,14 @@ from plasticrl.envs.supervised.task import EpisodeTask
 from plasticrl.scripts.errors import UserError, as_user_error
 from plasticrl.scripts.runs.checkpoints import check_network, checkpoint_errors
 from plasticrl.scripts.runs.run import Run
-from plasticrl.scripts.runs.setup import check_at_least, check_learning_rates, check_seed, check_shares
 from plasticrl.scripts.settings.supervised import ClassDescentSettings, ImagesSettings, OmniglotSettings
-from plasticrl.scripts.tasks.task import log_interval
+from plasticrl.scripts.tasks.task import (
+    check_at_least,
+    check_learning_rates,
+    check_seed,
+    check_shares,
+    log_interval,
+)
 
 
 class Tasks(NamedTuple):

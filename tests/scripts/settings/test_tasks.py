@@ -6,15 +6,14 @@ from typing import Any, Literal
 
 import pytest
 
-from plasticrl.scripts.commands.options import COMMANDS, TaskOptions
-from plasticrl.scripts.commands.parse import parse
+from plasticrl.scripts.commands import COMMANDS, TaskOptions, parse
 from plasticrl.scripts.errors import UserError
+from plasticrl.scripts.experiments.training import task_of
 from plasticrl.scripts.main import main
 from plasticrl.scripts.runs.run import run_from_dict
-from plasticrl.scripts.settings.presets import Between, Preset
+from plasticrl.scripts.settings.groups import Between, Preset
 from plasticrl.scripts.settings.supervised import DescentSettings, EpisodeTrainingSettings
 from plasticrl.scripts.settings.tasks import TASKS, Learner, ShownMetric, Task, check_core_options
-from plasticrl.scripts.tasks.registry import task_of
 
 
 @dataclass(frozen=True)

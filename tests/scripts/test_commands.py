@@ -22,8 +22,7 @@ from plasticrl.envs.supervised.images import OcclusionKind
 from plasticrl.envs.supervised.make_task import ImageSet, TaskName
 from plasticrl.nn import Init
 from plasticrl.rules import RULES
-from plasticrl.scripts.commands.options import COMMANDS, Resume, TaskOptions, options_of
-from plasticrl.scripts.commands.parse import parse
+from plasticrl.scripts.commands import COMMANDS, Resume, TaskOptions, options_of, parse
 from plasticrl.scripts.errors import UserError
 from plasticrl.scripts.main import main
 from plasticrl.scripts.settings import maze as settings
