@@ -73,7 +73,7 @@ def log_animation(run: Run, agent: Any) -> None:
 
 
 def make_trainer(run: Run, device: str) -> Trainer:
-    """Build the mazes and the agent; see :class:`plasticrl.scripts.tasks.registry.Task`."""
+    """Build the mazes and the agent; see :class:`plasticrl.scripts.tasks.registry.TaskCode`."""
     check_run(run)
     config, is_a2c = maze_config(run.maze), run.learner == "a2c"
 

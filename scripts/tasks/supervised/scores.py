@@ -162,7 +162,7 @@ def evaluate_checkpoint(
     device: str,
     options: PatternsEvaluation | ImagesEvaluation | OmniglotEvaluation,
 ) -> Evaluated:
-    """Evaluate a checkpoint on held-out episodes; see :class:`plasticrl.scripts.tasks.registry.Task`."""
+    """Evaluate a checkpoint on held-out episodes; see :class:`plasticrl.scripts.tasks.registry.TaskCode`."""
     changed = changed_settings(options)
     tasks = make_tasks(run, changed)
     learner = load_learner(checkpoint, run, device, tasks.train)
