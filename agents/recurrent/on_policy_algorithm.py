@@ -37,7 +37,6 @@ from plasticrl.agents.checkpoint.tree import Absent
 from plasticrl.agents.common.distributed import ALONE, Ranks
 from plasticrl.agents.common.finite_checks import NonFiniteError, first_non_finite, non_finite_place
 from plasticrl.agents.recurrent.checkpoint import (
-    ALIASES,
     AgentFormat,
     Resume,
     checked_episodes,
@@ -78,7 +77,7 @@ class RecurrentOnPolicyAlgorithm(ParameterExchange, OnPolicyAlgorithm):
         ValueError: an argument is out of range; the message names it.
     """
 
-    policy_aliases: ClassVar[dict[str, type[BasePolicy]]] = dict(ALIASES)
+    policy_aliases: ClassVar[dict[str, type[BasePolicy]]] = {"PlasticPolicy": PlasticPolicy}
     file_format: ClassVar[AgentFormat]
 
     policy: PlasticPolicy  # type: ignore[assignment]
@@ -663,7 +662,7 @@ class RecurrentOnPolicyAlgorithm(ParameterExchange, OnPolicyAlgorithm):
             get_system_info()
             print("== SAVED MODEL SYSTEM INFO ==")
             print("\n".join(f"- {name}: {version}" for name, version in dict(parts["versions"]).items()))
-        settings = cls.file_format.loaded_settings(parts, custom_objects, kwargs)
+        settings = cls.file_format.loaded_settings(parts, cls.policy_aliases, custom_objects, kwargs)
         saved = cls.file_format.validated(parts)
         keep = "policy_kwargs" in (custom_objects or {})  # these include optimizer_kwargs
         made = fresh_policy(settings, saved)

@@ -268,7 +268,7 @@ def _learn_and_evaluate(
     _save(trainer, checkpoints)  # before the evaluation, which may be interrupted
     seconds = logger.seconds()
     # Steps whose time is unknown do not count.
-    speed = (trainer.done - (0 if logger.before else first)) / seconds
+    speed = (trainer.done - (logger.untimed if logger.before else first)) / seconds
     scores = trainer.evaluate()
     trainer.show(trainer.learner)
     writer = tensorboard_writer(logger)

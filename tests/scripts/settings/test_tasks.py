@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 import pytest
 
+from plasticrl.agents.common import tags
 from plasticrl.scripts.commands import COMMANDS, TaskOptions, parse
 from plasticrl.scripts.errors import UserError
 from plasticrl.scripts.experiments.training import task_of
@@ -153,3 +154,8 @@ def test_an_entry_is_complete_and_its_presets_fit_it(name: str) -> None:
 def test_options_of_no_core_in_particular_suit_all() -> None:
     check_core_options(ECHO.cores, ["lstm"], {"delay", "cells", "batch_size"})
     check_core_options(ECHO.cores, [], {"rule"})
+
+
+@pytest.mark.parametrize("task", TASKS.values(), ids=list(TASKS))
+def test_the_counter_is_a_tag_that_is_logged(task: Task) -> None:
+    assert task.counter == {"maze": tags.TIMESTEPS, "supervised": tags.EPISODES}[task.kind]
