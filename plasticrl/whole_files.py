@@ -120,6 +120,10 @@ def this_writer() -> str:
     return f"{os.getpid()}-{threading.get_ident()}"
 
 
+ANY_WRITER = r"\d+(-\d+)?"
+"""Pattern of what :func:`this_writer` returns, or the process alone, as earlier versions wrote."""
+
+
 @contextmanager
 def written_whole(path: Path) -> Iterator[BinaryIO]:
     """Open a file for writing that replaces ``path`` when the block ends without an error.

@@ -21,7 +21,7 @@ from plasticrl.scripts.bench.timing import interleaved, machine, peak_memory
 from plasticrl.scripts.experiments.paper import EXPERIMENTS
 from plasticrl.scripts.reports.figures import make_plain, write_figure
 from plasticrl.scripts.runs.folder import write_json
-from plasticrl.scripts.settings.reading import with_home
+from plasticrl.scripts.settings.groups import with_home
 
 SEQUENCES = {"A2C": (250, 30, 200), "ICLR": (200, 30, 100)}  # T, B, n
 ONE_EPISODE = {"patterns": (196, 1, 1001), "images": (210, 1, 1025)}

@@ -2,7 +2,7 @@
 
 import sys
 
-from plasticrl.scripts.commands.options import CompareOptions, ManyOptions
+from plasticrl.scripts.commands import CompareOptions, ManyOptions
 from plasticrl.scripts.experiments.executors import (
     Executor,
     InProcesses,

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from statistics import median_low
 
-from plasticrl.scripts.commands.options import CompareOptions, Demo
+from plasticrl.scripts.commands import CompareOptions, Demo
 from plasticrl.scripts.compare import compare
 from plasticrl.scripts.experiments.executors import InProcesses
 from plasticrl.scripts.main import main

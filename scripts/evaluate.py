@@ -5,17 +5,16 @@ import sys
 from dataclasses import fields
 from typing import Any
 
-from plasticrl.scripts.commands.options import Evaluate
+from plasticrl.scripts.commands import Evaluate
 from plasticrl.scripts.errors import UserError
+from plasticrl.scripts.experiments.training import task_of
 from plasticrl.scripts.main import main
 from plasticrl.scripts.runs.checkpoints import find_checkpoint
 from plasticrl.scripts.runs.folder import read_run
 from plasticrl.scripts.runs.run import Run
-from plasticrl.scripts.runs.setup import check_at_least, check_seed, set_up_torch
 from plasticrl.scripts.runs.terminal import print_table
 from plasticrl.scripts.settings.tasks import TASKS
-from plasticrl.scripts.tasks.registry import task_of
-from plasticrl.scripts.tasks.task import EVALUATION_SEEDS
+from plasticrl.scripts.tasks.task import EVALUATION_SEEDS, check_at_least, check_seed, set_up_torch
 
 
 def run(command: Evaluate) -> None:

@@ -10,8 +10,7 @@ from dataclasses import fields, is_dataclass
 from importlib import import_module
 from pathlib import Path
 
-from plasticrl.scripts.commands.options import COMMANDS
-from plasticrl.scripts.commands.parse import parse
+from plasticrl.scripts.commands import COMMANDS, parse
 from plasticrl.scripts.errors import UserError, in_one_line, os_error_in_one_line
 from plasticrl.scripts.runs.terminal import lasting_streams
 from plasticrl.signals import INTERRUPTED, sigterm_interrupts

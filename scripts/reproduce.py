@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from plasticrl.scripts.commands.options import Reproduce
+from plasticrl.scripts.commands import Reproduce
 from plasticrl.scripts.errors import UserError, as_user_error
 from plasticrl.scripts.experiments.executors import (
     InProcesses,

@@ -4,7 +4,7 @@ import sys
 from dataclasses import replace
 from importlib.util import find_spec
 
-from plasticrl.scripts.commands.options import SweepOptions
+from plasticrl.scripts.commands import SweepOptions
 from plasticrl.scripts.compare import compare
 from plasticrl.scripts.errors import UserError, as_user_error
 from plasticrl.scripts.experiments.executors import (

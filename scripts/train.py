@@ -2,14 +2,14 @@
 
 import sys
 
-from plasticrl.scripts.commands.options import Resume, TrainOptions
+from plasticrl.scripts.commands import Resume, TrainOptions
 from plasticrl.scripts.errors import UserError
 from plasticrl.scripts.experiments.training import join, train
 from plasticrl.scripts.main import main
 from plasticrl.scripts.runs.folder import is_finished, read_run
-from plasticrl.scripts.runs.setup import process_rank
 from plasticrl.scripts.runs.terminal import ProgressDisplay
 from plasticrl.scripts.settings.maze import OutputSettings
+from plasticrl.scripts.tasks.task import process_rank
 from plasticrl.signals import INTERRUPTED
 
 

@@ -10,14 +10,14 @@ from itertools import chain
 from pathlib import Path
 from typing import Any, Literal
 
-from plasticrl.scripts.commands.options import Watch
+from plasticrl.scripts.commands import Watch
 from plasticrl.scripts.errors import UserError, as_user_error
 from plasticrl.scripts.main import main
 from plasticrl.scripts.runs.checkpoints import find_checkpoint
 from plasticrl.scripts.runs.folder import read_run
-from plasticrl.scripts.runs.setup import check_seed, set_up_torch
 from plasticrl.scripts.tasks.maze.animation import captioned, gif, play, side_by_side
 from plasticrl.scripts.tasks.maze.setup import load_to_act, make_learner, make_mazes
+from plasticrl.scripts.tasks.task import check_seed, set_up_torch
 from plasticrl.whole_files import write_whole
 
 FASTEST_GIF = 50.0  # frames per second; viewers play faster ones slowly

@@ -44,3 +44,12 @@ def test_make_commands_exist() -> None:
     shown = set(re.findall(r"^make (\w+)", (ROOT / "README.md").read_text(), re.MULTILINE))
     targets = set(re.findall(r"^(\w+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
     assert {"demo", "test"} <= shown <= targets
+
+
+def test_modules_that_the_architecture_names_exist() -> None:
+    tracked = [ROOT / folder for folder in ("plasticrl", "envs", "agents", "scripts", "tests")]
+    modules = {str(path.relative_to(ROOT)) for folder in tracked for path in folder.rglob("*.py")}
+    page = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    named = [name for name in re.findall(r"`([\w/]+\.py)`", page) if "NAME" not in name]
+    assert len(named) > 40
+    assert [name for name in named if not any(f"/{path}".endswith(f"/{name}") for path in modules)] == []

@@ -117,7 +117,7 @@ def check_as_made(name: str, module: nn.Module, made: nn.Module) -> None:
             if here != there:
                 raise ValueError(
                     f"{where}{'.' if path else '/'}{option} is {here!r}, but {there!r} in a network "
-                    f"built from the settings{_ANOTHER}, or make the network anew with that setting"
+                    f"built from the settings{_ANOTHER}, or make the network again with that setting"
                 )
 
 

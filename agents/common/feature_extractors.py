@@ -10,7 +10,6 @@ from stable_baselines3.common.preprocessing import get_flattened_obs_dim, is_ima
 from stable_baselines3.common.torch_layers import (
     BaseFeaturesExtractor,
     CombinedExtractor,
-    FlattenExtractor,
     NatureCNN,
 )
 from torch import Tensor, nn
@@ -89,36 +88,3 @@ class DictExtractor(CombinedExtractor):
 def image_extractor(space: spaces.Box) -> type[BaseFeaturesExtractor]:
     """Return NatureCNN if the image is large enough for it, otherwise :class:`SmallCNN`."""
     return NatureCNN if min(space.shape[1:]) >= _NATURE_CNN_SIDE else SmallCNN
-
-
-def default_extractor(space: spaces.Space[Any], normalize_images: bool) -> type[BaseFeaturesExtractor]:
-    """Return the class that SB3 would choose if it supports the space, otherwise one of this module.
-
-    Raises:
-        ValueError: an image has its channels last.
-    """
-    inner = space.spaces if isinstance(space, spaces.Dict) else {"": space}
-    images = [
-        part
-        for part in inner.values()
-        if isinstance(part, spaces.Box) and is_image_space(part, normalized_image=not normalize_images)
-    ]
-    for image in images:
-        if not is_image_space(image) and image.shape[2] < image.shape[0]:  # SB3 transposes the others
-            raise ValueError(
-                f"with normalize_images=False an image must have channels first, not shape {image.shape}: "
-                "transpose it with gymnasium.wrappers.TransformObservation"
-            )
-    if not isinstance(space, spaces.Dict):
-        return image_extractor(images[0]) if images else FlattenExtractor
-    fits = all(image_extractor(image) is NatureCNN for image in images)
-    return CombinedExtractor if fits and _are_names(inner) else DictExtractor
-
-
-def _are_names(keys: Any) -> bool:
-    """Return True if torch accepts all keys as names of modules."""
-    try:
-        nn.ModuleDict({key: nn.Flatten() for key in keys})
-    except KeyError:
-        return False
-    return True

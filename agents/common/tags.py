@@ -1,6 +1,7 @@
 """Tags of everything that trainings log to TensorBoard, most of them columns of ``progress.csv``, too.
 
-Loggers and reports take them from here. The module loads no library.
+Loggers and reports take them from here. The settings of the tasks spell their counters themselves, since
+the package of this module loads torch.
 """
 
 TIMESTEPS = "time/total_timesteps"  # logged by SB3, as are the next two

@@ -5,7 +5,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.logger import Logger, TensorBoardOutputFormat
 from torch import Tensor
 from torch.utils.tensorboard.writer import SummaryWriter
@@ -74,40 +73,6 @@ def log_matrices(writer: SummaryWriter, core: Core, state: Any, step: int) -> No
     """
     for name, matrix in plastic_matrices(core, state).items():
         writer.add_image(tags.PLASTIC + name, matrix_picture(matrix), step, dataformats="HWC")
-
-
-class MatrixPictures(BaseCallback):
-    """Callback that shows w, alpha and the trace of the first environment as pictures in TensorBoard.
-
-    The tags are ``plastic/w``, ``plastic/alpha`` and ``plastic/trace``; those that the core does not have are
-    left out. Does nothing if the agent does not log to TensorBoard.
-
-    Args:
-        every: environment steps between two pictures.
-    """
-
-    def __init__(self, every: int) -> None:
-        super().__init__()
-        self.every = every
-        self._next = every
-
-    def _on_training_start(self) -> None:
-        self._set_next()
-
-    def _set_next(self) -> None:
-        self._next = (self.num_timesteps // self.every + 1) * self.every
-
-    def _on_step(self) -> bool:
-        return True
-
-    def _on_rollout_end(self) -> None:
-        if self.num_timesteps < self._next:
-            return
-        self._set_next()
-        agent: Any = self.model
-        writer = tensorboard_writer(self.logger)
-        if writer is not None:
-            log_matrices(writer, agent.policy.core, agent.core_state, self.num_timesteps)
 
 
 def plastic_metrics(core: Core, state: Any) -> dict[str, float]:

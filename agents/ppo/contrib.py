@@ -204,7 +204,7 @@ class PlainRecurrentPPO(ParameterExchange, RecurrentPPO):
         """
         if exclude or include:
             raise ValueError("exclude and include are not supported: leave them out")
-        optimizer, made = self.policy.optimizer, self._made_anew()
+        optimizer, made = self.policy.optimizer, self._rebuilt_policy()
         check_as_made("policy", self.policy, made)
         check_optimizer_kind(optimizer, type(made.optimizer))
         packed = pack_trained(self.policy, optimizer)
@@ -216,7 +216,7 @@ class PlainRecurrentPPO(ParameterExchange, RecurrentPPO):
         }
         _FORMAT.save(path, parts, lambda read: check_trained(made, made.optimizer, _arranged(read)))
 
-    def _made_anew(self) -> BasePolicy:
+    def _rebuilt_policy(self) -> BasePolicy:
         """Build a policy as the constructor would, without allocating memory if possible."""
         kwargs = {"use_sde": self.use_sde, **self.policy_kwargs}
         make = partial(

@@ -24,7 +24,6 @@ from plasticrl.agents.checkpoint.format import Format, check_given, reading
 from plasticrl.agents.checkpoint.network import check_alike, check_as_made, replaced_in_core
 from plasticrl.agents.checkpoint.optimizer import check_optimizer_kind, check_trained, pack_trained
 from plasticrl.agents.checkpoint.random_state import check_random_states, random_states, undisturbed
-from plasticrl.agents.checkpoint.spaces import plain_space, space_from_plain
 from plasticrl.agents.checkpoint.tensor_file import TensorFileError
 from plasticrl.agents.checkpoint.tree import (
     Absent,
@@ -32,7 +31,9 @@ from plasticrl.agents.checkpoint.tree import (
     held,
     holds,
     plain_rate,
+    plain_space,
     rate_from_plain,
+    space_from_plain,
 )
 from plasticrl.agents.recurrent.policies import PlasticPolicy, policy_without_memory
 from plasticrl.agents.recurrent.rollout import by_key
@@ -148,9 +149,6 @@ def _versions() -> dict[str, str]:
     return {"python": platform.python_version(), **{m.__name__: str(m.__version__) for m in modules}}
 
 
-ALIASES: Mapping[str, type[BasePolicy]] = {"PlasticPolicy": PlasticPolicy}
-
-
 class Resume(NamedTuple):
     """The state from which a loaded agent resumes training."""
 
@@ -215,7 +213,6 @@ class AgentFormat(Format):
         counters: names of the agent's counters.
         numbers: further attributes of the agent that a file holds, with their checks.
         check_together: checks all settings, where one limits another.
-        aliases: the policies that a file can name.
     """
 
     holds: tuple[str, ...] = _PARTS
@@ -223,7 +220,6 @@ class AgentFormat(Format):
     counters: tuple[str, ...] = COUNTERS
     numbers: Mapping[str, Check] = field(default_factory=dict)
     check_together: Callable[[Mapping[str, Any]], object] = len
-    aliases: Mapping[str, type[BasePolicy]] = field(default_factory=lambda: ALIASES)
 
     def checked_settings(self, settings: Mapping[str, Any]) -> dict[str, Any]:
         """Return the values of ``settings`` as plain Python values.
@@ -239,7 +235,7 @@ class AgentFormat(Format):
         """Return the agent's current settings and policy, as arguments of the constructor."""
         policy: Any = agent.policy
         kwargs, optimizer = dict(agent.policy_kwargs), policy.optimizer
-        if agent.policy_class in self.aliases.values():
+        if agent.policy_class in agent.policy_aliases.values():
             kwargs |= replaced_in_core(policy, policy.core_kwargs)
             if type(optimizer) is not policy.optimizer_class:
                 known = signature(type(optimizer)).parameters.keys() - {"lr"}
@@ -305,7 +301,7 @@ class AgentFormat(Format):
         current = self.current_settings(agent)
         settings = self.checked_settings({name: plain_number(value) for name, value in current.items()})
         rate = plain_rate(settings["learning_rate"])
-        names = {cls: name for name, cls in self.aliases.items()}
+        names = {cls: name for name, cls in agent.policy_aliases.items()}
         return {
             **settings,
             "learning_rate": Absent("a function") if rate is None else rate,
@@ -328,7 +324,7 @@ class AgentFormat(Format):
             or (name == "policy_kwargs" and any(isinstance(one, Absent) for one in stored[name].values()))
         }
         with undisturbed(agent.device):  # the constructor of a custom policy may draw random numbers
-            settings = self.loaded_settings(parts, missing, {})
+            settings = self.loaded_settings(parts, agent.policy_aliases, missing, {})
             self.checked_settings(settings)
             saved = self.validated(parts)
             made = fresh_policy(settings, saved)
@@ -339,12 +335,17 @@ class AgentFormat(Format):
                 checked_episodes(made, saved.episodes, saved.n_envs)
 
     def loaded_settings(
-        self, parts: Mapping[str, Any], custom_objects: Mapping[str, Any] | None, given: Mapping[str, Any]
+        self,
+        parts: Mapping[str, Any],
+        aliases: Mapping[str, type[BasePolicy]],
+        custom_objects: Mapping[str, Any] | None,
+        given: Mapping[str, Any],
     ) -> dict[str, Any]:
         """Return the arguments of the agent's constructor, except env and device.
 
         Args:
             parts: the parts of the file.
+            aliases: the policies that a file can name.
             custom_objects: settings that replace those of the file.
             given: settings that replace those of the file, except that ``policy_kwargs`` only add to them.
 
@@ -379,11 +380,11 @@ class AgentFormat(Format):
         check_given("the saved agent's", found["policy_kwargs"], "policy_kwargs=dict({}=...)")
         policy = found.pop("policy_class")
         if isinstance(policy, str):
-            if policy not in self.aliases:
+            if policy not in aliases:
                 raise TensorFileError(
-                    f"unknown policy {policy!r} in the file: a file names {', '.join(self.aliases)}"
+                    f"unknown policy {policy!r} in the file: a file names {', '.join(aliases)}"
                 )
-            policy = self.aliases[policy]
+            policy = aliases[policy]
         return {"policy": policy, **found}
 
     def validated(self, parts: Mapping[str, Any]) -> Saved:

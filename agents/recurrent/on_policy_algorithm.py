@@ -37,7 +37,6 @@ from plasticrl.agents.checkpoint.tree import Absent
 from plasticrl.agents.common.distributed import ALONE, Ranks
 from plasticrl.agents.common.finite_checks import NonFiniteError, first_non_finite, non_finite_place
 from plasticrl.agents.recurrent.checkpoint import (
-    ALIASES,
     AgentFormat,
     Resume,
     checked_episodes,
@@ -78,7 +77,7 @@ class RecurrentOnPolicyAlgorithm(ParameterExchange, OnPolicyAlgorithm):
         ValueError: an argument is out of range; the message names it.
     """
 
-    policy_aliases: ClassVar[dict[str, type[BasePolicy]]] = dict(ALIASES)
+    policy_aliases: ClassVar[dict[str, type[BasePolicy]]] = {"PlasticPolicy": PlasticPolicy}
     file_format: ClassVar[AgentFormat]
 
     policy: PlasticPolicy  # type: ignore[assignment]
@@ -251,7 +250,7 @@ class RecurrentOnPolicyAlgorithm(ParameterExchange, OnPolicyAlgorithm):
             "n_rollout_steps": n_rollout_steps,
         }  # fmt: skip
         follows = True  # nothing but the steps changed the core's state and outputs
-        with self._settles_and_blames():
+        with self._rollout_guard():
             rollout_buffer.state = self._state  # after the callback, which may change it
             self._replay = Replay(self.policy, rollout_buffer)
             if (
@@ -394,7 +393,7 @@ class RecurrentOnPolicyAlgorithm(ParameterExchange, OnPolicyAlgorithm):
             self._ahead = None
 
     @contextmanager
-    def _settles_and_blames(self) -> Iterator[None]:
+    def _rollout_guard(self) -> Iterator[None]:
         """Call :meth:`_settle` on exit, and name the non-finite value that made a step fail.
 
         A callback, an error or an interrupt may end a rollout before it is complete and can be checked.
@@ -407,8 +406,8 @@ class RecurrentOnPolicyAlgorithm(ParameterExchange, OnPolicyAlgorithm):
             try:
                 self._check_last_observation()
                 self._check_finite({**self._core_tensors(), **parameters})
-            except NonFiniteError as blamed:
-                raise blamed from error
+            except NonFiniteError as cause:
+                raise cause from error
             raise
         finally:
             self._settle()
@@ -489,14 +488,14 @@ class RecurrentOnPolicyAlgorithm(ParameterExchange, OnPolicyAlgorithm):
         if self._resume is not None:
             self._resume = self._resume._replace(force_reset=force_reset) if loaded else None
         if self.n_envs != before or (force_reset and not loaded):
-            self._start_anew()
+            self._start_over()
 
     def set_random_seed(self, seed: int | None = None) -> None:
         """Seed all generators, as in SB3; a loaded agent then begins new episodes with new random numbers."""
         super().set_random_seed(seed)
         if self._resume is not None and seed is not None:
             self._resume = None
-            self._start_anew()
+            self._start_over()
 
     def _replace_env(self, env: GymEnv | str) -> None:
         """Replace the training env by one with any number of environments; keep the current episodes.
@@ -509,7 +508,7 @@ class RecurrentOnPolicyAlgorithm(ParameterExchange, OnPolicyAlgorithm):
         self.n_envs = env.num_envs  # SB3 would refuse another number: its buffer has a fixed size
         super().set_env(env, force_reset=False)
 
-    def _start_anew(self) -> None:
+    def _start_over(self) -> None:
         """Begin new episodes at the next ``learn``, even if a checkpoint holds current ones."""
         self._last_obs = self._state = self._ahead = None
         if self._resume is not None:
@@ -663,7 +662,7 @@ class RecurrentOnPolicyAlgorithm(ParameterExchange, OnPolicyAlgorithm):
             get_system_info()
             print("== SAVED MODEL SYSTEM INFO ==")
             print("\n".join(f"- {name}: {version}" for name, version in dict(parts["versions"]).items()))
-        settings = cls.file_format.loaded_settings(parts, custom_objects, kwargs)
+        settings = cls.file_format.loaded_settings(parts, cls.policy_aliases, custom_objects, kwargs)
         saved = cls.file_format.validated(parts)
         keep = "policy_kwargs" in (custom_objects or {})  # these include optimizer_kwargs
         made = fresh_policy(settings, saved)
@@ -719,7 +718,7 @@ class RecurrentOnPolicyAlgorithm(ParameterExchange, OnPolicyAlgorithm):
             where = "the current episodes of the environments"
             if resume.force_reset or self._last_obs is None:
                 where = "new episodes"
-                self._start_anew()
+                self._start_over()
             if not silent:
                 warnings.warn(
                     f"training resumes in {where}, so it will not be bit-exact: {error}", stacklevel=4

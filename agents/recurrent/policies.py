@@ -16,8 +16,13 @@ from stable_baselines3.common.distributions import (
     make_proba_distribution,
 )
 from stable_baselines3.common.policies import BasePolicy
-from stable_baselines3.common.preprocessing import preprocess_obs
-from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
+from stable_baselines3.common.preprocessing import is_image_space, preprocess_obs
+from stable_baselines3.common.torch_layers import (
+    BaseFeaturesExtractor,
+    CombinedExtractor,
+    FlattenExtractor,
+    NatureCNN,
+)
 from stable_baselines3.common.type_aliases import Schedule
 from stable_baselines3.common.utils import get_device, obs_as_tensor
 from torch import Tensor, nn
@@ -33,10 +38,9 @@ from plasticrl.agents.checkpoint.network import (
     restore_network,
 )
 from plasticrl.agents.checkpoint.random_state import undisturbed
-from plasticrl.agents.checkpoint.spaces import plain_space, space_from_plain
 from plasticrl.agents.checkpoint.tensor_file import PathOrFile, TensorFileError
-from plasticrl.agents.checkpoint.tree import Absent, held, holds
-from plasticrl.agents.common.feature_extractors import default_extractor
+from plasticrl.agents.checkpoint.tree import Absent, held, holds, plain_space, space_from_plain
+from plasticrl.agents.common.feature_extractors import DictExtractor, image_extractor
 from plasticrl.agents.recurrent.rollout import ObservationTensor
 from plasticrl.agents.recurrent.spaces import (
     actions_from_env,
@@ -586,3 +590,36 @@ def draws_from_softmax(policy: PlasticPolicy) -> bool:
 
 
 _DISTRIBUTION = PlasticPolicy.distribution
+
+
+def default_extractor(space: spaces.Space[Any], normalize_images: bool) -> type[BaseFeaturesExtractor]:
+    """Return the class that SB3 would choose if it supports the space, otherwise one of this package.
+
+    Raises:
+        ValueError: an image has its channels last.
+    """
+    inner = space.spaces if isinstance(space, spaces.Dict) else {"": space}
+    images = [
+        part
+        for part in inner.values()
+        if isinstance(part, spaces.Box) and is_image_space(part, normalized_image=not normalize_images)
+    ]
+    for image in images:
+        if not is_image_space(image) and image.shape[2] < image.shape[0]:  # SB3 transposes the others
+            raise ValueError(
+                f"with normalize_images=False an image must have channels first, not shape {image.shape}: "
+                "transpose it with gymnasium.wrappers.TransformObservation"
+            )
+    if not isinstance(space, spaces.Dict):
+        return image_extractor(images[0]) if images else FlattenExtractor
+    fits = all(image_extractor(image) is NatureCNN for image in images)
+    return CombinedExtractor if fits and _are_names(inner) else DictExtractor
+
+
+def _are_names(keys: Any) -> bool:
+    """Return True if torch accepts all keys as names of modules."""
+    try:
+        nn.ModuleDict({key: nn.Flatten() for key in keys})
+    except KeyError:
+        return False
+    return True

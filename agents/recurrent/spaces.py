@@ -18,8 +18,7 @@ from gymnasium import spaces
 from stable_baselines3.common.preprocessing import maybe_transpose
 from torch import Tensor
 
-from plasticrl.agents.checkpoint.spaces import plain_space, space_from_plain
-from plasticrl.agents.checkpoint.tree import NotPlainError, decode, encode
+from plasticrl.agents.checkpoint.tree import NotPlainError, decode, encode, plain_space, space_from_plain
 
 KINDS = (spaces.Box, spaces.Discrete, spaces.MultiDiscrete, spaces.MultiBinary)
 _NAMES = "Box, Discrete, MultiDiscrete or MultiBinary"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,9 +19,8 @@ from plasticrl.agents.supervised.metrics import (
     share_interval,
 )
 from plasticrl.arguments import check_whole
-from plasticrl.envs.supervised.task import Episode, EpisodeTask
+from plasticrl.envs.supervised.task import EpisodeTask, Predictor
 
-Predictor = Callable[[Episode], NDArray[Any]]
 _STREAM = 0x65766C  # separates the random numbers from those of a training with the same seed
 
 

@@ -11,8 +11,7 @@ from numpy.typing import NDArray
 
 from plasticrl.envs.common.lockstep import Dynamics, Generators, Transition
 from plasticrl.envs.common.state_dict import entry, generator_states, restored_generators, whole_numbers
-from plasticrl.envs.maze.config import MazeConfig
-from plasticrl.envs.maze.layout import ACTIONS, layout_of
+from plasticrl.envs.maze.config import ACTIONS, MazeConfig, layout_of
 
 IntArray = NDArray[np.intp]
 _REWARD = 9  # column of the previous reward in an observation, after the 3x3 window

@@ -52,7 +52,7 @@ class PlasticMazeEnv(LockstepEnv[MazeState]):
         self, *, render_mode: str | None = None, render_size: int = 384, **maze: Unpack[MazeOptions]
     ) -> None:
         self.config = MazeConfig(**maze)
-        self._view = MazeView(self.config, render_size)
+        self._view = MazeView(self.config, _picture_size(render_size))
         super().__init__(MazeDynamics(self.config), self._view.render, render_mode)
 
     def close(self) -> None:
@@ -91,7 +91,7 @@ class PlasticMazeVectorEnv(LockstepVectorEnv[MazeState]):
         **maze: Unpack[MazeOptions],
     ) -> None:
         self.config = MazeConfig(**maze)
-        draw = MazeView(self.config, render_size).render
+        draw = MazeView(self.config, _picture_size(render_size)).render
         super().__init__(MazeDynamics(self.config), draw, num_envs, render_mode)
 
     def upcoming(self, steps: int) -> NDArray[np.float64]:
@@ -107,6 +107,17 @@ class PlasticMazeVectorEnv(LockstepVectorEnv[MazeState]):
             numbers[row] = rng.random(count)
             rng.bit_generator.state = before
         return numbers
+
+
+def _picture_size(side: int) -> int:
+    """Return the side of a picture in pixels; video formats need an even one.
+
+    Raises:
+        ValueError: it is odd, or below 64.
+    """
+    if side < 64 or side % 2:
+        raise ValueError(f"render_size must be an even number of pixels, at least 64, got {side}")
+    return side
 
 
 def make_maze_vector_env(

@@ -17,9 +17,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from plasticrl.envs.maze.config import MazeConfig
+from plasticrl.envs.maze.config import ACTIONS, MazeConfig, MazeLayout, layout_of
 from plasticrl.envs.maze.dynamics import MazeDynamics
-from plasticrl.envs.maze.layout import ACTIONS, MazeLayout, layout_of
 
 Policy = NDArray[np.float64]  # (F, F, 4): action probabilities by goal, square and action
 Goals = NDArray[np.intp]  # (G,) square numbers
@@ -175,8 +174,7 @@ def maze_bracket(config: MazeConfig) -> MazeBracket:
     Raises:
         ValueError: the reward is not positive, so that knowing its location does not help.
     """
-    if config.reward <= 0:
-        raise ValueError(f"a bracket needs a maze with a positive reward, got reward={config.reward}")
+    config.check_bracket()
     return MazeBracket(
         random=expected_score(config, _random_agent),
         oracle=expected_score(config, _shortest_path_agent),

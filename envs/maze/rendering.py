@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -10,9 +11,8 @@ from gymnasium.error import DependencyNotInstalled
 from numpy.typing import NDArray
 
 from plasticrl.envs.common.lockstep import FPS
-from plasticrl.envs.maze.config import MazeConfig
+from plasticrl.envs.maze.config import MazeConfig, layout_of
 from plasticrl.envs.maze.dynamics import MazeState
-from plasticrl.envs.maze.layout import layout_of
 
 
 class MazeWindow:
@@ -53,24 +53,18 @@ class MazeWindow:
         self._pygame.display.quit()
 
 
+@dataclass(eq=False)
 class MazeView:
     """Renderer of mazes of one configuration; imports Pillow and pygame on first use.
 
     Args:
         config: the maze.
-        render_size: side of a picture in pixels.
-
-    Raises:
-        ValueError: ``render_size`` is odd (video formats need even sides) or below 64.
+        size: side of a picture in pixels.
     """
 
-    def __init__(self, config: MazeConfig, render_size: int) -> None:
-        if render_size < 64 or render_size % 2:
-            raise ValueError(f"render_size must be an even number of pixels, at least 64, got {render_size}")
-        self._config = config
-        self._layout = layout_of(config)
-        self._size = render_size
-        self._window: MazeWindow | None = None
+    config: MazeConfig
+    size: int
+    _window: MazeWindow | None = field(default=None, init=False)
 
     def render(self, mode: str, history: Sequence[MazeState], row: int = 0) -> Any:
         """Show one maze of a batch.
@@ -82,14 +76,14 @@ class MazeView:
         """
         from plasticrl.envs.maze import picture as draw  # loads Pillow
 
-        scene = draw.maze_scene(self._layout, self._config.episode_length, history, row)
+        scene = draw.maze_scene(layout_of(self.config), self.config.episode_length, history, row)
         if mode == "ansi":
             return draw.draw_text(scene)
-        picture = draw.draw_picture(scene, self._size)
+        picture = draw.draw_picture(scene, self.size)
         if mode == "rgb_array":
             return picture
         if self._window is None:
-            self._window = MazeWindow(self._size, FPS)
+            self._window = MazeWindow(self.size, FPS)
         self._window.show(picture)
         return None
 

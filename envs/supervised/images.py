@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
+from functools import partial
 from typing import Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from plasticrl.arguments import check_count, is_number
-from plasticrl.envs.supervised.task import Episode, EpisodeTask, Presentation
+from plasticrl.envs.supervised.references import (
+    mean_image_reference,
+    nearest_shown_reference,
+    zero_reference,
+)
+from plasticrl.envs.supervised.task import Episode, EpisodeTask, Predictor, Presentation
 
 OcclusionKind = Literal["half", "quarter", "pixels", "square"]
 
@@ -130,6 +137,14 @@ class ImagesTask(EpisodeTask):
         hidden = self.occlusion.draw(batch_size, rng)
         inputs, scored = self.presentation.show(shown, np.where(hidden, np.float32(0), target), rng)
         return Episode(inputs, inputs != 0, None, target, scored, hidden)
+
+    def references(self) -> Mapping[str, Predictor]:
+        """Return the nearest image of the episode, the mean of the task's images, and zero."""
+        return {
+            "nearest shown image": nearest_shown_reference,
+            "mean image": partial(mean_image_reference, images=self.images),
+            "zero": zero_reference,
+        }
 
 
 def _checked(images: NDArray[np.float32]) -> NDArray[np.float32]:

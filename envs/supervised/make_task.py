@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any, Literal, TypeAlias, get_args
 
 import numpy as np
@@ -17,7 +17,6 @@ from plasticrl.envs.supervised.patterns import PatternsTask
 from plasticrl.envs.supervised.task import EpisodeTask
 
 TaskName: TypeAlias = Literal["patterns", "images", "omniglot"]
-TASK_NAMES: tuple[TaskName, ...] = get_args(TaskName)
 ImageSet: TypeAlias = Literal["cifar-10", "cifar-100", "omniglot"]
 _SIDE = 32
 
@@ -35,14 +34,9 @@ def make_task(name: TaskName, **options: Any) -> EpisodeTask:
         ValueError: the name or an option is invalid, or the data is.
         TypeError: the task has no such option.
     """
-    tasks: Mapping[str, Callable[..., EpisodeTask]] = {
-        "patterns": PatternsTask,
-        "images": _images_task,
-        "omniglot": OmniglotTask,
-    }
-    if name not in tasks:
-        raise ValueError(f"unknown task {name!r}: choose one of {', '.join(map(repr, TASK_NAMES))}")
-    return tasks[name](**options)
+    if name not in _TASKS:
+        raise ValueError(f"unknown task {name!r}: choose one of {', '.join(map(repr, _TASKS))}")
+    return _TASKS[name](**options)
 
 
 def _images_task(
@@ -52,6 +46,13 @@ def _images_task(
     **options: Any,
 ) -> EpisodeTask:
     return ImagesTask(load_image_set(dataset, split, data_dir), **options)
+
+
+_TASKS: dict[str, Callable[..., EpisodeTask]] = {
+    "patterns": PatternsTask,
+    "images": _images_task,
+    "omniglot": OmniglotTask,
+}
 
 
 def load_image_set(

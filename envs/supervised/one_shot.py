@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 
 import numpy as np
 from numpy.typing import NDArray
 
 from plasticrl.arguments import check_count
 from plasticrl.envs.data.omniglot import Split, SplitBy, load_omniglot, split_classes
-from plasticrl.envs.supervised.task import Episode, EpisodeTask
+from plasticrl.envs.supervised.references import nearest_neighbour
+from plasticrl.envs.supervised.task import Episode, EpisodeTask, Predictor
 
 
 def distinct_draws(rng: np.random.Generator, rows: int, population: int, count: int) -> NDArray[np.int64]:
@@ -138,6 +140,10 @@ class OneShotTask(EpisodeTask):
         target_mask = np.zeros((self.steps, batch), dtype=bool)
         target_mask[-1] = True
         return Episode(inputs, None, labels, target, target_mask, None, picture)
+
+    def references(self) -> Mapping[str, Predictor]:
+        """Return the nearest neighbour of the query."""
+        return {"nearest neighbour": nearest_neighbour}
 
     def _draw_pool(self, rng: np.random.Generator) -> NDArray[np.float32]:
         """Draw the pictures of one batch: (pool, K + 1, size, size)."""

@@ -9,7 +9,8 @@ from typing import TypedDict
 import numpy as np
 
 from plasticrl.arguments import check_count, is_number
-from plasticrl.envs.supervised.task import Episode, EpisodeTask, Presentation
+from plasticrl.envs.supervised.references import hopfield_completion
+from plasticrl.envs.supervised.task import Episode, EpisodeTask, Predictor, Presentation
 
 
 class PatternsOptions(TypedDict, total=False):
@@ -92,6 +93,10 @@ class PatternsTask(EpisodeTask):
             return Episode(inputs, inputs != 0, None, target, scored, hidden)
         inputs *= np.float32(self.input_gain)
         return Episode(inputs, None, None, target, scored, hidden)
+
+    def references(self) -> Mapping[str, Predictor]:
+        """Return the Hopfield network, which sees the signs of the inputs, whatever their gain."""
+        return {"Hopfield network": lambda e: hopfield_completion(e._replace(inputs=np.sign(e.inputs)))}
 
 
 PATTERNS_PRESETS: Mapping[str, PatternsOptions] = MappingProxyType(

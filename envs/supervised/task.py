@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import zlib
 from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -43,6 +44,10 @@ class Episode(NamedTuple):
         )
 
 
+Predictor: TypeAlias = Callable[[Episode], NDArray[Any]]
+"""A function that answers the episodes of a batch: vectors ``(B, D)``, or classes ``(B,)``."""
+
+
 class EpisodeTask(ABC):
     """A distribution of episodes, drawn in batches from a seeded generator; it holds no random state.
 
@@ -69,6 +74,10 @@ class EpisodeTask(ABC):
         Raises:
             ValueError: ``batch_size`` is below 1.
         """
+
+    def references(self) -> Mapping[str, Predictor]:
+        """Return the untrained predictors that networks are compared with, by name; none by default."""
+        return {}
 
 
 def check_task(name: str, task: Any) -> None:

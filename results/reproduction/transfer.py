@@ -1,4 +1,4 @@
-"""How networks do where they were not trained, and tampered with: tables and a picture.
+"""Tables and a picture of the evaluations elsewhere than in training, and with a manipulated trace.
 
 python results/reproduction/transfer.py prints the tables and draws maze_quick/transfer/shares.png and .svg
 from what `evaluate.sh DATA results/reproduction` wrote.
@@ -31,7 +31,7 @@ MAZES = {
     "layout_3": "pillars not in rows, fourth maze",
 }
 LESIONS = {
-    "transfer/plastic/own": "nothing",
+    "transfer/plastic/own": "none",
     "lesions/silenced_from_0": "silenced: zero all the time",
     "lesions/silenced_from_125": "silenced from step 125",
     "lesions/cleared_at_125": "cleared at step 125",
@@ -61,7 +61,7 @@ def evaluated(folder: str) -> list[Any]:
     """What each network of a condition did there, by seed."""
     paths = sorted((HERE / folder).glob("seed_*.json"))
     if not paths:
-        raise FileNotFoundError(f"nothing was tried in {HERE / folder}: start evaluate.sh")
+        raise FileNotFoundError(f"there are no evaluations in {HERE / folder}: run evaluate.sh")
     return [json.loads(path.read_text()) for path in paths]
 
 

@@ -23,9 +23,9 @@ from plasticrl.scripts.experiments.experiment import Trial
 from plasticrl.scripts.experiments.training import check_run, train
 from plasticrl.scripts.runs.folder import check_claim
 from plasticrl.scripts.runs.run import Run
-from plasticrl.scripts.runs.setup import processors, set_up_torch
 from plasticrl.scripts.runs.terminal import ProgressDisplay, Report, lasting_streams
 from plasticrl.scripts.settings.maze import OutputSettings
+from plasticrl.scripts.tasks.task import processors, set_up_torch
 from plasticrl.signals import INTERRUPTED, STOP_SIGNALS, interrupt_once
 
 _MOST_RUNS = 10_000

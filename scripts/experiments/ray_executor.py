@@ -28,16 +28,16 @@ os.environ.setdefault("TUNE_DISABLE_SIGINT_HANDLER", "1")  # Ctrl-C ends the com
 import ray
 from ray import tune
 
-from plasticrl.scripts.commands.options import SweepOptions
+from plasticrl.scripts.commands import SweepOptions
 from plasticrl.scripts.errors import UserError, reason_of_failure
 from plasticrl.scripts.experiments.experiment import Trial
 from plasticrl.scripts.experiments.training import train
 from plasticrl.scripts.runs.folder import BusyError, claim
 from plasticrl.scripts.runs.run import run_from_dict
-from plasticrl.scripts.runs.setup import processors
 from plasticrl.scripts.runs.terminal import Report
+from plasticrl.scripts.settings.groups import data_place
 from plasticrl.scripts.settings.maze import OutputSettings
-from plasticrl.scripts.settings.reading import data_place
+from plasticrl.scripts.tasks.task import processors
 from plasticrl.signals import interrupt_once
 
 logging.getLogger("ray").setLevel(logging.ERROR)  # hides warnings about intended settings

@@ -16,7 +16,7 @@ from optuna.trial import BaseTrial, FrozenTrial, TrialState
 from ray.tune.schedulers import ASHAScheduler
 from ray.tune.search.optuna import OptunaSearch
 
-from plasticrl.scripts.commands.options import SweepOptions
+from plasticrl.scripts.commands import SweepOptions
 from plasticrl.scripts.errors import UserError
 from plasticrl.scripts.experiments.experiment import SearchTrial, Trial, seeds_in
 from plasticrl.scripts.experiments.ray_executor import DONE, SCORE, WORST, OnRay, trial_config
@@ -24,8 +24,7 @@ from plasticrl.scripts.runs.folder import first_difference, has_file, locked, re
 from plasticrl.scripts.runs.logs import length_logged
 from plasticrl.scripts.runs.run import in_this_version
 from plasticrl.scripts.runs.terminal import Report
-from plasticrl.scripts.settings.presets import Between
-from plasticrl.scripts.settings.reading import data_place
+from plasticrl.scripts.settings.groups import Between, data_place
 from plasticrl.whole_files import read_regular, write_whole
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)

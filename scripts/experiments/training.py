@@ -1,4 +1,4 @@
-"""A training of any task, from its settings to its finished folder."""
+"""The code of each task, and a training of any task, from its settings to its finished folder."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import time
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
+from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -44,12 +45,53 @@ from plasticrl.scripts.runs.folder import (
 )
 from plasticrl.scripts.runs.logs import flat, open_logs
 from plasticrl.scripts.runs.run import Run
-from plasticrl.scripts.runs.setup import check_at_least, machine, process_count, set_up_torch
 from plasticrl.scripts.runs.terminal import Report
 from plasticrl.scripts.settings.maze import OutputSettings
-from plasticrl.scripts.tasks.registry import task_of
-from plasticrl.scripts.tasks.task import Scores, Trainer
+from plasticrl.scripts.tasks.task import (
+    Evaluated,
+    Scores,
+    Trainer,
+    check_at_least,
+    machine,
+    process_count,
+    set_up_torch,
+)
 from plasticrl.signals import PostponedInterrupt, StoppedBetweenUpdates, sigterm_ends
+
+
+@dataclass(frozen=True)
+class TaskCode:
+    """Functions that train and evaluate the runs of a task.
+
+    Attributes:
+        trainer: makes and checks everything that a training needs, from a run and a device; writes nothing.
+            It raises :class:`UserError` if a setting is invalid or data are missing.
+        evaluate: evaluates a checkpoint of a run, from the run, the checkpoint, the number of episodes, their
+            seed, the device, and the options of the task. With the default options it repeats the evaluation
+            at the end of the training. It raises :class:`UserError` if the checkpoint cannot be loaded.
+    """
+
+    trainer: Callable[[Run, str], Trainer]
+    evaluate: Callable[[Run, Path, int, int, str, Any], Evaluated]
+
+
+def task_of(run: Run) -> TaskCode:
+    """Return the code of a run's task. It is loaded, and with it torch, only now."""
+    return _maze() if run.entry.kind == "maze" else _supervised()
+
+
+def _maze() -> TaskCode:
+    from plasticrl.scripts.tasks.maze.evaluation import evaluate_checkpoint
+    from plasticrl.scripts.tasks.maze.training import make_trainer
+
+    return TaskCode(make_trainer, evaluate_checkpoint)
+
+
+def _supervised() -> TaskCode:
+    from plasticrl.scripts.tasks.supervised.scores import evaluate_checkpoint
+    from plasticrl.scripts.tasks.supervised.training import make_trainer
+
+    return TaskCode(make_trainer, evaluate_checkpoint)
 
 
 @contextmanager
@@ -226,7 +268,7 @@ def _learn_and_evaluate(
     _save(trainer, checkpoints)  # before the evaluation, which may be interrupted
     seconds = logger.seconds()
     # Steps whose time is unknown do not count.
-    speed = (trainer.done - (0 if logger.before else first)) / seconds
+    speed = (trainer.done - (logger.untimed if logger.before else first)) / seconds
     scores = trainer.evaluate()
     trainer.show(trainer.learner)
     writer = tensorboard_writer(logger)

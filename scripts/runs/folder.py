@@ -23,7 +23,7 @@ from filelock import FileLock, Timeout
 
 from plasticrl.scripts.errors import UserError, as_user_error, one_line, os_error_in_one_line, shortened
 from plasticrl.scripts.runs.run import Run, in_this_version, run_from_dict
-from plasticrl.whole_files import kind_of, read_regular, write_whole
+from plasticrl.whole_files import ANY_WRITER, kind_of, read_regular, write_whole
 
 LOCK = ".lock"
 _NO_LOCKS = {errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP}  # errors of file systems without locks
@@ -70,15 +70,17 @@ def locked(folder: Path) -> Iterator[None]:
 
 
 CONFIG, RESULT, CHECKPOINTS = "config.json", "result.json", "checkpoints"
-# All files that any version of a run writes into its folder; a number at the end is that of the process.
+# All files that any version of a run writes into its folder, also unfinished ones.
 _LOGS = r"progress\.csv|events\.out\.tfevents\..+"
 _FILES = re.compile(
     rf"(config|result|spent)\.json|{_LOGS}"
-    rf"|\.((config|result|spent)\.json|{_LOGS})\.\d+"
+    rf"|\.((config|result|spent)\.json|{_LOGS})\.{ANY_WRITER}"
     r"|\.(config|result|spent)\.\d+\.json|\.progress\.\d+\.csv"
 )
-_UNFINISHED_CONFIG = re.compile(r"\.config\.json\.\d+|\.config\.\d+\.json")
-_CHECKPOINT_FILES = re.compile(r"step_\d+\.(safetensors|zip)(\.damaged)?|\.step_\d+\.(safetensors|zip)\.\d+")
+_UNFINISHED_CONFIG = re.compile(rf"\.config\.json\.{ANY_WRITER}|\.config\.\d+\.json")
+_CHECKPOINT_FILES = re.compile(
+    rf"step_\d+\.(safetensors|zip)(\.damaged)?|\.step_\d+\.(safetensors|zip)\.{ANY_WRITER}"
+)
 _MOST_BYTES = 2**20  # of JSON; a run's files have a few thousand
 
 

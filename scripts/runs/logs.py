@@ -57,7 +57,7 @@ def open_logs(folder: Path, *, done: int, total: int, counter: str) -> RunLogger
         _cut_events(path, done, total)
     # Both are rewritten even if unchanged, so that they are not hard links to files of others.
     columns = _cut_csv(folder / CSV, counter, done)
-    return RunLogger(folder, columns)
+    return RunLogger(folder, columns, counter)
 
 
 class _Rows(CSVOutputFormat):
@@ -89,15 +89,18 @@ class RunLogger(Logger):
     Args:
         folder: folder of the run.
         columns: columns of the rows that ``progress.csv`` has.
+        counter: the column that counts steps or episodes.
 
     Attributes:
         before: seconds in training of the processes that wrote these rows; 0 if there are none, or if an
             older version wrote them, which did not log it.
+        untimed: number of steps or episodes in rows of such a version.
     """
 
-    def __init__(self, folder: Path, columns: list[str]) -> None:
+    def __init__(self, folder: Path, columns: list[str], counter: str) -> None:
         super().__init__(str(folder), [_Rows(folder / CSV, columns), _Events(folder)])
-        self.before, self._began = _seconds_logged(folder / CSV), time.monotonic()
+        self.before, self.untimed = _time_logged(folder / CSV, counter)
+        self._began = time.monotonic()
 
     def seconds(self) -> float:
         """Return the time in training until now, of all processes that trained the run."""
@@ -115,12 +118,15 @@ class RunLogger(Logger):
                 outputs.callback(output.close)
 
 
-def _seconds_logged(path: Path) -> float:
+def _time_logged(path: Path, counter: str) -> tuple[float, int]:
+    """Return the seconds in the last row, and the last step or episode of a row without them."""
     header, *rows = read_rows(path) or [[]]
+    named = [dict(zip(header, row, strict=False)) for row in rows]
+    untimed = [_whole(row.get(counter)) or 0 for row in named if not row.get(tags.SECONDS)]
     try:
-        return float(rows[-1][header.index(tags.SECONDS)])
-    except (IndexError, ValueError):
-        return 0.0
+        return float(named[-1][tags.SECONDS]), max(untimed, default=0)
+    except (LookupError, ValueError):
+        return 0.0, max(untimed, default=0)
 
 
 def flush(logger: Any) -> None:

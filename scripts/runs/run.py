@@ -1,6 +1,6 @@
 """Runs as data: everything that decides what one training learns, and what its results are called.
 
-What is done with a run (training, evaluation, comparison) is in :mod:`plasticrl.scripts.tasks.registry`.
+Training and evaluation of a run are in :mod:`plasticrl.scripts.experiments.training`.
 """
 
 from __future__ import annotations
@@ -10,8 +10,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from plasticrl.scripts.settings.presets import Grouped
-from plasticrl.scripts.settings.reading import checked_version, choice_from, settings_from, value_of
+from plasticrl.scripts.settings.groups import Grouped, checked_version, choice_from, settings_from, value_of
 from plasticrl.scripts.settings.tasks import TASKS, Learner, ShownMetric, Task
 
 VERSION = 2

@@ -6,11 +6,11 @@ A setting with a default was added later: the default is what trainings before i
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from typing import Literal, TypeAlias
 
-from plasticrl.scripts.settings.presets import RULES, Between, Preset
+from plasticrl.scripts.settings.groups import RULES, Between, Preset
 
 MazeId: TypeAlias = Literal["PlasticMaze-v0", "PlasticMazeICLR-v0"]
 RuleChoice: TypeAlias = Literal["hebb", "oja", "clipped"]
@@ -45,11 +45,6 @@ class MazeSettings:
     """Steps after which the reward moves to another square; None: it stays for the whole episode."""
     layout_seed: int | None = None
     """Seed of a maze with irregular pillars; None: pillars in rows."""
-
-    def env_kwargs(self) -> dict[str, Any]:
-        """Return the arguments for the environment."""
-        given = {field.name: getattr(self, field.name) for field in fields(self) if field.name != "env"}
-        return {name: value for name, value in given.items() if value is not None}
 
 
 @dataclass(frozen=True)

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Literal, TypeAlias
 
+from plasticrl.scripts.settings.groups import RULES, Between, Preset, SearchSpace
 from plasticrl.scripts.settings.maze import InitChoice, RuleChoice
-from plasticrl.scripts.settings.presets import RULES, Between, Preset, SearchSpace
 
 DatasetChoice: TypeAlias = Literal["cifar-10", "cifar-100", "omniglot"]
 OcclusionChoice: TypeAlias = Literal["half", "quarter", "pixels", "square"]
@@ -159,8 +159,8 @@ class EpisodeTrainingSettings:
 
 
 @dataclass(frozen=True)
-class PatternsEvaluation:
-    """An evaluation on patterns, which has no options of its own."""
+class PlainEvaluation:
+    """An evaluation on a task that adds no options to it."""
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple, TypeAlias
 
 from plasticrl.scripts.errors import UserError
+from plasticrl.scripts.settings.groups import Preset, SearchSpace
 from plasticrl.scripts.settings.maze import (
     MAZE_PRESETS,
     AgentSettings,
@@ -15,7 +16,6 @@ from plasticrl.scripts.settings.maze import (
     PPOSettings,
     TrainingSettings,
 )
-from plasticrl.scripts.settings.presets import Preset, SearchSpace
 from plasticrl.scripts.settings.supervised import (
     IMAGES_PRESETS,
     OMNIGLOT_PRESETS,
@@ -29,8 +29,8 @@ from plasticrl.scripts.settings.supervised import (
     OmniglotEvaluation,
     OmniglotSettings,
     OneShotSettings,
-    PatternsEvaluation,
     PatternsSettings,
+    PlainEvaluation,
 )
 
 
@@ -79,7 +79,7 @@ class Task:
 
     Attributes:
         name: name of the task, of its folder, and of its group of settings.
-        kind: the code that trains and evaluates it, see :mod:`plasticrl.scripts.tasks.registry`.
+        kind: the code that trains and evaluates it, see :mod:`plasticrl.scripts.experiments.training`.
         about: help text of each command, by the command's name.
         settings: the settings of the task itself.
         training: the settings of a training's length.
@@ -108,7 +108,7 @@ class Task:
     mean: Callable[[Mapping[str, Any], str], float]
     total: str
     counter: str
-    evaluation: type[Any]
+    evaluation: type[Any] = PlainEvaluation
     reads_data: bool = False
 
     @property
@@ -280,7 +280,6 @@ The run goes to ROOT/patterns/CORE/seed_SEED; otherwise as train maze.""",
         ShownMetric("bit_error", "wrong bits", _share, -1),
         ShownMetric("hidden_bit_error", "wrong hidden bits", _share, -1),
     ),
-    evaluation=PatternsEvaluation,
 )
 _IMAGES = _supervised(
     "images",

@@ -7,7 +7,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
-from plasticrl.scripts.commands.options import COMMANDS, Evaluate, Resume, Watch, options_of
+from plasticrl.scripts.commands import COMMANDS, Evaluate, Resume, Watch, options_of
 from plasticrl.scripts.settings.tasks import TASKS as ENTRIES
 
 JUNK = (

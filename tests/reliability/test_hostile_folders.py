@@ -21,6 +21,8 @@ from plasticrl.scripts.experiments.experiment import comparison_of
 from plasticrl.scripts.main import main
 from plasticrl.scripts.reports.comparison import report_comparison
 from plasticrl.scripts.runs.folder import claim, locked, read_run, remove_run
+from plasticrl.scripts.runs.logs import CSV
+from plasticrl.whole_files import temporary_name, this_writer
 
 OPTIONS = [
     *["--size", "5", "--episode-length", "20", "--hidden-size", "8", "--n-envs", "4"],
@@ -414,8 +416,14 @@ def test_overwriting_removes_what_a_run_writes_and_names_the_rest(
     config = json.loads((run / "config.json").read_text())
     config["agent"]["gamma"] = 0.5
     (run / "config.json").write_text(json.dumps(config))
-    old = ["step_000000000080.safetensors.damaged", ".step_000000000080.safetensors.17", "step_5.zip"]
-    for name in (*(f"checkpoints/{one}" for one in old), ".result.json.17", ".config.17.json"):
+    half = [temporary_name(name, this_writer()) for name in ("step_5.safetensors", "result.json", CSV)]
+    old = [
+        "step_000000000080.safetensors.damaged",
+        ".step_000000000080.safetensors.17",
+        "step_5.zip",
+        half[0],
+    ]
+    for name in (*(f"checkpoints/{one}" for one in old), *half[1:], ".result.json.17", ".config.17.json"):
         (run / name).touch()
     before = seen(outside)
     status, said = told(command, run.parents[2], capsys)

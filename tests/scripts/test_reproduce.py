@@ -16,13 +16,12 @@ from plasticrl.scripts import reproduce
 from plasticrl.scripts.experiments.executors import train_missing
 from plasticrl.scripts.experiments.experiment import Condition, Experiment, Trial
 from plasticrl.scripts.experiments.paper import EXPERIMENTS
-from plasticrl.scripts.experiments.training import check_run
+from plasticrl.scripts.experiments.training import check_run, task_of
 from plasticrl.scripts.main import main
 from plasticrl.scripts.reports.curves import CurveAxes, common_curves, draw_curves, smoothed, write_curves
 from plasticrl.scripts.reports.statistics import estimate, improvement
 from plasticrl.scripts.reports.summary import summarize_experiment
 from plasticrl.scripts.settings.supervised import PatternsSettings
-from plasticrl.scripts.tasks.registry import task_of
 
 NAMES = ("plastic", "rnn", "recurrent_ppo", "plastic_letter")
 WORDS = ["reproduce", "maze", "--jobs", "1", "--quiet", "--threads", "1"]

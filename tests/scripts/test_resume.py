@@ -18,6 +18,7 @@ from equal_runs import check_same, checkpoints, last_event, rows
 from plasticrl.scripts.main import main
 from plasticrl.scripts.runs.folder import locked
 from plasticrl.scripts.tasks.task import Trainer
+from plasticrl.whole_files import temporary_name, this_writer
 
 TASKS = {
     "maze": [
@@ -204,7 +205,12 @@ def test_overwriting_waits_for_nobody_and_removes_nothing_that_is_being_trained(
     assert result["steps_per_second"] * result["seconds"] == pytest.approx(END["patterns"], rel=0.01)
 
 
-@pytest.mark.parametrize("left", [[], ["checkpoints/"], [".lock", "checkpoints/", ".config.123.json"]])
+HALF_WRITTEN = [".config.123.json", ".config.json.123", temporary_name("config.json", this_writer())]
+
+
+@pytest.mark.parametrize(
+    "left", [[], ["checkpoints/"], *([".lock", "checkpoints/", name] for name in HALF_WRITTEN)]
+)
 def test_a_folder_that_was_only_just_begun_is_no_obstacle(left: list[str], tmp_path: Path) -> None:
     run = folder("patterns", tmp_path)
     run.mkdir(parents=True)

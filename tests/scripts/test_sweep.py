@@ -17,7 +17,7 @@ import pytest
 from equal_runs import check_same, checkpoints, last_event
 
 from plasticrl.scripts import sweep
-from plasticrl.scripts.commands.options import SweepOptions, options_of
+from plasticrl.scripts.commands import SweepOptions, options_of
 from plasticrl.scripts.experiments.experiment import Trial
 from plasticrl.scripts.experiments.ray_executor import trial_config
 from plasticrl.scripts.experiments.training import train

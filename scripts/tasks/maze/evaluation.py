@@ -235,7 +235,7 @@ class LesionedAgent:
 def evaluate_checkpoint(
     run: Run, checkpoint: Path, episodes: int, seed: int, device: str, options: MazeEvaluation
 ) -> Evaluated:
-    """Evaluate a checkpoint, perhaps in another maze; see :class:`plasticrl.scripts.tasks.registry.Task`."""
+    """Evaluate a checkpoint, perhaps in another maze; see ``TaskCode`` of ``experiments/training.py``."""
     lesion, step = options.lesion, options.lesion_step
     changed = changed_settings(options, "deterministic", "lesion", "lesion_step")
     maze = replace(run.maze, **changed)

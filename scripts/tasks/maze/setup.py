@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from contextlib import closing
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -16,18 +17,18 @@ import plasticrl.envs.registration  # noqa: F401  (registers the mazes)
 from plasticrl.agents import RecurrentA2C
 from plasticrl.agents.ppo.contrib import PlainRecurrentPPO
 from plasticrl.arguments import check_number
-from plasticrl.envs import MazeConfig, make_vec_env, maze_bracket
+from plasticrl.envs import MazeConfig, make_vec_env
 from plasticrl.scripts.errors import UserError, as_user_error
 from plasticrl.scripts.runs.checkpoints import check_network, checkpoint_errors
 from plasticrl.scripts.runs.run import Run
-from plasticrl.scripts.runs.setup import (
+from plasticrl.scripts.settings.maze import AgentSettings, MazeSettings, PPOSettings
+from plasticrl.scripts.tasks.task import (
     check_at_least,
     check_learning_rates,
     check_seed,
     check_shares,
     process_count,
 )
-from plasticrl.scripts.settings.maze import AgentSettings, MazeSettings, PPOSettings
 
 
 def check_run(run: Run) -> None:
@@ -103,7 +104,12 @@ def make_mazes(maze: MazeSettings, n_envs: int, seed: int, **more: Any) -> VecEn
         UserError: a setting is not allowed.
     """
     with as_user_error(ValueError, TypeError):
-        return make_vec_env(maze.env, n_envs=n_envs, seed=seed, **maze.env_kwargs(), **more)
+        return make_vec_env(maze.env, n_envs=n_envs, seed=seed, **_env_kwargs(maze), **more)
+
+
+def _env_kwargs(maze: MazeSettings) -> dict[str, Any]:
+    """Return the arguments of the environment that differ from its own defaults."""
+    return {name: value for name, value in asdict(maze).items() if name != "env" and value is not None}
 
 
 def maze_config(maze: MazeSettings) -> MazeConfig:
@@ -113,8 +119,8 @@ def maze_config(maze: MazeSettings) -> MazeConfig:
         UserError: a setting is not allowed, or results would have no bracket.
     """
     with as_user_error(ValueError, TypeError):
-        config = MazeConfig(**{**gym.spec(maze.env).kwargs, **maze.env_kwargs()})
-        maze_bracket(config)
+        config = MazeConfig(**{**gym.spec(maze.env).kwargs, **_env_kwargs(maze)})
+        config.check_bracket()
     return config
 
 

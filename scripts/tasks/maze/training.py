@@ -11,8 +11,9 @@ from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.utils import safe_mean
 from tensorboard.compat.proto.summary_pb2 import Summary  # type: ignore[import-untyped]
 
+from plasticrl.agents import RecurrentA2C
 from plasticrl.agents.common import tags
-from plasticrl.agents.common.tensorboard import MatrixPictures, tensorboard_writer
+from plasticrl.agents.common.tensorboard import log_matrices, tensorboard_writer
 from plasticrl.envs import MazeConfig, oracle_share
 from plasticrl.scripts.runs.run import Run
 from plasticrl.scripts.runs.terminal import percent
@@ -54,11 +55,13 @@ class MazeInfo(BaseCallback):
         self._infos.clear()
 
 
-def log_animation(run: Run, agent: Any) -> None:
-    """Log one episode to TensorBoard, as an animated picture."""
+def log_pictures(run: Run, agent: Any) -> None:
+    """Log the matrices of a RecurrentA2C's core to TensorBoard, and one episode as an animated picture."""
     writer = tensorboard_writer(agent.logger)
     if writer is None:
         return
+    if isinstance(agent, RecurrentA2C):
+        log_matrices(writer, agent.policy.core, agent.core_state, agent.num_timesteps)
     frames = list(play(agent, run.maze, mode="rgb_array", seed=run.seed, size=_ANIMATION_SIZE))
     image = Summary.Image(
         height=_ANIMATION_SIZE,
@@ -73,12 +76,9 @@ def log_animation(run: Run, agent: Any) -> None:
 
 
 def make_trainer(run: Run, device: str) -> Trainer:
-    """Build the mazes and the agent; see :class:`plasticrl.scripts.tasks.registry.Task`."""
+    """Build the mazes and the agent; see :class:`plasticrl.scripts.experiments.training.TaskCode`."""
     check_run(run)
     config, is_a2c = maze_config(run.maze), run.learner == "a2c"
-
-    def callbacks(every: int) -> list[BaseCallback]:
-        return [MazeInfo(config), *([MatrixPictures(every)] if is_a2c else [])]
 
     def score_text(reward: float) -> str:
         return f"reward {reward:6.1f}  oracle {percent(oracle_share(reward, config)):>4}"
@@ -99,11 +99,11 @@ def make_trainer(run: Run, device: str) -> Trainer:
         score_text=score_text,
         evaluation=evaluation,
         metrics=(tags.REWARD, tags.ORACLE_SHARE, tags.EVALUATION + "mean_reward"),
-        callbacks=callbacks,
+        callbacks=lambda _: [MazeInfo(config)],
         log_interval=log_interval(run.total, agent.n_steps * run.training.n_envs),
         counter_option="reset_num_timesteps",
         remedy=_A2C_REMEDY if is_a2c else "a lower learning rate",
-        show=partial(log_animation, run),
+        show=partial(log_pictures, run),
         close=env.close,
     )
 

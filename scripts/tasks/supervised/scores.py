@@ -4,28 +4,16 @@ from __future__ import annotations
 
 import math
 from dataclasses import asdict, astuple, dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any, TypeAlias
 
-import numpy as np
-from numpy.typing import NDArray
-
-from plasticrl.agents.supervised.evaluation import Predictor, evaluate_predictor
+from plasticrl.agents.supervised.evaluation import evaluate_predictor
 from plasticrl.agents.supervised.learner import EpisodeLearner
-from plasticrl.envs.supervised.images import ImagesTask
 from plasticrl.envs.supervised.patterns import PatternsTask
-from plasticrl.envs.supervised.references import (
-    hopfield_completion,
-    mean_image_reference,
-    nearest_neighbour,
-    nearest_shown_reference,
-    zero_reference,
-)
-from plasticrl.envs.supervised.task import Episode
+from plasticrl.envs.supervised.task import Predictor
 from plasticrl.scripts.reports.statistics import Estimate
 from plasticrl.scripts.runs.run import Run
-from plasticrl.scripts.settings.supervised import ImagesEvaluation, OmniglotEvaluation, PatternsEvaluation
+from plasticrl.scripts.settings.supervised import ImagesEvaluation, OmniglotEvaluation, PlainEvaluation
 from plasticrl.scripts.settings.tasks import TASKS
 from plasticrl.scripts.tasks.supervised.setup import Tasks, data_sizes, load_learner, make_tasks
 from plasticrl.scripts.tasks.task import Evaluated, Scores, changed_settings, in_words
@@ -42,7 +30,8 @@ def evaluate_references(tasks: Tasks, episodes: int, seed: int) -> dict[str, Met
         episodes: number of episodes.
         seed: seed of the episodes.
     """
-    found = {name: _evaluate(predict, tasks, episodes, seed) for name, predict in _predictors(tasks).items()}
+    predictors = tasks.known.references()
+    found = {name: _evaluate(predict, tasks, episodes, seed) for name, predict in predictors.items()}
     return {**found, **_chance(tasks)}
 
 
@@ -51,25 +40,8 @@ def _evaluate(predict: Predictor, tasks: Tasks, episodes: int, seed: int) -> Met
     return {name: one.mean if math.isfinite(one.mean) else None for name, one in metrics.items()}
 
 
-def _predictors(tasks: Tasks) -> dict[str, Predictor]:
-    if isinstance(tasks.train, PatternsTask):
-        return {"Hopfield network": _hopfield}
-    if isinstance(tasks.known, ImagesTask):
-        return {
-            "nearest shown image": nearest_shown_reference,
-            "mean image": partial(mean_image_reference, images=tasks.known.images),
-            "zero": zero_reference,
-        }
-    return {"nearest neighbour": nearest_neighbour}
-
-
-def _hopfield(episode: Episode) -> NDArray[np.float32]:
-    """Complete with a Hopfield network; the signs undo an input gain, so that it sees bits."""
-    return hopfield_completion(episode._replace(inputs=np.sign(episode.inputs)))
-
-
 def _chance(tasks: Tasks) -> dict[str, Metrics]:
-    """Return the expected score of guessing; there is none for images."""
+    """Return the expected score of guessing; some tasks have none."""
     task = tasks.test
     if task.n_classes is not None:
         return {"chance": {"accuracy": 1 / task.n_classes}}
@@ -117,7 +89,8 @@ class EpisodeScores(Scores):
         others = ", ".join(
             f"{other}: {main.text(values[main.name])}" for other, values in self.references.items()
         )
-        return f"{main.label} {main.text(self.metrics[main.name].mean)} ({others})"
+        score = f"{main.label} {main.text(self.metrics[main.name].mean)}"
+        return f"{score} ({others})" if others else score
 
     def scalars(self) -> dict[str, float]:
         """Return the means that are finite."""
@@ -160,9 +133,9 @@ def evaluate_checkpoint(
     episodes: int,
     seed: int,
     device: str,
-    options: PatternsEvaluation | ImagesEvaluation | OmniglotEvaluation,
+    options: PlainEvaluation | ImagesEvaluation | OmniglotEvaluation,
 ) -> Evaluated:
-    """Evaluate a checkpoint on held-out episodes; see :class:`plasticrl.scripts.tasks.registry.Task`."""
+    """Evaluate a checkpoint on held-out episodes; see ``TaskCode`` of ``experiments/training.py``."""
     changed = changed_settings(options)
     tasks = make_tasks(run, changed)
     learner = load_learner(checkpoint, run, device, tasks.train)

@@ -21,9 +21,14 @@ from plasticrl.envs.supervised.task import EpisodeTask
 from plasticrl.scripts.errors import UserError, as_user_error
 from plasticrl.scripts.runs.checkpoints import check_network, checkpoint_errors
 from plasticrl.scripts.runs.run import Run
-from plasticrl.scripts.runs.setup import check_at_least, check_learning_rates, check_seed, check_shares
 from plasticrl.scripts.settings.supervised import ClassDescentSettings, ImagesSettings, OmniglotSettings
-from plasticrl.scripts.tasks.task import log_interval
+from plasticrl.scripts.tasks.task import (
+    check_at_least,
+    check_learning_rates,
+    check_seed,
+    check_shares,
+    log_interval,
+)
 
 
 class Tasks(NamedTuple):
@@ -82,9 +87,10 @@ def make_tasks(run: Run, elsewhere: Mapping[str, Any] = MappingProxyType({})) ->
         )
     name: Any = run.task
     with as_user_error(ValueError, TypeError, OSError):
-        if name == "patterns":
-            task = make_task(name, **asdict(run.settings))  # all patterns are newly drawn
-            return Tasks(task, task, task)
+        if not run.reads_data:  # every episode is newly drawn
+            train = make_task(name, **asdict(run.settings))
+            test = make_task(name, **{**asdict(run.settings), **elsewhere}) if elsewhere else train
+            return Tasks(train, test, test)
         train = make_task(name, split="train", data_dir=run.data_dir, **asdict(run.settings))
         options = {**asdict(run.settings), **elsewhere}
         options.pop("pool", None)  # the evaluation needs independent episodes

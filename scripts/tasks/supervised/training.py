@@ -26,7 +26,7 @@ _RECENT = 100  # episodes averaged for the displayed score
 
 
 def make_trainer(run: Run, device: str) -> Trainer:
-    """Build the tasks and the learner; see :class:`plasticrl.scripts.tasks.registry.Task`."""
+    """Build the tasks and the learner; see :class:`plasticrl.scripts.experiments.training.TaskCode`."""
     check_run(run)
     tasks, metric = make_tasks(run), run.main_metric
     per_update = run.descent.batch_size

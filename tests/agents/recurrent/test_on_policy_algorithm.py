@@ -1,13 +1,14 @@
 """A second learner needs only its own arguments and its update."""
 
 from io import BytesIO
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 import torch
 from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
+from stable_baselines3.common.policies import BasePolicy
 
-from plasticrl.agents import RecurrentA2C, TensorFileError
+from plasticrl.agents import PlasticPolicy, RecurrentA2C, TensorFileError
 from plasticrl.agents.recurrent.checkpoint import COUNTERS, SETTINGS, AgentFormat
 from plasticrl.agents.recurrent.on_policy_algorithm import RecurrentOnPolicyAlgorithm
 from plasticrl.arguments import check_number
@@ -124,3 +125,26 @@ def test_one_learner_does_not_read_the_files_of_another() -> None:
         Imitator.load(BytesIO(content(other)))
     with pytest.raises(TensorFileError, match=r"holds 'tests\.Imitator', version 1"):
         RecurrentA2C.load(BytesIO(content(imitator())))
+
+
+class OtherPolicy(PlasticPolicy):
+    """A policy of a user's own."""
+
+
+class WithOtherPolicies(RecurrentA2C):
+    """As in SB3, a subclass may name its policies."""
+
+    policy_aliases: ClassVar[dict[str, type[BasePolicy]]] = {
+        **RecurrentA2C.policy_aliases,
+        "OtherPolicy": OtherPolicy,
+    }
+
+
+@pytest.mark.parametrize(("name", "kind"), WithOtherPolicies.policy_aliases.items())
+def test_a_file_names_the_policies_of_its_class(name: str, kind: type[BasePolicy]) -> None:
+    agent = WithOtherPolicies(name, maze(), policy_kwargs={"hidden_size": 5}, device="cpu")
+    file = BytesIO(content(agent))
+    assert type(WithOtherPolicies.load(file).policy) is kind
+    if kind is OtherPolicy:
+        with pytest.raises(TensorFileError, match="unknown policy 'OtherPolicy' in the file"):
+            RecurrentA2C.load(file)

@@ -23,7 +23,8 @@ from stable_baselines3.common.torch_layers import CombinedExtractor, NatureCNN
 from stable_baselines3.common.vec_env import DummyVecEnv, VecTransposeImage
 
 from plasticrl.agents import CORE_NAMES, CoreName, PlasticPolicy, RecurrentA2C
-from plasticrl.agents.common.feature_extractors import DictExtractor, SmallCNN, default_extractor
+from plasticrl.agents.common.feature_extractors import DictExtractor, SmallCNN
+from plasticrl.agents.recurrent.policies import default_extractor
 from plasticrl.agents.recurrent.spaces import actions_to_env, check_spaces, chosen_space
 
 ACTIONS = {

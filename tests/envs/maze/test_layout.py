@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from plasticrl.envs.maze.layout import maze_layout
+from plasticrl.envs.maze.config import maze_layout
 
 SIZES = [3, 5, 7, 9, 11, 15]
 

@@ -14,7 +14,7 @@ from plasticrl.envs import (
     random_policy,
 )
 from plasticrl.envs.maze import oracle
-from plasticrl.envs.maze.layout import maze_layout
+from plasticrl.envs.maze.config import maze_layout
 from plasticrl.envs.maze.oracle import shortest_distances
 
 CONFIGS = [

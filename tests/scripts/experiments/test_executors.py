@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from plasticrl.scripts.commands.options import CompareOptions, SweepOptions, options_of
+from plasticrl.scripts.commands import CompareOptions, SweepOptions, options_of
 from plasticrl.scripts.errors import UserError
 from plasticrl.scripts.experiments.executors import Executor, InProcess, InProcesses, train_missing
 from plasticrl.scripts.experiments.experiment import Condition, Experiment, Trial, by_condition, comparison_of

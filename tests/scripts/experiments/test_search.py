@@ -13,14 +13,13 @@ import pytest
 from equal_runs import check_same, checkpoints
 from PIL import Image
 
-from plasticrl.scripts.commands.options import SweepOptions, options_of
-from plasticrl.scripts.commands.parse import parse
+from plasticrl.scripts.commands import SweepOptions, options_of, parse
 from plasticrl.scripts.experiments.search import Drawing, Study
 from plasticrl.scripts.main import main
 from plasticrl.scripts.runs.folder import BusyError, locked
-from plasticrl.scripts.runs.setup import processors
 from plasticrl.scripts.settings.maze import OutputSettings
 from plasticrl.scripts.settings.tasks import TASKS
+from plasticrl.scripts.tasks.task import processors
 
 SWEEP_PATTERNS = options_of(SweepOptions, TASKS["patterns"])
 FIRST = 100_000

@@ -191,12 +191,12 @@ def test_what_cannot_be_shared_evenly_is_refused(
 def test_processes_divide_the_cores(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     import torch
 
-    from plasticrl.scripts.runs.setup import set_up_torch
+    from plasticrl.scripts.tasks.task import set_up_torch
 
     monkeypatch.setenv("RANK", "0")
     monkeypatch.setenv("WORLD_SIZE", "4")
     monkeypatch.setenv("LOCAL_WORLD_SIZE", "2")
-    monkeypatch.setattr("plasticrl.scripts.runs.setup.processors", lambda: 6)
+    monkeypatch.setattr("plasticrl.scripts.tasks.task.processors", lambda: 6)
     set_up_torch("cpu", None)
     assert torch.get_num_threads() == 3
     set_up_torch("cpu", 1)

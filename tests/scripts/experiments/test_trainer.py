@@ -17,11 +17,11 @@ from plasticrl.agents.common.finite_checks import NonFiniteError
 from plasticrl.scripts.errors import UserError
 from plasticrl.scripts.experiments import training
 from plasticrl.scripts.experiments.paper import EXPERIMENTS
+from plasticrl.scripts.experiments.training import TaskCode
 from plasticrl.scripts.runs.run import Run
 from plasticrl.scripts.runs.terminal import Report
 from plasticrl.scripts.settings.maze import OutputSettings
 from plasticrl.scripts.tasks.maze.training import make_trainer
-from plasticrl.scripts.tasks.registry import TaskCode
 from plasticrl.scripts.tasks.task import Trainer
 
 
@@ -38,7 +38,7 @@ def trainer(run: Run, monkeypatch: pytest.MonkeyPatch) -> Trainer:
     trainer = make_trainer(run, "cpu")
     trainer.learner = A2C("MlpPolicy", trainer.learner.get_env(), n_steps=5, seed=0, device="cpu")
     trainer.callbacks = lambda every: []
-    entry = TaskCode(lambda run, device: trainer, None, None)  # type: ignore[arg-type]
+    entry = TaskCode(lambda run, device: trainer, None)  # type: ignore[arg-type]
     monkeypatch.setattr(training, "task_of", lambda run: entry)
     return trainer
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from plasticrl.scripts.commands.options import CompareOptions, options_of
+from plasticrl.scripts.commands import CompareOptions, options_of
 from plasticrl.scripts.errors import UserError
 from plasticrl.scripts.experiments.experiment import Trial, comparison_of
 from plasticrl.scripts.reports.comparison import Comparison, compare_trials

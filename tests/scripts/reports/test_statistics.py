@@ -1,3 +1,4 @@
+import tracemalloc
 from itertools import combinations, product
 
 import numpy as np
@@ -38,6 +39,17 @@ def test_the_two_sides_add_up() -> None:
     one, other = improvement(ours, theirs), improvement(theirs, ours)
     assert one.probability.mean + other.probability.mean == pytest.approx(1)
     assert one.p_value == pytest.approx(other.p_value)
+
+
+def test_a_hundred_runs_fit_into_little_memory() -> None:
+    """A table of all pairs for each of 10,000 resamples would have 800 MB."""
+    ours, theirs = RNG.normal(size=(2, 100))
+    tracemalloc.start()
+    try:
+        improvement(ours, theirs)
+        assert tracemalloc.get_traced_memory()[1] < 2**28
+    finally:
+        tracemalloc.stop()
 
 
 def test_the_interval_holds_the_truth_about_as_often_as_it_says() -> None:

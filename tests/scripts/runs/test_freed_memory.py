@@ -8,7 +8,7 @@ import pytest
 
 _PAGES_FETCHED = """
 import resource
-from plasticrl.scripts.runs.setup import keep_freed_memory
+from plasticrl.scripts.tasks.task import keep_freed_memory
 
 def fetched():
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
@@ -31,7 +31,7 @@ def test_large_blocks_are_not_fetched_again() -> None:
 
 
 def test_another_c_library_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    from plasticrl.scripts.runs.setup import keep_freed_memory
+    from plasticrl.scripts.tasks.task import keep_freed_memory
 
     monkeypatch.setattr(platform, "libc_ver", lambda: ("", ""))
     assert keep_freed_memory() is False

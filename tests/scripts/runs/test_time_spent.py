@@ -119,7 +119,10 @@ def test_it_is_the_same_however_often_a_training_is_stopped(
     assert speed == pytest.approx(run.total / seconds, abs=0.1)
 
 
-def test_without_the_time_in_its_log_only_later_steps_are_counted(tmp_path: Path, clock: Clock) -> None:
+@pytest.mark.parametrize("stops", [[], [3], [2, 3]])
+def test_without_the_time_in_its_log_only_later_steps_are_counted(
+    stops: list[int], tmp_path: Path, clock: Clock
+) -> None:
     """An older version wrote the checkpoint, and the time to another file."""
     run = small("patterns")
     with pytest.raises(KeyboardInterrupt):
@@ -129,6 +132,10 @@ def test_without_the_time_in_its_log_only_later_steps_are_counted(tmp_path: Path
     place = header.index("time/seconds")
     (folder / CSV).write_text("".join(",".join(r[:place] + r[place + 1 :]) + "\n" for r in [header, *rows]))
     (folder / "spent.json").write_text('{"step_000000000004.safetensors": {"seconds": 4.0, "steps": 4}}')
+    for after in stops:
+        with pytest.raises(KeyboardInterrupt):
+            trained(run, tmp_path, ending(interrupt, after))
+        clock.now += PAUSE
     assert time_of(trained(run, tmp_path)) == (6.0, 1.0)
 
 

@@ -7,11 +7,10 @@ from typing import Any
 
 import pytest
 
-from plasticrl.scripts.commands.options import SweepOptions, options_of
-from plasticrl.scripts.commands.parse import parse
+from plasticrl.scripts.commands import SweepOptions, options_of, parse
 from plasticrl.scripts.experiments.experiment import SearchTrial
 from plasticrl.scripts.reports.search_report import train_command
-from plasticrl.scripts.settings.presets import Between, OneOf
+from plasticrl.scripts.settings.groups import Between, OneOf
 from plasticrl.scripts.settings.tasks import TASKS
 
 CASES = [

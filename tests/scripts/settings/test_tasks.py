@@ -6,15 +6,15 @@ from typing import Any, Literal
 
 import pytest
 
-from plasticrl.scripts.commands.options import COMMANDS, TaskOptions
-from plasticrl.scripts.commands.parse import parse
+from plasticrl.agents.common import tags
+from plasticrl.scripts.commands import COMMANDS, TaskOptions, parse
 from plasticrl.scripts.errors import UserError
+from plasticrl.scripts.experiments.training import task_of
 from plasticrl.scripts.main import main
 from plasticrl.scripts.runs.run import run_from_dict
-from plasticrl.scripts.settings.presets import Between, Preset
+from plasticrl.scripts.settings.groups import Between, Preset
 from plasticrl.scripts.settings.supervised import DescentSettings, EpisodeTrainingSettings
 from plasticrl.scripts.settings.tasks import TASKS, Learner, ShownMetric, Task, check_core_options
-from plasticrl.scripts.tasks.registry import task_of
 
 
 @dataclass(frozen=True)
@@ -154,3 +154,8 @@ def test_an_entry_is_complete_and_its_presets_fit_it(name: str) -> None:
 def test_options_of_no_core_in_particular_suit_all() -> None:
     check_core_options(ECHO.cores, ["lstm"], {"delay", "cells", "batch_size"})
     check_core_options(ECHO.cores, [], {"rule"})
+
+
+@pytest.mark.parametrize("task", TASKS.values(), ids=list(TASKS))
+def test_the_counter_is_a_tag_that_is_logged(task: Task) -> None:
+    assert task.counter == {"maze": tags.TIMESTEPS, "supervised": tags.EPISODES}[task.kind]

@@ -6,8 +6,8 @@ import pytest
 
 from plasticrl.scripts.errors import UserError
 from plasticrl.scripts.experiments.paper import EXPERIMENTS
+from plasticrl.scripts.settings.groups import data_place, settings_from, with_home
 from plasticrl.scripts.settings.maze import MAZE_PRESETS, AgentSettings
-from plasticrl.scripts.settings.reading import data_place, settings_from, with_home
 from plasticrl.scripts.settings.tasks import TASKS
 
 AGENT = MAZE_PRESETS["tuned"].agent

@@ -19,11 +19,10 @@ from plasticrl.envs import PatternsTask
 from plasticrl.envs.data.omniglot import SplitBy
 from plasticrl.envs.supervised import patterns as patterns_task
 from plasticrl.envs.supervised.images import OcclusionKind
-from plasticrl.envs.supervised.make_task import TASK_NAMES, ImageSet
+from plasticrl.envs.supervised.make_task import ImageSet, TaskName
 from plasticrl.nn import Init
 from plasticrl.rules import RULES
-from plasticrl.scripts.commands.options import COMMANDS, Resume, TaskOptions, options_of
-from plasticrl.scripts.commands.parse import parse
+from plasticrl.scripts.commands import COMMANDS, Resume, TaskOptions, options_of, parse
 from plasticrl.scripts.errors import UserError
 from plasticrl.scripts.main import main
 from plasticrl.scripts.settings import maze as settings
@@ -42,7 +41,8 @@ def test_choices_are_those_of_the_code() -> None:
 
 
 def test_choices_of_the_supervised_tasks_are_those_of_the_code() -> None:
-    assert tuple(name for name, task in TASKS.items() if task.kind == "supervised") == TASK_NAMES
+    supervised = tuple(name for name, task in TASKS.items() if task.kind == "supervised")
+    assert supervised == get_args(TaskName)
     assert tuple(TASKS["patterns"].cores) == tuple(TASKS["images"].cores) == NETWORK_NAMES
     assert tuple(TASKS["omniglot"].cores) == tuple(name for name in NETWORK_NAMES if name != "lstm")
     assert get_args(episode_settings.OcclusionChoice) == get_args(OcclusionKind)
