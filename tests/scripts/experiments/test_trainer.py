@@ -38,7 +38,7 @@ def trainer(run: Run, monkeypatch: pytest.MonkeyPatch) -> Trainer:
     trainer = make_trainer(run, "cpu")
     trainer.learner = A2C("MlpPolicy", trainer.learner.get_env(), n_steps=5, seed=0, device="cpu")
     trainer.callbacks = lambda every: []
-    entry = TaskCode(lambda run, device: trainer, None, None)  # type: ignore[arg-type]
+    entry = TaskCode(lambda run, device: trainer, None)  # type: ignore[arg-type]
     monkeypatch.setattr(training, "task_of", lambda run: entry)
     return trainer
 
