@@ -420,6 +420,7 @@ def _message(drawn: str) -> str:
     start = 1 if lines[0].startswith("╭") else 2  # an ASCII terminal has a ruler below the title, no frame
     first = takewhile(lambda line: not _RULER.match(line), lines[start:])
     text = " ".join(" ".join(first).split()).rstrip(". ")
+    text = text.partition(" - typing.")[0]  # the other choices of a union, in Python's words
     text = _NOT_WHOLE.sub(r"\1 must be a whole number, such as 1000000, not \2", text[0].lower() + text[1:])
     return _CHOICES.sub(lambda found: ", ".join(sorted(found[1].split(", "))), text)
 

@@ -131,7 +131,10 @@ def draw_(parameter: Tensor, init: Init, scale: float, name: str = "init_scale")
         bound = scale / sqrt(parameter.shape[-1])
         nn.init.uniform_(parameter, -bound, bound)
     elif init == "orthogonal":
-        nn.init.orthogonal_(parameter, scale)
+        wide = parameter.float() if parameter.dtype.itemsize < 4 else parameter  # torch has no QR of half
+        nn.init.orthogonal_(wide, scale)
+        with torch.no_grad():
+            parameter.copy_(wide)
     else:
         raise ValueError(f"init must be one of {', '.join(map(repr, get_args(Init)))}, not {init!r}")
 

@@ -36,7 +36,7 @@ class PlasticRecurrence(nn.Module):
         eta: float,
         bound_eta: bool,
         init: Init,
-        init_scale: float,
+        init_scale: float | None,
         alpha_scale: float | None,
         backend: Backend,
         device: torch.device | str | None,
@@ -47,8 +47,9 @@ class PlasticRecurrence(nn.Module):
         self.hidden_size = self.output_size = n
         self.input_size = n if input_size is None else positive("input_size", input_size)
         self.init: Init = init
-        self.init_scale = init_scale
-        self.alpha_scale = init_scale if alpha_scale is None else alpha_scale
+        papers = init in ("uniform", "normal")  # the paper draws w and alpha alike
+        self.init_scale = (0.01 if papers else 1.0) if init_scale is None else init_scale
+        self.alpha_scale = (self.init_scale if papers else 0.01) if alpha_scale is None else alpha_scale
         check_backend(backend)
         check_choice("modulation", modulation, get_args(Modulation))
         check_choice("modulate", modulate, ("neurons", "network"))
@@ -222,8 +223,8 @@ class _RNN(PlasticRecurrence):
         modulate: Literal["neurons", "network"] = "neurons",
         eta: float = 0.01,
         bound_eta: bool = False,
-        init: Init = "uniform",
-        init_scale: float = 0.01,
+        init: Init = "orthogonal",
+        init_scale: float | None = None,
         alpha_scale: float | None = None,
         backend: Backend = "auto",
         device: torch.device | str | None = None,
@@ -255,12 +256,13 @@ class PlasticRNN(_RNN, PlasticCore):
         modulate: read out a modulation for each of the ``"neurons"`` (default) or one for the ``"network"``.
         eta: initial learning rate of the trace. Default 0.01.
         bound_eta: keep eta in (0, 1) through a sigmoid. Default False: unbounded, as in the paper.
-        init: ``"uniform"`` (default) draws w and alpha from ``init_scale * U(0, 1)``, as in the paper's
-            maze; ``"normal"`` from ``init_scale * N(0, 1)``, as for its patterns; ``"fan_in"`` draws w from
-            ``init_scale * U(-1, 1) / sqrt(n)``, ``"orthogonal"`` an orthogonal w, both with alpha from
-            ``alpha_scale * N(0, 1)``. The projection is initialised like ``torch.nn.Linear``.
-        init_scale: default 0.01, as in the paper.
-        alpha_scale: scale of alpha. Default: ``init_scale``.
+        init: ``"orthogonal"`` (default) draws an orthogonal w, ``"fan_in"`` one from
+            ``init_scale * U(-1, 1) / sqrt(n)``, both with alpha from ``alpha_scale * N(0, 1)``; ``"uniform"``
+            draws w and alpha from ``init_scale * U(0, 1)``, as in the paper's maze, and ``"normal"`` from
+            ``init_scale * N(0, 1)``, as for its patterns. The projection is initialised like
+            ``torch.nn.Linear``.
+        init_scale: default 1, or the paper's 0.01 for ``"uniform"`` and ``"normal"``.
+        alpha_scale: scale of alpha. Default 0.01, or ``init_scale`` for ``"uniform"`` and ``"normal"``.
         backend: implementation of the recurrence, see :func:`plasticrl.plastic_scan`. Each call raises an
             error if the backend does not support its arguments.
 

@@ -11,7 +11,15 @@ from typing import Any
 
 from plasticrl.agents.checkpoint import tensor_file
 from plasticrl.scripts.errors import UserError, one_line
-from plasticrl.scripts.runs.folder import CHECKPOINTS, CONFIG, has_file, refuse_checkpoints, refuse_linked
+from plasticrl.scripts.runs.folder import (
+    CHECKPOINTS,
+    CONFIG,
+    RESULT,
+    has_file,
+    is_finished,
+    refuse_checkpoints,
+    refuse_linked,
+)
 from plasticrl.scripts.runs.logs import flush
 from plasticrl.whole_files import UnfitFileError, kind_of, temporary_name
 
@@ -40,10 +48,10 @@ def find_checkpoint(path: Path) -> tuple[Path, Path]:
     refuse_linked(path / CHECKPOINTS)
     found = checkpoints_in(path / CHECKPOINTS)
     if not found:
-        raise UserError(
-            f"{path} holds no checkpoint ({CHECKPOINTS}/step_N): give the folder of a trained run, "
-            "runs/TASK/CORE/seed_K"
-        )
+        ways = "give the folder of a trained run, runs/TASK/CORE/seed_K"
+        if is_finished(path):
+            ways = f"its checkpoints were not kept; {RESULT} has its scores; --overwrite trains it again"
+        raise UserError(f"{path} holds no checkpoint ({CHECKPOINTS}/step_N): {ways}")
     has_file(found[-1])
     return path, found[-1]
 

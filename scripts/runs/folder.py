@@ -309,24 +309,36 @@ def _remove_files(folder: Path) -> list[str]:
     Returns:
         The names of the remaining files, which no run has written.
     """
-    others = []
-    # The result is removed first: without it, the remains are an unfinished run.
-    for path in sorted(folder.iterdir(), key=lambda path: (path.name != RESULT, path.name)):
-        if path.name not in (LOCK, CONFIG, CHECKPOINTS) and not _removed(path, _FILES):
-            others.append(path.name)
+    others = _remove(folder, _FILES, but=(LOCK, CONFIG, CHECKPOINTS))
     if (folder / CHECKPOINTS).is_dir():
-        for path in (folder / CHECKPOINTS).iterdir():
-            if not _removed(path, _CHECKPOINT_FILES):
-                others.append(f"{CHECKPOINTS}/{path.name}")
+        left = _remove(folder / CHECKPOINTS, _CHECKPOINT_FILES)
+        others += [f"{CHECKPOINTS}/{name}" for name in left]
     return others
 
 
-def _removed(path: Path, names: re.Pattern[str]) -> bool:
-    """Remove a file or a link whose name matches; return False for any other."""
-    if not names.fullmatch(path.name) or (path.is_dir() and not path.is_symlink()):
-        return False
-    path.unlink()
-    return True
+_CAN_HOLD = os.unlink in os.supports_dir_fd and os.scandir in os.supports_fd
+
+
+def _remove(folder: Path, ours: re.Pattern[str], but: Sequence[str] = ()) -> list[str]:
+    """Remove files whose names match ``ours`` from a folder; return the other names, except ``but``."""
+    # The folder is kept open: if it is replaced meanwhile, for example by a link, nothing is removed there.
+    held = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW) if _CAN_HOLD else None
+    others = []
+    try:
+        with os.scandir(folder if held is None else held) as found:
+            # The result is removed first: without it, the remains are an unfinished run.
+            entries = sorted(found, key=lambda entry: (entry.name != RESULT, entry.name))
+        for entry in entries:
+            if entry.name in but:
+                continue
+            if not ours.fullmatch(entry.name) or entry.is_dir(follow_symlinks=False):
+                others.append(entry.name)
+            else:
+                os.unlink(entry.path if held is None else entry.name, dir_fd=held)
+    finally:
+        if held is not None:
+            os.close(held)
+    return others
 
 
 def _is_begun(folder: Path) -> bool:

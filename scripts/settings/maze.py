@@ -13,9 +13,9 @@ from typing import Literal, TypeAlias
 from plasticrl.scripts.settings.groups import RULES, Between, Preset
 
 MazeId: TypeAlias = Literal["PlasticMaze-v0", "PlasticMazeICLR-v0"]
-RuleChoice: TypeAlias = Literal["hebb", "oja", "clipped"]
+RuleChoice: TypeAlias = Literal["hebb", "oja", "clipped", "delta"]
 LesionChoice: TypeAlias = Literal["frozen", "cleared", "silenced"]
-InitChoice: TypeAlias = Literal["uniform", "normal"]
+InitChoice: TypeAlias = Literal["uniform", "normal", "fan_in", "orthogonal"]
 Device: TypeAlias = Literal["auto", "cpu", "cuda"]
 
 
@@ -54,7 +54,7 @@ class AgentSettings:
     hidden_size: int
     """Number of neurons of the recurrent core."""
     rule: RuleChoice
-    """Update rule of the trace: Hebb with decay, Oja, or additive and clipped (plastic cores)."""
+    """Rule of the trace: Hebb with decay, Oja, additive and clipped, or delta (plastic, homogeneous)."""
     eta: float
     """Initial learning rate of the trace (plastic cores)."""
     bound_eta: bool
@@ -62,7 +62,7 @@ class AgentSettings:
     init: InitChoice
     """Distribution of the initial weights w and plasticity coefficients alpha (plastic, homogeneous, rnn)."""
     init_scale: float
-    """Scale of that distribution."""
+    """Scale of that distribution; 1 is usual for fan_in and orthogonal."""
     learning_rate: float
     """Initial learning rate of Adam."""
     final_learning_rate: float

@@ -83,7 +83,7 @@ class TraceSettings:
     """The Hebbian trace of a plastic network."""
 
     rule: RuleChoice
-    """Update rule of the trace: Hebb with decay, Oja, or additive and clipped (plastic, homogeneous)."""
+    """Rule of the trace: Hebb with decay, Oja, additive and clipped, or delta (plastic, homogeneous)."""
     eta: float
     """Initial learning rate of the trace (plastic, homogeneous)."""
     bound_eta: bool

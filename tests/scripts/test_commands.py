@@ -264,7 +264,7 @@ def test_every_option_is_explained(
         (["train", "omniglot", "--preset", "paper", "--help"], ["--n-way", "--decay-every", "5000000"]),
         (["compare", "omniglot", "--help"], ["--cores", "--seeds", "--data-dir"]),
         (["train", "maze", "--help"], ["--core", "--seed", "--hidden-size", "--rule", "--root", "(default:"]),
-        (["train", "maze", "--preset", "paper", "--help"], ["50000000", "(default: paper)"]),
+        (["train", "maze", "--preset", "paper", "--help"], ["50000000", "paper)"]),
         (["evaluate", "--help"], ["--episodes", "--deterministic", "--json"]),
         (["compare", "maze", "--help"], ["--cores", "--seeds", "--jobs", "--overwrite"]),
         (["sweep", "maze", "--help"], ["--cores", "--seeds", "--address", "--cpus-per-run", "--local"]),

@@ -158,16 +158,33 @@ def test_the_initial_distribution(init: Init, quantiles: list[float], scale: flo
         assert drawn.max() <= scale
 
 
-def test_the_defaults_are_those_of_the_papers_maze() -> None:
+def test_the_defaults_are_an_orthogonal_w_and_a_small_alpha() -> None:
     torch.manual_seed(0)
     rnn = PlasticRNN(4, 50)
     assert rnn.plasticity.rule.name == "hebb"
     assert rnn.plasticity.mode == "full"
     assert rnn.plasticity.eta.item() == pytest.approx(0.01)
     assert rnn.plasticity.alpha is not None
+    torch.testing.assert_close(rnn.weight_hh @ rnn.weight_hh.T, torch.eye(50), rtol=0, atol=1e-5)
+    assert rnn.plasticity.alpha.std().item() == pytest.approx(0.01, rel=0.1)
+    assert rnn.plasticity.alpha.mean().abs() < 0.001
+
+
+def test_the_papers_start_draws_w_and_alpha_alike() -> None:
+    torch.manual_seed(0)
+    rnn = PlasticRNN(4, 50, init="uniform")
+    assert rnn.plasticity.alpha is not None
     for drawn in (rnn.weight_hh, rnn.plasticity.alpha):
         assert 0 <= drawn.min() < 0.001
         assert 0.009 < drawn.max() <= 0.01
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
+def test_an_orthogonal_start_in_every_dtype(dtype: torch.dtype) -> None:
+    w = PlasticRNN(4, 20, dtype=dtype).weight_hh.detach().double()
+    torch.testing.assert_close(
+        w @ w.T, torch.eye(20).double(), rtol=0, atol=4 * torch.finfo(dtype).eps + 1e-7
+    )
 
 
 def test_parameter_counts() -> None:
@@ -204,7 +221,7 @@ def test_gradients_through_the_module(alpha: AlphaMode, rule: str, bound_eta: bo
 def test_its_text_shows_what_it_is() -> None:
     text = repr(PlasticRNN(4, N, rule=Oja(), eta=0.02, bound_eta=True, init_scale=0.1))
     for part in (
-        "4, 5, init='uniform', init_scale=0.1",
+        "4, 5, init='orthogonal', init_scale=0.1",
         "alpha='full', rule=Oja(), eta=0.02, bound_eta=True",
     ):
         assert part in text
@@ -226,7 +243,7 @@ def test_its_text_shows_what_it_is() -> None:
         ({"eta": 1.5, "bound_eta": True}, "eta must be between 0 and 1"),
         ({"eta": 0.0, "bound_eta": True}, "eta must be between 0 and 1"),
         ({"init": "zeros"}, "init must be one of 'uniform', 'normal'"),
-        ({"init_scale": None}, "init_scale must be a finite number, at least 0, not None"),
+        ({"init_scale": "1"}, "init_scale must be a finite number, at least 0, not '1'"),
         ({"init_scale": -0.1}, "init_scale must be a finite number, at least 0"),
         ({"backend": "foo"}, "unknown backend 'foo': choose one of 'auto', 'numba', 'adjoint', 'reference'"),
         ({"init_scale": float("inf")}, "init_scale must be a finite number, at least 0"),
