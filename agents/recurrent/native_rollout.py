@@ -22,8 +22,7 @@ from plasticrl.envs.maze.env import PlasticMazeVectorEnv
 from plasticrl.nn import PlasticGRU, PlasticLSTM, PlasticRNN
 from plasticrl.nn.plastic import Plasticity
 from plasticrl.nn.plastic_rnn import PlasticCore
-from plasticrl.ops.numba.buffers import empty
-from plasticrl.ops.numba.threads import split_batch
+from plasticrl.ops.numba import engine as native
 from plasticrl.ops.problem import Problem
 from plasticrl.rules import has_numbers
 from plasticrl.state import PlasticLSTMState, RecurrentState, state_of
@@ -109,8 +108,6 @@ class Played:
 
     def state(self) -> RecurrentState:
         """Return the core's state after the steps taken."""
-        from plasticrl.ops.numba import engine as native
-
         p, steps, start = self._problem, self.taken, self._start
         if not steps:
             return type(start)(*(part.clone() for part in start))
@@ -135,7 +132,7 @@ class Noise:
     """
 
     def __init__(self, n_steps: int, batch: int, n_actions: int, ranks: Ranks) -> None:
-        self._row = empty(batch * ranks.size, n_actions)
+        self._row = native.empty(batch * ranks.size, n_actions)
         self._share = ranks.share(batch * ranks.size)
         self.own: npt.NDArray[np.float32] = np.empty((n_steps, batch, n_actions), dtype=np.float32)
         with torch.random.fork_rng(devices=[]):
@@ -243,15 +240,13 @@ def play_ahead(
     """
     from plasticrl.agents.recurrent.native_rollout_kernel import play  # numba loads when first needed
     from plasticrl.envs.maze.kernel import maze_tables
-    from plasticrl.ops.numba import engine as native
-    from plasticrl.ops.numba.threads import run_parallel
 
     assert isinstance(env, VectorEnvAdapter)
     assert isinstance(env.env, PlasticMazeVectorEnv)
     assert isinstance(policy.core, PlasticCore)
     core, maze, at = policy.core, env.env, env.env.state
     batch, n = len(obs), core.hidden_size
-    outputs = empty(n_steps, batch, n)
+    outputs = native.empty(n_steps, batch, n)
     record = Record(
         observations=np.empty((n_steps + 1, *obs.shape), dtype=np.float32),
         starts=np.empty((n_steps + 1, batch), dtype=np.bool_),
@@ -282,8 +277,8 @@ def play_ahead(
         )
         trace = state.trace if alpha is None else native.padded(state.trace)
         call = native.kernel_call(problem, _memory(state), trace, outputs, None)
-        samples = split_batch(n_steps, batch, n)
-        run_parallel(
+        samples = native.split_batch(n_steps, batch, n)
+        native.run_parallel(
             lambda k: play(*call.arguments, samples[k], actor, *world, record),
             len(samples),
             (call.memory, actor, world, record),
