@@ -2,7 +2,7 @@
 
 import os
 from math import ceil, isfinite, isnan
-from numbers import Real
+from numbers import Integral, Real
 from typing import Any, TypeGuard
 
 import numpy as np
@@ -52,6 +52,19 @@ def check_whole(name: str, value: Any, *, least: int | None = None, most: int | 
         allowed += "" if most is None else f" and at most {most}"
         raise ValueError(f"{name} must be a whole number{allowed}, not {value!r}")
     return int(number)
+
+
+def check_size(name: str, value: Any) -> int:
+    """Return the size of a layer as a plain int; only a whole number of Python or numpy is accepted.
+
+    Raises:
+        ValueError: it is not above 0, or is too large; the message names the argument.
+    """
+    if not isinstance(value, Integral) or isinstance(value, bool) or value < 1:
+        raise ValueError(f"{name} must be an integer above 0, not {value!r}")
+    if value > MOST_SIZE:
+        raise ValueError(f"{name} must be at most {MOST_SIZE}, not {value}")
+    return int(value)
 
 
 def check_flag(name: str, value: Any) -> bool:

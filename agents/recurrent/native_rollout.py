@@ -19,8 +19,7 @@ from plasticrl.agents.recurrent.unmodified import Watch, computing, unmodified
 from plasticrl.envs.common.vec_env import VectorEnvAdapter
 from plasticrl.envs.maze.dynamics import MazeDynamics
 from plasticrl.envs.maze.env import PlasticMazeVectorEnv
-from plasticrl.nn import PlasticGRU, PlasticLSTM, PlasticRNN
-from plasticrl.nn.plastic import Plasticity
+from plasticrl.nn import PlasticGRU, Plasticity, PlasticLSTM, PlasticRNN
 from plasticrl.nn.plastic_rnn import PlasticCore
 from plasticrl.ops.numba import engine as native
 from plasticrl.ops.problem import Problem

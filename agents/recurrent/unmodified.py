@@ -14,9 +14,8 @@ from torch import Tensor, nn
 from plasticrl.agents.common.feature_extractors import DictExtractor, SmallCNN
 from plasticrl.agents.recurrent.policies import PlasticPolicy
 from plasticrl.agents.recurrent.rollout import Rollout
-from plasticrl.nn import PlasticGRU, PlasticLSTM, PlasticRNN
-from plasticrl.nn.core import HOOKS, hooks_for_all
-from plasticrl.nn.plastic import Plasticity
+from plasticrl.nn import PlasticGRU, Plasticity, PlasticLSTM, PlasticRNN
+from plasticrl.nn.plastic_rnn import HOOKS, hooks_for_all
 
 # They compute the same in training and evaluation, without random numbers; with all their attributes' names.
 _NAMES = {

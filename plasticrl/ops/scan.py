@@ -144,22 +144,13 @@ def make_problem(
     )
 
 
-def check_backend(backend: str) -> None:
-    """Check that a backend of that name exists.
-
-    Raises:
-        ValueError: it does not exist; the message lists the backends.
-    """
-    check_choice("backend", backend, get_args(Backend))
-
-
 def _choose(problem: Problem, backend: Backend) -> Backend:
     """Return the backend to use.
 
     Raises:
         ValueError: the selected backend is unknown or does not support the problem.
     """
-    check_backend(backend)
+    check_choice("backend", backend, get_args(Backend))
     if backend == "auto":
         if numba_obstacle(problem) is None:
             return "numba"

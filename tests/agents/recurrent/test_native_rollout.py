@@ -29,7 +29,7 @@ from plasticrl.envs import MazeConfig, make_vec_env
 from plasticrl.envs.maze.dynamics import MazeDynamics
 from plasticrl.envs.maze.env import PlasticMazeVectorEnv
 from plasticrl.nn import PlasticRNN
-from plasticrl.nn.plastic import Plasticity
+from plasticrl.nn.plastic_rnn import Plasticity
 from plasticrl.rules import Hebb, Oja
 
 CORES = ("plastic", "homogeneous", "rnn", "plastic_lstm", "plastic_gru")
