@@ -17,8 +17,7 @@ from plasticrl.agents.recurrent.policies import PlasticPolicy, draws_from_softma
 from plasticrl.agents.recurrent.rollout import Actor, Record
 from plasticrl.agents.recurrent.unmodified import Watch, computing, unmodified
 from plasticrl.envs.common.vec_env import VectorEnvAdapter
-from plasticrl.envs.maze.dynamics import MazeDynamics
-from plasticrl.envs.maze.env import PlasticMazeVectorEnv
+from plasticrl.envs.maze.env import MazeDynamics, PlasticMazeVectorEnv
 from plasticrl.nn import PlasticGRU, Plasticity, PlasticLSTM, PlasticRNN
 from plasticrl.nn.plastic_rnn import PlasticCore
 from plasticrl.ops.numba import engine as native

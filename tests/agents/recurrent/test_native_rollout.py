@@ -26,8 +26,7 @@ from plasticrl.agents.recurrent import on_policy_algorithm
 from plasticrl.agents.recurrent.native_rollout import Played, can_play
 from plasticrl.agents.recurrent.unmodified import Replay, Watch, computing, unmodified
 from plasticrl.envs import MazeConfig, make_vec_env
-from plasticrl.envs.maze.dynamics import MazeDynamics
-from plasticrl.envs.maze.env import PlasticMazeVectorEnv
+from plasticrl.envs.maze.env import MazeDynamics, PlasticMazeVectorEnv
 from plasticrl.nn import PlasticRNN
 from plasticrl.nn.plastic_rnn import Plasticity
 from plasticrl.rules import Hebb, Oja
