@@ -54,7 +54,7 @@ def check_whole(name: str, value: Any, *, least: int | None = None, most: int | 
     return int(number)
 
 
-def check_size(name: str, value: Any) -> int:
+def check_size(name: str, value: int) -> int:
     """Return the size of a layer as a plain int; only a whole number of Python or numpy is accepted.
 
     Raises:

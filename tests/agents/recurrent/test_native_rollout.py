@@ -23,8 +23,14 @@ from torch.nn.utils import prune
 
 from plasticrl.agents import PlasticPolicy, RecurrentA2C
 from plasticrl.agents.recurrent import on_policy_algorithm
-from plasticrl.agents.recurrent.native_rollout import Played, can_play
-from plasticrl.agents.recurrent.unmodified import Replay, Watch, computing, unmodified
+from plasticrl.agents.recurrent.native_rollout import (
+    Played,
+    Replay,
+    Watch,
+    can_play,
+    computing,
+    unmodified,
+)
 from plasticrl.envs import MazeConfig, make_vec_env
 from plasticrl.envs.maze.env import MazeDynamics, PlasticMazeVectorEnv
 from plasticrl.nn import PlasticRNN
