@@ -1,6 +1,7 @@
 """Checks of arguments; their errors name the argument, its value and the allowed range."""
 
 import os
+from collections.abc import Iterable
 from math import ceil, isfinite, isnan
 from numbers import Integral, Real
 from typing import Any, TypeGuard
@@ -65,6 +66,17 @@ def check_size(name: str, value: int) -> int:
     if value > MOST_SIZE:
         raise ValueError(f"{name} must be at most {MOST_SIZE}, not {value}")
     return int(value)
+
+
+def check_choice(name: str, value: object, choices: Iterable[str]) -> None:
+    """Check that ``value`` is one of a few names.
+
+    Raises:
+        ValueError: it is not; the message lists them.
+    """
+    names = list(choices)
+    if value not in names:
+        raise ValueError(f"unknown {name} {value!r}: choose one of {', '.join(map(repr, names))}")
 
 
 def check_flag(name: str, value: Any) -> bool:

@@ -8,11 +8,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.module import _has_any_global_hook
 
-from plasticrl.arguments import check_size
+from plasticrl.arguments import check_choice, check_size
 from plasticrl.nn.core import Core, check_dtype, check_shape, refuse_scripting
 from plasticrl.ops import Backend, plastic_scan, plastic_step_
 from plasticrl.ops.cells import CELLS, Cell, Modulation
-from plasticrl.ops.checks import check_choice, check_state, check_tensor, check_tensors
+from plasticrl.ops.checks import check_state, check_tensor, check_tensors
 from plasticrl.rules import RuleLike, get_rule
 from plasticrl.state import PlasticState, state_of
 

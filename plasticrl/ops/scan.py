@@ -5,9 +5,10 @@ from typing import Literal, TypeAlias, get_args
 import torch
 from torch import Tensor
 
+from plasticrl.arguments import check_choice
 from plasticrl.ops import adjoint, autocast, tracing
 from plasticrl.ops.cells import CELLS, CellName, Modulation
-from plasticrl.ops.checks import check_arguments, check_choice, check_tensor
+from plasticrl.ops.checks import check_arguments, check_tensor
 from plasticrl.ops.function import fused_scan
 from plasticrl.ops.problem import Problem
 from plasticrl.ops.reference import reference_scan
