@@ -1,8 +1,9 @@
 """Checks of arguments; their errors name the argument, its value and the allowed range."""
 
 import os
+from collections.abc import Iterable
 from math import ceil, isfinite, isnan
-from numbers import Real
+from numbers import Integral, Real
 from typing import Any, TypeGuard
 
 import numpy as np
@@ -52,6 +53,30 @@ def check_whole(name: str, value: Any, *, least: int | None = None, most: int | 
         allowed += "" if most is None else f" and at most {most}"
         raise ValueError(f"{name} must be a whole number{allowed}, not {value!r}")
     return int(number)
+
+
+def check_size(name: str, value: int) -> int:
+    """Return the size of a layer as a plain int; only a whole number of Python or numpy is accepted.
+
+    Raises:
+        ValueError: it is not above 0, or is too large; the message names the argument.
+    """
+    if not isinstance(value, Integral) or isinstance(value, bool) or value < 1:
+        raise ValueError(f"{name} must be an integer above 0, not {value!r}")
+    if value > MOST_SIZE:
+        raise ValueError(f"{name} must be at most {MOST_SIZE}, not {value}")
+    return int(value)
+
+
+def check_choice(name: str, value: object, choices: Iterable[str]) -> None:
+    """Check that ``value`` is one of a few names.
+
+    Raises:
+        ValueError: it is not; the message lists them.
+    """
+    names = list(choices)
+    if value not in names:
+        raise ValueError(f"unknown {name} {value!r}: choose one of {', '.join(map(repr, names))}")
 
 
 def check_flag(name: str, value: Any) -> bool:

@@ -1,32 +1,176 @@
-"""Plays a whole rollout on the native maze ahead of the envs, if the policy and the envs allow it."""
+"""Shortcuts of a rollout, and the guard that allows them.
+
+A whole rollout on the native maze is played ahead of the envs, and an update takes over the outputs of the
+rollout. Both hold for networks that compute what the source of their classes says.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import chain
+from operator import is_
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from stable_baselines3.common.policies import BasePolicy
-from stable_baselines3.common.torch_layers import FlattenExtractor
+from stable_baselines3.common.torch_layers import CombinedExtractor, FlattenExtractor, NatureCNN
 from stable_baselines3.common.vec_env import VecEnv
 from torch import Tensor, nn
 
 from plasticrl.agents.common.distributed import ALONE, Ranks
+from plasticrl.agents.common.feature_extractors import DictExtractor, SmallCNN
+from plasticrl.agents.recurrent.native_rollout_kernel import play
 from plasticrl.agents.recurrent.policies import PlasticPolicy, draws_from_softmax
-from plasticrl.agents.recurrent.rollout import Actor, Record
-from plasticrl.agents.recurrent.unmodified import Watch, computing, unmodified
+from plasticrl.agents.recurrent.rollout import Actor, Record, Rollout
 from plasticrl.envs.common.vec_env import VectorEnvAdapter
-from plasticrl.envs.maze.dynamics import MazeDynamics
-from plasticrl.envs.maze.env import PlasticMazeVectorEnv
-from plasticrl.nn import PlasticGRU, PlasticLSTM, PlasticRNN
-from plasticrl.nn.plastic import Plasticity
-from plasticrl.nn.plastic_rnn import PlasticCore
-from plasticrl.ops.numba.buffers import empty
-from plasticrl.ops.numba.threads import split_batch
+from plasticrl.envs.maze.env import MazeDynamics, PlasticMazeVectorEnv
+from plasticrl.envs.maze.kernel import maze_tables
+from plasticrl.nn import PlasticGRU, Plasticity, PlasticLSTM, PlasticRNN
+from plasticrl.nn.plastic_rnn import HOOKS, PlasticCore, hooks_for_all
+from plasticrl.ops.numba import engine as native
 from plasticrl.ops.problem import Problem
 from plasticrl.rules import has_numbers
 from plasticrl.state import PlasticLSTMState, RecurrentState, state_of
+
+# They compute the same in training and evaluation, without random numbers; with all their attributes' names.
+_NAMES = {
+    kind: frozenset(dir(kind))
+    for kind in (
+        PlasticPolicy, PlasticRNN, PlasticLSTM, PlasticGRU, Plasticity,
+        FlattenExtractor, CombinedExtractor, NatureCNN, SmallCNN,
+        DictExtractor, nn.Conv2d, nn.Flatten, nn.Linear, nn.ModuleDict, nn.ModuleList, nn.ReLU, nn.Sequential,
+    )
+}  # fmt: skip
+# These classes and those they derive from, as they were when this module was imported.
+_ORIGINAL = {base: dict(vars(base)) for base in chain.from_iterable(kind.__mro__[:-1] for kind in _NAMES)}
+_COMPUTING = ("__call__", "__getattr__", "__setattr__")  # other special methods, torch.compile replaces some
+
+
+def unmodified(modules: Iterable[Any]) -> bool:
+    """Return True if each module computes what its class's source says, the same at every call.
+
+    Return False if a module is of an unknown class (including a subclass of a known one), has a hook or an
+    attribute that hides one of its class, or if a method of its class was replaced, or if global hooks for
+    all modules are registered.
+    """
+    modules = list(modules)
+    return (
+        all(
+            type(module) in _NAMES
+            and _NAMES[type(module)].isdisjoint(vars(module))
+            and not any(vars(module)[name] for name in HOOKS)
+            for module in modules
+        )
+        and not hooks_for_all()
+        and _methods_hold(_bases(modules))
+    )
+
+
+def _bases(modules: Sequence[nn.Module]) -> list[type]:
+    return list(dict.fromkeys(chain.from_iterable(type(module).__mro__[:-1] for module in modules)))
+
+
+def _methods_hold(bases: Iterable[type]) -> bool:
+    for base in bases:
+        if vars(base) != _ORIGINAL[base]:
+            now = dict(vars(base))
+            if _computing_part(now) != _computing_part(_ORIGINAL[base]):
+                return False
+            _ORIGINAL[base] = now
+    return True
+
+
+def _computing_part(attributes: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in attributes.items() if name[:2] != "__" or name in _COMPUTING}
+
+
+def computing(policy: Any) -> list[Any]:
+    """The policy and the layers that decide an action; the policy alone where it is of another class."""
+    if type(policy) is not PlasticPolicy:
+        return [policy]
+    return [policy, *policy.features_extractor.modules(), *policy.core.modules(), policy.action_net]
+
+
+def mark(tensors: Iterable[Tensor]) -> list[tuple[int, int]]:
+    """Identity and version of tensors; another mark means another tensor or a change that torch counts."""
+    return [(id(tensor), tensor._version) for tensor in tensors]
+
+
+class Watch:
+    """Notices that modules which are :func:`unmodified` are no longer what they were.
+
+    It sees their attributes, layers, hooks, methods, parameters and buffers.
+    """
+
+    def __init__(self, modules: Sequence[nn.Module]) -> None:
+        own = [vars(module) for module in modules]
+        inner = [one[name] for one in own for name in ("_parameters", "_buffers", "_modules", *HOOKS)]
+        self._dicts = own + inner
+        self._sizes = list(map(len, self._dicts))
+        self._values = [one.values() for one in self._dicts if one]
+        self._held = list(chain.from_iterable(self._values))
+        self._bases = _bases(modules)
+        self._parameters = [held for held in self._held if isinstance(held, Tensor)]
+        self._copies = [parameter.detach().clone() for parameter in self._parameters]
+        self._versions = [parameter._version for parameter in self._parameters]
+
+    def unchanged(self) -> bool:
+        """False after any change that Python or torch count; cheap enough for every step."""
+        return (
+            list(map(len, self._dicts)) == self._sizes
+            and all(map(is_, chain.from_iterable(self._values), self._held))
+            and [parameter._version for parameter in self._parameters] == self._versions
+            and not hooks_for_all()
+            and _methods_hold(self._bases)
+        )
+
+    def no_hidden_change(self) -> bool:
+        """False where torch did not count that a parameter changed, as through ``.data`` or numpy."""
+        return all(
+            parameter._version != version or _equal(parameter, copy)
+            for parameter, version, copy in zip(self._parameters, self._versions, self._copies, strict=True)
+        )
+
+
+def _equal(one: Tensor, other: Tensor) -> bool:
+    return torch.equal(one, other) or torch.allclose(one, other, rtol=0, atol=0, equal_nan=True)
+
+
+class Replay:
+    """Check that a rollout's outputs are what the update would compute again.
+
+    Args:
+        policy: the policy that begins the rollout.
+        rollout: what it fills; its ``state`` is set.
+    """
+
+    def __init__(self, policy: Any, rollout: Rollout) -> None:
+        self._policy, self._rollout, self._start = policy, rollout, rollout.state
+        modules = computing(policy)
+        self._watch = Watch(modules) if unmodified(modules) else None
+        self._start_mark = mark(self._start)
+        self._results: tuple[Tensor, ...] = ()
+        self._results_mark: list[tuple[int, int]] = []
+
+    def note_results(self, final: Iterable[Tensor]) -> None:
+        """Take note of the rollout's outputs and of the state after its last step."""
+        self._results = (self._rollout.outputs, *final)
+        self._results_mark = mark(self._results)
+
+    def holds(self, policy: Any, rollout: Rollout, final: Iterable[Tensor]) -> bool:
+        """False where that is not known: the update must then run the core again."""
+        return (
+            self._watch is not None
+            and policy is self._policy
+            and rollout is self._rollout
+            and mark(rollout.state) == self._start_mark
+            and mark((rollout.outputs, *final)) == self._results_mark
+            and rollout.is_as_put()
+            and self._watch.unchanged()
+            and self._watch.no_hidden_change()
+        )
 
 
 class Played:
@@ -109,8 +253,6 @@ class Played:
 
     def state(self) -> RecurrentState:
         """Return the core's state after the steps taken."""
-        from plasticrl.ops.numba import engine as native
-
         p, steps, start = self._problem, self.taken, self._start
         if not steps:
             return type(start)(*(part.clone() for part in start))
@@ -135,7 +277,7 @@ class Noise:
     """
 
     def __init__(self, n_steps: int, batch: int, n_actions: int, ranks: Ranks) -> None:
-        self._row = empty(batch * ranks.size, n_actions)
+        self._row = native.empty(batch * ranks.size, n_actions)
         self._share = ranks.share(batch * ranks.size)
         self.own: npt.NDArray[np.float32] = np.empty((n_steps, batch, n_actions), dtype=np.float32)
         with torch.random.fork_rng(devices=[]):
@@ -241,17 +383,12 @@ def play_ahead(
         n_steps: T.
         ranks: the processes that play together, each with its own B mazes; by default there is one.
     """
-    from plasticrl.agents.recurrent.native_rollout_kernel import play  # numba loads when first needed
-    from plasticrl.envs.maze.kernel import maze_tables
-    from plasticrl.ops.numba import engine as native
-    from plasticrl.ops.numba.threads import run_parallel
-
     assert isinstance(env, VectorEnvAdapter)
     assert isinstance(env.env, PlasticMazeVectorEnv)
     assert isinstance(policy.core, PlasticCore)
     core, maze, at = policy.core, env.env, env.env.state
     batch, n = len(obs), core.hidden_size
-    outputs = empty(n_steps, batch, n)
+    outputs = native.empty(n_steps, batch, n)
     record = Record(
         observations=np.empty((n_steps + 1, *obs.shape), dtype=np.float32),
         starts=np.empty((n_steps + 1, batch), dtype=np.bool_),
@@ -282,8 +419,8 @@ def play_ahead(
         )
         trace = state.trace if alpha is None else native.padded(state.trace)
         call = native.kernel_call(problem, _memory(state), trace, outputs, None)
-        samples = split_batch(n_steps, batch, n)
-        run_parallel(
+        samples = native.split_batch(n_steps, batch, n)
+        native.run_parallel(
             lambda k: play(*call.arguments, samples[k], actor, *world, record),
             len(samples),
             (call.memory, actor, world, record),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TypedDict
+from typing import NamedTuple, TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
@@ -135,6 +135,21 @@ class MazeLayout:
     def n_squares(self) -> int:
         """Number F of free squares."""
         return len(self.squares)
+
+
+IntArray = NDArray[np.intp]
+
+
+class MazeState(NamedTuple):
+    """State of B episodes; every field has shape (B,)."""
+
+    square: IntArray  # number of the agent's square in the layout
+    goal: IntArray  # number of the reward's square
+    step: IntArray  # steps taken
+    wall_hits: IntArray  # steps that ran into a wall
+    finds: IntArray  # rewards found
+    first_find: IntArray  # step of the first find, -1 before it
+    last_find: IntArray  # step of the latest find, -1 before the first
 
 
 @lru_cache(maxsize=16)

@@ -1,20 +1,215 @@
-"""``PlasticMaze-v0``: find an invisible reward, remember where it is, and return to it."""
+"""``PlasticMaze-v0``, its rules and its environments: find an invisible reward, remember it, and return."""
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+import gymnasium as gym
 import numpy as np
 from gymnasium.vector import VectorEnv
 from numpy.typing import NDArray
 
-from plasticrl.envs.common.lockstep import FPS, SAME_STEP, LockstepEnv, LockstepVectorEnv, limited
-from plasticrl.envs.maze.config import MazeConfig, MazeOptions
-from plasticrl.envs.maze.dynamics import MazeDynamics, MazeState
+from plasticrl.envs.common.lockstep import (
+    FPS,
+    SAME_STEP,
+    Dynamics,
+    Generators,
+    LockstepEnv,
+    LockstepVectorEnv,
+    Transition,
+    limited,
+)
+from plasticrl.envs.common.state_dict import entry, generator_states, restored_generators, whole_numbers
+from plasticrl.envs.maze.config import ACTIONS, IntArray, MazeConfig, MazeOptions, MazeState, layout_of
 from plasticrl.envs.maze.rendering import MazeView
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
+
+_REWARD = 9  # column of the previous reward in an observation, after the 3x3 window
+_ACTION = slice(10, 14)  # columns of the previous action
+
+
+class MazeDynamics(Dynamics[MazeState]):
+    """The rules of one maze as pure functions of a batch of states.
+
+    Square and action determine everything except finds. The next square, the reward and the whole
+    observation therefore come from lookup tables; only the rows that find the reward are handled one by one.
+
+    Args:
+        config: the maze.
+
+    Attributes:
+        next_square: (S * 4,) the square that each action leads to, by square and action.
+        rewards: (S * 4,) the reward of each action without a find.
+        observations: (S * 4, D) the observation after each action without a find.
+        start_observation: (D,) the first observation of an episode.
+        goals: the squares where the reward may lie, in ascending order.
+    """
+
+    def __init__(self, config: MazeConfig) -> None:
+        self.config = config
+        self.layout = layout = layout_of(config)
+        squares = np.arange(layout.n_squares)
+        goals = layout.border if config.reward_on_border else squares
+        self.goals = goals[goals != layout.start]
+
+        hit = layout.next_square == squares[:, None]  # (F, 4)
+        self.next_square = layout.next_square.ravel()
+        self._hit = hit.ravel().astype(np.intp)
+        self.rewards = np.where(hit, 0.0 - config.wall_penalty, 0.0).ravel()  # 0.0 - 0.0, never -0.0
+        width = 10 + 4 * config.observe_action + config.observe_time
+        table = np.zeros((layout.n_squares, 4, width), dtype=np.float32)
+        table[..., :9] = layout.windows[layout.next_square]
+        table[..., _REWARD] = self.rewards.reshape(hit.shape)
+        if config.observe_action:
+            table[..., _ACTION] = np.eye(4)
+        self.observations = table.reshape(-1, width)
+        self.start_observation = np.zeros(width, dtype=np.float32)
+        self.start_observation[:9] = layout.windows[layout.start]
+
+        low, high = np.zeros_like(self.start_observation), np.ones_like(self.start_observation)
+        low[_REWARD] = min(0.0 - config.wall_penalty, config.reward, 0.0)
+        high[_REWARD] = max(0.0, config.reward)
+        self.observation_space = gym.spaces.Box(low, high, dtype=np.float32)
+        self.action_space = gym.spaces.Discrete(len(ACTIONS))
+        self.episode_length = config.episode_length
+
+    def start(self, rngs: Generators) -> tuple[MazeState, NDArray[np.float32]]:
+        """Start one episode per generator; return their states and first observations (B, D)."""
+        count = len(rngs)
+        goal = self.goals[_draw(rngs, len(self.goals))]
+        zero, none = np.zeros(count, dtype=np.intp), np.full(count, -1, dtype=np.intp)
+        square = np.full(count, self.layout.start, dtype=np.intp)
+        state = MazeState(square, goal, zero, zero, zero, none, none)
+        return state, np.tile(self.start_observation, (count, 1))
+
+    def step(self, state: MazeState, action: NDArray[Any], rngs: Generators) -> Transition:
+        """Step every episode.
+
+        The episode ends before the teleport: a find on the last step leaves the agent where it is. A moving
+        reward moves last, and not at the end of an episode.
+
+        Args:
+            state: B episodes; not modified.
+            action: (B,) integers 0 .. 3: up, down, left, right.
+            rngs: the B generators. A find draws one number from its episode's generator, and a reward that
+                moves draws another one.
+
+        Raises:
+            ValueError: the actions are not B integers in 0 .. 3.
+        """
+        code = state.square * 4 + _checked(action, state.square.shape)
+        square = self.next_square.take(code)
+        reward = self.rewards.take(code)
+        observation = self.observations.take(code, axis=0)
+        step = state.step + 1
+        ended = step >= self.config.episode_length
+        finds, first, last = state.finds, state.first_find, state.last_find
+        found = square == state.goal
+        if np.count_nonzero(found):
+            reward[found] = self.config.reward
+            observation[found, _REWARD] = self.config.reward
+            finds = finds + found
+            first = np.where(found & (first < 0), step, first)
+            last = np.where(found, step, last)
+            rows = np.flatnonzero(found & ~ended)
+            square[rows] = self._respawn(state.goal[rows], [rngs[row] for row in rows.tolist()])
+            observation[rows, :9] = self.layout.windows[square[rows]]
+        if self.config.observe_time:
+            observation[:, -1] = step / self.config.episode_length
+        goal = state.goal
+        if self.config.relocate_every is not None:
+            goal = self._relocated(
+                goal, np.flatnonzero((step % self.config.relocate_every == 0) & ~ended), rngs
+            )
+        wall_hits = state.wall_hits + self._hit.take(code)
+        after = MazeState(square, goal, step, wall_hits, finds, first, last)
+        return Transition(after, observation, reward, ended)
+
+    def _respawn(self, goal: IntArray, rngs: Generators) -> IntArray:
+        if self.config.recenter:
+            return np.full(len(goal), self.layout.start, dtype=np.intp)
+        square = _draw(rngs, self.layout.n_squares - 1)
+        return square + (square >= goal)  # uniform over the squares that are not the goal
+
+    def _relocated(self, goal: IntArray, rows: IntArray, rngs: Generators) -> IntArray:
+        number = _draw([rngs[row] for row in rows.tolist()], len(self.goals) - 1)
+        number = number + (number >= np.searchsorted(self.goals, goal[rows]))  # uniform over the other goals
+        goal = goal.copy()
+        goal[rows] = self.goals[number]
+        return goal
+
+    def steps_taken(self, state: MazeState) -> int:
+        """Return the number of steps since the episodes began, which all began together."""
+        return int(state.step[0])
+
+    def summary(self, state: MazeState) -> dict[str, NDArray[Any]]:
+        """Return the entries of ``info`` at the end of episodes, each of shape (B,).
+
+        ``rewards_found``; ``wall_hits``; ``first_reward_step``, the step of the first find (-1 without one);
+        ``mean_steps_later``, the mean number of steps from one find to the next (-1.0 with fewer than two).
+        """
+        span = (state.last_find - state.first_find) / np.maximum(state.finds - 1, 1)
+        return {
+            "rewards_found": state.finds,
+            "wall_hits": state.wall_hits,
+            "first_reward_step": state.first_find,
+            "mean_steps_later": np.where(state.finds > 1, span, -1.0),
+        }
+
+    def state_dict(self, state: MazeState, rngs: Generators) -> dict[str, Any]:
+        """Return the full state of B mazes."""
+        return {
+            "config": asdict(self.config),
+            "generators": generator_states(rngs),
+            "mazes": {name: array.copy() for name, array in state._asdict().items()},
+        }
+
+    def restored(self, saved: Any, count: int, *, over: bool) -> tuple[MazeState, list[np.random.Generator]]:
+        """Return the checked content of a :meth:`state_dict`; compiled code indexes by it without checks."""
+        config = asdict(self.config)
+        if entry(saved, "config") != config:
+            raise ValueError(f"the saved mazes have the settings {saved['config']}, these have {config}")
+        mazes = entry(saved, "mazes")
+
+        def field(name: str, least: int, most: Any) -> Any:
+            return whole_numbers(name, entry(mazes, name), (count,), least, most)
+
+        squares = self.layout.n_squares - 1
+        step = field("step", 0, self.episode_length - (not over))
+        state = MazeState(
+            square=field("square", 0, squares),
+            goal=field("goal", 0, squares),
+            step=step,
+            wall_hits=field("wall_hits", 0, step),
+            finds=field("finds", 0, step),
+            first_find=field("first_find", -1, step),
+            last_find=field("last_find", -1, step),
+        )
+        if not np.isin(state.goal, self.goals).all():
+            raise ValueError(f"goal must be squares where the reward may lie, got {state.goal.tolist()}")
+        if (step != step[0]).any():
+            raise ValueError(f"step must be the same for all mazes, got {step.tolist()}")
+        return state, restored_generators(entry(saved, "generators"), count)
+
+
+def _draw(rngs: Generators, n: int) -> IntArray:
+    """Draw one integer below n from each generator; ``random`` is several times faster than ``integers``."""
+    uniform = np.array([rng.random() for rng in rngs], dtype=np.float64)
+    return (uniform * n).astype(np.intp)
+
+
+def _checked(action: NDArray[Any], shape: tuple[int, ...]) -> IntArray:
+    action = np.asarray(action)
+    if action.shape != shape or action.dtype.kind not in "iu":
+        got = f"{action.dtype} of shape {action.shape}"
+        raise ValueError(f"actions must be integers of shape {shape}, one for each episode, got {got}")
+    if np.bitwise_or.reduce(action) >> 2:  # a bit above the lowest two is set: negative or above 3
+        words = ", ".join(f"{number} ({name})" for number, name in enumerate(ACTIONS))
+        raise ValueError(f"an action must be one of {words}; got {np.unique(action).tolist()}")
+    return action.astype(np.intp, copy=False)
 
 
 class PlasticMazeEnv(LockstepEnv[MazeState]):

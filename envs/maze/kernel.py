@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from plasticrl.envs.maze.dynamics import MazeDynamics
+from plasticrl.envs.maze.env import MazeDynamics
 from plasticrl.ops.numba.compilation import kernel
 
 

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from plasticrl.envs.maze.config import ACTIONS, MazeConfig, MazeLayout, layout_of
-from plasticrl.envs.maze.dynamics import MazeDynamics
+from plasticrl.envs.maze.env import MazeDynamics
 
 Policy = NDArray[np.float64]  # (F, F, 4): action probabilities by goal, square and action
 Goals = NDArray[np.intp]  # (G,) square numbers

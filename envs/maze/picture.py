@@ -10,8 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from plasticrl.envs.maze.config import MazeLayout
-from plasticrl.envs.maze.dynamics import MazeState
+from plasticrl.envs.maze.config import MazeLayout, MazeState
 
 Square = tuple[int, int]  # row and column, the outer wall included
 

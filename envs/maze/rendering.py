@@ -11,8 +11,7 @@ from gymnasium.error import DependencyNotInstalled
 from numpy.typing import NDArray
 
 from plasticrl.envs.common.lockstep import FPS
-from plasticrl.envs.maze.config import MazeConfig, layout_of
-from plasticrl.envs.maze.dynamics import MazeState
+from plasticrl.envs.maze.config import MazeConfig, MazeState, layout_of
 
 
 class MazeWindow:

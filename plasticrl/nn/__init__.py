@@ -3,10 +3,9 @@
 from plasticrl.nn.core import Core, State
 from plasticrl.nn.feedforward import FeedForward, NoState
 from plasticrl.nn.gated import GRU, LSTM, GRUState, LSTMState
-from plasticrl.nn.plastic import AlphaMode, Init, Plasticity
 from plasticrl.nn.plastic_gated import PlasticGRU, PlasticGRUCell, PlasticLSTM, PlasticLSTMCell
 from plasticrl.nn.plastic_linear import PlasticLinear
-from plasticrl.nn.plastic_rnn import PlasticRNN, PlasticRNNCell
+from plasticrl.nn.plastic_rnn import AlphaMode, Init, Plasticity, PlasticRNN, PlasticRNNCell
 
 __all__ = [
     "GRU",

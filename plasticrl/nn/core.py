@@ -1,18 +1,13 @@
 """The interface of all cores: networks that carry memory between steps."""
 
 from abc import ABC, abstractmethod
-from numbers import Integral
 from typing import Any, NamedTuple, NoReturn
 
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.module import _has_any_global_hook
 
 from plasticrl.ops import autocast
 from plasticrl.ops.checks import check_tensor, check_tensors, kind_and_length
-
-HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
-"""Attributes in which torch keeps a module's forward and backward hooks."""
 
 State = tuple[Tensor, ...]
 """A NamedTuple of tensors whose first dimension is the batch; empty for a core without memory."""
@@ -135,11 +130,6 @@ def refuse_scripting(module: nn.Module) -> NoReturn:
     )
 
 
-def hooks_for_all() -> bool:
-    """Return True if torch has global hooks, which run in every module."""
-    return bool(_has_any_global_hook())  # type: ignore[no-untyped-call]
-
-
 def parts_of(state: object, kind: type[NamedTuple]) -> tuple[Tensor, ...]:
     """Return the tensors of a state; a plain tuple of the same length is accepted, too.
 
@@ -177,19 +167,3 @@ def check_shape(name: str, tensor: Tensor, shape: tuple[int, ...]) -> None:
     check_tensor(name, tensor)
     if tuple(tensor.shape) != shape:
         raise ValueError(f"{name} must have shape {shape}, not {tuple(tensor.shape)}")
-
-
-_LARGEST_SIZE = 2**31 - 1  # far beyond any memory; torch's own error is hard to read
-
-
-def positive(name: str, value: int) -> int:
-    """Return a size as an int, if it is a positive integer (of Python or numpy).
-
-    Raises:
-        ValueError: it is not; the message names the argument.
-    """
-    if not isinstance(value, Integral) or isinstance(value, bool) or value < 1:
-        raise ValueError(f"{name} must be an integer above 0, not {value!r}")
-    if value > _LARGEST_SIZE:
-        raise ValueError(f"{name} must be at most {_LARGEST_SIZE}, not {value}")
-    return int(value)

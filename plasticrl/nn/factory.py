@@ -3,8 +3,8 @@
 from difflib import get_close_matches
 from typing import Any, Literal, TypeAlias, get_args
 
+from plasticrl.arguments import check_size
 from plasticrl.nn import GRU, LSTM, AlphaMode, Core, FeedForward, PlasticGRU, PlasticLSTM, PlasticRNN
-from plasticrl.nn.core import positive
 
 CoreName: TypeAlias = Literal[
     "plastic", "homogeneous", "rnn", "lstm", "gru", "feedforward", "plastic_lstm", "plastic_gru"
@@ -54,7 +54,7 @@ def make_core(name: CoreName, input_size: int, hidden_size: int, **options: Any)
         close = get_close_matches(str(name).lower(), CORE_NAMES, n=1)
         meant = f"did you mean {close[0]!r}? " if close else ""
         raise ValueError(f"unknown core {name!r}: {meant}choose one of {', '.join(CORE_NAMES)}")
-    input_size, hidden_size = positive("input_size", input_size), positive("hidden_size", hidden_size)
+    input_size, hidden_size = check_size("input_size", input_size), check_size("hidden_size", hidden_size)
     if name in _GATED:
         return _GATED[name](input_size, hidden_size, **options)
     if name in _ALPHA:

@@ -5,7 +5,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from plasticrl.nn.core import Core, parts_of, positive
+from plasticrl.arguments import check_size
+from plasticrl.nn.core import Core, parts_of
 
 
 class NoState(NamedTuple):
@@ -25,8 +26,8 @@ class FeedForward(Core):
 
     def __init__(self, input_size: int, hidden_size: int) -> None:
         super().__init__()
-        self.input_size = positive("input_size", input_size)
-        self.hidden_size = self.output_size = positive("hidden_size", hidden_size)
+        self.input_size = check_size("input_size", input_size)
+        self.hidden_size = self.output_size = check_size("hidden_size", hidden_size)
         self.linear = nn.Linear(input_size, hidden_size)
 
     def reset_parameters(self) -> None:

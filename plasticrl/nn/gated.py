@@ -6,7 +6,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from plasticrl.nn.core import Core, check_shape, parts_of, positive
+from plasticrl.arguments import check_size
+from plasticrl.nn.core import Core, check_shape, parts_of
 from plasticrl.ops import tracing
 
 
@@ -36,8 +37,8 @@ class LSTM(Core):
 
     def __init__(self, input_size: int, hidden_size: int) -> None:
         super().__init__()
-        self.input_size = positive("input_size", input_size)
-        self.hidden_size = self.output_size = positive("hidden_size", hidden_size)
+        self.input_size = check_size("input_size", input_size)
+        self.hidden_size = self.output_size = check_size("hidden_size", hidden_size)
         self.lstm = nn.LSTM(input_size, hidden_size)
 
     def reset_parameters(self) -> None:
@@ -80,8 +81,8 @@ class GRU(Core):
 
     def __init__(self, input_size: int, hidden_size: int) -> None:
         super().__init__()
-        self.input_size = positive("input_size", input_size)
-        self.hidden_size = self.output_size = positive("hidden_size", hidden_size)
+        self.input_size = check_size("input_size", input_size)
+        self.hidden_size = self.output_size = check_size("hidden_size", hidden_size)
         self.gru = nn.GRU(input_size, hidden_size)
 
     def reset_parameters(self) -> None:

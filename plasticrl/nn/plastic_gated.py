@@ -6,9 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import linear
 
-from plasticrl.nn.core import positive
-from plasticrl.nn.plastic import AlphaMode, Init
-from plasticrl.nn.plastic_rnn import PlasticCell, PlasticCore, PlasticRecurrence
+from plasticrl.arguments import check_size
+from plasticrl.nn.plastic_rnn import AlphaMode, Init, PlasticCell, PlasticCore, PlasticRecurrence
 from plasticrl.ops import Backend
 from plasticrl.ops.cells import CELLS, Modulation
 from plasticrl.rules import RuleLike
@@ -39,7 +38,7 @@ class _Gated(PlasticRecurrence):
         if modulation is None:
             modulation = "none" if alpha == "none" else "sigmoid"
         super().__init__(
-            positive("input_size", input_size), hidden_size,
+            check_size("input_size", input_size), hidden_size,
             alpha=alpha, rule=rule, modulation=modulation, modulate=modulate, eta=eta, bound_eta=bound_eta,
             init=init, init_scale=init_scale, alpha_scale=alpha_scale,
             backend=backend, device=device, dtype=dtype,

@@ -7,8 +7,9 @@ from typing import Literal, TypeAlias
 import torch
 from torch import Tensor, nn
 
-from plasticrl.nn.core import Core, check_shape, parts_of, positive
-from plasticrl.nn.plastic import AlphaMode, Plasticity, draw_
+from plasticrl.arguments import check_size
+from plasticrl.nn.core import Core, check_shape, parts_of
+from plasticrl.nn.plastic_rnn import AlphaMode, Plasticity, draw_
 from plasticrl.rules import RuleLike, next_trace
 from plasticrl.state import TraceState
 
@@ -62,8 +63,8 @@ class PlasticLinear(Core):
         dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__()
-        self.in_features = self.input_size = positive("in_features", in_features)
-        self.out_features = self.output_size = positive("out_features", out_features)
+        self.in_features = self.input_size = check_size("in_features", in_features)
+        self.out_features = self.output_size = check_size("out_features", out_features)
         if isinstance(activation, str) and activation not in _ACTIVATIONS:
             raise ValueError(f"activation must be a function or one of {', '.join(map(repr, _ACTIVATIONS))}")
         self.activation = _ACTIVATIONS[activation] if isinstance(activation, str) else activation

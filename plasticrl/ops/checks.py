@@ -1,7 +1,5 @@
 """Checks of the arguments of a scan."""
 
-from collections.abc import Iterable
-
 import torch
 from torch import Tensor
 
@@ -21,17 +19,6 @@ def check_state(state: object, cell: Cell = CELLS["rnn"], name: str = "state") -
             f"{name} must be a {kind.__name__}({', '.join(kind._fields)}), as initial_state and the previous "
             f"call return it, not a {type(state).__name__}"
         )
-
-
-def check_choice(name: str, value: object, choices: Iterable[str]) -> None:
-    """Check that ``value`` is one of a few names.
-
-    Raises:
-        ValueError: it is not; the message lists them.
-    """
-    names = list(choices)
-    if value not in names:
-        raise ValueError(f"unknown {name} {value!r}: choose one of {', '.join(map(repr, names))}")
 
 
 def check_tensor(name: str, value: object) -> None:

@@ -5,9 +5,10 @@ from typing import Literal, TypeAlias, get_args
 import torch
 from torch import Tensor
 
+from plasticrl.arguments import check_choice
 from plasticrl.ops import adjoint, autocast, tracing
 from plasticrl.ops.cells import CELLS, CellName, Modulation
-from plasticrl.ops.checks import check_arguments, check_choice, check_tensor
+from plasticrl.ops.checks import check_arguments, check_tensor
 from plasticrl.ops.function import fused_scan
 from plasticrl.ops.problem import Problem
 from plasticrl.ops.reference import reference_scan
@@ -144,22 +145,13 @@ def make_problem(
     )
 
 
-def check_backend(backend: str) -> None:
-    """Check that a backend of that name exists.
-
-    Raises:
-        ValueError: it does not exist; the message lists the backends.
-    """
-    check_choice("backend", backend, get_args(Backend))
-
-
 def _choose(problem: Problem, backend: Backend) -> Backend:
     """Return the backend to use.
 
     Raises:
         ValueError: the selected backend is unknown or does not support the problem.
     """
-    check_backend(backend)
+    check_choice("backend", backend, get_args(Backend))
     if backend == "auto":
         if numba_obstacle(problem) is None:
             return "numba"

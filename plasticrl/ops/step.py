@@ -69,10 +69,9 @@ def plastic_step_(
         and not tracing.are_wrapped(problem.tensors)
         and (alpha is None or (trace.is_contiguous() and not trace.is_neg()))
     ):
-        from plasticrl.ops.numba import buffers  # numba is imported when first needed
-        from plasticrl.ops.numba import engine as native
+        from plasticrl.ops.numba import engine as native  # numba is imported when first needed
 
-        y = buffers.empty(1, *state.hidden.shape)
+        y = native.empty(1, *state.hidden.shape)
         memory = native.run_in_place(problem, trace, y)
         if alpha is not None:
             torch.autograd.graph.increment_version(trace)  # autograd cannot see what kernels write

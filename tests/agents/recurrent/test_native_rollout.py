@@ -23,13 +23,18 @@ from torch.nn.utils import prune
 
 from plasticrl.agents import PlasticPolicy, RecurrentA2C
 from plasticrl.agents.recurrent import on_policy_algorithm
-from plasticrl.agents.recurrent.native_rollout import Played, can_play
-from plasticrl.agents.recurrent.unmodified import Replay, Watch, computing, unmodified
+from plasticrl.agents.recurrent.native_rollout import (
+    Played,
+    Replay,
+    Watch,
+    can_play,
+    computing,
+    unmodified,
+)
 from plasticrl.envs import MazeConfig, make_vec_env
-from plasticrl.envs.maze.dynamics import MazeDynamics
-from plasticrl.envs.maze.env import PlasticMazeVectorEnv
+from plasticrl.envs.maze.env import MazeDynamics, PlasticMazeVectorEnv
 from plasticrl.nn import PlasticRNN
-from plasticrl.nn.plastic import Plasticity
+from plasticrl.nn.plastic_rnn import Plasticity
 from plasticrl.rules import Hebb, Oja
 
 CORES = ("plastic", "homogeneous", "rnn", "plastic_lstm", "plastic_gru")

@@ -14,7 +14,7 @@ from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv, VecEnvWrapper
 from torch import Tensor, nn
 
 from plasticrl.agents import CORE_NAMES, CoreName, PlasticPolicy, RecurrentA2C
-from plasticrl.agents.recurrent.unmodified import Replay
+from plasticrl.agents.recurrent.native_rollout import Replay
 from plasticrl.envs import make_vec_env
 from plasticrl.nn import PlasticRNN, plastic_rnn
 from plasticrl.ops import plastic_scan

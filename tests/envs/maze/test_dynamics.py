@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from plasticrl.envs import MazeConfig
-from plasticrl.envs.maze.dynamics import MazeDynamics
+from plasticrl.envs.maze.env import MazeDynamics
 
 CONFIGS = st.builds(
     MazeConfig,

@@ -7,7 +7,7 @@ from gymnasium.error import DependencyNotInstalled, ResetNeeded
 from gymnasium.wrappers import RecordVideo
 
 from plasticrl.envs import MazeConfig, PlasticMazeEnv, PlasticMazeVectorEnv
-from plasticrl.envs.maze.dynamics import MazeDynamics
+from plasticrl.envs.maze.env import MazeDynamics
 from plasticrl.envs.maze.picture import draw_picture, draw_text, maze_scene
 
 WALL, FLOOR, AGENT, REWARD = (72, 83, 101), (247, 244, 237), (34, 92, 189), (240, 168, 32)

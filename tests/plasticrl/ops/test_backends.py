@@ -9,7 +9,7 @@ from torch import Tensor
 
 from plasticrl.ops import plastic_scan
 from plasticrl.ops.cells import CELLS
-from plasticrl.ops.numba import threads as pieces
+from plasticrl.ops.numba import engine
 from plasticrl.ops.problem import presynaptic
 from plasticrl.ops.reference import reference_scan
 from plasticrl.ops.scan import make_problem
@@ -164,7 +164,7 @@ def test_neurons_split_over_threads(threads, rule, hand_over):
 def test_any_number_of_threads(threads, cell, count, monkeypatch):
     threads(count)
     for limit in ("WORK_PER_PIECE", "PLAIN_WORK_PER_PIECE"):
-        monkeypatch.setattr(pieces, limit, 1)  # split even this little work
+        monkeypatch.setattr(engine, limit, 1)  # split even this little work
     for alpha, modulation in zip(ALPHAS, ["one tanh", "sigmoid", "one sigmoid"], strict=True):
         for given in ("none", modulation):
             case = make_case(12, 5, 10, alpha=alpha, cell=cell, modulation=given, rule=RULES[-1])

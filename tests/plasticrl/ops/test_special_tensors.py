@@ -14,7 +14,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from plasticrl.ops import plastic_step_
 from plasticrl.ops.cells import CELLS
-from plasticrl.ops.numba import buffers
+from plasticrl.ops.numba import engine
 
 STEPS, BATCH, N = 4, 2, 5
 NAMES = ["drive", "w", "alpha", "eta", "hidden", "cell", "trace"]
@@ -167,5 +167,5 @@ def test_a_mode_around_a_call_changes_nothing(cell: str, call: Any) -> None:
 def test_an_address_of_nothing_is_refused() -> None:
     for tensor in (TwoTensor(torch.ones(2), torch.ones(2)), torch._efficientzerotensor(3, 4)):
         with pytest.raises(RuntimeError, match=r'Tensor has no memory .*backend="reference"'):
-            buffers.addresses([tensor])
-    assert buffers.addresses([None, torch.zeros(0, 3)]) == [0, 0]
+            engine.addresses([tensor])
+    assert engine.addresses([None, torch.zeros(0, 3)]) == [0, 0]

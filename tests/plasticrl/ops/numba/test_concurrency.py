@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from plasticrl.ops import plastic_scan
-from plasticrl.ops.numba.threads import run_parallel, run_together, split
+from plasticrl.ops.numba.engine import run_parallel, run_together, split
 from plasticrl.state import PlasticState
 
 
