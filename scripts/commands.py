@@ -5,10 +5,12 @@ Each command is implemented in the module of its name.
 
 from __future__ import annotations
 
+import os
 import re
+import shutil
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import redirect_stderr
+from contextlib import contextmanager, redirect_stderr
 from dataclasses import dataclass, field, fields, is_dataclass, make_dataclass, replace
 from difflib import get_close_matches
 from functools import cache, reduce
@@ -387,7 +389,7 @@ def _parsed(command: Any, named: str, words: Sequence[str], about: str | None = 
     program, drawn, default = f"{_PROGRAM} {named}".rstrip(), StringIO(), {}
     of_task = isinstance(command, type) and issubclass(command, TaskOptions)
     try:
-        with redirect_stderr(drawn):
+        with redirect_stderr(drawn), _wide_enough():
             if of_task:
                 chosen, _ = tyro.cli(_Preset, args=words, return_unknown_args=True, add_help=False)
                 if chosen.preset in command.entry.presets:
@@ -412,6 +414,23 @@ def _parsed(command: Any, named: str, words: Sequence[str], about: str | None = 
         cores = [parsed.core] if hasattr(parsed, "core") else parsed.cores
         check_core_options(command.entry.cores, cores, _settings_in(words))
     return with_home(parsed)
+
+
+_NARROWEST = 40  # columns
+
+
+@contextmanager
+def _wide_enough() -> Iterator[None]:
+    """Set the width of help to the terminal's, with a minimum: tyro wraps narrower lines forever."""
+    given, columns = os.environ.get("COLUMNS"), shutil.get_terminal_size().columns
+    os.environ["COLUMNS"] = str(max(_NARROWEST, columns))
+    try:
+        yield
+    finally:
+        if given is None:
+            del os.environ["COLUMNS"]
+        else:
+            os.environ["COLUMNS"] = given
 
 
 def _message(drawn: str) -> str:
