@@ -89,6 +89,11 @@ def test_on_every_kind_of_env_that_tells_its_state(make: Callable[[], VecEnv], t
 
 def test_updates_are_left_out_as_if_it_had_not_stopped(tmp_path: Path) -> None:
     options: dict[str, Any] = {"max_grad_norm": 0.05, "max_grad_ratio": 1.2}
+    options["policy_kwargs"] = {
+        "core": "plastic",
+        "hidden_size": 8,
+        "init": "uniform",
+    }  # some are, some are not
     half = agent(mazes(), **options).learn(HALF)
     half.save(tmp_path / "half")
     assert 0 < half._n_skipped < half._n_updates
