@@ -93,7 +93,7 @@ def test_updates_are_left_out_as_if_it_had_not_stopped(tmp_path: Path) -> None:
         "core": "plastic",
         "hidden_size": 8,
         "init": "uniform",
-    }  # some are, some are not
+    }
     half = agent(mazes(), **options).learn(HALF)
     half.save(tmp_path / "half")
     assert 0 < half._n_skipped < half._n_updates
