@@ -70,7 +70,7 @@ def test_an_algorithm_of_sb3(run: Run, trainer: Trainer, tmp_path: Path) -> None
 
 def draw_from(probability: float) -> None:
     """As a policy does, whose weights are finite and whose outputs overflow."""
-    Categorical(torch.tensor([probability, 1.0]))
+    Categorical(torch.tensor([probability, 1.0]), validate_args=True)  # whatever the default is by now
 
 
 def draw_unchecked(probability: float) -> None:

@@ -12,7 +12,7 @@ from plasticrl.envs import Episode, EpisodeTask, zero_reference
 from plasticrl.envs.supervised import make_task as tasks_by_name
 from plasticrl.envs.supervised.task import Predictor
 from plasticrl.scripts.main import main
-from plasticrl.scripts.settings.presets import Between, Preset
+from plasticrl.scripts.settings.groups import Between, Preset
 from plasticrl.scripts.settings.supervised import PATTERNS_PRESETS, EpisodeTrainingSettings
 from plasticrl.scripts.settings.tasks import TASKS, ShownMetric, Task
 
