@@ -181,7 +181,8 @@ class Oja(HebbianRule):
 class ClippedHebb(HebbianRule):
     """Additive Hebb without decay, clipped to ``[-limit, limit]`` (Miconi et al. 2019).
 
-    With modulation ``"tanh"`` it is their simple neuromodulated rule.
+    With modulation ``"tanh"`` it comes close to their simple neuromodulated rule, which has no eta, and whose
+    modulation reads the present output.
 
     Attributes:
         limit: the bound of each trace element; finite and above 0. Default 1.

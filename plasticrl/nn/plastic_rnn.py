@@ -146,10 +146,10 @@ def draw_(parameter: Tensor, init: Init, scale: float, name: str = "init_scale")
         bound = scale / sqrt(parameter.shape[-1])
         nn.init.uniform_(parameter, -bound, bound)
     elif init == "orthogonal":
-        wide = parameter.float() if parameter.dtype.itemsize < 4 else parameter  # torch has no QR of half
-        nn.init.orthogonal_(wide, scale)
-        with torch.no_grad():
-            parameter.copy_(wide)
+        if parameter.dtype.itemsize < 4:  # torch has no QR of half
+            parameter.detach().copy_(nn.init.orthogonal_(parameter.detach().float(), scale))
+        else:
+            nn.init.orthogonal_(parameter, scale)
     else:
         raise ValueError(f"init must be one of {', '.join(map(repr, get_args(Init)))}, not {init!r}")
 
@@ -226,9 +226,7 @@ class PlasticRecurrence(nn.Module):
         """Initialise all parameters as described for the class."""
         if self.in_proj is not None:
             self.in_proj.reset_parameters()
-        for rows in torch.split(
-            self.weight_hh.detach(), self.hidden_size
-        ):  # each group is a matrix of its own
+        for rows in torch.split(self.weight_hh.detach(), self.hidden_size):  # each group is its own matrix
             draw_(rows, self.init, self.init_scale)
         self.plasticity.reset_parameters(self.init, self.alpha_scale)
 
@@ -259,21 +257,14 @@ class PlasticRecurrence(nn.Module):
     ) -> tuple[Tensor, Any]:
         if state is None:
             state = self.initial_state(inputs.shape[1])
-        alpha, eta = self.coefficients()
         return plastic_scan(
-            self._drive(inputs),
-            self.weight_hh,
-            alpha,
-            eta,
-            state,
-            reset,
-            clamp,
-            rule=self.plasticity.rule,
-            cell=self.cell.name,
-            modulation=self.modulation,
-            backend=self.backend,
-            known=known,
-        )
+            self._drive(inputs), self.weight_hh, *self.coefficients(), state, reset, clamp,
+            backend=self.backend, known=known, **self._options(),
+        )  # fmt: skip
+
+    def _options(self) -> dict[str, Any]:
+        """Return the options that the scan and the step share."""
+        return {"rule": self.plasticity.rule, "cell": self.cell.name, "modulation": self.modulation}
 
     def coefficients(self) -> tuple[Tensor | None, Tensor]:
         """Return alpha and eta as expected by :func:`plasticrl.plastic_scan`; eta is 0 if alpha is None."""
@@ -317,17 +308,8 @@ class PlasticCore(PlasticRecurrence, Core):
         shape = self.plasticity.trace_shape(self.hidden_size, self.hidden_size)
         check_shape("state.trace", state.trace, (len(inputs), *shape))
         with torch.no_grad():
-            alpha, eta = self.coefficients()
             return plastic_step_(
-                self._drive(inputs),
-                self.weight_hh,
-                alpha,
-                eta,
-                state,
-                reset,
-                rule=self.plasticity.rule,
-                cell=self.cell.name,
-                modulation=self.modulation,
+                self._drive(inputs), self.weight_hh, *self.coefficients(), state, reset, **self._options()
             )
 
     def _runs_other_code(self) -> bool:

@@ -14,7 +14,7 @@ from plasticrl.rules import HebbianRule
 
 def run(problem: Problem) -> Result:
     """Compute the results; see :class:`plasticrl.ops.problem.Engine`."""
-    result = reference_scan(problem)
+    result = reference_scan(problem, record=True)
     return result if result.trace is not problem.trace else result._replace(trace=result.trace.clone())
 
 
@@ -120,9 +120,7 @@ class _Parts:
 
     def value(self, t: int, output: Tensor) -> Tensor:
         """Return the value stored in step t."""
-        return {"rnn": lambda: output, "lstm": lambda: self.cell(t)[2], "gru": lambda: self.cell(t)[2]}[
-            self.p.cell.name
-        ]()
+        return output if self.p.cell.name == "rnn" else self.cell(t)[2]
 
     def _arguments(self, t: int, output: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         value = self.value(t, output)

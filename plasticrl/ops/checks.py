@@ -4,6 +4,7 @@ import torch
 from torch import Tensor
 
 from plasticrl.ops.cells import CELLS, Cell, Modulation
+from plasticrl.ops.problem import Problem
 from plasticrl.state import PlasticLSTMState, PlasticState, RecurrentState
 
 
@@ -42,49 +43,39 @@ def check_tensors(**optional: object) -> None:
             check_tensor(name, value)
 
 
-def check_arguments(
-    drive: Tensor,
-    w: Tensor,
-    alpha: Tensor | None,
-    eta: Tensor,
-    state: RecurrentState,
-    reset: Tensor | None,
-    clamp: Tensor | None,
-    known: tuple[Tensor, RecurrentState] | None,
-    cell: Cell,
-    modulation: Modulation,
-) -> None:
+def check_problem(p: Problem, known: tuple[Tensor, RecurrentState] | None) -> None:
     """Check that shapes, dtypes and devices fit those of the drive; kernels do not check their addresses.
 
     Raises:
         ValueError: a tensor is not dense, or does not fit; the message names the argument, what it is and
             what it must be.
-        TypeError: an argument is not a tensor, or the state is not a ``PlasticState``.
+        TypeError: an argument is not a tensor, or ``known`` is not the result of a scan.
     """
-    check_state(state, cell)
-    for name, needed in (("w", w), ("eta", eta), *((f"state.{k}", v) for k, v in state._asdict().items())):
+    drive, alpha, cell = p.drive, p.alpha, p.cell
+    for name, needed in (("w", p.w), ("eta", p.eta), ("state.hidden", p.hidden), ("state.trace", p.trace)):
         check_tensor(name, needed)
+    if cell.has_memory:
+        check_tensor("state.cell", p.memory)
     outputs, last_trace = (None, None) if known is None else _parts_known(known, cell)
     if drive.ndim != 3 or drive.shape[0] < 1:
         raise ValueError(f"drive must be (T, B, n) with T >= 1, not {tuple(drive.shape)}")
-    if clamp is not None and (cell.name != "rnn" or modulation != "none"):
+    if p.clamp is not None and (cell.name != "rnn" or p.modulation != "none"):
         raise ValueError("clamp is only for the cell 'rnn' without modulation: leave it out")
     dense = torch.strided
     if drive.layout is not dense:
         raise ValueError(f"drive must be a dense tensor, not {drive.layout}: use to_dense()")
     steps, batch, width = drive.shape
-    n, rows = _sizes(drive, w, cell, modulation)
+    n, rows = _sizes(drive, p.w, cell, p.modulation)
     dtype, device = drive.dtype, drive.device
-    trace = None if alpha is None else state.trace
     for name, tensor, wanted, *shapes in (
-        ("w", w, dtype, (rows, n)),
+        ("w", p.w, dtype, (rows, n)),
         ("alpha", alpha, dtype, (n, n), ()),
-        ("eta", eta, dtype, ()),
-        ("state.hidden", state.hidden, dtype, (batch, n)),
-        ("state.cell", state.cell if isinstance(state, PlasticLSTMState) else None, dtype, (batch, n)),
-        ("state.trace", trace, dtype, (batch, n, n)),
-        ("reset", reset, torch.bool, (steps, batch)),
-        ("clamp", clamp, torch.bool, (steps, batch, n)),
+        ("eta", p.eta, dtype, ()),
+        ("state.hidden", p.hidden, dtype, (batch, n)),
+        ("state.cell", p.memory, dtype, (batch, n)),
+        ("state.trace", None if alpha is None else p.trace, dtype, (batch, n, n)),
+        ("reset", p.reset, torch.bool, (steps, batch)),
+        ("clamp", p.clamp, torch.bool, (steps, batch, n)),
         ("known outputs", outputs, dtype, (steps, batch, n)),
         ("known state.trace", None if alpha is None else last_trace, dtype, (batch, n, n)),
     ):

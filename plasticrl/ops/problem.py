@@ -61,7 +61,7 @@ class Result(NamedTuple):
         outputs: ``(T, B, n)``.
         memory: last cell state, None for a cell without one.
         trace: last trace.
-        record: values for the adjoint, ``(T, B, recorded)``.
+        record: values for the adjoint, ``(T, B, recorded)``; ``(T, B, 0)`` if they were not asked for.
     """
 
     outputs: Tensor

@@ -7,8 +7,13 @@ from plasticrl.ops.problem import Problem, Result
 from plasticrl.rules import HebbianRule, has_coefficients, next_trace
 
 
-def reference_scan(problem: Problem) -> Result:
-    """Run the recurrence; see :func:`plasticrl.plastic_scan`."""
+def reference_scan(problem: Problem, *, record: bool = False) -> Result:
+    """Run the recurrence; see :func:`plasticrl.plastic_scan`.
+
+    Args:
+        problem: the arguments.
+        record: collect the values for the adjoint; without it, the record is empty.
+    """
     p = problem
     x, memory, trace = p.hidden, p.memory, p.trace
     n, sums, m = p.hidden.shape[-1], p.sums, None
@@ -21,21 +26,23 @@ def reference_scan(problem: Problem) -> Result:
         summed = p.drive[t, :, :sums] + x @ p.w.T
         recall = x.new_zeros(()) if p.alpha is None else ((p.alpha * trace) @ x.unsqueeze(-1)).squeeze(-1)
         done = activate(p.cell, summed[:, : n * p.cell.sums], p.drive[t, :, sums:], recall, x, memory)
-        y, value, record = done.hidden, done.value, list(done.record)
+        y, value, values = done.hidden, done.value, list(done.record)
         if p.clamp is not None:
             y = value = torch.where(p.clamp[t], p.drive[t], y)
         if p.alpha is not None:
             if p.modulation != "none":
                 m = modulate(p.modulation, summed[:, n * p.cell.sums :])
-            if p.reads_recall:
+            if record and p.reads_recall:
                 assert isinstance(p.rule, HebbianRule)
-                record.append(p.rule.recall(trace, x * p.rule.key_scale(n)))
+                values.append(p.rule.recall(trace, x * p.rule.key_scale(n)))
             if m is not None:
-                record.append(m)
+                values.append(m)
             # A rule with its own update is given a modulation for every neuron.
             each = m if m is None or has_coefficients(p.rule) else m.expand_as(value)
             trace = next_trace(p.rule, trace, x, value, p.eta, each)
         x, memory = y, done.memory
         outputs.append(y)
-        records.append(torch.cat(record, -1) if record else y[:, :0])
-    return Result(torch.stack(outputs), memory, trace, torch.stack(records))
+        if record and values:
+            records.append(torch.cat(values, -1))
+    stacked = torch.stack(outputs)
+    return Result(stacked, memory, trace, torch.stack(records) if records else stacked[..., :0])

@@ -8,7 +8,7 @@ from torch import Tensor
 from plasticrl.arguments import check_choice
 from plasticrl.ops import adjoint, autocast, tracing
 from plasticrl.ops.cells import CELLS, CellName, Modulation
-from plasticrl.ops.checks import check_arguments, check_tensor
+from plasticrl.ops.checks import check_problem, check_state, check_tensor
 from plasticrl.ops.function import fused_scan
 from plasticrl.ops.problem import Problem
 from plasticrl.ops.reference import reference_scan
@@ -138,11 +138,13 @@ def make_problem(
     check_choice("cell", cell, CELLS)
     check_choice("modulation", modulation, get_args(Modulation))
     kind = CELLS[cell]
-    check_arguments(drive, w, alpha, eta, state, reset, clamp, known, kind, modulation)
+    check_state(state, kind)
     memory = state.cell if isinstance(state, PlasticLSTMState) else None
-    return Problem(
+    problem = Problem(
         drive, w, alpha, eta, state.hidden, memory, state.trace, reset, clamp, resolved, kind, modulation
     )
+    check_problem(problem, known)
+    return problem
 
 
 def _choose(problem: Problem, backend: Backend) -> Backend:

@@ -6,6 +6,7 @@ import numpy as np
 
 from plasticrl.ops.numba.products import add_rows
 from plasticrl.ops.numba.sizes import LSTM, RNN, SIGMOID, Numbers, Sizes
+from plasticrl.ops.numba.sizes import whole as whole_in_python
 from plasticrl.ops.numba.vectors import (
     WIDTH,
     Pointer,
@@ -31,6 +32,8 @@ from plasticrl.ops.numba.vectors import (
     tanh,
     total,
 )
+
+whole = inlined(whole_in_python)
 
 
 class Addresses(NamedTuple):
@@ -85,7 +88,7 @@ def forward(
             else:
                 _copy(outputs, at - s.batch * n, x, n)
             if a.w_transposed:
-                _sum_up(a, s, x, sums, rows)
+                _sum_up(a, s, x, sums, sample, rows)
             shared = splat(1.0)
             if a.alpha and s.modulated == 1:
                 shared = splat(_lane(_modulation(a, s, sums, sample, 0, 1), recall))
@@ -98,15 +101,18 @@ def forward(
                         _recall_rows(a, m, recalls, x, recall, recalled, i, m, i - first, h)
                     for i in range(several, last):
                         _recall_rows(a, m, recalls, x, recall, recalled, i, 0, i - first, h)
-                if a.w:
-                    drive = sample * s.width + first
-                    value = tanh(add(load(recall, 0), load_first(floats(a.drive), drive, count)))
+                if s.cell == RNN:
+                    argument = load(sums, first)
+                    if a.w:
+                        drive = load_first(floats(a.drive), sample * s.width + first, count)
+                        argument = add(load(recall, 0), drive)
+                    value = tanh(argument)
                     store_first(outputs, at + first, value, count)
                     if a.clamp:
                         store(gain, 0, value)
                         for i in range(count):
                             if flags(a.clamp)[at + first + i]:
-                                gain[i] = floats(a.drive)[drive + i]
+                                gain[i] = floats(a.drive)[at + first + i]
                                 outputs[at + first + i] = gain[i]
                         value = load(gain, 0)
                 else:
@@ -136,12 +142,6 @@ def forward(
 
 
 @inlined
-def whole(n: int) -> int:
-    """Round up to whole vectors."""
-    return (n + WIDTH - 1) // WIDTH * WIDTH
-
-
-@inlined
 def total_columns(s: Sizes) -> int:
     """Return the length of a row of the transposed w."""
     groups = (s.sums - s.modulated) // s.n
@@ -149,19 +149,23 @@ def total_columns(s: Sizes) -> int:
 
 
 @kernel
-def _sum_up(a: Addresses, s: Sizes, x: Pointer, sums: Pointer, rows: Range) -> None:
-    """Write the sums of these neurons, in padded groups; without those of the first group if w has them."""
-    w, length, group = floats(a.w_transposed), total_columns(s), whole(s.n)
-    first = group if a.w else 0
-    for c in range(first, length, WIDTH):
-        store(sums, c, splat(0.0))
+def _sum_up(a: Addresses, s: Sizes, x: Pointer, sums: Pointer, sample: int, rows: Range) -> None:
+    """Write drive and ``w x`` of these neurons, in padded groups; without the first group if w has it."""
+    w, drive, length, group = floats(a.w_transposed), floats(a.drive), total_columns(s), whole(s.n)
+    shared = s.modulated == 1
+    neurons = length - whole(s.modulated) if shared else length
+    first, at = group if a.w else 0, sample * s.width
+    for k in range(first // group, neurons // group):
+        for i in range(rows[0], rows[1], WIDTH):
+            store(sums, k * group + i, load_first(drive, at + k * s.n + i, min(WIDTH, rows[1] - i)))
+    if shared:
+        store(sums, neurons, load_first(drive, at + s.sums - 1, 1))
     if rows[1] - rows[0] == s.n:
         add_rows(w, length, (first, length), x, 0, (0, s.n), sums, 0)
         return
-    neurons = length - whole(s.modulated) if s.modulated == 1 else length
     for c in range(first, neurons, group):
         add_rows(w, length, (c + rows[0], c + whole(rows[1])), x, 0, (0, s.n), sums, 0)
-    if s.modulated == 1:
+    if shared:
         add_rows(w, length, (neurons, length), x, 0, (0, s.n), sums, 0)
 
 
@@ -182,7 +186,7 @@ def _recall_rows(
 
 @inlined
 def kept(rule: Numbers, rate: Vector, value: Vector) -> Vector:
-    """Return keep of eight rows."""
+    """Return keep of a vector of rows."""
     lost = fma(mul(rate, splat(rule.normalisation)), mul(value, value), splat(rule.eta * rule.leak))
     return sub(splat(1.0), lost)
 
@@ -190,10 +194,8 @@ def kept(rule: Numbers, rate: Vector, value: Vector) -> Vector:
 @inlined
 def _modulation(a: Addresses, s: Sizes, sums: Pointer, sample: int, first: int, count: int) -> Vector:
     """Compute and record the modulation of these neurons."""
-    drive = sample * s.width + s.sums - s.modulated + first
-    place = total_columns(s) - whole(s.modulated) + first
-    both = add(load(sums, place), load_first(floats(a.drive), drive, count))
-    result = sigmoid(both) if s.modulation == SIGMOID else tanh(both)
+    argument = load(sums, total_columns(s) - whole(s.modulated) + first)
+    result = sigmoid(argument) if s.modulation == SIGMOID else tanh(argument)
     if a.record:
         at = (sample + 1) * s.recorded - s.modulated + first
         store_first(floats(a.record), at, result, count)
@@ -208,12 +210,6 @@ def _lane(a: Vector, room: Pointer) -> np.float32:
     return first
 
 
-@inlined
-def _summed(a: Addresses, s: Sizes, sums: Pointer, sample: int, group: int, first: int, count: int) -> Vector:
-    drive = load_first(floats(a.drive), sample * s.width + group * s.n + first, count)
-    return add(load(sums, group * whole(s.n) + first), drive)
-
-
 @kernel
 def _activate(
     a: Addresses,
@@ -226,19 +222,15 @@ def _activate(
     first: int,
     count: int,
 ) -> Vector:
-    """Write output, memory and record of these neurons; return the values to store."""
-    n, one, to = s.n, splat(1.0), sample * s.n + first
+    """Write output, memory and record of these neurons, of a gated cell; return the values to store."""
+    n, group, one, to = s.n, whole(s.n), splat(1.0), sample * s.n + first
     drive, outputs, record = floats(a.drive), floats(a.outputs), floats(a.record)
     place = sample * s.recorded + first
-    if s.cell == RNN:
-        value = tanh(add(_summed(a, s, sums, sample, 0, first, count), recall))
-        store_first(outputs, to, value, count)
-        return value
     if s.cell == LSTM:
-        i = sigmoid(_summed(a, s, sums, sample, 0, first, count))
-        f = sigmoid(_summed(a, s, sums, sample, 1, first, count))
-        value = tanh(add(_summed(a, s, sums, sample, 2, first, count), recall))
-        o = sigmoid(_summed(a, s, sums, sample, 3, first, count))
+        i = sigmoid(load(sums, first))
+        f = sigmoid(load(sums, group + first))
+        value = tanh(add(load(sums, 2 * group + first), recall))
+        o = sigmoid(load(sums, 3 * group + first))
         c = fma(f, load_first(floats(a.memory), b * n + first, count), mul(i, value))
         store_first(floats(a.memory), b * n + first, c, count)
         store_first(outputs, to, mul(o, tanh(c)), count)
@@ -249,9 +241,9 @@ def _activate(
             store_first(record, place + 3 * n, o, count)
             store_first(record, place + 4 * n, c, count)
         return value
-    r = sigmoid(_summed(a, s, sums, sample, 0, first, count))
-    z = sigmoid(_summed(a, s, sums, sample, 1, first, count))
-    inner = _summed(a, s, sums, sample, 2, first, count)
+    r = sigmoid(load(sums, first))
+    z = sigmoid(load(sums, group + first))
+    inner = load(sums, 2 * group + first)
     candidate = fma(r, inner, load_first(drive, sample * s.width + s.sums + first, count))
     value = tanh(add(candidate, recall))
     output = fma(z, load_first(x, first, count), mul(sub(one, z), value))

@@ -1,6 +1,18 @@
 """The product of a vector with a matrix, as a sum of the matrix's rows."""
 
-from plasticrl.ops.numba.vectors import WIDTH, Pointer, Range, add, fma, kernel, load, splat, store
+from plasticrl.ops.numba.vectors import (
+    WIDTH,
+    Pointer,
+    Range,
+    Vector,
+    add,
+    fma,
+    inlined,
+    kernel,
+    load,
+    splat,
+    store,
+)
 
 
 @kernel
@@ -35,6 +47,24 @@ def add_rows(
             _add_four(matrix, length, first, columns[1] - WIDTH, factors, own, rows, target, at)
 
 
+@inlined
+def _columns(first: int, last: int) -> tuple[int, int, int, int]:
+    """Return where four vectors of columns begin; missing ones repeat the last."""
+    return (
+        min(first, last),
+        min(first + WIDTH, last),
+        min(first + 2 * WIDTH, last),
+        min(first + 3 * WIDTH, last),
+    )
+
+
+@inlined
+def _sums(target: Pointer, at: int, first: int, last: int) -> tuple[Vector, Vector, Vector, Vector]:
+    """Load four vectors of the target."""
+    c0, c1, c2, c3 = _columns(first, last)
+    return load(target, at + c0), load(target, at + c1), load(target, at + c2), load(target, at + c3)
+
+
 @kernel
 def _add_eight(
     matrix: Pointer,
@@ -48,26 +78,10 @@ def _add_eight(
     at: int,
 ) -> None:
     """Add the rows in at most eight vectors of columns; missing ones repeat the last."""
-    c0, c1, c2, c3 = (
-        first,
-        min(first + WIDTH, last),
-        min(first + 2 * WIDTH, last),
-        min(first + 3 * WIDTH, last),
-    )
-    c4, c5 = min(first + 4 * WIDTH, last), min(first + 5 * WIDTH, last)
-    c6, c7 = min(first + 6 * WIDTH, last), min(first + 7 * WIDTH, last)
-    s0, s1, s2, s3 = (
-        load(target, at + c0),
-        load(target, at + c1),
-        load(target, at + c2),
-        load(target, at + c3),
-    )
-    s4, s5, s6, s7 = (
-        load(target, at + c4),
-        load(target, at + c5),
-        load(target, at + c6),
-        load(target, at + c7),
-    )
+    c0, c1, c2, c3 = _columns(first, last)
+    c4, c5, c6, c7 = _columns(first + 4 * WIDTH, last)
+    s0, s1, s2, s3 = _sums(target, at, first, last)
+    s4, s5, s6, s7 = _sums(target, at, first + 4 * WIDTH, last)
     for k in range(rows[0], rows[1]):
         row, f = k * length, splat(factors[own + k])
         s0, s1 = fma(load(matrix, row + c0), f, s0), fma(load(matrix, row + c1), f, s1)
@@ -97,18 +111,8 @@ def _add_four(
     at: int,
 ) -> None:
     """Add the rows in at most four vectors of columns, even and odd rows apart; see :func:`_add_eight`."""
-    c0, c1, c2, c3 = (
-        first,
-        min(first + WIDTH, last),
-        min(first + 2 * WIDTH, last),
-        min(first + 3 * WIDTH, last),
-    )
-    a0, a1, a2, a3 = (
-        load(target, at + c0),
-        load(target, at + c1),
-        load(target, at + c2),
-        load(target, at + c3),
-    )
+    c0, c1, c2, c3 = _columns(first, last)
+    a0, a1, a2, a3 = _sums(target, at, first, last)
     b0, b1, b2, b3 = splat(0.0), splat(0.0), splat(0.0), splat(0.0)
     even = rows[1] - (rows[1] - rows[0]) % 2
     for k in range(rows[0], even, 2):

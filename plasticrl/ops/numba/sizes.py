@@ -4,8 +4,15 @@ from typing import NamedTuple
 
 import numpy as np
 
+from plasticrl.ops.numba.vectors import WIDTH
+
 RNN, LSTM, GRU = 0, 1, 2  # Cell.number
 SIGMOID = 1  # of plasticrl.ops.cells.MODULATIONS
+
+
+def whole(n: int) -> int:
+    """Round up to whole vectors."""
+    return (n + WIDTH - 1) // WIDTH * WIDTH
 
 
 class Sizes(NamedTuple):
