@@ -148,7 +148,7 @@ that of the training (maze)."""
 (maze)."""
     lesion: LesionChoice | None = None
     """Change the trace from --lesion-step of each episode on: frozen (it no longer changes), cleared (it is \
-set to zero once), silenced (it stays zero) (maze, plastic and homogeneous)."""
+set to zero once), silenced (it stays zero) (maze, plastic cores)."""
     lesion_step: int | None = None
     """Step of the episode at which the lesion is made; None: 0 (maze)."""
 

@@ -23,7 +23,7 @@ from plasticrl.scripts.runs.terminal import percent
 from plasticrl.scripts.settings.maze import LesionChoice, MazeEvaluation, MazeSettings
 from plasticrl.scripts.tasks.maze.setup import load_to_act, make_mazes, maze_config
 from plasticrl.scripts.tasks.task import Evaluated, Scores, changed_settings, in_words
-from plasticrl.state import PlasticState
+from plasticrl.state import RecurrentState
 
 MOST_ENVS = 50
 _PARTS = 5
@@ -196,7 +196,7 @@ class LesionedAgent:
 
     def __init__(self, agent: Any, lesion: LesionChoice, step: int) -> None:
         state = agent.policy.initial_state(1) if isinstance(agent, RecurrentA2C) else None
-        if not isinstance(state, PlasticState) or not state.trace.numel():
+        if not isinstance(state, RecurrentState) or not state.trace.numel():
             raise UserError("--lesion: only a plastic agent has a trace, leave it out")
         self.agent: RecurrentA2C = agent
         self.lesion, self.step = lesion, step
@@ -215,8 +215,8 @@ class LesionedAgent:
         done = np.zeros(len(episode_start), np.int64) if self._done is None else self._done + 1
         self._done = np.where(episode_start, 0, done)
         if state is not None:
-            hidden, trace = state  # of a PlasticState, as arrays
-            state = hidden, self._lesioned(np.array(trace), self._done)
+            *others, trace = state  # of a RecurrentState, as arrays
+            state = (*others, self._lesioned(np.array(trace), self._done))
         return self.agent.predict(observation, state, episode_start, deterministic)
 
     def _lesioned(self, trace: NDArray[Any], done: NDArray[np.int64]) -> NDArray[Any]:

@@ -14,7 +14,7 @@ from plasticrl.envs import make_vec_env
 from plasticrl.scripts.main import main
 from plasticrl.scripts.settings.maze import LesionChoice
 from plasticrl.scripts.tasks.maze.evaluation import LesionedAgent
-from plasticrl.state import PlasticState
+from plasticrl.state import PlasticLSTMState, PlasticState, RecurrentState
 
 LENGTH, ENVS = 12, 3
 
@@ -27,7 +27,7 @@ def agent(core: str = "plastic", rule: str | None = "oja") -> RecurrentA2C:
     return RecurrentA2C("PlasticPolicy", env, policy_kwargs=kwargs, seed=1, device="cpu")
 
 
-def play(player: Any, before: Callable[[int], None] = lambda step: None) -> list[PlasticState]:
+def play(player: Any, before: Callable[[int], None] = lambda step: None) -> list[RecurrentState]:
     """The states after each step of two episodes, on observations that do not depend on the actions."""
     rng = np.random.default_rng(0)
     size = player.agent.observation_space.shape if isinstance(player, LesionedAgent) else None
@@ -37,11 +37,11 @@ def play(player: Any, before: Callable[[int], None] = lambda step: None) -> list
         before(step % LENGTH)
         observation = rng.random((ENVS, *size), dtype=np.float32)
         _, state = player.predict(observation, state, np.full(ENVS, step % LENGTH == 0), True)
-        states.append(PlasticState(*state))
+        states.append((PlasticLSTMState if len(state) == 3 else PlasticState)(*state))
     return states
 
 
-def same(ours: PlasticState, theirs: PlasticState) -> bool:
+def same(ours: RecurrentState, theirs: RecurrentState) -> bool:
     return bool(np.allclose(ours.hidden, theirs.hidden, atol=1e-6))
 
 
@@ -67,6 +67,21 @@ def test_a_lesion_is_a_change_of_eta_or_alpha(first: int, core: str, rule: str, 
     for start in (0, LENGTH):
         assert all(same(ours[start + t], whole[start + t]) for t in range(first))
         assert not same(ours[start + LENGTH - 1], whole[start + LENGTH - 1])
+
+
+@pytest.mark.parametrize("core", ["plastic_lstm", "plastic_gru"])
+def test_a_silenced_trace_of_a_gated_core_is_an_alpha_of_zero(core: str) -> None:
+    one, other = agent(core, None), agent(core, None)
+    for player in (one, other):
+        alpha: Any = player.policy.core.plasticity.alpha
+        with torch.no_grad():
+            alpha.mul_(10)  # else a few steps recall too little to tell
+    whole = play(one)
+    with torch.no_grad():
+        alpha.zero_()  # the other's
+    ours, theirs = play(LesionedAgent(one, "silenced", 0)), play(other)
+    assert all(same(a, b) for a, b in zip(ours, theirs, strict=True))
+    assert not same(ours[LENGTH - 1], whole[LENGTH - 1])
 
 
 def test_frozen_from_the_start_is_silenced() -> None:
