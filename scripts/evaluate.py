@@ -13,7 +13,6 @@ from plasticrl.scripts.runs.checkpoints import find_checkpoint
 from plasticrl.scripts.runs.folder import read_run
 from plasticrl.scripts.runs.run import Run
 from plasticrl.scripts.runs.terminal import print_table
-from plasticrl.scripts.settings.tasks import TASKS
 from plasticrl.scripts.tasks.task import EVALUATION_SEEDS, check_at_least, check_seed, set_up_torch
 
 
@@ -47,7 +46,7 @@ def _options(command: Evaluate, run: Run) -> Any:
     Raises:
         UserError: an option is given that the task does not have.
     """
-    kind, given = TASKS[run.task].evaluation, command.given()
+    kind, given = run.entry.evaluation, command.given()
     names = [field.name for field in fields(kind)]
     allowed = [*names, "data_dir"] if run.reads_data else names
     wrong = ["--" + name.replace("_", "-") for name in given if name not in allowed]

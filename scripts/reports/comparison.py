@@ -180,7 +180,7 @@ def compare_trials(trials: Sequence[Trial]) -> Comparison:
     """
     run = trials[0].run
     is_maze = run.task == "maze"
-    metrics = _MAZE if is_maze else TASKS[run.task].metrics
+    metrics = _MAZE if is_maze else run.entry.metrics
     names = [one.name for one in metrics]
     read = _read_maze if is_maze else lambda evaluation: _read_episodes(evaluation, names)
     found = {
