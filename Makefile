@@ -19,7 +19,7 @@ demo: $(READY)
 	$(BIN)/plasticrl demo
 
 test: $(READY)
-	$(BIN)/python -m pytest -n auto --dist loadfile -m "not cluster"
+	$(BIN)/python -m pytest -n auto --dist worksteal -m "not cluster"
 
 cluster: $(READY)
 	$(BIN)/python -m pytest -n auto --dist loadfile -m cluster tests/scripts

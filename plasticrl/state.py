@@ -42,8 +42,3 @@ class TraceState(NamedTuple):
 
 
 RecurrentState: TypeAlias = PlasticState | PlasticLSTMState
-
-
-def state_of(hidden: Tensor, memory: Tensor | None, trace: Tensor) -> RecurrentState:
-    """Return the state with these parts; ``memory`` is the cell state, if there is one."""
-    return PlasticState(hidden, trace) if memory is None else PlasticLSTMState(hidden, memory, trace)

@@ -30,9 +30,9 @@ from plasticrl.envs.maze.kernel import maze_tables
 from plasticrl.nn import PlasticGRU, Plasticity, PlasticLSTM, PlasticRNN
 from plasticrl.nn.plastic_rnn import HOOKS, PlasticCore, hooks_for_all
 from plasticrl.ops.numba import engine as native
-from plasticrl.ops.problem import Problem
+from plasticrl.ops.problem import Problem, state_of
 from plasticrl.rules import has_numbers
-from plasticrl.state import PlasticLSTMState, RecurrentState, state_of
+from plasticrl.state import PlasticLSTMState, RecurrentState
 
 # They compute the same in training and evaluation, without random numbers; with all their attributes' names.
 _NAMES = {

@@ -13,8 +13,9 @@ from plasticrl.nn.core import Core, check_dtype, check_shape, refuse_scripting
 from plasticrl.ops import Backend, plastic_scan, plastic_step_
 from plasticrl.ops.cells import CELLS, Cell, Modulation
 from plasticrl.ops.checks import check_state, check_tensor, check_tensors
+from plasticrl.ops.problem import state_of
 from plasticrl.rules import RuleLike, get_rule
-from plasticrl.state import PlasticState, state_of
+from plasticrl.state import PlasticState
 
 AlphaMode: TypeAlias = Literal["full", "shared", "none"]
 Init: TypeAlias = Literal["uniform", "normal", "fan_in", "orthogonal"]

@@ -8,9 +8,9 @@ from torch.autograd.function import Function
 
 from plasticrl.ops import adjoint, autocast, tracing
 from plasticrl.ops.cells import Cell, Modulation
-from plasticrl.ops.problem import Cotangents, Engine, Problem, presynaptic
+from plasticrl.ops.problem import Cotangents, Engine, Problem, presynaptic, state_of
 from plasticrl.rules import Rule
-from plasticrl.state import RecurrentState, state_of
+from plasticrl.state import RecurrentState
 
 _ONCE = (
     "the fused paths of plastic_scan are differentiable once, in reverse mode; "

@@ -6,6 +6,7 @@ from torch import Tensor
 
 from plasticrl.ops.cells import CELLS, Cell, Modulation
 from plasticrl.rules import HebbianRule, Rule
+from plasticrl.state import PlasticLSTMState, PlasticState, RecurrentState
 
 
 class Problem(NamedTuple):
@@ -109,3 +110,8 @@ def presynaptic(problem: Problem, outputs: Tensor) -> Tensor:
     x = outputs.roll(1, 0)
     x[0] = problem.hidden
     return x if problem.reset is None else x.masked_fill_(problem.reset.unsqueeze(-1), 0)
+
+
+def state_of(hidden: Tensor, memory: Tensor | None, trace: Tensor) -> RecurrentState:
+    """Return the state with these parts; ``memory`` is the cell state, if there is one."""
+    return PlasticState(hidden, trace) if memory is None else PlasticLSTMState(hidden, memory, trace)

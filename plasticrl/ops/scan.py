@@ -10,10 +10,10 @@ from plasticrl.ops import adjoint, autocast, tracing
 from plasticrl.ops.cells import CELLS, CellName, Modulation
 from plasticrl.ops.checks import check_problem, check_state, check_tensor
 from plasticrl.ops.function import fused_scan
-from plasticrl.ops.problem import Problem
+from plasticrl.ops.problem import Problem, state_of
 from plasticrl.ops.reference import reference_scan
 from plasticrl.rules import Rule, RuleLike, get_rule, has_coefficients, has_numbers
-from plasticrl.state import PlasticLSTMState, RecurrentState, state_of
+from plasticrl.state import PlasticLSTMState, RecurrentState
 
 Backend: TypeAlias = Literal["auto", "numba", "adjoint", "reference"]
 

@@ -8,8 +8,9 @@ from torch import Tensor
 
 from plasticrl.ops import plastic_scan
 from plasticrl.ops.cells import CELLS
+from plasticrl.ops.problem import state_of
 from plasticrl.rules import ClippedHebb, Delta, Hebb, Oja, Rule
-from plasticrl.state import RecurrentState, state_of
+from plasticrl.state import RecurrentState
 
 ALPHAS = ["full", "shared", "none"]
 RULES: list[Rule] = [Hebb(), Oja(), ClippedHebb(0.2), Delta()]
