@@ -11,6 +11,7 @@ from gymnasium import spaces
 from stable_baselines3.common.type_aliases import GymEnv, Schedule
 from stable_baselines3.common.utils import explained_variance
 
+from plasticrl.agents import presets
 from plasticrl.agents.a2c.loss import A2CLoss, UsualGradient, a2c_loss, check_norm
 from plasticrl.agents.common import tags
 from plasticrl.agents.common.tensorboard import plastic_metrics
@@ -28,29 +29,30 @@ class RecurrentA2C(RecurrentOnPolicyAlgorithm):
     episode; gradients stop at the rollout's first step. Episodes cut off by a time limit (``truncated``)
     are bootstrapped from their last observation; episodes that end (``terminated``) are not.
 
-    The defaults are those of the paper's maze (Miconi et al. 2018, experiment 4) unless noted otherwise.
+    The defaults serve general environments; :meth:`from_preset` has those of single environments.
 
     Args:
         policy: ``"PlasticPolicy"`` or a subclass of :class:`PlasticPolicy`.
         env: a Gymnasium env, its id, an SB3 ``VecEnv``, or a Gymnasium ``VectorEnv`` that resets in the
             same step.
         learning_rate: learning rate of the optimiser, or a function of the remaining progress (1 to 0).
-            Default 1e-3 (paper: 1e-4, with one episode per update).
-        n_steps: steps per environment and update. Default: the env's episode length, which is the
-            smaller of its attribute ``episode_length`` and its time limit; 128 if it has neither.
-        gamma: discount factor. Default 0.9.
-        gae_lambda: bias-variance trade-off of the advantages. Default 1: full returns.
+            Default 1e-3.
+        n_steps: steps per environment and update, through which gradients flow: longer ones learn to
+            remember for longer. Default 32.
+        gamma: discount factor. Default 0.99.
+        gae_lambda: bias-variance trade-off of the advantages; 1 for full returns. Default 0.95.
         ent_coef: weight of an entropy bonus. Default 0.
-        concentration_coef: weight of the penalty ``sum p²``. Default 0.1.
-        vf_coef: weight of the value loss. Default 0.03.
-        max_grad_norm: norm to which the gradient is clipped. Default 1; ``math.inf`` disables clipping,
+        concentration_coef: weight of the penalty ``sum p²`` of the paper's maze. Default 0.
+        vf_coef: weight of the value loss, which is that of normalized returns if the policy normalizes them.
+            Default 0.5.
+        max_grad_norm: norm to which the gradient is clipped. Default 0.5; ``math.inf`` disables clipping,
             as in the paper.
         max_grad_ratio: skip an update if the gradient's norm exceeds this multiple of ``max_grad_norm``
             and this multiple of the usual norm, the running geometric mean of the earlier norms. Applies
             from the first update. Default ``math.inf``: no update is skipped. See
             :class:`plasticrl.agents.a2c.loss.UsualGradient`.
         normalize_advantage: scale advantages to zero mean and unit variance over the rollout; the
-            advantage of a rollout of one step is not changed. Default False.
+            advantage of a rollout of one step is not changed. Default True.
         stats_window_size: episodes over which the logged reward is averaged. Default 100.
         tensorboard_log: folder for TensorBoard. Default: none.
         policy_kwargs: arguments of :class:`PlasticPolicy`, such as ``dict(core="lstm")``.
@@ -75,6 +77,7 @@ class RecurrentA2C(RecurrentOnPolicyAlgorithm):
         numbers={"usual_grad_norm": check_norm},
         check_together=lambda s: check_max_grad_ratio(s["max_grad_ratio"], s["max_grad_norm"]),
     )
+    presets = presets.A2C
     concentration_coef: float
     max_grad_ratio: float
     _n_skipped: int = 0
@@ -84,15 +87,15 @@ class RecurrentA2C(RecurrentOnPolicyAlgorithm):
         policy: str | type[PlasticPolicy],
         env: GymEnv | str,
         learning_rate: float | Schedule = 1e-3,
-        n_steps: int | None = None,
-        gamma: float = 0.9,
-        gae_lambda: float = 1.0,
+        n_steps: int = 32,
+        gamma: float = 0.99,
+        gae_lambda: float = 0.95,
         ent_coef: float = 0.0,
-        concentration_coef: float = 0.1,
-        vf_coef: float = 0.03,
-        max_grad_norm: float = 1.0,
+        concentration_coef: float = 0.0,
+        vf_coef: float = 0.5,
+        max_grad_norm: float = 0.5,
         max_grad_ratio: float = inf,
-        normalize_advantage: bool = False,
+        normalize_advantage: bool = True,
         stats_window_size: int = 100,
         tensorboard_log: str | None = None,
         policy_kwargs: dict[str, Any] | None = None,
@@ -146,11 +149,13 @@ class RecurrentA2C(RecurrentOnPolicyAlgorithm):
             if len(every) > 1:  # a single value has no standard deviation
                 advantages = (advantages - every.mean()) / (every.std() + 1e-8)
         actions = rollout.flat_actions(self.device)
+        moments = self.policy.return_moments
+        scale = 1.0 if moments is None else moments.std.item()
         loss = a2c_loss(
             distribution,
             actions.flatten() if isinstance(self.action_space, spaces.Discrete) else actions,
-            values,
-            returns,
+            values / scale,
+            returns / scale,
             advantages,
             vf_coef=self.vf_coef,
             ent_coef=self.ent_coef,
@@ -165,6 +170,11 @@ class RecurrentA2C(RecurrentOnPolicyAlgorithm):
             self.policy.optimizer.step()
         else:
             self._n_skipped += 1
+
+        if self.policy.observation_normalizer is not None:
+            self.policy.observation_normalizer.update(rollout.observations, self.ranks)
+        if moments is not None:
+            moments.update(rollout.returns.flatten(), self.ranks)
 
         self._n_updates += 1
         record = self.logger.record

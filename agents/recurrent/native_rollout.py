@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from plasticrl.agents.common.distributed import ALONE, Ranks
 from plasticrl.agents.common.feature_extractors import DictExtractor, SmallCNN
 from plasticrl.agents.recurrent.native_rollout_kernel import play
+from plasticrl.agents.recurrent.normalization import Moments, ObservationNormalizer
 from plasticrl.agents.recurrent.policies import PlasticPolicy, draws_from_softmax
 from plasticrl.agents.recurrent.rollout import Actor, Record, Rollout
 from plasticrl.envs.common.vec_env import VectorEnvAdapter
@@ -39,7 +40,7 @@ _NAMES = {
     kind: frozenset(dir(kind))
     for kind in (
         PlasticPolicy, PlasticRNN, PlasticLSTM, PlasticGRU, Plasticity,
-        FlattenExtractor, CombinedExtractor, NatureCNN, SmallCNN,
+        ObservationNormalizer, Moments, FlattenExtractor, CombinedExtractor, NatureCNN, SmallCNN,
         DictExtractor, nn.Conv2d, nn.Flatten, nn.Linear, nn.ModuleDict, nn.ModuleList, nn.ReLU, nn.Sequential,
     )
 }  # fmt: skip
@@ -90,7 +91,14 @@ def computing(policy: Any) -> list[Any]:
     """The policy and the layers that decide an action; the policy alone where it is of another class."""
     if type(policy) is not PlasticPolicy:
         return [policy]
-    return [policy, *policy.features_extractor.modules(), *policy.core.modules(), policy.action_net]
+    normalizer = policy.observation_normalizer
+    return [
+        policy,
+        *([] if normalizer is None else normalizer.modules()),
+        *policy.features_extractor.modules(),
+        *policy.core.modules(),
+        policy.action_net,
+    ]
 
 
 def mark(tensors: Iterable[Tensor]) -> list[tuple[int, int]]:
@@ -293,8 +301,8 @@ class Noise:
 def can_play(policy: BasePolicy, env: VecEnv) -> bool:
     """Return True if :func:`play_ahead` does what stepping would do.
 
-    This holds for a :class:`PlasticPolicy` with a plastic core on the CPU, in float32, on the package's own
-    batched maze without wrappers, provided that all of them behave as their classes say. Only those parts of
+    This holds for a :class:`PlasticPolicy` with a plastic core on the CPU, in float32, without normalized
+    observations, on the package's own batched maze without wrappers, provided that all of them behave as their classes say. Only those parts of
     the envs that playing reads are checked here; their behaviour is compared step by step.
     """
     if type(env) is not VectorEnvAdapter or type(env.env) is not PlasticMazeVectorEnv:

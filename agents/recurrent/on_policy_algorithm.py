@@ -10,7 +10,6 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from io import BytesIO
-from numbers import Integral
 from typing import Any, ClassVar
 
 import gymnasium as gym
@@ -22,7 +21,12 @@ from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
 from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback
-from stable_baselines3.common.utils import check_for_correct_spaces, get_system_info, obs_as_tensor
+from stable_baselines3.common.utils import (
+    LinearSchedule,
+    check_for_correct_spaces,
+    get_system_info,
+    obs_as_tensor,
+)
 from stable_baselines3.common.vec_env import VecEnv
 from torch import Tensor
 from typing_extensions import Self
@@ -36,6 +40,7 @@ from plasticrl.agents.checkpoint.tensor_file import PathOrFile
 from plasticrl.agents.checkpoint.tree import Absent
 from plasticrl.agents.common.distributed import ALONE, Ranks
 from plasticrl.agents.common.finite_checks import NonFiniteError, first_non_finite, non_finite_place
+from plasticrl.agents.presets import Preset
 from plasticrl.agents.recurrent.checkpoint import (
     AgentFormat,
     Resume,
@@ -49,10 +54,10 @@ from plasticrl.agents.recurrent.policies import PlasticPolicy
 from plasticrl.agents.recurrent.rollout import Rollout, by_key, returns_and_advantages
 from plasticrl.agents.recurrent.spaces import KINDS, actions_to_env, check_spaces, to_numpy
 from plasticrl.arguments import check_whole, whole_steps, with_home
-from plasticrl.envs.common.vec_env import as_vec_env
+from plasticrl.envs.common.vec_env import as_vec_env, make_vec_env
+from plasticrl.nn.factory import CoreName
 from plasticrl.signals import PostponedInterrupt
 
-UNKNOWN_EPISODE_LENGTH = 128  # RecurrentPPO's default number of steps per update
 _CONTINUE, _SAVE = 0, 1  # messages of the first process to the others before a rollout
 _OF_SB3 = inspect.signature(OnPolicyAlgorithm.__init__).parameters
 
@@ -66,7 +71,7 @@ class RecurrentOnPolicyAlgorithm(ParameterExchange, OnPolicyAlgorithm):
     Args:
         policy: as in :class:`~plasticrl.agents.RecurrentA2C`, like all others.
         env: the training env.
-        settings: the arguments that ``file_format.settings`` names; ``n_steps`` may be None.
+        settings: the arguments that ``file_format.settings`` names.
         tensorboard_log: folder for TensorBoard.
         policy_kwargs: arguments of the policy.
         device: device of the policy.
@@ -78,6 +83,7 @@ class RecurrentOnPolicyAlgorithm(ParameterExchange, OnPolicyAlgorithm):
 
     policy_aliases: ClassVar[dict[str, type[BasePolicy]]] = {"PlasticPolicy": PlasticPolicy}
     file_format: ClassVar[AgentFormat]
+    presets: ClassVar[Mapping[str, Preset]] = {}
 
     policy: PlasticPolicy  # type: ignore[assignment]
     rollout_buffer: Rollout  # type: ignore[assignment]
@@ -113,10 +119,7 @@ class RecurrentOnPolicyAlgorithm(ParameterExchange, OnPolicyAlgorithm):
             raise ValueError("env must be an environment, its id, or a VecEnv, not None")
         if policy_kwargs is not None and not isinstance(policy_kwargs, dict):
             raise ValueError(f"policy_kwargs must be a dict such as dict(core='lstm'), not {policy_kwargs!r}")
-        n_steps = settings["n_steps"]
-        checked = self.file_format.checked_settings(
-            {**settings, "n_steps": 1 if n_steps is None else n_steps}
-        )
+        checked = self.file_format.checked_settings(settings)
         for name in checked.keys() - _OF_SB3.keys():
             setattr(self, name, checked[name])
         super().__init__(
@@ -131,10 +134,41 @@ class RecurrentOnPolicyAlgorithm(ParameterExchange, OnPolicyAlgorithm):
             _init_setup_model=False,
             supported_action_spaces=KINDS,
         )
-        if n_steps is None and self.env is not None:
-            self.n_steps = episode_length(self.env)
         if _init_setup_model:
             self._setup_model()
+
+    @classmethod
+    def from_preset(
+        cls, env_id: str, core: CoreName = "plastic", env: GymEnv | None = None, **changes: Any
+    ) -> Self:
+        """Build an agent with the settings that were tuned for an environment.
+
+        Args:
+            env_id: id of the environment, one of ``presets``.
+            core: core of the policy.
+            env: the training env. Default: as many parallel ones as in the preset.
+            **changes: arguments of the constructor that replace the preset's; those in ``policy_kwargs``
+                are merged with it.
+
+        Raises:
+            ValueError: there is no preset for this environment, or an argument is not allowed.
+        """
+        if env_id not in cls.presets:
+            raise ValueError(
+                f"{cls.__name__} has no preset for {env_id!r}, only for {', '.join(cls.presets)}: call "
+                f"{cls.__name__}('PlasticPolicy', {env_id!r}), whose defaults serve any environment"
+            )
+        preset = cls.presets[env_id].for_core(core)
+        if env is None:
+            env = make_vec_env(env_id, n_envs=preset.n_envs, seed=changes.get("seed"))
+        rate, last = preset.learning_rate, preset.final_learning_rate
+        settings = {
+            "learning_rate": rate if last == rate else LinearSchedule(rate, last, end_fraction=1.0),
+            **preset.learner,
+            **changes,
+            "policy_kwargs": {"core": core, **preset.policy, **(changes.get("policy_kwargs") or {})},
+        }
+        return cls("PlasticPolicy", env, **settings)  # type: ignore[arg-type]
 
     @staticmethod
     def _wrap_env(env: Any, verbose: int = 0, monitor_wrapper: bool = True) -> VecEnv:
@@ -740,21 +774,3 @@ def _instead_of(policy: object) -> str:
         return ""
     core = ", with policy_kwargs=dict(core='lstm')" if "Lstm" in policy else ""
     return f": write 'PlasticPolicy'{core}, which takes vectors, images and dicts"
-
-
-def episode_length(env: VecEnv) -> int:
-    """Return the smaller of the env's attribute ``episode_length`` and its time limit; 128 if it has neither.
-
-    The time limit is that of Gymnasium's wrapper ``TimeLimit``, or else the spec's ``max_episode_steps``.
-    """
-    limit = _attribute(env, "_max_episode_steps")
-    if limit is None:
-        limit = getattr(_attribute(env, "spec"), "max_episode_steps", None)
-    found = (_attribute(env, "episode_length"), limit)
-    lengths = [int(number) for number in found if isinstance(number, Integral)]
-    return min((length for length in lengths if length > 0), default=UNKNOWN_EPISODE_LENGTH)
-
-
-def _attribute(env: VecEnv, name: str) -> Any:
-    # get_attr for a missing attribute would end a worker of SubprocVecEnv.
-    return env.get_attr(name)[0] if env.has_attr(name) else None

@@ -41,6 +41,7 @@ from plasticrl.agents.checkpoint.random_state import undisturbed
 from plasticrl.agents.checkpoint.tensor_file import PathOrFile, TensorFileError
 from plasticrl.agents.checkpoint.tree import Absent, held, holds, plain_space, space_from_plain
 from plasticrl.agents.common.feature_extractors import DictExtractor, image_extractor
+from plasticrl.agents.recurrent.normalization import Moments, ObservationNormalizer
 from plasticrl.agents.recurrent.rollout import ObservationTensor
 from plasticrl.agents.recurrent.spaces import (
     actions_from_env,
@@ -53,7 +54,9 @@ from plasticrl.agents.recurrent.spaces import (
     to_numpy,
 )
 from plasticrl.nn import Init
-from plasticrl.nn.factory import CoreName, make_core
+from plasticrl.nn.factory import CORE_NAMES as CORE_NAMES
+from plasticrl.nn.factory import CoreName as CoreName
+from plasticrl.nn.factory import make_core as make_core
 from plasticrl.ops import Backend
 from plasticrl.ops.cells import Modulation
 from plasticrl.rules import RuleLike
@@ -91,7 +94,7 @@ class PlasticPolicy(BasePolicy):
         lr_schedule: learning rate as a function of the remaining progress, from 1 to 0.
         core: ``"plastic"`` (default), ``"plastic_lstm"``, ``"plastic_gru"``, ``"homogeneous"``, ``"rnn"``,
             ``"lstm"``, ``"gru"`` or ``"feedforward"``; see :func:`plasticrl.agents.make_core`.
-        hidden_size: number of neurons of the core. Default 200, as in the paper's maze.
+        hidden_size: number of neurons of the core. Default 64.
         rule: update rule of the trace. For this and the next eight arguments see
             :class:`plasticrl.PlasticRNN` and :class:`plasticrl.PlasticLSTM`; None selects the core's default.
             Plastic cores only.
@@ -110,6 +113,10 @@ class PlasticPolicy(BasePolicy):
             images and for keys that torch refuses.
         features_extractor_kwargs: arguments of that class.
         normalize_images: divide images by 255. Default True.
+        normalize_observations: scale observations of floats by their running mean and variance, within ±10.
+            Images, and what is one-hot encoded, stay as they are. Default True.
+        normalize_returns: let the value head predict returns scaled by their running mean and variance;
+            values are given in the env's unit nevertheless. Default True.
         optimizer_class: class of the optimiser. Default Adam.
         optimizer_kwargs: arguments of the optimiser except the learning rate. Default ``eps=1e-4`` for Adam,
             as in the paper.
@@ -125,7 +132,7 @@ class PlasticPolicy(BasePolicy):
         action_space: spaces.Space[Any],
         lr_schedule: Schedule,
         core: CoreName = "plastic",
-        hidden_size: int = 200,
+        hidden_size: int = 64,
         rule: RuleLike | None = None,
         modulation: Modulation | None = None,
         modulate: Literal["neurons", "network"] | None = None,
@@ -140,6 +147,8 @@ class PlasticPolicy(BasePolicy):
         features_extractor_class: type[BaseFeaturesExtractor] | None = None,
         features_extractor_kwargs: dict[str, Any] | None = None,
         normalize_images: bool = True,
+        normalize_observations: bool = True,
+        normalize_returns: bool = True,
         optimizer_class: type[torch.optim.Optimizer] = torch.optim.Adam,
         optimizer_kwargs: dict[str, Any] | None = None,
         **unknown: Never,
@@ -174,6 +183,10 @@ class PlasticPolicy(BasePolicy):
         self.ortho_init = ortho_init
         self.log_std_init = log_std_init
         self._seen_space = seen_space(observation_space)
+        self.observation_normalizer = (
+            ObservationNormalizer(observation_space) if normalize_observations else None
+        )
+        self.return_moments = Moments() if normalize_returns else None
         try:
             self.features_extractor = self.make_features_extractor()
         except (AssertionError, LookupError, RuntimeError, TypeError) as error:
@@ -268,8 +281,10 @@ class PlasticPolicy(BasePolicy):
 
     def values(self, outputs: Tensor) -> Tensor:
         """Return the value estimates ``(...)``, given the core's outputs ``(..., hidden_size)``."""
-        value: Tensor = self.value_net(outputs)
-        return value.squeeze(-1)
+        value: Tensor = self.value_net(outputs).squeeze(-1)
+        if self.return_moments is None:
+            return value
+        return value * self.return_moments.std.to(value.dtype) + self.return_moments.mean.to(value.dtype)
 
     def predict_values(self, obs: ObservationTensor, state: Any, episode_starts: Tensor) -> Tensor:
         """Return the values of observations for bootstrapping, without gradient; the state is not changed.
@@ -432,6 +447,8 @@ class PlasticPolicy(BasePolicy):
         prepared = preprocess_obs(
             seen(obs, self.observation_space), self._seen_space, normalize_images=self.normalize_images
         )
+        if self.observation_normalizer is not None:
+            prepared = self.observation_normalizer(prepared)
         extractor = self.features_extractor if features_extractor is None else features_extractor
         features: Tensor = extractor(prepared)
         return features
@@ -529,6 +546,8 @@ class PlasticPolicy(BasePolicy):
             log_std_init=self.log_std_init,
             features_extractor_class=self.features_extractor_class,
             features_extractor_kwargs=self.features_extractor_kwargs,
+            normalize_observations=self.observation_normalizer is not None,
+            normalize_returns=self.return_moments is not None,
             optimizer_class=self.optimizer_class,
             optimizer_kwargs=self.optimizer_kwargs,
         )

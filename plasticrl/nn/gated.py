@@ -6,9 +6,18 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from plasticrl.arguments import check_size
+from plasticrl.arguments import check_number, check_size
 from plasticrl.nn.core import Core, check_shape, parts_of
 from plasticrl.ops import tracing
+
+FORGET_BIAS = 2.0
+"""Default addition to the bias of gates that keep memories; at torch's 0, half is forgotten at each step."""
+
+
+def keep_longer(bias: Tensor, hidden_size: int, forget_bias: float) -> None:
+    """Add ``forget_bias`` to the bias of the second gate: an LSTM's forget gate, a GRU's update gate."""
+    with torch.no_grad():
+        bias[hidden_size : 2 * hidden_size] += forget_bias
 
 
 class LSTMState(NamedTuple):
@@ -30,20 +39,25 @@ class LSTM(Core):
     Args:
         input_size: features per step.
         hidden_size: number of cells n.
+        forget_bias: added to the initial bias of the forget gate; the larger it is, the longer memories last
+            at first. Default 2 (torch: 0).
 
     Raises:
-        ValueError: a size is not an integer above 0.
+        ValueError: a size is not an integer above 0, or ``forget_bias`` is not a finite number.
     """
 
-    def __init__(self, input_size: int, hidden_size: int) -> None:
+    def __init__(self, input_size: int, hidden_size: int, forget_bias: float = FORGET_BIAS) -> None:
         super().__init__()
         self.input_size = check_size("input_size", input_size)
         self.hidden_size = self.output_size = check_size("hidden_size", hidden_size)
+        self.forget_bias = check_number("forget_bias", forget_bias, least=-MOST, most=MOST)
         self.lstm = nn.LSTM(input_size, hidden_size)
+        keep_longer(self.lstm.bias_ih_l0, hidden_size, forget_bias)
 
     def reset_parameters(self) -> None:
-        """Initialise all parameters, as ``torch.nn.LSTM`` does."""
+        """Initialise all parameters: as ``torch.nn.LSTM`` does, but for the forget gate."""
         self.lstm.reset_parameters()
+        keep_longer(self.lstm.bias_ih_l0, self.hidden_size, self.forget_bias)
 
     def initial_state(self, batch_size: int) -> LSTMState:
         """Return zeros, hidden and cell state ``(B, n)``."""
@@ -74,20 +88,25 @@ class GRU(Core):
     Args:
         input_size: features per step.
         hidden_size: number of units n.
+        forget_bias: added to the initial bias of the update gate; the larger it is, the longer memories last
+            at first. Default 2 (torch: 0).
 
     Raises:
-        ValueError: a size is not an integer above 0.
+        ValueError: a size is not an integer above 0, or ``forget_bias`` is not a finite number.
     """
 
-    def __init__(self, input_size: int, hidden_size: int) -> None:
+    def __init__(self, input_size: int, hidden_size: int, forget_bias: float = FORGET_BIAS) -> None:
         super().__init__()
         self.input_size = check_size("input_size", input_size)
         self.hidden_size = self.output_size = check_size("hidden_size", hidden_size)
+        self.forget_bias = check_number("forget_bias", forget_bias, least=-MOST, most=MOST)
         self.gru = nn.GRU(input_size, hidden_size)
+        keep_longer(self.gru.bias_ih_l0, hidden_size, forget_bias)
 
     def reset_parameters(self) -> None:
-        """Initialise all parameters, as ``torch.nn.GRU`` does."""
+        """Initialise all parameters: as ``torch.nn.GRU`` does, but for the update gate."""
         self.gru.reset_parameters()
+        keep_longer(self.gru.bias_ih_l0, self.hidden_size, self.forget_bias)
 
     def initial_state(self, batch_size: int) -> GRUState:
         """Return zeros ``(B, n)``."""

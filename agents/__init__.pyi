@@ -1,0 +1,15 @@
+from .a2c.recurrent_a2c import RecurrentA2C as RecurrentA2C
+from .checkpoint.tensor_file import TensorFileError as TensorFileError
+from .common.finite_checks import NonFiniteError as NonFiniteError
+from .recurrent.policies import CORE_NAMES as CORE_NAMES
+from .recurrent.policies import CoreName as CoreName
+from .recurrent.policies import PlasticPolicy as PlasticPolicy
+from .recurrent.policies import make_core as make_core
+from .supervised.evaluation import EpisodeEvaluation as EpisodeEvaluation
+from .supervised.evaluation import evaluate_predictor as evaluate_predictor
+from .supervised.learner import EpisodeLearner as EpisodeLearner
+from .supervised.network import EpisodeNetwork as EpisodeNetwork
+from .supervised.networks import NETWORK_NAMES as NETWORK_NAMES
+from .supervised.networks import NetworkName as NetworkName
+from .supervised.networks import make_network as make_network
+from .supervised.pictures import EpisodePictures as EpisodePictures

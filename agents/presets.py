@@ -1,0 +1,83 @@
+"""Settings of learners that were tuned for single environments, as plain data: no torch is needed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from typing_extensions import Self
+
+
+@dataclass(frozen=True)
+class Preset:
+    """Settings of one learner for one environment.
+
+    Attributes:
+        n_envs: number of parallel environments.
+        total_timesteps: env steps of a training.
+        learning_rate: initial learning rate.
+        final_learning_rate: final learning rate, approached in a straight line.
+        learner: further arguments of the learner's constructor.
+        policy: arguments of the policy for all cores.
+        cores: settings for one core only, by its name: arguments of the learner or of the policy.
+    """
+
+    n_envs: int
+    total_timesteps: int
+    learning_rate: float
+    final_learning_rate: float
+    learner: Mapping[str, Any]
+    policy: Mapping[str, Any]
+    cores: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+
+    def for_core(self, core: str) -> Self:
+        """Return the settings with those for this core only merged in."""
+        own = dict(self.cores.get(core, {}))
+        rate = own.pop("learning_rate", self.learning_rate)
+        learner = {name: own.pop(name, value) for name, value in self.learner.items()}
+        return replace(self, learning_rate=rate, learner=learner, policy={**self.policy, **own}, cores={})
+
+
+_PLAIN: Mapping[str, Any] = {"init": "uniform", "init_scale": 0.01}
+_PLASTIC: Mapping[str, Any] = {**_PLAIN, "rule": "oja", "eta": 0.03, "bound_eta": True}
+_GATED: Mapping[str, Any] = {
+    "learning_rate": 0.0096,
+    "gae_lambda": 0.95,
+    "concentration_coef": 0.049,
+    "max_grad_norm": 4.8,
+}
+
+_MAZE = Preset(
+    n_envs=16,
+    total_timesteps=6_000_000,
+    learning_rate=3e-3,
+    final_learning_rate=0.0,
+    learner={
+        "n_steps": 250,
+        "gamma": 0.9,
+        "gae_lambda": 0.9,
+        "ent_coef": 0.0,
+        "concentration_coef": 0.2,
+        "vf_coef": 0.03,
+        "max_grad_norm": 1.0,
+        "max_grad_ratio": 10.0,
+        "normalize_advantage": False,
+    },
+    policy={"hidden_size": 64, "normalize_observations": False, "normalize_returns": False},
+    cores={
+        "plastic": _PLASTIC,
+        "homogeneous": _PLASTIC,
+        "rnn": _PLAIN,
+        "lstm": _GATED,
+        "gru": _GATED,
+        "plastic_lstm": _GATED,
+        "plastic_gru": _GATED,
+    },
+)
+
+A2C: Mapping[str, Preset] = {
+    "PlasticMaze-v0": _MAZE,
+    "PlasticMazeICLR-v0": replace(_MAZE, learner={**_MAZE.learner, "n_steps": 200}),
+}
+"""Presets of :class:`plasticrl.agents.RecurrentA2C` by the id of the environment."""

@@ -1,0 +1,95 @@
+"""Running moments with which a policy normalizes its observations and the targets of its values."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from gymnasium import spaces
+from stable_baselines3.common.preprocessing import is_image_space
+from torch import Tensor, nn
+
+from plasticrl.agents.common.distributed import Ranks
+from plasticrl.agents.recurrent.rollout import ObservationTensor, by_key
+
+_LARGEST = 10.0  # bound of a normalized observation, as in SB3's VecNormalize
+
+
+class Moments(nn.Module):
+    """Mean and variance of all values seen so far; 0 and 1 before the first.
+
+    Args:
+        shape: shape of one value.
+
+    Attributes:
+        mean, variance: float64, of that shape.
+        count: number of values, a float64 scalar.
+    """
+
+    mean: Tensor
+    variance: Tensor
+    count: Tensor
+
+    def __init__(self, shape: tuple[int, ...] = ()) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.zeros(shape, dtype=torch.float64))
+        self.register_buffer("variance", torch.ones(shape, dtype=torch.float64))
+        self.register_buffer("count", torch.zeros((), dtype=torch.float64))
+
+    @property
+    def std(self) -> Tensor:
+        """Standard deviation, with SB3's margin against 0."""
+        return (self.variance + 1e-8).sqrt()
+
+    def update(self, values: npt.NDArray[Any], ranks: Ranks) -> None:
+        """Add the values ``(N, ...)`` of all processes (Chan et al. 1979)."""
+        values = values.astype(np.float64)
+        own = np.stack([values.mean(axis=0), values.var(axis=0)])[None]
+        for mean, variance in torch.as_tensor(ranks.gather(own, axis=0), device=self.mean.device):
+            total = self.count + len(values)
+            share = len(values) / total
+            apart = mean - self.mean
+            # Before the first values, share is 1 and the initial variance has no weight.
+            self.variance.lerp_(variance, share).add_(apart.square() * share * (1 - share))
+            self.mean.add_(apart * share)
+            self.count.copy_(total)
+
+
+class ObservationNormalizer(nn.Module):
+    """Scaling of the float vectors in observations to mean 0 and variance 1, within ±10.
+
+    Images, and what is one-hot encoded, stay as they are.
+
+    Args:
+        space: space of the observations.
+    """
+
+    def __init__(self, space: spaces.Space[Any]) -> None:
+        super().__init__()
+        parts: Mapping[str, Any] = space.spaces if isinstance(space, spaces.Dict) else {"": space}
+        # A list, since torch does not allow all keys as names of modules.
+        self.keys = [key for key, part in parts.items() if _is_vector(part)]
+        self.moments = nn.ModuleList([Moments(parts[key].shape) for key in self.keys])
+
+    def forward(self, observations: ObservationTensor) -> ObservationTensor:
+        """Return normalized observations ``(N, ...)``."""
+        scaled = dict(by_key(observations))
+        for key, moments in zip(self.keys, self.moments, strict=True):
+            mean, std = moments.mean.float(), moments.std.float()
+            scaled[key] = ((scaled[key] - mean) / std).clamp(-_LARGEST, _LARGEST)
+        return scaled if isinstance(observations, dict) else scaled[""]
+
+    def update(self, observations: Any, ranks: Ranks) -> None:
+        """Add the observations ``(T, B, ...)`` of a rollout of all processes."""
+        for key, moments in zip(self.keys, self.moments, strict=True):
+            values = by_key(observations)[key]
+            moments.update(values.reshape(-1, *values.shape[2:]), ranks)
+
+
+def _is_vector(space: spaces.Space[Any]) -> bool:
+    if not isinstance(space, spaces.Box) or not np.issubdtype(space.dtype, np.floating):
+        return False
+    return not is_image_space(space, normalized_image=True)
