@@ -302,8 +302,9 @@ def can_play(policy: BasePolicy, env: VecEnv) -> bool:
     """Return True if :func:`play_ahead` does what stepping would do.
 
     This holds for a :class:`PlasticPolicy` with a plastic core on the CPU, in float32, without normalized
-    observations, on the package's own batched maze without wrappers, provided that all of them behave as their classes say. Only those parts of
-    the envs that playing reads are checked here; their behaviour is compared step by step.
+    observations, on the package's own batched maze without wrappers, provided that all of them behave as
+    their classes say. Only those parts of the envs that playing reads are checked here; their behaviour is
+    compared step by step.
     """
     if type(env) is not VectorEnvAdapter or type(env.env) is not PlasticMazeVectorEnv:
         return False

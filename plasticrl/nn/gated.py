@@ -43,14 +43,14 @@ class LSTM(Core):
             at first. Default 2 (torch: 0).
 
     Raises:
-        ValueError: a size is not an integer above 0, or ``forget_bias`` is not a finite number.
+        ValueError: a size is not an integer above 0, or ``forget_bias`` is negative or infinite.
     """
 
     def __init__(self, input_size: int, hidden_size: int, forget_bias: float = FORGET_BIAS) -> None:
         super().__init__()
         self.input_size = check_size("input_size", input_size)
         self.hidden_size = self.output_size = check_size("hidden_size", hidden_size)
-        self.forget_bias = check_number("forget_bias", forget_bias, least=-MOST, most=MOST)
+        self.forget_bias = check_number("forget_bias", forget_bias)
         self.lstm = nn.LSTM(input_size, hidden_size)
         keep_longer(self.lstm.bias_ih_l0, hidden_size, forget_bias)
 
@@ -92,14 +92,14 @@ class GRU(Core):
             at first. Default 2 (torch: 0).
 
     Raises:
-        ValueError: a size is not an integer above 0, or ``forget_bias`` is not a finite number.
+        ValueError: a size is not an integer above 0, or ``forget_bias`` is negative or infinite.
     """
 
     def __init__(self, input_size: int, hidden_size: int, forget_bias: float = FORGET_BIAS) -> None:
         super().__init__()
         self.input_size = check_size("input_size", input_size)
         self.hidden_size = self.output_size = check_size("hidden_size", hidden_size)
-        self.forget_bias = check_number("forget_bias", forget_bias, least=-MOST, most=MOST)
+        self.forget_bias = check_number("forget_bias", forget_bias)
         self.gru = nn.GRU(input_size, hidden_size)
         keep_longer(self.gru.bias_ih_l0, hidden_size, forget_bias)
 

@@ -6,7 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import linear
 
-from plasticrl.arguments import check_size
+from plasticrl.arguments import check_number, check_size
+from plasticrl.nn.gated import FORGET_BIAS, keep_longer
 from plasticrl.nn.plastic_rnn import AlphaMode, Init, PlasticCell, PlasticCore, PlasticRecurrence
 from plasticrl.ops import Backend
 from plasticrl.ops.cells import CELLS, Modulation
@@ -31,6 +32,7 @@ class _Gated(PlasticRecurrence):
         init: Init = "fan_in",
         init_scale: float = 1.0,
         alpha_scale: float = 0.1,
+        forget_bias: float = FORGET_BIAS,
         backend: Backend = "auto",
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
@@ -43,16 +45,18 @@ class _Gated(PlasticRecurrence):
             init=init, init_scale=init_scale, alpha_scale=alpha_scale,
             backend=backend, device=device, dtype=dtype,
         )  # fmt: skip
+        self.forget_bias = check_number("forget_bias", forget_bias)
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
-        """Initialise the parameters; those that torch's LSTM and GRU have too as these do by default."""
+        """Initialise the parameters; those of an LSTM or a GRU as :class:`plasticrl.nn.LSTM` does."""
         super().reset_parameters()
         assert self.in_proj is not None
         bound = self.hidden_size**-0.5
         for parameter in (*self.in_proj.parameters(), self.bias_hn):
             if parameter is not None:
                 nn.init.uniform_(parameter, -bound, bound)
+        keep_longer(self.in_proj.bias, self.hidden_size, self.forget_bias)
 
 
 class _LSTM(_Gated):
@@ -82,6 +86,7 @@ class PlasticLSTM(_LSTM, PlasticCore):
         init: see :class:`PlasticRNN`. Default ``"fan_in"``, as ``torch.nn.LSTM``.
         init_scale: default 1.
         alpha_scale: alpha starts as ``alpha_scale * N(0, 1)``. Default 0.1.
+        forget_bias: see :class:`plasticrl.nn.LSTM`. Default 2.
         backend: implementation of the recurrence, see :func:`plasticrl.plastic_scan`.
 
     Raises:
