@@ -15,7 +15,7 @@ from plasticrl.agents import presets
 from plasticrl.agents.a2c.loss import A2CLoss, UsualGradient, a2c_loss, check_norm
 from plasticrl.agents.common import tags
 from plasticrl.agents.common.tensorboard import plastic_metrics
-from plasticrl.agents.recurrent.checkpoint import COUNTERS, SETTINGS, AgentFormat
+from plasticrl.agents.recurrent.checkpoint import COUNTERS, SETTINGS, AgentFormat, from_version_2
 from plasticrl.agents.recurrent.on_policy_algorithm import RecurrentOnPolicyAlgorithm
 from plasticrl.agents.recurrent.policies import PlasticPolicy
 from plasticrl.arguments import check_max_grad_ratio, check_number
@@ -66,8 +66,9 @@ class RecurrentA2C(RecurrentOnPolicyAlgorithm):
 
     file_format = AgentFormat(
         "plasticrl.RecurrentA2C",
-        2,
+        3,
         "RecurrentA2C.save",
+        upgrade={2: from_version_2},
         settings={
             **SETTINGS,
             "concentration_coef": check_number,

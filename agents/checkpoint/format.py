@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from torch import Tensor
@@ -33,6 +33,8 @@ class Format:
         writer: the method that writes such files, for error messages.
         holds: names of the parts that every file has.
         loose: the file also has tensors that the JSON does not mention; they are the part ``LOOSE``.
+        upgrade: functions by an earlier version that is read, too; they return the parts as this version
+            has them.
     """
 
     name: str
@@ -40,6 +42,7 @@ class Format:
     writer: str
     holds: tuple[str, ...]
     loose: bool = False
+    upgrade: Mapping[int, Callable[[dict[str, Any]], dict[str, Any]]] = field(default_factory=dict)
 
     def save(
         self, file: PathOrFile, parts: Mapping[str, Any], check: Callable[[dict[str, Any]], object]
@@ -72,7 +75,9 @@ class Format:
         Raises:
             TensorFileError: it has another format or version, or a part cannot be decoded.
         """
-        if (found := (data.get("format"), data.get("version"))) != (self.name, self.version):
+        found = data.get("format"), data.get("version")
+        versions = [self.version, *self.upgrade]
+        if found[0] != self.name or type(found[1]) is not int or found[1] not in versions:
             raise TensorFileError(
                 f"the file holds {found[0]!r}, version {found[1]!r}; this plasticrl reads {self.name!r}, "
                 f"version {self.version}: give a file that {self.writer} wrote"
@@ -89,7 +94,10 @@ class Format:
             parts[LOOSE] = left
         elif left:
             raise TensorFileError(f"{min(left)} is in the file, but is unknown: give another file")
-        return parts
+        if found[1] == self.version:
+            return parts
+        with reading():
+            return self.upgrade[found[1]](parts)
 
 
 @contextmanager

@@ -35,7 +35,7 @@ from plasticrl.agents.checkpoint.tree import (
     rate_from_plain,
     space_from_plain,
 )
-from plasticrl.agents.recurrent.policies import PlasticPolicy, policy_without_memory
+from plasticrl.agents.recurrent.policies import PlasticPolicy, policy_without_memory, with_former_defaults
 from plasticrl.agents.recurrent.rollout import by_key
 from plasticrl.arguments import (
     MOST_SIZE,
@@ -77,6 +77,15 @@ _PARTS = (
     *("policy", "optimizer", "spaces", "settings", "counters", "progress", "episodes", "random_states"),
     *_BUFFERS,
 )
+
+
+def from_version_2(parts: dict[str, Any]) -> dict[str, Any]:
+    """Return the parts of a file from before observations and returns were normalized."""
+    settings = dict(parts["settings"])
+    if isinstance(kwargs := settings.get("policy_kwargs"), dict):
+        own = settings.get("policy_class") != "PlasticPolicy"
+        settings["policy_kwargs"] = with_former_defaults(kwargs, own_class=own)
+    return {**parts, "settings": settings}
 
 
 def own_copy(options: Any) -> Any:

@@ -61,7 +61,29 @@ from plasticrl.ops import Backend
 from plasticrl.ops.cells import Modulation
 from plasticrl.rules import RuleLike
 
-_FORMAT = Format("plasticrl.PlasticPolicy", 1, "PlasticPolicy.save", ("policy", "spaces", "arguments"))
+
+def with_former_defaults(arguments: dict[str, Any], *, own_class: bool = False) -> dict[str, Any]:
+    """Return arguments of a policy saved before observations and returns were normalized.
+
+    Args:
+        arguments: those that the file holds; the others had the defaults of that time.
+        own_class: the policy is of a class of the user's own, which may have defaults of its own.
+    """
+    former: dict[str, Any] = {"normalize_observations": False, "normalize_returns": False}
+    if not own_class:
+        former["hidden_size"] = 200
+        if arguments.get("core", "plastic") in ("plastic", "homogeneous"):
+            former["bound_eta"] = False
+    return former | arguments
+
+
+_FORMAT = Format(
+    "plasticrl.PlasticPolicy",
+    2,
+    "PlasticPolicy.save",
+    ("policy", "spaces", "arguments"),
+    upgrade={1: lambda parts: {**parts, "arguments": with_former_defaults(parts["arguments"])}},
+)
 _SPACES = ("observation_space", "action_space")
 _FIRST = (*_SPACES, "lr_schedule")  # of the constructor's arguments
 _NO_GSDE = "there is no state-dependent exploration (gSDE): leave it out"
