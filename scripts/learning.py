@@ -1,0 +1,93 @@
+"""Measure what every core learns with the default settings of RecurrentA2C, and write the scores to a folder.
+
+Run as ``python scripts/learning.py``. Scores of earlier calls are kept: only missing runs are trained.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import dataclass
+from importlib.util import find_spec
+from itertools import product
+from multiprocessing import get_context
+from pathlib import Path
+
+import numpy as np
+import torch
+import tyro
+from stable_baselines3.common.env_util import make_vec_env
+from stable_baselines3.common.evaluation import evaluate_policy
+
+from plasticrl.agents import CORE_NAMES, RecurrentA2C
+from plasticrl.scripts.bench.tasks import TASKS
+from plasticrl.scripts.runs.folder import write_json
+from plasticrl.scripts.settings.groups import with_home
+
+FIRST_SEED = 1000  # the defaults were chosen with seeds below it
+N_ENVS = 8
+EPISODES = 100
+
+
+@dataclass(frozen=True)
+class Learning:
+    """Train every core on small tasks with the default settings, and print a table."""
+
+    tasks: tuple[str, ...] = tuple(name for name, task in TASKS.items() if not task.needs)
+    """Tasks; repeat_first and repeat_previous need pip install popgym."""
+    cores: tuple[str, ...] = CORE_NAMES
+    """Cores of the policy."""
+    seeds: int = 5
+    """Runs per task and core."""
+    jobs: int = 2
+    """Runs to train at the same time, one thread each."""
+    out: Path = Path("results/learning")
+    """Output folder: one file for each task."""
+
+
+def score(task: str, core: str, seed: int) -> float:
+    """Train one agent, and return its mean reward in new episodes, with its most probable actions."""
+    torch.set_num_threads(1)
+    env = make_vec_env(TASKS[task].make, N_ENVS, seed=seed)
+    agent = RecurrentA2C("PlasticPolicy", env, policy_kwargs={"core": core}, seed=seed, device="cpu")
+    agent.learn(TASKS[task].steps)
+    test = make_vec_env(TASKS[task].make, N_ENVS, seed=seed + 500_000)
+    return float(evaluate_policy(agent, test, EPISODES, deterministic=True)[0])
+
+
+def main(settings: Learning) -> None:
+    """Train the missing runs and print all scores."""
+    for kind, given, known in (("task", settings.tasks, TASKS), ("core", settings.cores, CORE_NAMES)):
+        if unknown := [name for name in given if name not in known]:
+            sys.exit(f"there is no {kind} {unknown[0]}; there are {', '.join(known)}")
+    for name in settings.tasks:
+        if (needs := TASKS[name].needs) and find_spec(needs) is None:
+            sys.exit(f"{name} needs {needs}: pip install {needs}")
+    settings.out.mkdir(parents=True, exist_ok=True)
+    files = {task: settings.out / f"{task}.json" for task in settings.tasks}
+    scores: dict[str, dict[str, dict[str, float]]] = {
+        task: json.loads(file.read_text()) if file.exists() else {} for task, file in files.items()
+    }
+    seeds = range(FIRST_SEED, FIRST_SEED + settings.seeds)
+    wanted = [
+        (task, core, seed)
+        for seed, task, core in product(seeds, settings.tasks, settings.cores)
+        if str(seed) not in scores[task].get(core, {})
+    ]
+    with ProcessPoolExecutor(settings.jobs, mp_context=get_context("spawn")) as pool:
+        runs = {pool.submit(score, *run): run for run in wanted}
+        for count, run in enumerate(as_completed(runs), 1):
+            task, core, seed = runs[run]
+            scores[task].setdefault(core, {})[str(seed)] = run.result()
+            write_json(files[task], scores[task])
+            print(f"[{count}/{len(wanted)}] {task}, {core}, seed {seed}: {run.result():.2f}", flush=True)
+    for task in settings.tasks:
+        print(f"\n{task} ({TASKS[task].steps:,} steps)")
+        for core in settings.cores:
+            found = [scores[task].get(core, {})[str(seed)] for seed in seeds]
+            print(f"    {core:14s} {np.mean(found):9.2f}   " + "  ".join(f"{one:.2f}" for one in found))
+
+
+if __name__ == "__main__":
+    main(with_home(tyro.cli(Learning, description=__doc__)))
