@@ -179,7 +179,7 @@ def test_a_drive_that_is_no_tensor_is_named() -> None:
 def test_its_text_shows_what_it_is() -> None:
     text = repr(PlasticLinear(64, 5))
     assert "64, 5, init_scale=0.01" in text
-    assert "alpha='full', rule=Oja(), eta=0.01, bound_eta=False" in text
+    assert "alpha='full', rule=Oja(), eta=0.01, bound_eta=True" in text
 
 
 @pytest.mark.parametrize("activation", ["softmax", "tanh", "identity"])

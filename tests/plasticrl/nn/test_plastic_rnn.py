@@ -125,17 +125,17 @@ def test_a_bounded_eta_stays_inside_0_and_1() -> None:
 
 
 def test_a_free_eta_can_drift_below_zero_and_the_trace_then_grows() -> None:
-    rnn = network(None, eta=0.3)
+    rnn = network(None, eta=0.3, bound_eta=False)
     assert rnn.plasticity.eta.item() == pytest.approx(0.3)
     assert push_eta_down(rnn) < -1
     with torch.no_grad():
         rnn.plasticity.eta.fill_(-0.2)
-    _, state = rnn(noise(60, B, N))
+        _, state = rnn(noise(60, B, N))
     assert 1e3 < state.trace.abs().max() < 1e6  # 1.2^60 is 6e4
 
 
 def test_a_bounded_eta_enters_the_recurrence_as_its_value() -> None:
-    free, bounded = network(eta=0.3), network(eta=0.3, bound_eta=True)
+    free, bounded = network(eta=0.3, bound_eta=False), network(eta=0.3, bound_eta=True)
     inputs = noise(T, B, 4)
     torch.testing.assert_close(free(inputs)[1].trace, bounded(inputs)[1].trace)
     assert free(inputs)[1].trace.any()
@@ -233,10 +233,11 @@ def test_its_text_shows_what_it_is() -> None:
     [
         ({"alpha": "free"}, "alpha must be one of 'full', 'shared', 'none'"),
         ({"rule": "bcm"}, "unknown rule 'bcm'"),
-        ({"eta": float("nan")}, "eta must be a finite number"),
-        ({"eta": "0.1"}, "eta must be a finite number, not '0.1'"),
-        ({"eta": 1e39}, "eta must be a finite number"),  # not in float32
-        ({"eta": 10**400}, "eta must be a finite number"),
+        ({"eta": float("nan"), "bound_eta": False}, "eta must be a finite number"),
+        ({"eta": "0.1", "bound_eta": False}, "eta must be a finite number, not '0.1'"),
+        ({"eta": 1e39, "bound_eta": False}, "eta must be a finite number"),  # not in float32
+        ({"eta": 10**400, "bound_eta": False}, "eta must be a finite number"),
+        ({"eta": float("nan")}, "eta must be between 0 and 1 when bound_eta is on"),
         ({"eta": 1 - 1e-9, "bound_eta": True}, "eta must be between 0 and 1"),  # 1 in float32
         ({"eta": 1e-50, "bound_eta": True}, "eta must be between 0 and 1"),
         ({"init_scale": 1e39, "init": "normal"}, "init_scale must be a finite number"),
