@@ -7,7 +7,7 @@ from typing import Literal, TypeAlias, get_args
 import torch
 from torch import Tensor, nn
 
-from plasticrl.rules import RuleLike, get_rule
+from plasticrl.rules import RuleLike, RuleParameter, get_rule
 
 AlphaMode: TypeAlias = Literal["full", "shared", "none"]
 Init: TypeAlias = Literal["uniform", "normal", "fan_in", "orthogonal"]
@@ -88,8 +88,8 @@ class Plasticity(nn.Module):
         """
         if self.eta_raw is None:
             # Not an AttributeError: torch would replace its message by "no attribute 'eta'".
-            reason = "alpha='none'" if self.mode == "none" else f"rule {self.rule.name!r}"
-            raise RuntimeError(f"a layer with {reason} has no eta")
+            of = "with alpha='none'" if self.mode == "none" else "made for a rule that does not read it"
+            raise RuntimeError(f"a layer {of} has no eta")
         return torch.sigmoid(self.eta_raw) if self.bound_eta else self.eta_raw
 
     @property
@@ -98,15 +98,24 @@ class Plasticity(nn.Module):
         return None if self.bound_eta else self.eta_raw
 
     def eta_or_zero(self, like: Tensor) -> Tensor:
-        """Return eta, or a zero of the dtype and device of ``like`` if there is none."""
-        return like.new_zeros(()) if self.eta_raw is None else self.eta
+        """Return eta, or a zero of the dtype and device of ``like`` where none is read."""
+        return self.eta if self.alpha is not None and self.rule.reads_eta else like.new_zeros(())
 
     def rule_parameters(self) -> tuple[Tensor, ...]:
         """Return the current parameters of the rule's own, in its order; none without plasticity."""
         if self.alpha is None:
             return ()
-        raw = [(own, self.get_parameter(f"{own.name}_raw")) for own in self.rule.parameters]
+        raw = [(own, self._raw(own)) for own in self.rule.parameters]
         return tuple(torch.sigmoid(one) if own.decays and self.bound_eta else one for own, one in raw)
+
+    def _raw(self, own: RuleParameter) -> nn.Parameter:
+        found: nn.Parameter | None = getattr(self, f"{own.name}_raw", None)
+        if found is None:
+            raise RuntimeError(
+                f"rule {self.rule.name!r} has a parameter {own.name!r}, and this layer was made for another "
+                "rule: give the rule when making the layer"
+            )
+        return found
 
     def __dir__(self) -> list[str]:
         """Without eta where there is none: ``torch.jit.trace`` reads every attribute that is listed here."""
@@ -125,8 +134,7 @@ class Plasticity(nn.Module):
         draw_(self.alpha, init if init in ("uniform", "normal") else "normal", scale, "alpha_scale")
         starts = [] if self.eta_raw is None else [(self.eta_raw, self.initial_eta, True)]
         for own in self.rule.parameters:
-            raw = self.get_parameter(f"{own.name}_raw")
-            starts.append((raw, own.start(self.initial_eta), own.decays))
+            starts.append((self._raw(own), own.start(self.initial_eta), own.decays))
         with torch.no_grad():
             for raw, start, is_bound in starts:
                 raw.fill_(start)

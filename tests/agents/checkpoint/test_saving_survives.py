@@ -1008,7 +1008,7 @@ def _replace_core(policy: PlasticPolicy) -> None:
 
 
 REPLACED: dict[str, tuple[Callable[[Any], None], str]] = {
-    "bound_eta": (_set("policy.core.plasticity.bound_eta", True), "policy/core.plasticity.bound_eta"),
+    "bound_eta": (_set("policy.core.plasticity.bound_eta", False), "policy/core.plasticity.bound_eta"),
     "alpha mode": (_set("policy.core.plasticity.mode", "none"), "policy/core.plasticity.mode"),
     "images": (_set("policy.normalize_images", False), "policy/normalize_images"),
     "core": (lambda model: _replace_core(model.policy), "policy/core is a .*Fading"),
