@@ -41,8 +41,13 @@ class Case:
 
     @property
     def options(self) -> dict[str, Any]:
-        """Rule, cell and modulation, by their names in :func:`plasticrl.plastic_scan`."""
-        return {"rule": self.rule, "cell": self.cell, "modulation": self.modulation.split()[-1]}
+        """Rule, its parameters, cell and modulation, by their names in :func:`plasticrl.plastic_scan`."""
+        return {
+            "rule": self.rule,
+            "cell": self.cell,
+            "modulation": self.modulation.split()[-1],
+            "rule_parameters": self.rule_parameters(),
+        }
 
     def leaves(self, dtype: torch.dtype = torch.float32) -> dict[str, Tensor]:
         """Copies of the inputs that gradients are taken of."""

@@ -322,7 +322,7 @@ def test_the_learner_of_episodes_keeps_pythons_own_numbers() -> None:
         batch_size=np.int64(2),
         max_grad_norm=np.float32(5),
         stats_window_size=np.int64(6),
-        learning_rate=np.float32(0.5),
+        learning_rate=np.float32(0.0625),
         network_kwargs={"extra_neurons": np.int64(1), "eta": np.float32(0.25)},
         optimizer_kwargs={"betas": (np.float32(0.5), 0.75)},
     ).learn(4)

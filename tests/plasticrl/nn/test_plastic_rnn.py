@@ -9,10 +9,11 @@ from torch import Tensor
 
 from plasticrl import Oja, PlasticRNN, PlasticRNNCell
 from plasticrl.nn import AlphaMode, Init
+from plasticrl.rules import RULES
 
 T, B, N = 6, 3, 5
 ALPHAS = pytest.mark.parametrize("alpha", ["full", "shared", "none"])
-RULES = pytest.mark.parametrize("rule", ["hebb", "oja", "clipped", "delta"])
+EVERY_RULE = pytest.mark.parametrize("rule", RULES)
 
 
 def noise(*shape: int, seed: int = 0) -> Tensor:
@@ -25,7 +26,7 @@ def network(input_size: int | None = 4, **options: Any) -> PlasticRNN:
 
 
 @ALPHAS
-@RULES
+@EVERY_RULE
 @pytest.mark.parametrize("with_clamp", [False, True])
 def test_the_cell_in_a_loop_is_the_network(alpha: AlphaMode, rule: str, with_clamp: bool) -> None:
     rnn = network(alpha=alpha, rule=rule)
@@ -197,7 +198,7 @@ def test_parameter_counts() -> None:
 
 
 @ALPHAS
-@RULES
+@EVERY_RULE
 @pytest.mark.parametrize("bound_eta", [False, True])
 def test_gradients_through_the_module(alpha: AlphaMode, rule: str, bound_eta: bool) -> None:
     torch.manual_seed(0)
