@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from plasticrl import Oja, PlasticRNN, PlasticRNNCell
+from plasticrl import Hebb, Oja, PlasticRNN, PlasticRNNCell
 from plasticrl.nn import AlphaMode, Init
 from plasticrl.rules import RULES
 
@@ -165,6 +165,7 @@ def test_the_defaults_are_an_orthogonal_w_and_a_small_alpha() -> None:
     assert rnn.plasticity.rule.name == "hebb"
     assert rnn.plasticity.mode == "full"
     assert rnn.plasticity.eta.item() == pytest.approx(0.01)
+    assert rnn.plasticity.bound_eta
     assert rnn.plasticity.alpha is not None
     torch.testing.assert_close(rnn.weight_hh @ rnn.weight_hh.T, torch.eye(50), rtol=0, atol=1e-5)
     assert rnn.plasticity.alpha.std().item() == pytest.approx(0.01, rel=0.1)
@@ -178,6 +179,24 @@ def test_the_papers_start_draws_w_and_alpha_alike() -> None:
     for drawn in (rnn.weight_hh, rnn.plasticity.alpha):
         assert 0 <= drawn.min() < 0.001
         assert 0.009 < drawn.max() <= 0.01
+
+
+@pytest.mark.parametrize("build", [PlasticRNN, PlasticRNNCell])
+def test_the_papers_network(build: Any) -> None:
+    torch.manual_seed(0)
+    net = build.paper(4, 50)
+    assert type(net) is build
+    plasticity = net.plasticity
+    assert (plasticity.rule, plasticity.mode, plasticity.bound_eta) == (Hebb(), "full", False)
+    assert plasticity.eta_raw.item() == pytest.approx(0.01)
+    for drawn in (net.weight_hh, plasticity.alpha):
+        assert 0 <= drawn.min() < 0.001
+        assert 0.009 < drawn.max() <= 0.01
+        assert drawn.mean().item() == pytest.approx(0.005, rel=0.05)
+    other = build.paper(None, 5, rule="oja", alpha="shared", eta=0.1)
+    assert other.in_proj is None
+    assert (other.plasticity.rule, other.plasticity.mode, other.init) == (Oja(), "shared", "uniform")
+    assert other.plasticity.eta.item() == pytest.approx(0.1)
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
