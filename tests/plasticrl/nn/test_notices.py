@@ -94,6 +94,7 @@ class Outputs(nn.Module):
 
 @pytest.mark.filterwarnings("ignore::torch.jit.TracerWarning")
 @pytest.mark.filterwarnings("ignore:.torch.jit:DeprecationWarning")
+@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor:UserWarning")  # torch's own
 @pytest.mark.filterwarnings("ignore:.*should not be instantiated:DeprecationWarning")
 @pytest.mark.parametrize("rule", ["hebb", "stp"])
 def test_nothing_is_said_while_torch_records_or_compiles(rule: str, said: Any) -> None:
