@@ -91,7 +91,7 @@ class Retroactive(AdjointRule):
     limit: float = 1.0
     name: ClassVar[str] = "retroactive"
     formula: ClassVar[str] = "H <- clip(H + m E, -limit, limit), E <- (1 - eta) E + eta v x^T"
-    citation: ClassVar[str] = "Miconi, Rawal, Clune & Stanley, ICLR 2019, section 3.2"
+    citation: ClassVar[str] = "Miconi, Rawal, Clune & Stanley, ICLR 2019 (retroactive neuromodulation)"
     matrices: ClassVar[int] = 2
 
     def __post_init__(self) -> None:
