@@ -63,7 +63,8 @@ def report_backend(
     else:
         reason = "asked for by name" if obstacle is None else f"backend 'numba' cannot: {obstacle}"
         cost = f"torch, step by step, 10 to 25 times slower than the kernels on a CPU; {reason}"
-    text = f"rule {problem.rule.name!r} runs on the {chosen} backend ({cost})"
+    name = getattr(problem.rule, "name", type(problem.rule).__name__)  # a rule of the user's may lack one
+    text = f"rule {name!r} runs on the {chosen} backend ({cost})"
     if text not in (told := _told.setdefault(module, set())):
         told.add(text)
         _LOGGER.info(text)

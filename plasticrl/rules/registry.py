@@ -43,7 +43,8 @@ def get_rule(rule: RuleLike) -> Rule:
 
 def has_coefficients(rule: Rule) -> bool:
     """Return True if the rule's update is that of :class:`HebbianRule`, of whatever coefficients."""
-    return isinstance(rule, HebbianRule) and type(rule).update is HebbianRule.update
+    inherited = isinstance(rule, HebbianRule) and type(rule).update is HebbianRule.update
+    return inherited and rule.matrices == 1 and not rule.parameters
 
 
 def has_numbers(rule: Rule) -> bool:
