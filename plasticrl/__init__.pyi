@@ -8,10 +8,13 @@ from .nn import PlasticRNNCell as PlasticRNNCell
 from .ops import plastic_scan as plastic_scan
 from .rules import ClippedHebb as ClippedHebb
 from .rules import Delta as Delta
+from .rules import FastWeights as FastWeights
 from .rules import Hebb as Hebb
 from .rules import HebbianRule as HebbianRule
 from .rules import Oja as Oja
+from .rules import Retroactive as Retroactive
 from .rules import Rule as Rule
+from .rules import ShortTermPlasticity as ShortTermPlasticity
 from .state import PlasticLSTMState as PlasticLSTMState
 from .state import PlasticState as PlasticState
 

@@ -10,7 +10,8 @@ class PlasticState(NamedTuple):
 
     Attributes:
         hidden: latest outputs, ``(B, n)``.
-        trace: Hebbian trace, ``(B, n_post, n_pre)``; ``(B, 0, 0)`` if alpha is "none".
+        trace: Hebbian trace, ``(B, n_post, n_pre)``; ``(B, 0, 0)`` if alpha is "none". A rule of two
+            matrices has twice the rows, those of H first.
     """
 
     hidden: Tensor
@@ -23,7 +24,8 @@ class PlasticLSTMState(NamedTuple):
     Attributes:
         hidden: latest outputs, ``(B, n)``.
         cell: cell state, ``(B, n)``.
-        trace: Hebbian trace, ``(B, n_post, n_pre)``; ``(B, 0, 0)`` if alpha is "none".
+        trace: Hebbian trace, ``(B, n_post, n_pre)``; ``(B, 0, 0)`` if alpha is "none". A rule of two
+            matrices has twice the rows, those of H first.
     """
 
     hidden: Tensor
@@ -35,7 +37,8 @@ class TraceState(NamedTuple):
     """State of a feed-forward plastic layer.
 
     Attributes:
-        trace: Hebbian trace, ``(B, n_out, n_in)``; ``(B, 0, 0)`` if alpha is "none".
+        trace: Hebbian trace, ``(B, n_out, n_in)``; ``(B, 0, 0)`` if alpha is "none". A rule of two
+            matrices has twice the rows, those of H first.
     """
 
     trace: Tensor

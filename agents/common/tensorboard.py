@@ -76,7 +76,7 @@ def log_matrices(writer: SummaryWriter, core: Core, state: Any, step: int) -> No
 
 
 def plastic_metrics(core: Core, state: Any) -> dict[str, float]:
-    """Return eta, mean ``|alpha|`` and mean ``|H|``; empty for a core that is not plastic.
+    """Return eta (if the rule reads it), mean ``|alpha|`` and mean ``|H|``; empty for a core without trace.
 
     Args:
         core: the agent's core.
@@ -85,7 +85,7 @@ def plastic_metrics(core: Core, state: Any) -> dict[str, float]:
     if not isinstance(core, (PlasticCore, PlasticLinear)) or core.plasticity.alpha is None:
         return {}
     return {
-        "eta": core.plasticity.eta.item(),
+        **({} if core.plasticity.eta_raw is None else {"eta": core.plasticity.eta.item()}),
         "alpha_abs_mean": core.plasticity.alpha.abs().mean().item(),
         "trace_abs_mean": state.trace.abs().mean().item(),
     }

@@ -5,7 +5,8 @@ from plasticrl.nn.feedforward import FeedForward, NoState
 from plasticrl.nn.gated import GRU, LSTM, GRUState, LSTMState
 from plasticrl.nn.plastic_gated import PlasticGRU, PlasticGRUCell, PlasticLSTM, PlasticLSTMCell
 from plasticrl.nn.plastic_linear import PlasticLinear
-from plasticrl.nn.plastic_rnn import AlphaMode, Init, Plasticity, PlasticRNN, PlasticRNNCell
+from plasticrl.nn.plastic_rnn import PlasticRNN, PlasticRNNCell
+from plasticrl.nn.plasticity import AlphaMode, Init, Plasticity
 
 __all__ = [
     "GRU",

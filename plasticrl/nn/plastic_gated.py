@@ -8,7 +8,8 @@ from torch.nn.functional import linear
 
 from plasticrl.arguments import check_number, check_size
 from plasticrl.nn.gated import FORGET_BIAS, keep_longer
-from plasticrl.nn.plastic_rnn import AlphaMode, Init, PlasticCell, PlasticCore, PlasticRecurrence
+from plasticrl.nn.plastic_rnn import PlasticCell, PlasticCore, PlasticRecurrence
+from plasticrl.nn.plasticity import AlphaMode, Init
 from plasticrl.ops import Backend
 from plasticrl.ops.cells import CELLS, Modulation
 from plasticrl.rules import RuleLike
@@ -78,7 +79,7 @@ class PlasticLSTM(_LSTM, PlasticCore):
         input_size: features per step.
         hidden_size: number of neurons n.
         alpha: ``"full"`` (default), ``"shared"`` or ``"none"``.
-        rule: ``"delta"`` (default), ``"hebb"``, ``"oja"``, ``"clipped"``, or a rule object.
+        rule: ``"delta"`` (default), another name as for :class:`PlasticRNN`, or a rule object.
         modulation: ``"sigmoid"`` (default), ``"tanh"`` or ``"none"``; see :class:`PlasticRNN`.
         modulate: ``"neurons"`` (default) or ``"network"``; see :class:`PlasticRNN`.
         eta: initial learning rate of the trace. Default 0.5.

@@ -9,7 +9,8 @@ from torch import Tensor, nn
 
 from plasticrl.arguments import check_size
 from plasticrl.nn.core import Core, check_shape, parts_of
-from plasticrl.nn.plastic_rnn import AlphaMode, Plasticity, draw_
+from plasticrl.nn.notices import warn_of_free_eta
+from plasticrl.nn.plasticity import AlphaMode, Plasticity, draw_
 from plasticrl.rules import RuleLike, next_trace
 from plasticrl.state import TraceState
 
@@ -37,7 +38,7 @@ class PlasticLinear(Core):
         alpha: ``"full"`` (default), ``"shared"`` or ``"none"``.
         rule: default ``"oja"``, as in the paper's experiment 3.
         eta: initial learning rate of the trace. Default 0.01.
-        bound_eta: keep eta in (0, 1) through a sigmoid. Default False.
+        bound_eta: keep eta in (0, 1) through a sigmoid. Default True; the paper's is free.
         activation: f, ``"softmax"`` (default), ``"tanh"``, ``"identity"``, or a function of a
             tensor ``(B, out_features)``.
         init_scale: w starts as ``init_scale * N(0, 1)``. Default 0.01, as in the paper.
@@ -55,7 +56,7 @@ class PlasticLinear(Core):
         alpha: AlphaMode = "full",
         rule: RuleLike = "oja",
         eta: float = 0.01,
-        bound_eta: bool = False,
+        bound_eta: bool = True,
         activation: Activation = "softmax",
         init_scale: float = 0.01,
         alpha_scale: float | None = None,
@@ -89,7 +90,7 @@ class PlasticLinear(Core):
         self.plasticity.reset_parameters("uniform", self.alpha_scale)
 
     def initial_state(self, batch_size: int) -> TraceState:
-        """Return a trace of zeros, ``(B, out, in)``, or ``(B, 0, 0)`` if alpha is "none"."""
+        """Return a trace of zeros, as in :class:`plasticrl.state.TraceState`."""
         shape = self.plasticity.trace_shape(self.out_features, self.in_features)
         return TraceState(self.weight.new_zeros(batch_size, *shape))
 
@@ -143,14 +144,15 @@ class PlasticLinear(Core):
         alpha, rule = self.plasticity.alpha, self.plasticity.rule
         if alpha is None:
             return fixed, torch.stack([self.activation(f) for f in fixed]), TraceState(trace)
-        eta = self.plasticity.eta
+        warn_of_free_eta(self.plasticity, self.plasticity.free_eta)
+        eta, own = self.plasticity.eta_or_zero(self.weight), self.plasticity.rule_parameters()
         sums, outputs = [], []
         for t, x in enumerate(inputs):
             if reset is not None:
                 trace = trace.masked_fill(reset[t, :, None, None], 0)
-            sums.append(fixed[t] + torch.einsum("boi,bi->bo", alpha * trace, x))
+            sums.append(fixed[t] + torch.einsum("boi,bi->bo", alpha * trace[:, : self.out_features], x))
             outputs.append(self.activation(sums[-1]))
-            trace = next_trace(rule, trace, x, outputs[-1], eta)
+            trace = next_trace(rule, trace, x, outputs[-1], eta, None, own)
         return torch.stack(sums), torch.stack(outputs), TraceState(trace)
 
     def extra_repr(self) -> str:

@@ -1,8 +1,6 @@
-"""The plastic recurrent network: its plasticity, a single step (the cell), and the loop over time."""
+"""The plastic recurrent network: its parameters, a single step (the cell), and the loop over time."""
 
-from math import inf, isfinite, nan, sqrt
-from numbers import Real
-from typing import Any, ClassVar, Literal, NoReturn, TypeAlias, get_args
+from typing import Any, ClassVar, Literal, NoReturn, TypeVar, get_args
 
 import torch
 from torch import Tensor, nn
@@ -10,15 +8,16 @@ from torch.nn.modules.module import _has_any_global_hook
 
 from plasticrl.arguments import check_choice, check_size
 from plasticrl.nn.core import Core, check_dtype, check_shape, refuse_scripting
+from plasticrl.nn.notices import report_backend, warn_of_free_eta
+from plasticrl.nn.plasticity import AlphaMode, Init, Plasticity, draw_
 from plasticrl.ops import Backend, plastic_scan, plastic_step_
 from plasticrl.ops.cells import CELLS, Cell, Modulation
 from plasticrl.ops.checks import check_state, check_tensor, check_tensors
 from plasticrl.ops.problem import state_of
-from plasticrl.rules import RuleLike, get_rule
+from plasticrl.rules import RuleLike
 from plasticrl.state import PlasticState
 
-AlphaMode: TypeAlias = Literal["full", "shared", "none"]
-Init: TypeAlias = Literal["uniform", "normal", "fan_in", "orthogonal"]
+_R = TypeVar("_R", bound="_RNN")
 
 HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
 """Attributes in which torch keeps a module's forward and backward hooks."""
@@ -27,143 +26,6 @@ HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_p
 def hooks_for_all() -> bool:
     """Return True if torch has global hooks, which run in every module."""
     return bool(_has_any_global_hook())  # type: ignore[no-untyped-call]
-
-
-class Plasticity(nn.Module):
-    """Plasticity coefficients and learning rate of one layer's Hebbian trace.
-
-    Args:
-        n_post: number of postsynaptic neurons.
-        n_pre: number of presynaptic neurons.
-        alpha: ``"full"`` for one coefficient per connection, ``"shared"`` for a single one (the paper's
-            homogeneous plasticity), ``"none"`` for no plasticity, and then no eta either.
-        rule: update rule of the trace, by name or as an object.
-        eta: initial learning rate of the trace. Default 0.01, as in the paper.
-        bound_eta: False, as in the paper, trains eta itself, which may drift below zero (Hebb's trace
-            then grows without bound). True trains its logit, which keeps eta in (0, 1).
-
-    Attributes:
-        alpha: the coefficients, ``(n_post, n_pre)`` or ``()``; None for "none".
-
-    Raises:
-        ValueError: an argument is outside the range above, or is after rounding to the dtype.
-    """
-
-    alpha: nn.Parameter | None
-    eta_raw: nn.Parameter | None
-
-    def __init__(
-        self,
-        n_post: int,
-        n_pre: int,
-        *,
-        alpha: AlphaMode,
-        rule: RuleLike,
-        eta: float,
-        bound_eta: bool,
-        device: torch.device | str | None = None,
-        dtype: torch.dtype | None = None,
-    ) -> None:
-        super().__init__()
-        if alpha not in get_args(AlphaMode):
-            raise ValueError(
-                f"alpha must be one of {', '.join(map(repr, get_args(AlphaMode)))}, not {alpha!r}"
-            )
-        rounded = _rounded(eta, dtype or torch.get_default_dtype())
-        if not isfinite(rounded) or (bound_eta and not 0 < rounded < 1):
-            allowed = "between 0 and 1 when bound_eta is on" if bound_eta else "a finite number"
-            raise ValueError(f"eta must be {allowed}, not {eta!r}")
-        self.mode: AlphaMode = alpha
-        self.rule = get_rule(rule)
-        self.initial_eta = eta
-        self.bound_eta = bound_eta
-        if alpha == "none":
-            self.register_parameter("alpha", None)
-            self.register_parameter("eta_raw", None)
-        else:
-            shape = (n_post, n_pre) if alpha == "full" else ()
-            self.alpha = nn.Parameter(torch.empty(shape, device=device, dtype=dtype))
-            self.eta_raw = nn.Parameter(torch.empty((), device=device, dtype=dtype))
-
-    @property
-    def eta(self) -> Tensor:
-        """The current learning rate, a scalar tensor.
-
-        Raises:
-            RuntimeError: the layer is not plastic.
-        """
-        if self.eta_raw is None:
-            # Not an AttributeError: torch would replace its message by "no attribute 'eta'".
-            raise RuntimeError("a layer with alpha='none' has no eta")
-        return torch.sigmoid(self.eta_raw) if self.bound_eta else self.eta_raw
-
-    def __dir__(self) -> list[str]:
-        """Without eta where there is none: ``torch.jit.trace`` reads every attribute that is listed here."""
-        names: list[str] = super().__dir__()  # type: ignore[no-untyped-call]
-        return [name for name in names if name != "eta" or self.eta_raw is not None]
-
-    def reset_parameters(self, init: Init, scale: float) -> None:
-        """Draw alpha as :func:`draw_` does, normal for the inits of whole matrices; set eta to its start."""
-        if self.alpha is None or self.eta_raw is None:
-            return
-        draw_(self.alpha, init if init in ("uniform", "normal") else "normal", scale, "alpha_scale")
-        with torch.no_grad():
-            self.eta_raw.fill_(self.initial_eta)
-            if self.bound_eta:
-                self.eta_raw.logit_()
-
-    def trace_shape(self, n_post: int, n_pre: int) -> tuple[int, int]:
-        """Return the shape of one episode's trace: empty if the layer is not plastic."""
-        return (0, 0) if self.mode == "none" else (n_post, n_pre)
-
-    def extra_repr(self) -> str:
-        """Return mode, rule and eta, for ``print(module)``."""
-        if self.mode == "none":
-            return "alpha='none'"
-        return f"alpha={self.mode!r}, rule={self.rule}, eta={self.initial_eta}, bound_eta={self.bound_eta}"
-
-
-def draw_(parameter: Tensor, init: Init, scale: float, name: str = "init_scale") -> None:
-    """Draw initial values.
-
-    Args:
-        parameter: weights, with the inputs along the last dimension.
-        init: ``"uniform"`` for ``scale * U(0, 1)`` (the paper's maze), ``"normal"`` for ``scale * N(0, 1)``
-            (its patterns), ``"fan_in"`` for ``scale * U(-1, 1) / sqrt(inputs)`` (as ``torch.nn.RNN``), or
-            ``"orthogonal"`` for ``scale`` times an orthogonal matrix.
-        scale: finite and at least 0.
-        name: its name in errors.
-
-    Raises:
-        ValueError: ``init`` or ``scale`` is something else.
-    """
-    if not 0 <= _rounded(scale, parameter.dtype) < inf:
-        raise ValueError(f"{name} must be a finite number, at least 0, not {scale!r}")
-    if init == "uniform":
-        nn.init.uniform_(parameter, 0.0, scale)
-    elif init == "normal":
-        nn.init.normal_(parameter, 0.0, scale)
-    elif init == "fan_in":
-        bound = scale / sqrt(parameter.shape[-1])
-        nn.init.uniform_(parameter, -bound, bound)
-    elif init == "orthogonal":
-        if parameter.dtype.itemsize < 4:  # torch has no QR of half
-            parameter.detach().copy_(nn.init.orthogonal_(parameter.detach().float(), scale))
-        else:
-            nn.init.orthogonal_(parameter, scale)
-    else:
-        raise ValueError(f"init must be one of {', '.join(map(repr, get_args(Init)))}, not {init!r}")
-
-
-def _rounded(value: object, dtype: torch.dtype) -> float:
-    """Return the value as rounded by a parameter of this dtype; NaN unless it is a number."""
-    if not isinstance(value, Real):
-        return nan
-    try:
-        # On the CPU, since checkpoints are loaded on the "meta" device, where tensors have no values.
-        return float(torch.tensor(float(value), dtype=dtype, device="cpu"))
-    except OverflowError:
-        return inf
 
 
 class PlasticRecurrence(nn.Module):
@@ -232,7 +94,7 @@ class PlasticRecurrence(nn.Module):
         self.plasticity.reset_parameters(self.init, self.alpha_scale)
 
     def initial_state(self, batch_size: int) -> Any:
-        """Return zeros: each part ``(B, n)``, and the trace ``(B, n, n)``, or ``(B, 0, 0)`` without one."""
+        """Return zeros: each part ``(B, n)``, and the trace as in :class:`plasticrl.state.PlasticState`."""
         n = self.hidden_size
         hidden, trace = (
             self.weight_hh.new_zeros(batch_size, *shape)
@@ -258,19 +120,25 @@ class PlasticRecurrence(nn.Module):
     ) -> tuple[Tensor, Any]:
         if state is None:
             state = self.initial_state(inputs.shape[1])
-        return plastic_scan(
-            self._drive(inputs), self.weight_hh, *self.coefficients(), state, reset, clamp,
-            backend=self.backend, known=known, **self._options(),
-        )  # fmt: skip
+        warn_of_free_eta(self.plasticity, self.plasticity.free_eta)
+        arguments = (self._drive(inputs), self.weight_hh, *self.coefficients(), state, reset, clamp)
+        options = self._options()
+        results = plastic_scan(*arguments, backend=self.backend, known=known, **options)
+        report_backend(self, self.backend, arguments, options)
+        return results
 
     def _options(self) -> dict[str, Any]:
         """Return the options that the scan and the step share."""
-        return {"rule": self.plasticity.rule, "cell": self.cell.name, "modulation": self.modulation}
+        return {
+            "rule": self.plasticity.rule,
+            "cell": self.cell.name,
+            "modulation": self.modulation,
+            "rule_parameters": self.plasticity.rule_parameters(),
+        }
 
     def coefficients(self) -> tuple[Tensor | None, Tensor]:
-        """Return alpha and eta as expected by :func:`plasticrl.plastic_scan`; eta is 0 if alpha is None."""
-        alpha = self.plasticity.alpha
-        return alpha, self.weight_hh.new_zeros(()) if alpha is None else self.plasticity.eta
+        """Return alpha and eta as expected by :func:`plasticrl.plastic_scan`; eta is 0 if there is none."""
+        return self.plasticity.alpha, self.plasticity.eta_or_zero(self.weight_hh)
 
     def extra_repr(self) -> str:
         """Return sizes, modulation and initialisation, for ``print(module)``."""
@@ -355,7 +223,7 @@ class _RNN(PlasticRecurrence):
         modulation: Modulation = "none",
         modulate: Literal["neurons", "network"] = "neurons",
         eta: float = 0.01,
-        bound_eta: bool = False,
+        bound_eta: bool = True,
         init: Init = "orthogonal",
         init_scale: float | None = None,
         alpha_scale: float | None = None,
@@ -371,6 +239,21 @@ class _RNN(PlasticRecurrence):
         )  # fmt: skip
         self.reset_parameters()
 
+    @classmethod
+    def paper(cls: type[_R], input_size: int | None, hidden_size: int, **options: Any) -> _R:
+        """Return a network that starts as in the paper's maze (Miconi, Clune & Stanley 2018).
+
+        w and alpha are drawn from ``0.01 * U(0, 1)``, the rule is Hebb's, and eta starts at 0.01 without
+        bounds. Such a network may learn late or not at all where rewards are rare.
+
+        Args:
+            input_size: as for the class.
+            hidden_size: as for the class.
+            **options: arguments of the class, which replace these.
+        """
+        start: dict[str, Any] = {"rule": "hebb", "eta": 0.01, "bound_eta": False, "init": "uniform"}
+        return cls(input_size, hidden_size, **{**start, **options})
+
 
 class PlasticRNN(_RNN, PlasticCore):
     r"""Recurrent network in which every connection has a fixed and a plastic part.
@@ -383,12 +266,14 @@ class PlasticRNN(_RNN, PlasticCore):
             without a projection (the paper's pattern and image networks).
         hidden_size: number of neurons n.
         alpha: ``"full"`` (default), ``"shared"`` or ``"none"`` (a plain tanh RNN).
-        rule: ``"hebb"`` (default), ``"oja"``, ``"clipped"``, ``"delta"``, or a rule object.
+        rule: ``"hebb"`` (default), ``"oja"``, ``"clipped"``, ``"delta"``, ``"retroactive"``, ``"stp"``,
+            ``"fast_weights"``, or a rule object.
         modulation: ``"none"`` (default), or ``"sigmoid"`` or ``"tanh"`` of a linear read-out of input and
             hidden state, which multiplies the rate at which a neuron stores.
         modulate: read out a modulation for each of the ``"neurons"`` (default) or one for the ``"network"``.
         eta: initial learning rate of the trace. Default 0.01.
-        bound_eta: keep eta in (0, 1) through a sigmoid. Default False: unbounded, as in the paper.
+        bound_eta: keep eta in (0, 1) through a sigmoid. Default True; False leaves it unbounded, as in the
+            paper, and warns once if it leaves (0, 1).
         init: ``"orthogonal"`` (default) draws an orthogonal w, ``"fan_in"`` one from
             ``init_scale * U(-1, 1) / sqrt(n)``, both with alpha from ``alpha_scale * N(0, 1)``; ``"uniform"``
             draws w and alpha from ``init_scale * U(0, 1)``, as in the paper's maze, and ``"normal"`` from

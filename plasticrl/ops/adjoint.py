@@ -9,7 +9,7 @@ from torch import Tensor
 from plasticrl.ops.cells import pull_back, slope
 from plasticrl.ops.problem import Cotangents, Gradients, Problem, Result, presynaptic
 from plasticrl.ops.reference import reference_scan
-from plasticrl.rules import HebbianRule
+from plasticrl.rules import AdjointRule, HebbianRule, UpdateArguments
 
 
 def run(problem: Problem) -> Result:
@@ -23,25 +23,24 @@ def gradients(
 ) -> Gradients:
     """Compute the adjoints; see :class:`plasticrl.ops.problem.Engine`."""
     p, alpha, eta = problem, problem.alpha, problem.eta
-    assert isinstance(p.rule, HebbianRule)
     n, cell = p.hidden.shape[-1], p.cell
-    x, scale = presynaptic(p, outputs), p.rule.key_scale(n)
+    x = presynaptic(p, outputs)
     parts = _Parts(p, record)
     d_drive = torch.empty_like(p.drive)
     d_alpha = None if alpha is None else torch.zeros_like(alpha)
     d_eta = torch.zeros_like(eta)
+    d_parameters = [torch.zeros_like(parameter) for parameter in p.parameters]
     d_x, d_memory = cotangents.hidden, cotangents.memory
     g = torch.zeros_like(p.trace) if cotangents.trace is None else cotangents.trace
     for t, trace in _traces_backwards(p, x, outputs, parts):
-        y, k, d_m = outputs[t], x[t] * scale, None
+        y, d_m = outputs[t], None
         d_value: Tensor | float = 0.0
-        d_recalled = keep = gain = y.new_zeros(())
-        if alpha is not None:
-            keep, gain = parts.coefficients(t, y)
-            if p.rule.limit != inf:
-                g = g * (_next(keep, gain, trace, k).abs() <= p.rule.limit)
-            d_value, d_recalled, rate, d_m = parts.pull_back_rule(t, y, (g * trace).sum(-1), _apply(g, k))
-            d_eta += rate
+        pulled = None if alpha is None else parts.adjoint_of_update(t, y, trace, x[t], g)
+        if pulled is not None:
+            d_value, d_m = pulled.post, None if p.modulation == "none" else pulled.modulation
+            d_eta += pulled.eta
+            for total, one in zip(d_parameters, pulled.parameters, strict=True):
+                total += one
         d = pull_back(
             cell,
             y,
@@ -70,19 +69,18 @@ def gradients(
         d_x = d_sums @ p.w[: d_sums.shape[-1]]
         d_x = d_x if d.x is None else d_x + d.x
         d_memory = d.memory
-        if alpha is not None and d_alpha is not None:
-            d_x = d_x + _apply((alpha * trace).mT, d_recall) + scale * _apply(g.mT, gain)
-            d_alpha += _hebbian_sum(trace, d_recall, x[t], shared=alpha.ndim == 0)
-            g = keep.unsqueeze(-1) * g + alpha * _outer(d_recall, x[t])
-            if p.reads_recall:
-                d_x = d_x + scale * _apply(trace.mT, d_recalled)
-                g = g + _outer(d_recalled, k)
+        if alpha is not None and d_alpha is not None and pulled is not None:
+            h = p.read(trace)
+            d_x = d_x + _apply((alpha * h).mT, d_recall) + pulled.pre
+            d_alpha += _hebbian_sum(h, d_recall, x[t], shared=alpha.ndim == 0)
+            g = pulled.trace
+            p.read(g).add_(alpha * _outer(d_recall, x[t]))
         if p.reset is not None:
             started = p.reset[t, :, None]
             d_x = d_x.masked_fill(started, 0)
             d_memory = None if d_memory is None else d_memory.masked_fill(started, 0)
             g = g.masked_fill(started[..., None], 0) if alpha is not None else g
-    return Gradients(d_drive, d_alpha, d_eta, d_x, d_memory, g if with_trace else None)
+    return Gradients(d_drive, d_alpha, d_eta, d_x, d_memory, g if with_trace else None, tuple(d_parameters))
 
 
 class _Parts:
@@ -119,25 +117,44 @@ class _Parts:
         return self.record[t, :, self.record.shape[-1] - self.p.modulated :]
 
     def value(self, t: int, output: Tensor) -> Tensor:
-        """Return the value stored in step t."""
+        """Return the value pulled in step t."""
         return output if self.p.cell.name == "rnn" else self.cell(t)[2]
 
     def _arguments(self, t: int, output: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         value = self.value(t, output)
         return value, self.recalled(t, value), self.p.eta, self.modulation(t)
 
-    def coefficients(self, t: int, output: Tensor) -> tuple[Tensor, Tensor]:
-        """Return keep and gain of step t."""
-        assert isinstance(self.p.rule, HebbianRule)
-        return self.p.rule.coefficients(*self._arguments(t, output))
+    def _now(self, t: int, output: Tensor, trace: Tensor, x: Tensor) -> UpdateArguments:
+        value, _, eta, modulation = self._arguments(t, output)
+        return UpdateArguments(trace, x, value, eta, modulation.expand_as(value), self.p.parameters)
 
-    def pull_back_rule(
-        self, t: int, output: Tensor, d_keep: Tensor, d_gain: Tensor
-    ) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
-        """Return the adjoints of value, recalled value, eta, and the modulation of each neuron."""
-        assert isinstance(self.p.rule, HebbianRule)
-        d_value, d_recalled, d_eta, d_m = self.p.rule.pull_back(*self._arguments(t, output), d_keep, d_gain)
-        return d_value, d_recalled, d_eta, None if self.p.modulation == "none" else d_m
+    def update(self, t: int, output: Tensor, trace: Tensor, x: Tensor) -> Tensor:
+        """Return the trace after step t, given that of step t."""
+        rule = self.p.rule
+        if isinstance(rule, AdjointRule):
+            return rule.advance(self._now(t, output, trace, x))
+        assert isinstance(rule, HebbianRule)
+        new = _next(*rule.coefficients(*self._arguments(t, output)), trace, x * rule.key_scale(self.n))
+        return new if rule.limit == inf else new.clamp(-rule.limit, rule.limit)
+
+    def adjoint_of_update(
+        self, t: int, output: Tensor, trace: Tensor, x: Tensor, g: Tensor
+    ) -> UpdateArguments:
+        """Return the adjoints of the arguments of :meth:`update` from that of its result, g."""
+        rule = self.p.rule
+        if isinstance(rule, AdjointRule):
+            return rule.adjoint(g, self._now(t, output, trace, x))
+        assert isinstance(rule, HebbianRule)
+        arguments, scale = self._arguments(t, output), rule.key_scale(self.n)
+        (keep, gain), k = rule.coefficients(*arguments), x * scale
+        if rule.limit != inf:
+            g = g * (_next(keep, gain, trace, k).abs() <= rule.limit)
+        d_value, d_recalled, d_eta, d_m = rule.pull_back(*arguments, (g * trace).sum(-1), _apply(g, k))
+        d_x, d_trace = scale * _apply(g.mT, gain), keep.unsqueeze(-1) * g
+        if self.p.reads_recall:
+            d_x = d_x + scale * _apply(trace.mT, d_recalled)
+            d_trace = d_trace + _outer(d_recalled, k)
+        return UpdateArguments(d_trace, d_x, d_value, d_eta, d_m)
 
 
 def _traces_backwards(p: Problem, x: Tensor, outputs: Tensor, parts: _Parts) -> Iterator[tuple[int, Tensor]]:
@@ -151,11 +168,7 @@ def _traces_backwards(p: Problem, x: Tensor, outputs: Tensor, parts: _Parts) -> 
         return trace if p.reset is None else trace.masked_fill(p.reset[t, :, None, None], 0)
 
     def after(trace: Tensor, t: int) -> Tensor:
-        assert isinstance(p.rule, HebbianRule)
-        limit = p.rule.limit
-        key = x[t] * p.rule.key_scale(x.shape[-1])
-        new = _next(*parts.coefficients(t, outputs[t]), cleared(trace, t), key)
-        return new if limit == inf else new.clamp(-limit, limit)
+        return parts.update(t, outputs[t], cleared(trace, t), x[t])
 
     block = isqrt(steps - 1) + 1
     trace = p.trace
@@ -192,4 +205,4 @@ def _hebbian_sum(trace: Tensor, delta: Tensor, x: Tensor, *, shared: bool) -> Te
     """Sum ``trace * delta x^T`` over the batch and, for a shared alpha, over all elements."""
     if shared:
         return (delta * _apply(trace, x)).sum()
-    return torch.einsum("bij,bi,bj->ij", trace, delta, x)
+    return (trace * _outer(delta, x)).sum(0)  # einsum takes several times as long

@@ -56,6 +56,13 @@ def check_problem(p: Problem, known: tuple[Tensor, RecurrentState] | None) -> No
         check_tensor(name, needed)
     if cell.has_memory:
         check_tensor("state.cell", p.memory)
+    own = () if alpha is None else p.rule.parameters
+    if len(p.parameters) != len(own):
+        names = f" ({', '.join(one.name for one in own)})" if own else ""
+        raise ValueError(
+            f"rule {p.rule.name!r} has {len(own)} parameters of its own{names}, not {len(p.parameters)}: "
+            "give them as rule_parameters"
+        )
     outputs, last_trace = (None, None) if known is None else _parts_known(known, cell)
     if drive.ndim != 3 or drive.shape[0] < 1:
         raise ValueError(f"drive must be (T, B, n) with T >= 1, not {tuple(drive.shape)}")
@@ -67,25 +74,30 @@ def check_problem(p: Problem, known: tuple[Tensor, RecurrentState] | None) -> No
     steps, batch, width = drive.shape
     n, rows = _sizes(drive, p.w, cell, p.modulation)
     dtype, device = drive.dtype, drive.device
-    for name, tensor, wanted, *shapes in (
-        ("w", p.w, dtype, (rows, n)),
-        ("alpha", alpha, dtype, (n, n), ()),
-        ("eta", p.eta, dtype, ()),
-        ("state.hidden", p.hidden, dtype, (batch, n)),
-        ("state.cell", p.memory, dtype, (batch, n)),
-        ("state.trace", None if alpha is None else p.trace, dtype, (batch, n, n)),
-        ("reset", p.reset, torch.bool, (steps, batch)),
-        ("clamp", p.clamp, torch.bool, (steps, batch, n)),
-        ("known outputs", outputs, dtype, (steps, batch, n)),
-        ("known state.trace", None if alpha is None else last_trace, dtype, (batch, n, n)),
-    ):
+    trace_shape = (batch, p.rule.matrices * n, n)
+    arguments: list[tuple[str, Tensor | None, torch.dtype, list[tuple[int, ...]]]] = [
+        ("w", p.w, dtype, [(rows, n)]),
+        ("alpha", alpha, dtype, [(n, n), ()]),
+        ("eta", p.eta, dtype, [()]),
+        ("state.hidden", p.hidden, dtype, [(batch, n)]),
+        ("state.cell", p.memory, dtype, [(batch, n)]),
+        ("state.trace", None if alpha is None else p.trace, dtype, [trace_shape]),
+        ("reset", p.reset, torch.bool, [(steps, batch)]),
+        ("clamp", p.clamp, torch.bool, [(steps, batch, n)]),
+        ("known outputs", outputs, dtype, [(steps, batch, n)]),
+        ("known state.trace", None if alpha is None else last_trace, dtype, [trace_shape]),
+    ]
+    for parameter, given in zip(own, p.parameters, strict=True):
+        shape = (n, n) if parameter.each else ()
+        arguments.append((f"rule parameter {parameter.name!r}", given, dtype, [shape]))
+    for name, tensor, wanted, shapes in arguments:
         if tensor is None:
             continue
         check_tensor(name, tensor)
         if not any(tensor.shape == shape for shape in shapes):  # torch.compile cannot do "in" for any size
-            allowed, given = " or ".join(map(str, shapes)), tuple(tensor.shape)
+            allowed, found = " or ".join(map(str, shapes)), tuple(tensor.shape)
             fit = f"(T, B, n) = {(steps, batch, width)}" if width == n else f"drive {(steps, batch, width)}"
-            raise ValueError(f"{name} must have shape {allowed} to fit {fit}, not {given}")
+            raise ValueError(f"{name} must have shape {allowed} to fit {fit}, not {found}")
         if tensor.dtype != wanted:
             raise ValueError(f"{name} must be {wanted}, not {tensor.dtype}")
         if tensor.device != device:

@@ -31,7 +31,7 @@ def fused_scan(
         outputs, last = known[0].detach(), known[1].trace.detach()
     outputs, hidden, memory, trace, _ = _FusedScan.run(
         engine, p.rule, p.cell, p.modulation, p.reset, p.clamp, outputs, last,
-        p.drive, p.w, p.alpha, p.eta, p.hidden, p.memory, p.trace,
+        p.drive, p.w, p.alpha, p.eta, p.hidden, p.memory, p.trace, _flat(p.parameters),
     )  # fmt: skip
     return outputs, state_of(hidden, memory, trace if p.alpha is not None else p.trace)
 
@@ -73,12 +73,13 @@ class _FusedScan(_Once):
         engine: Engine, rule: Rule, cell: Cell, modulation: Modulation,
         reset: Tensor | None, clamp: Tensor | None, outputs: Tensor | None, last: Tensor | None,
         drive: Tensor, w: Tensor, alpha: Tensor | None, eta: Tensor,
-        hidden: Tensor, memory: Tensor | None, trace: Tensor,
+        hidden: Tensor, memory: Tensor | None, trace: Tensor, parameters: Tensor | None,
     ) -> tuple[Tensor | None, ...]:  # fmt: skip
         if outputs is None or last is None:
             problem = Problem(
-                drive, w, alpha, eta, hidden, memory, trace, reset, clamp, rule, cell, modulation
-            )
+                drive, w, alpha, eta, hidden, memory, trace, reset, clamp, rule, cell, modulation,
+                _apart(parameters, rule, hidden.shape[-1]),
+            )  # fmt: skip
             outputs, memory, last, record = engine.run(problem)
         else:
             outputs, last = outputs.detach(), last.detach()  # a Function must not return its input
@@ -96,7 +97,7 @@ class _FusedScan(_Once):
     def backward(ctx: Any, *cotangents: Tensor | None) -> tuple[Tensor | None, ...]:
         needed = ctx.needs_input_grad[8:]
         gradients: tuple[Tensor | None, ...] = _Gradients.run(
-            ctx.engine, ctx.rule, ctx.cell, ctx.modulation, needed, *ctx.saved_tensors, *cotangents[:4]
+            ctx.engine, ctx.rule, ctx.cell, ctx.modulation, needed, *cotangents[:4], *ctx.saved_tensors
         )
         return (None,) * 8 + gradients
 
@@ -111,15 +112,16 @@ class _Gradients(_Once):
     @staticmethod
     def forward(
         engine: Engine, rule: Rule, cell: Cell, modulation: Modulation, needed: tuple[bool, ...],
+        d_outputs: Tensor | None, d_hidden: Tensor | None, d_memory: Tensor | None, d_trace: Tensor | None,
         reset: Tensor | None, clamp: Tensor | None, outputs: Tensor, record: Tensor,
         drive: Tensor, w: Tensor, alpha: Tensor | None, eta: Tensor,
-        hidden: Tensor, memory: Tensor | None, trace: Tensor,
-        d_outputs: Tensor | None, d_hidden: Tensor | None, d_memory: Tensor | None, d_trace: Tensor | None,
+        hidden: Tensor, memory: Tensor | None, trace: Tensor, parameters: Tensor | None,
     ) -> tuple[Tensor | None, ...]:  # fmt: skip
         with autocast.off(drive.device):
             problem = Problem(
-                drive, w, alpha, eta, hidden, memory, trace, reset, clamp, rule, cell, modulation
-            )
+                drive, w, alpha, eta, hidden, memory, trace, reset, clamp, rule, cell, modulation,
+                _apart(parameters, rule, hidden.shape[-1]),
+            )  # fmt: skip
             if (
                 tracing.follower((*problem.tensors, record, d_outputs, d_hidden, d_memory, d_trace))
                 is not None
@@ -137,7 +139,7 @@ class _Gradients(_Once):
                 delta = d.drive[..., : problem.sums]
                 delta = delta if clamp is None else delta.masked_fill(clamp, 0)
                 d_w = delta.flatten(0, 1).T @ presynaptic(problem, outputs).flatten(0, 1)
-        results = (d.drive, d_w, d.alpha, d.eta, d.hidden, d.memory, d.trace)
+        results = (d.drive, d_w, d.alpha, d.eta, d.hidden, d.memory, d.trace, _flat(d.parameters))
         return tuple(one if need else None for one, need in zip(results, needed, strict=True))
 
     @staticmethod
@@ -147,3 +149,17 @@ class _Gradients(_Once):
     @staticmethod
     def backward(ctx: Any, *cotangents: Tensor | None) -> tuple[Tensor | None, ...]:
         raise RuntimeError(_ONCE)
+
+
+def _flat(parameters: tuple[Tensor, ...]) -> Tensor | None:
+    """Return the rule's own parameters as one vector: ``torch.compile`` takes a fixed number of arguments."""
+    return torch.cat([parameter.flatten() for parameter in parameters]) if parameters else None
+
+
+def _apart(flat: Tensor | None, rule: Rule, n: int) -> tuple[Tensor, ...]:
+    """Undo :func:`_flat` for a layer of n neurons."""
+    if flat is None:
+        return ()
+    shapes = [(n, n) if parameter.each else () for parameter in rule.parameters]
+    parts = torch.split(flat, [n * n if shape else 1 for shape in shapes])
+    return tuple(part.view(shape) for part, shape in zip(parts, shapes, strict=True))

@@ -24,11 +24,12 @@ class Problem(NamedTuple):
     rule: Rule
     cell: Cell = CELLS["rnn"]
     modulation: Modulation = "none"
+    parameters: tuple[Tensor, ...] = ()
 
     @property
     def tensors(self) -> tuple[Tensor | None, ...]:
         """The arguments that are tensors."""
-        return self[:9]
+        return (*self[:9], *self.parameters)
 
     @property
     def sums(self) -> int:
@@ -39,6 +40,10 @@ class Problem(NamedTuple):
     def modulated(self) -> int:
         """Number of sums that decide the modulation: n, 1, or 0 without it."""
         return self.w.shape[0] - self.cell.sums * self.hidden.shape[-1]
+
+    def read(self, trace: Tensor) -> Tensor:
+        """Return the matrix of the trace that the network reads, a view."""
+        return trace if self.rule.matrices == 1 else trace[:, : self.hidden.shape[-1]]
 
     @property
     def reads_recall(self) -> bool:
@@ -89,6 +94,7 @@ class Gradients(NamedTuple):
     hidden: Tensor
     memory: Tensor | None
     trace: Tensor | None
+    parameters: tuple[Tensor, ...] = ()
 
 
 class Engine(Protocol):

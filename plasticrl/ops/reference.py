@@ -1,6 +1,7 @@
 """The specification of the plastic recurrence in plain torch: any dtype, any device, differentiable twice."""
 
 import torch
+from torch import Tensor
 
 from plasticrl.ops.cells import activate, modulate
 from plasticrl.ops.problem import Problem, Result
@@ -24,7 +25,7 @@ def reference_scan(problem: Problem, *, record: bool = False) -> Result:
             memory = None if memory is None else memory.masked_fill(p.reset[t, :, None], 0)
             trace = trace.masked_fill(p.reset[t, :, None, None], 0) if p.alpha is not None else trace
         summed = p.drive[t, :, :sums] + x @ p.w.T
-        recall = x.new_zeros(()) if p.alpha is None else ((p.alpha * trace) @ x.unsqueeze(-1)).squeeze(-1)
+        recall = x.new_zeros(()) if p.alpha is None else _recall(p, p.alpha, trace, x)
         done = activate(p.cell, summed[:, : n * p.cell.sums], p.drive[t, :, sums:], recall, x, memory)
         y, value, values = done.hidden, done.value, list(done.record)
         if p.clamp is not None:
@@ -39,10 +40,14 @@ def reference_scan(problem: Problem, *, record: bool = False) -> Result:
                 values.append(m)
             # A rule with its own update is given a modulation for every neuron.
             each = m if m is None or has_coefficients(p.rule) else m.expand_as(value)
-            trace = next_trace(p.rule, trace, x, value, p.eta, each)
+            trace = next_trace(p.rule, trace, x, value, p.eta, each, p.parameters)
         x, memory = y, done.memory
         outputs.append(y)
         if record and values:
             records.append(torch.cat(values, -1))
     stacked = torch.stack(outputs)
     return Result(stacked, memory, trace, torch.stack(records) if records else stacked[..., :0])
+
+
+def _recall(p: Problem, alpha: Tensor, trace: Tensor, x: Tensor) -> Tensor:
+    return ((alpha * p.read(trace)) @ x.unsqueeze(-1)).squeeze(-1)

@@ -12,7 +12,7 @@ from plasticrl.ops.checks import check_problem, check_state, check_tensor
 from plasticrl.ops.function import fused_scan
 from plasticrl.ops.problem import Problem, state_of
 from plasticrl.ops.reference import reference_scan
-from plasticrl.rules import Rule, RuleLike, get_rule, has_coefficients, has_numbers
+from plasticrl.rules import Rule, RuleLike, get_rule, has_adjoint, has_numbers
 from plasticrl.state import PlasticLSTMState, RecurrentState
 
 Backend: TypeAlias = Literal["auto", "numba", "adjoint", "reference"]
@@ -30,6 +30,7 @@ def plastic_scan(
     rule: RuleLike = "hebb",
     cell: CellName = "rnn",
     modulation: Modulation = "none",
+    rule_parameters: tuple[Tensor, ...] = (),
     backend: Backend = "auto",
     known: tuple[Tensor, RecurrentState] | None = None,
 ) -> tuple[Tensor, RecurrentState]:
@@ -59,13 +60,17 @@ def plastic_scan(
             plastic; the trace is neither read nor changed).
         eta: learning rate of the trace, a scalar tensor ``()``.
         state: hidden ``(B, n)`` and trace ``(B, n, n)`` before the first step; a ``PlasticLSTMState`` with
-            the cell state ``(B, n)``, too, for ``"lstm"``.
+            the cell state ``(B, n)``, too, for ``"lstm"``. The trace of a rule of two matrices is
+            ``(B, 2 n, n)``, that of H above the other.
         reset: bool ``(T, B)``, true if a step is the first of an episode. Default: no resets.
         clamp: bool ``(T, B, n)``, true if the neuron's output is its drive; only for ``"rnn"`` without
             modulation. Default: no clamps.
-        rule: a rule or its name, ``"hebb"``, ``"oja"``, ``"clipped"``, ``"delta"``. Default Hebb.
+        rule: a rule or its name, ``"hebb"``, ``"oja"``, ``"clipped"``, ``"delta"``, ``"retroactive"``,
+            ``"stp"``, ``"fast_weights"``. Default Hebb.
         cell: ``"rnn"`` (default), ``"lstm"`` or ``"gru"``.
         modulation: ``"none"`` (default), ``"sigmoid"`` or ``"tanh"``.
+        rule_parameters: those that the rule has of its own (``rule.parameters``), in their order, each
+            ``(n, n)`` or ``()``; not used without alpha. Default: none.
         backend: implementation to use; ``"auto"`` selects the first of these that supports the arguments:
 
             ============= ========================================== ================== ============
@@ -74,7 +79,8 @@ def plastic_scan(
             ``numba``     float32, CPU, a rule of numbers            once               a few traces
                           (``HebbianRule``)                                             per thread
             ``adjoint``   any dtype and device, a rule of            once               sqrt(T) B n²
-                          coefficients (``HebbianRule``)
+                          coefficients or with an adjoint
+                          (``HebbianRule``, ``AdjointRule``)
             ``reference`` everything; it is the specification        any number         T B n²
                                                                      of times
             ============= ========================================== ================== ============
@@ -102,10 +108,13 @@ def plastic_scan(
         with autocast.off(drive.device):
             return plastic_scan(
                 drive.to(w.dtype), w, alpha, eta, state, reset, clamp,
-                rule=rule, cell=cell, modulation=modulation, backend=backend, known=known,
+                rule=rule, cell=cell, modulation=modulation, rule_parameters=rule_parameters,
+                backend=backend, known=known,
             )  # fmt: skip
-    problem = make_problem(drive, w, alpha, eta, state, reset, clamp, rule, cell, modulation, known)
-    chosen = _choose(problem, backend)
+    problem = make_problem(
+        drive, w, alpha, eta, state, reset, clamp, rule, cell, modulation, rule_parameters, known
+    )
+    chosen = choose_backend(problem, backend)
     if chosen == "reference":
         outputs, memory, trace, _ = reference_scan(problem)
         return outputs, state_of(outputs[-1], memory, trace)
@@ -127,6 +136,7 @@ def make_problem(
     rule: RuleLike,
     cell: CellName,
     modulation: Modulation,
+    rule_parameters: tuple[Tensor, ...] = (),
     known: tuple[Tensor, RecurrentState] | None = None,
 ) -> Problem:
     """Check the arguments of :func:`plastic_scan` and return them as a problem.
@@ -141,13 +151,14 @@ def make_problem(
     check_state(state, kind)
     memory = state.cell if isinstance(state, PlasticLSTMState) else None
     problem = Problem(
-        drive, w, alpha, eta, state.hidden, memory, state.trace, reset, clamp, resolved, kind, modulation
-    )
+        drive, w, alpha, eta, state.hidden, memory, state.trace, reset, clamp, resolved, kind, modulation,
+        tuple(rule_parameters) if alpha is not None else (),
+    )  # fmt: skip
     check_problem(problem, known)
     return problem
 
 
-def _choose(problem: Problem, backend: Backend) -> Backend:
+def choose_backend(problem: Problem, backend: Backend) -> Backend:
     """Return the backend to use.
 
     Raises:
@@ -188,6 +199,6 @@ def numba_obstacle(problem: Problem) -> str | None:
 def _adjoint_obstacle(rule: Rule) -> str | None:
     if (recorder := tracing.recorder()) is not None:
         return f"{recorder} cannot record its gradients"
-    if has_coefficients(rule):
+    if has_adjoint(rule):
         return None
-    return f"it differentiates the update of HebbianRule only, not of {type(rule).__name__}"
+    return f"it knows the adjoint of HebbianRule and AdjointRule only, not of {type(rule).__name__}"

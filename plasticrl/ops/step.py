@@ -24,6 +24,7 @@ def plastic_step_(
     rule: RuleLike = "hebb",
     cell: CellName = "rnn",
     modulation: Modulation = "none",
+    rule_parameters: tuple[Tensor, ...] = (),
 ) -> Tensor:
     """Run one step of :func:`plasticrl.plastic_scan` without gradient and update ``state`` in place.
 
@@ -41,6 +42,7 @@ def plastic_step_(
         rule: a rule or its name. Default Hebb.
         cell: as for :func:`plasticrl.plastic_scan`.
         modulation: as for :func:`plasticrl.plastic_scan`.
+        rule_parameters: as for :func:`plasticrl.plastic_scan`.
 
     Returns:
         The outputs ``(B, n)``, a new tensor.
@@ -56,12 +58,14 @@ def plastic_step_(
         with autocast.off(drive.device):
             return plastic_step_(
                 drive.to(w.dtype), w, alpha, eta, state, reset, clamp,
-                rule=rule, cell=cell, modulation=modulation,
+                rule=rule, cell=cell, modulation=modulation, rule_parameters=rule_parameters,
             )  # fmt: skip
     check_tensors(reset=reset, clamp=clamp)
     resets = None if reset is None else reset.unsqueeze(0)
     clamps = None if clamp is None else clamp.unsqueeze(0)
-    problem = make_problem(drive.unsqueeze(0), w, alpha, eta, state, resets, clamps, rule, cell, modulation)
+    problem = make_problem(
+        drive.unsqueeze(0), w, alpha, eta, state, resets, clamps, rule, cell, modulation, rule_parameters
+    )
     check_writable(state)
     trace = state.trace
     if (

@@ -9,11 +9,12 @@ from torch import Tensor
 from plasticrl.ops import plastic_scan
 from plasticrl.ops.cells import CELLS
 from plasticrl.ops.problem import state_of
-from plasticrl.rules import ClippedHebb, Delta, Hebb, Oja, Rule
+from plasticrl.rules import ClippedHebb, Delta, FastWeights, Hebb, Oja, Retroactive, Rule, ShortTermPlasticity
 from plasticrl.state import RecurrentState
 
 ALPHAS = ["full", "shared", "none"]
-RULES: list[Rule] = [Hebb(), Oja(), ClippedHebb(0.2), Delta()]
+RULES: list[Rule] = [Hebb(), Oja(), ClippedHebb(0.2), Delta()]  # those of the kernels
+ADJOINT_RULES: list[Rule] = [Retroactive(0.2), ShortTermPlasticity(), FastWeights()]
 MODULATIONS = ["none", "sigmoid", "tanh", "one sigmoid", "one tanh"]  # one for the net, or each neuron's own
 
 
@@ -22,7 +23,8 @@ class Case:
     """Arguments of a scan.
 
     Attributes:
-        inputs: the differentiable ones: drive, w, eta, hidden and trace; alpha and cell if there are any.
+        inputs: the differentiable ones: drive, w, eta, hidden and trace; alpha, the rule's own parameters
+            and cell if there are any.
         masks: reset and clamp.
         rule: the rule.
         cell: name of the cell.
@@ -39,8 +41,13 @@ class Case:
 
     @property
     def options(self) -> dict[str, Any]:
-        """Rule, cell and modulation, by their names in :func:`plasticrl.plastic_scan`."""
-        return {"rule": self.rule, "cell": self.cell, "modulation": self.modulation.split()[-1]}
+        """Rule, its parameters, cell and modulation, by their names in :func:`plasticrl.plastic_scan`."""
+        return {
+            "rule": self.rule,
+            "cell": self.cell,
+            "modulation": self.modulation.split()[-1],
+            "rule_parameters": self.rule_parameters(),
+        }
 
     def leaves(self, dtype: torch.dtype = torch.float32) -> dict[str, Tensor]:
         """Copies of the inputs that gradients are taken of."""
@@ -51,12 +58,17 @@ class Case:
         v = self.inputs if v is None else v
         return state_of(v["hidden"], v.get("cell"), v["trace"])
 
+    def rule_parameters(self, v: dict[str, Tensor] | None = None) -> tuple[Tensor, ...]:
+        """The rule's own parameters; ``v`` replaces the inputs."""
+        v = self.inputs if v is None else v
+        return tuple(v[parameter.name] for parameter in self.rule.parameters if parameter.name in v)
+
     def scan(self, v: dict[str, Tensor] | None = None, **options: Any) -> list[Tensor]:
         """Results of a scan: the outputs, then the parts of the state."""
         v = self.inputs if v is None else v
         outputs, end = plastic_scan(
             v["drive"], v["w"], v.get("alpha"), v["eta"], self.state(v),
-            **{**self.options, **self.masks, **options},
+            **{**self.options, **self.masks, "rule_parameters": self.rule_parameters(v), **options},
         )  # fmt: skip
         return [outputs, *end]
 
@@ -78,7 +90,7 @@ def make_case(
     generator = torch.Generator().manual_seed(seed)
 
     def draw(*shape: int) -> Tensor:
-        return torch.randn(*shape, generator=generator)
+        return torch.randn(shape, generator=generator)
 
     modulated = 0 if modulation == "none" else 1 if modulation.startswith("one") else n
     rows = CELLS[cell].sums * n + modulated
@@ -87,16 +99,19 @@ def make_case(
         "w": draw(rows, n) / (2 * n**0.5),
         "eta": torch.tensor(eta),
         "hidden": draw(batch, n).tanh(),
-        "trace": draw(batch, n, n) / 10,
+        "trace": draw(batch, rule.matrices * n, n) / 10,
     }
     if CELLS[cell].has_memory:
         inputs["cell"] = draw(batch, n)
     if alpha != "none":
         inputs["alpha"] = draw(n, n) / (2 * n**0.5) if alpha == "full" else torch.tensor(0.5 / n)
+        for parameter in rule.parameters:
+            shape = (n, n) if parameter.each else ()
+            inputs[parameter.name] = parameter.start(eta) + draw(*shape) / 20
     masks = {"reset": torch.rand(steps, batch, generator=generator) < 0.05}
     if cell == "rnn" and modulation == "none":
         masks["clamp"] = torch.rand(steps, batch, n, generator=generator) < 0.1
-    cotangents = [draw(steps, batch, n), draw(batch, n), draw(batch, n, n)]
+    cotangents = [draw(steps, batch, n), draw(batch, n), draw(batch, rule.matrices * n, n)]
     if CELLS[cell].has_memory:
         cotangents.insert(2, draw(batch, n))
     inputs, cotangents = {k: x.to(dtype) for k, x in inputs.items()}, [x.to(dtype) for x in cotangents]

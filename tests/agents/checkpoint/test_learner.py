@@ -34,6 +34,7 @@ def contents(model: EpisodeLearner) -> bytes:
     return buffer.getvalue()
 
 
+@pytest.mark.filterwarnings("ignore:eta is .*, outside")  # the paper's is free
 @pytest.mark.parametrize("core", ["plastic", "homogeneous", "rnn", "lstm"])
 def test_saved_loaded_and_trained_on_equals_uninterrupted(core: str, tmp_path: Path) -> None:
     options = {"network_kwargs": {"hidden_size": 8} if core == "lstm" else {"init_scale": 0.02}}

@@ -196,6 +196,7 @@ def test_the_state_of_another_optimizer_is_refused() -> None:
 # --------------------------------------------------------------------------- learner of episodes
 
 
+@pytest.mark.filterwarnings("ignore:eta is .*, outside")  # the paper's is free
 @each_optimizer
 def test_a_learner_of_episodes_with_another_optimizer_is_told_a_way_out_that_works(
     kind: type[Optimizer],

@@ -322,7 +322,7 @@ def test_the_learner_of_episodes_keeps_pythons_own_numbers() -> None:
         batch_size=np.int64(2),
         max_grad_norm=np.float32(5),
         stats_window_size=np.int64(6),
-        learning_rate=np.float32(0.5),
+        learning_rate=np.float32(0.0625),
         network_kwargs={"extra_neurons": np.int64(1), "eta": np.float32(0.25)},
         optimizer_kwargs={"betas": (np.float32(0.5), 0.75)},
     ).learn(4)
@@ -1008,7 +1008,7 @@ def _replace_core(policy: PlasticPolicy) -> None:
 
 
 REPLACED: dict[str, tuple[Callable[[Any], None], str]] = {
-    "bound_eta": (_set("policy.core.plasticity.bound_eta", True), "policy/core.plasticity.bound_eta"),
+    "bound_eta": (_set("policy.core.plasticity.bound_eta", False), "policy/core.plasticity.bound_eta"),
     "alpha mode": (_set("policy.core.plasticity.mode", "none"), "policy/core.plasticity.mode"),
     "images": (_set("policy.normalize_images", False), "policy/normalize_images"),
     "core": (lambda model: _replace_core(model.policy), "policy/core is a .*Fading"),

@@ -99,7 +99,7 @@ def test_the_defaults_are_those_of_the_papers_maze() -> None:
             "no FlattenExtractor with features_extractor_kwargs={'features_dim': 3} .*unexpected keyword",
         ),
         ({"hidden_size": 0}, "hidden_size must be an integer above 0"),
-        ({"eta": NAN}, "eta must be a finite number"),
+        ({"eta": NAN, "bound_eta": False}, "eta must be a finite number"),
     ],
 )
 def test_a_wrong_option_of_the_policy_is_named(policy_kwargs: Any, message: str) -> None:

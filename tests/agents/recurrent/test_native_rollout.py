@@ -33,8 +33,7 @@ from plasticrl.agents.recurrent.native_rollout import (
 )
 from plasticrl.envs import MazeConfig, make_vec_env
 from plasticrl.envs.maze.env import MazeDynamics, PlasticMazeVectorEnv
-from plasticrl.nn import PlasticRNN
-from plasticrl.nn.plastic_rnn import Plasticity
+from plasticrl.nn import Plasticity, PlasticRNN
 from plasticrl.rules import Hebb, Oja
 
 CORES = ("plastic", "homogeneous", "rnn", "plastic_lstm", "plastic_gru")
@@ -424,7 +423,7 @@ def coefficients_of_the_core(agent, patch):
 
 
 def eta_of_the_class(agent, patch):
-    patch.setattr(Plasticity, "eta", property(lambda self: self.eta_raw * 7))
+    patch.setattr(Plasticity, "eta", property(lambda self: torch.sigmoid(self.eta_raw + 2)))
 
 
 def own_rule(agent, patch):

@@ -138,6 +138,7 @@ def test_the_answer_is_not_looked_at() -> None:
     torch.testing.assert_close(network(other)[0], network(episode)[0])
 
 
+@pytest.mark.filterwarnings("ignore:eta is .*, outside")  # the paper's is free
 @pytest.mark.parametrize("core", ["plastic", "homogeneous"])
 def test_it_learns_to_complete_what_it_was_shown(core: PlasticName) -> None:
     """And the same network without plasticity cannot: patterns are new in every episode."""

@@ -21,6 +21,7 @@ from plasticrl.nn import (
 )
 from plasticrl.nn.factory import CORE_NAMES, make_core
 from plasticrl.nn.plastic_rnn import PlasticCore
+from plasticrl.rules import RULES
 
 T, B, N_IN, N = 7, 3, 4, 5
 
@@ -30,7 +31,7 @@ CORES: dict[str, Callable[[], Core]] = {
             N_IN, N, alpha=alpha, rule=rule, eta=0.3, init="normal", init_scale=0.5
         )
         for alpha in ("full", "shared")
-        for rule in ("hebb", "oja", "clipped", "delta")
+        for rule in RULES
     },
     **{
         f"plastic-{modulation}-{modulate}": lambda modulation=modulation, modulate=modulate: PlasticRNN(  # type: ignore[misc]
@@ -50,6 +51,10 @@ CORES: dict[str, Callable[[], Core]] = {
     "plastic-none": lambda: PlasticRNN(N_IN, N, alpha="none", init_scale=0.5),
     "linear-full": lambda: PlasticLinear(N_IN, N, eta=0.3, init_scale=0.5),
     "linear-shared": lambda: PlasticLinear(N_IN, N, alpha="shared", rule="hebb", eta=0.3, activation="tanh"),
+    "linear-retroactive": lambda: PlasticLinear(N_IN, N, rule="retroactive", eta=0.3, init_scale=0.5),
+    "linear-stp": lambda: PlasticLinear(N_IN, N, rule="stp", eta=0.3, init_scale=0.5),
+    "plastic_lstm-retroactive": lambda: PlasticLSTM(N_IN, N, rule="retroactive", modulation="tanh"),
+    "plastic_gru-stp": lambda: PlasticGRU(N_IN, N, rule="stp", bound_eta=False),
     "linear-none": lambda: PlasticLinear(N_IN, N, alpha="none"),
     "plastic_lstm-one": lambda: PlasticLSTM(
         N_IN, N, rule="oja", modulation="tanh", modulate="network", alpha="shared", init="orthogonal"

@@ -16,7 +16,7 @@ def noise(*shape: int, seed: int = 0) -> Tensor:
     return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
 
 
-@pytest.mark.parametrize("rule", ["hebb", "oja", "clipped", "delta"])
+@pytest.mark.parametrize("rule", ["hebb", "oja", "clipped", "delta", "stp"])
 def test_three_steps_by_hand(rule: str) -> None:
     """One neuron, one input: y(t) = tanh((w + alpha H) x + d), and H after it by the rule."""
     w, alpha, eta = 0.4, 1.5, 0.6
@@ -36,6 +36,7 @@ def test_three_steps_by_hand(rule: str) -> None:
             "oja": trace + eta * out * (x - out * trace),
             "clipped": max(-1.0, min(1.0, trace + eta * x * out)),
             "delta": trace + eta * (out - trace * x) * x,
+            "stp": (1 - eta) * trace + eta * x * out,
         }[rule]
     assert y.flatten().tolist() == pytest.approx(expected, rel=1e-6)
     assert state.trace.item() == pytest.approx(trace, rel=1e-6)
@@ -94,7 +95,7 @@ def test_the_initial_scale_is_an_argument() -> None:
 
 
 @pytest.mark.parametrize("alpha", ["full", "shared", "none"])
-@pytest.mark.parametrize("rule", ["hebb", "oja", "clipped"])
+@pytest.mark.parametrize("rule", ["hebb", "oja", "clipped", "retroactive", "stp"])
 @pytest.mark.parametrize("activation", ["softmax", "tanh"])
 def test_gradients(alpha: AlphaMode, rule: str, activation: Any) -> None:
     torch.manual_seed(0)
@@ -179,11 +180,11 @@ def test_a_drive_that_is_no_tensor_is_named() -> None:
 def test_its_text_shows_what_it_is() -> None:
     text = repr(PlasticLinear(64, 5))
     assert "64, 5, init_scale=0.01" in text
-    assert "alpha='full', rule=Oja(), eta=0.01, bound_eta=False" in text
+    assert "alpha='full', rule=Oja(), eta=0.01, bound_eta=True" in text
 
 
 @pytest.mark.parametrize("activation", ["softmax", "tanh", "identity"])
-@pytest.mark.parametrize("rule", ["hebb", "oja", "clipped", "delta"])
+@pytest.mark.parametrize("rule", ["hebb", "oja", "clipped", "delta", "retroactive", "stp"])
 @pytest.mark.parametrize("alpha", ["full", "shared", "none"])
 def test_under_autocast_it_is_as_precise_as_linear_and_its_trace_stays(
     alpha: AlphaMode, rule: str, activation: Any

@@ -7,12 +7,13 @@ import pytest
 import torch
 from torch import Tensor
 
-from plasticrl import Oja, PlasticRNN, PlasticRNNCell
+from plasticrl import Hebb, Oja, PlasticRNN, PlasticRNNCell
 from plasticrl.nn import AlphaMode, Init
+from plasticrl.rules import RULES
 
 T, B, N = 6, 3, 5
 ALPHAS = pytest.mark.parametrize("alpha", ["full", "shared", "none"])
-RULES = pytest.mark.parametrize("rule", ["hebb", "oja", "clipped", "delta"])
+EVERY_RULE = pytest.mark.parametrize("rule", RULES)
 
 
 def noise(*shape: int, seed: int = 0) -> Tensor:
@@ -25,7 +26,7 @@ def network(input_size: int | None = 4, **options: Any) -> PlasticRNN:
 
 
 @ALPHAS
-@RULES
+@EVERY_RULE
 @pytest.mark.parametrize("with_clamp", [False, True])
 def test_the_cell_in_a_loop_is_the_network(alpha: AlphaMode, rule: str, with_clamp: bool) -> None:
     rnn = network(alpha=alpha, rule=rule)
@@ -125,17 +126,17 @@ def test_a_bounded_eta_stays_inside_0_and_1() -> None:
 
 
 def test_a_free_eta_can_drift_below_zero_and_the_trace_then_grows() -> None:
-    rnn = network(None, eta=0.3)
+    rnn = network(None, eta=0.3, bound_eta=False)
     assert rnn.plasticity.eta.item() == pytest.approx(0.3)
     assert push_eta_down(rnn) < -1
     with torch.no_grad():
         rnn.plasticity.eta.fill_(-0.2)
-    _, state = rnn(noise(60, B, N))
+        _, state = rnn(noise(60, B, N))
     assert 1e3 < state.trace.abs().max() < 1e6  # 1.2^60 is 6e4
 
 
 def test_a_bounded_eta_enters_the_recurrence_as_its_value() -> None:
-    free, bounded = network(eta=0.3), network(eta=0.3, bound_eta=True)
+    free, bounded = network(eta=0.3, bound_eta=False), network(eta=0.3, bound_eta=True)
     inputs = noise(T, B, 4)
     torch.testing.assert_close(free(inputs)[1].trace, bounded(inputs)[1].trace)
     assert free(inputs)[1].trace.any()
@@ -164,6 +165,7 @@ def test_the_defaults_are_an_orthogonal_w_and_a_small_alpha() -> None:
     assert rnn.plasticity.rule.name == "hebb"
     assert rnn.plasticity.mode == "full"
     assert rnn.plasticity.eta.item() == pytest.approx(0.01)
+    assert rnn.plasticity.bound_eta
     assert rnn.plasticity.alpha is not None
     torch.testing.assert_close(rnn.weight_hh @ rnn.weight_hh.T, torch.eye(50), rtol=0, atol=1e-5)
     assert rnn.plasticity.alpha.std().item() == pytest.approx(0.01, rel=0.1)
@@ -177,6 +179,24 @@ def test_the_papers_start_draws_w_and_alpha_alike() -> None:
     for drawn in (rnn.weight_hh, rnn.plasticity.alpha):
         assert 0 <= drawn.min() < 0.001
         assert 0.009 < drawn.max() <= 0.01
+
+
+@pytest.mark.parametrize("build", [PlasticRNN, PlasticRNNCell])
+def test_the_papers_network(build: Any) -> None:
+    torch.manual_seed(0)
+    net = build.paper(4, 50)
+    assert type(net) is build
+    plasticity = net.plasticity
+    assert (plasticity.rule, plasticity.mode, plasticity.bound_eta) == (Hebb(), "full", False)
+    assert plasticity.eta_raw.item() == pytest.approx(0.01)
+    for drawn in (net.weight_hh, plasticity.alpha):
+        assert 0 <= drawn.min() < 0.001
+        assert 0.009 < drawn.max() <= 0.01
+        assert drawn.mean().item() == pytest.approx(0.005, rel=0.05)
+    other = build.paper(None, 5, rule="oja", alpha="shared", eta=0.1)
+    assert other.in_proj is None
+    assert (other.plasticity.rule, other.plasticity.mode, other.init) == (Oja(), "shared", "uniform")
+    assert other.plasticity.eta.item() == pytest.approx(0.1)
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
@@ -197,7 +217,7 @@ def test_parameter_counts() -> None:
 
 
 @ALPHAS
-@RULES
+@EVERY_RULE
 @pytest.mark.parametrize("bound_eta", [False, True])
 def test_gradients_through_the_module(alpha: AlphaMode, rule: str, bound_eta: bool) -> None:
     torch.manual_seed(0)
@@ -233,10 +253,11 @@ def test_its_text_shows_what_it_is() -> None:
     [
         ({"alpha": "free"}, "alpha must be one of 'full', 'shared', 'none'"),
         ({"rule": "bcm"}, "unknown rule 'bcm'"),
-        ({"eta": float("nan")}, "eta must be a finite number"),
-        ({"eta": "0.1"}, "eta must be a finite number, not '0.1'"),
-        ({"eta": 1e39}, "eta must be a finite number"),  # not in float32
-        ({"eta": 10**400}, "eta must be a finite number"),
+        ({"eta": float("nan"), "bound_eta": False}, "eta must be a finite number"),
+        ({"eta": "0.1", "bound_eta": False}, "eta must be a finite number, not '0.1'"),
+        ({"eta": 1e39, "bound_eta": False}, "eta must be a finite number"),  # not in float32
+        ({"eta": 10**400, "bound_eta": False}, "eta must be a finite number"),
+        ({"eta": float("nan")}, "eta must be between 0 and 1 when bound_eta is on"),
         ({"eta": 1 - 1e-9, "bound_eta": True}, "eta must be between 0 and 1"),  # 1 in float32
         ({"eta": 1e-50, "bound_eta": True}, "eta must be between 0 and 1"),
         ({"init_scale": 1e39, "init": "normal"}, "init_scale must be a finite number"),

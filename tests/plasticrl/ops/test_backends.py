@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 import torch
-from recurrences import ALPHAS, MODULATIONS, RULES, Case, make_case
+from recurrences import ADJOINT_RULES, ALPHAS, MODULATIONS, RULES, Case, make_case
 from torch import Tensor
 
 from plasticrl.ops import plastic_scan
@@ -13,6 +13,7 @@ from plasticrl.ops.numba import engine
 from plasticrl.ops.problem import presynaptic
 from plasticrl.ops.reference import reference_scan
 from plasticrl.ops.scan import make_problem
+from plasticrl.rules import Rule
 from plasticrl.state import PlasticLSTMState, PlasticState
 
 TOLERANCE = 1e-5  # norm of the error over the norm of the gradient, float32
@@ -31,7 +32,7 @@ def poisoned() -> Iterator[None]:
     torch.use_deterministic_algorithms(False)
 
 
-def random_case(seed: int, cell: str) -> Case:
+def random_case(seed: int, cell: str, rules: list[Rule] = RULES) -> Case:
     """Draw a case, mostly of a small shape; one in fifty is long, up to 1,000 steps."""
     g = torch.Generator().manual_seed(10_000 + seed)
 
@@ -41,7 +42,7 @@ def random_case(seed: int, cell: str) -> Case:
     steps = between(200, 1000) if seed % 50 == 0 else between(1, 40)
     eta = 0.001 * 900 ** torch.rand((), generator=g).item()  # 0.001 .. 0.9
     return make_case(
-        steps, between(1, 4), between(1, 40), cell=cell, eta=eta, rule=RULES[between(0, len(RULES) - 1)],
+        steps, between(1, 4), between(1, 40), cell=cell, eta=eta, rule=rules[between(0, len(rules) - 1)],
         modulation=MODULATIONS[between(0, len(MODULATIONS) - 1)], alpha=ALPHAS[between(0, 2)],
         masked=bool(between(0, 1)), seed=seed,
     )  # fmt: skip
@@ -129,6 +130,26 @@ def test_numba_on_500_random_shapes(cell, chunk):
 @EVERY_CELL
 def test_adjoint_in_float64(cell, seed):
     assert_agrees(random_case(seed + 1, cell), torch.float64, "adjoint", hand_over=seed % 40 == 0)
+
+
+@pytest.mark.parametrize("seed", range(100))
+@EVERY_CELL
+def test_adjoint_of_the_rules_without_a_kernel_in_float64(cell, seed):
+    assert_agrees(random_case(seed, cell, ADJOINT_RULES), torch.float64, "adjoint", hand_over=seed % 4 == 3)
+
+
+@pytest.mark.parametrize("rule", ADJOINT_RULES, ids=lambda rule: rule.name)
+@pytest.mark.parametrize("modulation", MODULATIONS)
+@EVERY_CELL
+def test_adjoint_of_the_rules_without_a_kernel_in_float32(cell, modulation, rule):
+    for alpha in ("full", "shared"):
+        case = make_case(17, 3, 9, cell=cell, rule=rule, modulation=modulation, alpha=alpha, seed=1)
+        _, expected = case.run(torch.float64, "reference")
+        _, gradients = case.run(torch.float32, "adjoint")
+        for name, wanted in expected.items():
+            # One number is a sum of terms of either sign.
+            limit = TOLERANCE if wanted.ndim else 1e-4
+            assert relative_error(gradients[name], wanted) <= limit, name
 
 
 @FUSED

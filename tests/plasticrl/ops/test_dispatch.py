@@ -50,13 +50,13 @@ def call(dtype: torch.dtype = torch.float32, device: str = "cpu", alpha: bool = 
 @pytest.fixture
 def chosen(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     names: list[str] = []
-    choose = scan._choose
+    choose = scan.choose_backend
 
     def record(*args: Any) -> str:
         names.append(choose(*args))
         return names[-1]
 
-    monkeypatch.setattr(scan, "_choose", record)
+    monkeypatch.setattr(scan, "choose_backend", record)
     return names
 
 

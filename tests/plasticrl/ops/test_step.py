@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from recurrences import ALPHAS, MODULATIONS, RULES, make_case
+from recurrences import ADJOINT_RULES, ALPHAS, MODULATIONS, RULES, make_case
 from torch import Tensor
 
 from plasticrl.ops import plastic_scan, plastic_step_
@@ -23,10 +23,10 @@ def clone(state: RecurrentState) -> RecurrentState:
 
 @pytest.mark.parametrize("alpha", ALPHAS)
 @pytest.mark.parametrize("modulation", MODULATIONS)
-@pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.name)
+@pytest.mark.parametrize("rule", [*RULES, *ADJOINT_RULES], ids=lambda rule: rule.name)
 @pytest.mark.parametrize("cell", CELLS)
 def test_steps_make_a_scan(cell, rule, modulation, alpha):
-    """In float32 by the kernels, in float64 by torch."""
+    """In float32 by the kernels if they know the rule, in float64 by torch."""
     for dtype in (torch.float32, torch.float64):
         case = make_case(
             STEPS, BATCH, N, cell=cell, rule=rule, modulation=modulation, alpha=alpha, dtype=dtype

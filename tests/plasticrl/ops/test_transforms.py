@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 import torch
-from recurrences import RULES, Case, make_case
+from recurrences import ADJOINT_RULES, RULES, Case, make_case
 from torch import Tensor
 from torch.func import functional_call, grad, hessian, jacfwd, jacrev, vmap
 
@@ -17,6 +17,7 @@ from plasticrl.rules import Rule
 
 STEPS, BATCH, N, SAMPLES = 6, 2, 5, 3
 FUSED = ["numba", "adjoint"]
+SERVED = [*((name, rule) for rule in RULES for name in FUSED), *(("adjoint", rule) for rule in ADJOINT_RULES)]
 EVERY_CELL = pytest.mark.parametrize("cell", CELLS)
 Leaves = dict[str, Tensor]
 
@@ -46,9 +47,8 @@ def close(ours: Leaves, theirs: Leaves) -> None:
         assert (ours[name] - one).norm() <= 1e-5 * one.norm() + 1e-6, name
 
 
-@pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.name)
+@pytest.mark.parametrize(("backend", "rule"), SERVED, ids=lambda one: getattr(one, "name", one))
 @pytest.mark.parametrize("alpha", ["full", "shared", "none"])
-@pytest.mark.parametrize("backend", FUSED)
 @pytest.mark.parametrize("with_known", [False, True])
 @EVERY_CELL
 def test_gradients_are_those_of_the_reference(
@@ -62,14 +62,19 @@ def test_gradients_are_those_of_the_reference(
 
 
 @pytest.mark.parametrize(
-    ("cell", "rule"), [*(("rnn", rule) for rule in RULES), ("lstm", RULES[3]), ("gru", RULES[1])]
+    ("cell", "rule"),
+    [*(("rnn", rule) for rule in [*RULES, *ADJOINT_RULES]), ("lstm", RULES[3]), ("gru", RULES[1])],
 )
 @pytest.mark.parametrize("alpha", ["full", "none"])
 @pytest.mark.parametrize("backend", [*FUSED, "reference"])
-@pytest.mark.parametrize("batched", [("drive",), ("w", "eta"), ("drive", "hidden", "trace", "w")])
+@pytest.mark.parametrize(
+    "batched", [("drive",), ("w", "eta", "decay"), ("drive", "hidden", "trace", "w", "rate")]
+)
 def test_vmap_gives_each_sample_its_own_gradients(
     cell: str, rule: Rule, alpha: str, backend: str, batched: tuple[str, ...]
 ) -> None:
+    if backend == "numba" and rule in ADJOINT_RULES:
+        pytest.skip("no kernel")
     case = draw(alpha, cell, rule)
     g = torch.Generator().manual_seed(1)
     many = {
@@ -159,9 +164,11 @@ def test_an_ensemble_of_networks_is_one_vmap(build: Any) -> None:
 
 
 @pytest.mark.filterwarnings("ignore:.*should not be instantiated:DeprecationWarning")  # torch's own
+@pytest.mark.parametrize("rule", [RULES[-1], *ADJOINT_RULES], ids=lambda rule: rule.name)
 @EVERY_CELL
-def test_torch_compile_takes_the_adjoint_whole(cell: str) -> None:
-    case = draw("full", cell, RULES[-1])
+def test_torch_compile_takes_the_adjoint_whole(cell: str, rule: Rule) -> None:
+    torch._dynamo.reset()  # it compiles one function for at most eight rules
+    case = draw("full", cell, rule)
     loss = loss_of(case, "adjoint")
     results = []
     for function in (torch.compile(loss, fullgraph=True, backend="eager"), loss):

@@ -23,7 +23,7 @@ def agent(core: str = "plastic", rule: str | None = "oja") -> RecurrentA2C:
     env = make_vec_env("PlasticMaze-v0", n_envs=ENVS, seed=0, size=5, episode_length=LENGTH)
     kwargs: dict[str, Any] = {"core": core, "hidden_size": 8}
     if rule is not None:
-        kwargs |= {"rule": rule, "eta": 0.3, "init_scale": 0.7}
+        kwargs |= {"rule": rule, "eta": 0.3, "bound_eta": False, "init_scale": 0.7}
     return RecurrentA2C("PlasticPolicy", env, policy_kwargs=kwargs, seed=1, device="cpu")
 
 

@@ -9,47 +9,14 @@ learning rate ``eta`` and modulation ``m`` (1 without one), row i of the trace b
     gain = eta m (v - correction q)
 """
 
-from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from math import inf, isfinite, sqrt
-from typing import ClassVar, TypeAlias
+from math import inf, sqrt
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 
-
-class Rule(ABC):
-    """A rule for the trace; derive from :class:`HebbianRule` for one of two coefficients, which is faster.
-
-    A class derived from this one directly may change the trace in any way that torch can differentiate. It
-    runs with ``backend="reference"``.
-    """
-
-    name: ClassVar[str]
-    formula: ClassVar[str]
-    citation: ClassVar[str]
-
-    @property
-    @abstractmethod
-    def bound(self) -> float:
-        """Largest ``|H|`` reachable from ``H = 0`` with activities in [-1, 1] and eta in [0, 1]."""
-
-    @abstractmethod
-    def update(
-        self, trace: Tensor, pre: Tensor, post: Tensor, eta: Tensor, modulation: Tensor | None = None
-    ) -> Tensor:
-        """Compute the trace of the next step.
-
-        Args:
-            trace: ``(B, n_post, n_pre)``.
-            pre: presynaptic activity, ``(B, n_pre)``.
-            post: value of the postsynaptic neurons, ``(B, n_post)``.
-            eta: scalar tensor.
-            modulation: factor of the learning rate for each neuron, ``(B, n_post)``. Default: 1.
-
-        Returns:
-            The new trace, of the shape, dtype and device of the one given, which is not changed.
-        """
+from plasticrl.rules.rule import Rule, check_limit
 
 
 class HebbianRule(Rule):
@@ -197,8 +164,7 @@ class ClippedHebb(HebbianRule):
     citation: ClassVar[str] = "Miconi, Rawal, Clune & Stanley, ICLR 2019"
 
     def __post_init__(self) -> None:
-        if not (isfinite(self.limit) and self.limit > 0):
-            raise ValueError(f"limit must be finite and above 0, not {self.limit!r}")
+        check_limit(self.limit)
 
 
 @dataclass(frozen=True)
@@ -215,73 +181,3 @@ class Delta(HebbianRule):
     citation: ClassVar[str] = "Widrow & Hoff 1960; Schlag, Irie & Schmidhuber, ICML 2021"
     correction: ClassVar[float] = 1.0
     scaled_key: ClassVar[bool] = True
-
-
-RULES: dict[str, type[Hebb] | type[Oja] | type[ClippedHebb] | type[Delta]] = {
-    rule.name: rule for rule in (Hebb, Oja, ClippedHebb, Delta)
-}
-RuleLike: TypeAlias = Rule | str
-
-
-def get_rule(rule: RuleLike) -> Rule:
-    """Return the rule with a name (``"hebb"``, ``"oja"``, ``"clipped"``, ``"delta"``), or a given rule.
-
-    Raises:
-        ValueError: the name is unknown.
-        TypeError: ``rule`` is neither a name nor a rule.
-    """
-    if isinstance(rule, str):
-        if rule not in RULES:
-            raise ValueError(f"unknown rule {rule!r}: choose one of {', '.join(map(repr, RULES))}")
-        return RULES[rule]()
-    if not isinstance(rule, Rule):
-        given = rule.__name__ if isinstance(rule, type) else f"a {type(rule).__name__}"
-        raise TypeError(f"rule must be a name or an object of a Rule's class, such as Oja(), not {given}")
-    return rule
-
-
-def has_coefficients(rule: Rule) -> bool:
-    """Return True if the rule's update is that of :class:`HebbianRule`, of whatever coefficients."""
-    return isinstance(rule, HebbianRule) and type(rule).update is HebbianRule.update
-
-
-def has_numbers(rule: Rule) -> bool:
-    """Return True if the rule's coefficients are those of :class:`HebbianRule`, which the kernels compute."""
-    return isinstance(rule, HebbianRule) and has_coefficients(rule) and rule.has_numbers
-
-
-def next_trace(
-    rule: Rule, trace: Tensor, pre: Tensor, post: Tensor, eta: Tensor, modulation: Tensor | None = None
-) -> Tensor:
-    """Compute the trace after one step; arguments as for :meth:`Rule.update`.
-
-    Raises:
-        TypeError: a rule of the user's own returns no tensor.
-        ValueError: it returns one of another shape, dtype or device; the text names the rule and both.
-    """
-    given = (trace, pre, post, eta)
-    updated: Tensor = rule.update(*given) if modulation is None else rule.update(*given, modulation)
-    if type(rule) in RULES.values():
-        return updated
-    name = f"{type(rule).__name__}.update"
-    if not isinstance(updated, Tensor):
-        raise TypeError(
-            f"{name} must return the new trace, a tensor {tuple(trace.shape)}, not {_kind(updated)}"
-        )
-    for what in ("shape", "dtype", "device"):
-        wanted, found = getattr(trace, what), getattr(updated, what)
-        if found != wanted:
-            raise ValueError(
-                f"{name} must return a trace of {what} {_shown(wanted)}, as the one given, not "
-                f"{_shown(found)} (trace {tuple(trace.shape)}, pre {tuple(pre.shape)}, "
-                f"post {tuple(post.shape)})"
-            )
-    return updated
-
-
-def _kind(value: object) -> str:
-    return "None" if value is None else f"a {type(value).__name__}"
-
-
-def _shown(value: object) -> object:
-    return tuple(value) if isinstance(value, tuple) else value

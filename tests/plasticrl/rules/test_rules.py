@@ -12,7 +12,19 @@ from torch import Tensor
 
 from plasticrl.nn import PlasticGRUCell, PlasticLinear, PlasticLSTM, PlasticRNN, PlasticRNNCell
 from plasticrl.ops import plastic_scan, plastic_step_
-from plasticrl.rules import RULES, ClippedHebb, Delta, Hebb, HebbianRule, Oja, Rule, get_rule
+from plasticrl.rules import (
+    RULES,
+    ClippedHebb,
+    Delta,
+    FastWeights,
+    Hebb,
+    HebbianRule,
+    Oja,
+    Retroactive,
+    Rule,
+    ShortTermPlasticity,
+    get_rule,
+)
 from plasticrl.state import PlasticState
 
 
@@ -236,6 +248,9 @@ def test_every_name_gives_its_rule() -> None:
         "oja": Oja(),
         "clipped": ClippedHebb(),
         "delta": Delta(),
+        "retroactive": Retroactive(),
+        "stp": ShortTermPlasticity(),
+        "fast_weights": FastWeights(),
     }
 
 
