@@ -66,9 +66,9 @@ def test_mixed_precision_is_as_precise_as_its_projection(rule: str) -> None:
 @pytest.mark.parametrize("core", CORE_NAMES)
 def test_an_agent_learns_there_and_its_file_is_read_on_the_cpu(core: str, tmp_path: Any) -> None:
     env = make_vec_env("PlasticMaze-v0", 3, seed=1, size=5, episode_length=12)
-    agent = RecurrentA2C(
-        "PlasticPolicy", env, policy_kwargs={"core": core, "hidden_size": 8}, seed=0, device="cuda"
-    ).learn(72)
+    kwargs = {"core": core, "hidden_size": 8}
+    agent = RecurrentA2C("PlasticPolicy", env, n_steps=12, policy_kwargs=kwargs, seed=0, device="cuda")
+    agent.learn(72)
     agent.save(tmp_path / "agent")
     again = RecurrentA2C.load(tmp_path / "agent", env=env, device="cpu")
     for name, tensor in again.policy.state_dict().items():

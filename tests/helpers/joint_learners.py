@@ -7,6 +7,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import maze_settings
 import numpy as np
 import torch
 import torch.distributed as dist
@@ -14,6 +15,7 @@ import torch.distributed as dist
 from plasticrl.agents import EpisodeLearner, RecurrentA2C
 from plasticrl.agents.common.distributed import Ranks
 from plasticrl.agents.common.finite_checks import NonFiniteError
+from plasticrl.agents.recurrent.normalization import Moments
 from plasticrl.envs import make_task, make_vec_env
 from plasticrl.envs.supervised.one_shot import OneShotTask
 from plasticrl.signals import StoppedBetweenUpdates
@@ -28,9 +30,26 @@ def mazes(n_envs: int = 4) -> Any:
     return make_vec_env("PlasticMaze-v0", n_envs=n_envs, seed=SEED, size=5, episode_length=LENGTH)
 
 
-def agent(core: str = "plastic", **options: Any) -> RecurrentA2C:
-    kwargs = {"core": core, "hidden_size": 6}
-    return RecurrentA2C("PlasticPolicy", mazes(), policy_kwargs=kwargs, seed=SEED, device="cpu", **options)
+def agent(core: str = "plastic", policy: Any = maze_settings.POLICY, **options: Any) -> RecurrentA2C:
+    """A learner whose rollouts are played in a compiled loop, unless the core or the policy forbids it."""
+    return RecurrentA2C(
+        "PlasticPolicy",
+        mazes(),
+        policy_kwargs={"core": core, "hidden_size": 6, **policy},
+        **{**maze_settings.AGENT, "n_steps": LENGTH, "seed": SEED, "device": "cpu", **options},
+    )
+
+
+def normalizing_agent(core: str = "plastic") -> RecurrentA2C:
+    """A learner with the defaults, which normalizes observations, returns and advantages."""
+    return RecurrentA2C(
+        "PlasticPolicy",
+        mazes(),
+        n_steps=LENGTH,
+        policy_kwargs={"core": core, "hidden_size": 6},
+        seed=SEED,
+        device="cpu",
+    )
 
 
 def patterns() -> Any:
@@ -51,6 +70,8 @@ LEARNERS: dict[str, Callable[[], Any]] = {
     "maze, half episodes": lambda: agent(n_steps=LENGTH // 2),
     "maze, lstm": lambda: agent("lstm"),
     "maze, normalized advantages": lambda: agent(normalize_advantage=True),
+    "maze, all normalized": normalizing_agent,
+    "maze, all normalized, lstm": lambda: normalizing_agent("lstm"),
     "patterns": lambda: learner(patterns(), max_grad_norm=0.1),
     "one-shot": lambda: learner(one_shot(), network_kwargs={"n_filters": 2}),
 }
@@ -108,8 +129,23 @@ def go_on(ranks: Ranks, folder: Path) -> None:
 
 LOADS: dict[str, Callable[[Path], Any]] = {
     "maze": lambda path: RecurrentA2C.load(path, mazes(), "cpu"),
+    "maze, all normalized": lambda path: RecurrentA2C.load(path, mazes(), "cpu"),
     "patterns": lambda path: EpisodeLearner.load(path, patterns(), device="cpu"),
 }
+
+
+def rounds() -> list[Any]:
+    """Values of four rounds, for any number of processes up to 2, ``(N, 2)``, with different moments."""
+    rng = np.random.default_rng(SEED)
+    return [rng.normal(50 * k, 1 + k, (2 * (3 + k), 2)) for k in range(4)]
+
+
+def measure(ranks: Ranks, folder: Path) -> None:
+    """Write mean and variance of the values of all processes, of which each has its share."""
+    moments = Moments((2,))
+    for values in rounds():
+        moments.update(values[ranks.share(len(values))], ranks)
+    np.save(folder / f"moments_{ranks.rank}.npy", torch.stack([moments.mean, moments.variance]).numpy())
 
 
 def talk(ranks: Ranks, folder: Path) -> None:

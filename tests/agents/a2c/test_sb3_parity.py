@@ -3,6 +3,7 @@
 from typing import Any
 
 import gymnasium as gym
+import maze_settings
 import numpy as np
 import pytest
 import torch
@@ -75,6 +76,8 @@ def train_both(
         "learning_rate": lambda remaining: 0.01 * remaining,
         "n_steps": n_steps,
         "gamma": 0.95,
+        "gae_lambda": 1.0,
+        "normalize_advantage": False,
         "vf_coef": 0.4,
         "max_grad_norm": 0.5,
         "seed": 3,
@@ -92,8 +95,7 @@ def train_both(
         "PlasticPolicy",
         envs(),
         **shared,
-        concentration_coef=0,
-        policy_kwargs={**kwargs, "core": "feedforward", "hidden_size": HIDDEN},
+        policy_kwargs={**kwargs, "core": "feedforward", "hidden_size": HIDDEN, **maze_settings.POLICY},
     )
     start = {
         name.replace("features_extractor.linear", "core.linear"): value.clone()

@@ -1,11 +1,13 @@
 """A saved agent goes on as if it had never stopped; a file that does not fit is refused."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from io import BytesIO
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import gymnasium as gym
+import maze_settings
 import numpy as np
 import pytest
 import torch
@@ -41,8 +43,10 @@ def patterns() -> VecEnv:
     return make_vec_env("PlasticPatterns-v0", N_ENVS, seed=5, n_bits=6, n_patterns=2, n_cycles=1)
 
 
-def agent(env: VecEnv, core: CoreName = "plastic", **options: Any) -> RecurrentA2C:
-    kwargs = {"core": core, "hidden_size": 8}
+def agent(
+    env: VecEnv, core: CoreName = "plastic", policy: Mapping[str, Any] = MappingProxyType({}), **options: Any
+) -> RecurrentA2C:
+    kwargs = {"core": core, "hidden_size": 8, **policy}
     return RecurrentA2C(
         "PlasticPolicy",
         env,
@@ -61,9 +65,9 @@ def resumed(path: Any, env: VecEnv | None, **options: Any) -> RecurrentA2C:
     return RecurrentA2C.load(path, env=env, device="cpu", **options)
 
 
-def check_resumes(make: Callable[[], VecEnv], core: CoreName, path: Path) -> None:
-    whole = agent(make(), core).learn(2 * HALF)
-    agent(make(), core).learn(HALF).save(path)
+def check_resumes(make: Callable[[], VecEnv], core: CoreName, path: Path, **options: Any) -> None:
+    whole = agent(make(), core, **options).learn(2 * HALF)
+    agent(make(), core, **options).learn(HALF).save(path)
     torch.manual_seed(99)  # what another process would bring
     np.random.seed(99)  # noqa: NPY002
     half = resumed(path, make())
@@ -72,14 +76,16 @@ def check_resumes(make: Callable[[], VecEnv], core: CoreName, path: Path) -> Non
     # learn() was asked for other totals: that is the only difference.
     half._total_timesteps, half._num_timesteps_at_start = whole._total_timesteps, 0
     assert contents(half) == contents(whole)
-    assert contents(half) != contents(agent(make(), core).learn(HALF))
+    assert contents(half) != contents(agent(make(), core, **options).learn(HALF))
 
 
+@pytest.mark.parametrize("normalizes", [True, False])
 @pytest.mark.parametrize("core", CORE_NAMES)
 def test_with_a_new_env_of_the_same_id_training_goes_on_to_the_same_bits(
-    core: CoreName, tmp_path: Path
+    core: CoreName, normalizes: bool, tmp_path: Path
 ) -> None:
-    check_resumes(mazes, core, tmp_path / "half")
+    """Step by step, with normalized observations and returns; without, in a compiled loop."""
+    check_resumes(mazes, core, tmp_path / "half", policy={} if normalizes else maze_settings.POLICY)
 
 
 @pytest.mark.parametrize("make", [single_mazes, normalised, patterns])
@@ -88,12 +94,8 @@ def test_on_every_kind_of_env_that_tells_its_state(make: Callable[[], VecEnv], t
 
 
 def test_updates_are_left_out_as_if_it_had_not_stopped(tmp_path: Path) -> None:
-    options: dict[str, Any] = {"max_grad_norm": 0.05, "max_grad_ratio": 1.2}
-    options["policy_kwargs"] = {
-        "core": "plastic",
-        "hidden_size": 8,
-        "init": "uniform",
-    }
+    options: dict[str, Any] = {**maze_settings.AGENT, "max_grad_norm": 0.05, "max_grad_ratio": 1.2}
+    options["policy"] = {"init": "uniform", **maze_settings.POLICY}
     half = agent(mazes(), **options).learn(HALF)
     half.save(tmp_path / "half")
     assert 0 < half._n_skipped < half._n_updates
@@ -269,7 +271,9 @@ def changed(path: Path, change: Callable[[dict[str, torch.Tensor], dict[str, Any
     [
         (lambda t, d: d.update(format="other"), "'other'"),
         (lambda t, d: d.update(version=1), "version 1"),
-        (lambda t, d: d.update(version=3), "version 3"),
+        (lambda t, d: d.update(version=4), "version 4"),
+        (lambda t, d: d.update(version=True), "version True"),
+        (lambda t, d: d.update(version=3.0), "version 3.0"),
         *(
             (lambda t, d, norm=norm: d.update(usual_grad_norm=norm), "gradient's norm")
             for norm in (-1.0, {"$float": "nan"}, {"$float": "inf"}, "3", True, None)
@@ -309,7 +313,8 @@ def test_an_env_of_other_spaces_is_refused() -> None:
 
 def test_without_an_environment_it_acts_but_cannot_learn(tmp_path: Path) -> None:
     env = make_vec_env("PlasticMaze-v0", n_envs=2, seed=0, size=5, episode_length=8)
-    agent = RecurrentA2C("PlasticPolicy", env, policy_kwargs={"hidden_size": 4}, seed=0, device="cpu")
+    kwargs = {"hidden_size": 4}
+    agent = RecurrentA2C("PlasticPolicy", env, n_steps=8, policy_kwargs=kwargs, seed=0, device="cpu")
     agent.save(tmp_path / "agent")
     loaded = RecurrentA2C.load(tmp_path / "agent", device="cpu")
     assert loaded.predict(env.reset(), episode_start=np.ones(2, np.bool_))[0].shape == (2,)

@@ -6,20 +6,16 @@ from inspect import Parameter, signature
 from pathlib import Path
 from typing import Any
 
-import gymnasium as gym
-import numpy as np
+import maze_settings
 import pytest
 import torch
-from gymnasium.envs.registration import EnvSpec
 from sb3_contrib.common.recurrent.policies import RecurrentActorCriticPolicy
 from stable_baselines3.common.envs import IdentityEnv
 from stable_baselines3.common.policies import ActorCriticPolicy, BaseModel, BasePolicy
 from stable_baselines3.common.torch_layers import NatureCNN
-from stable_baselines3.common.vec_env import DummyVecEnv, SubprocVecEnv, VecNormalize
 
 from plasticrl.agents import CORE_NAMES, CoreName, PlasticPolicy, RecurrentA2C, make_core
 from plasticrl.agents.recurrent.native_rollout import can_play
-from plasticrl.agents.recurrent.on_policy_algorithm import episode_length
 from plasticrl.envs import make_vec_env
 from plasticrl.nn import GRU, LSTM, FeedForward, PlasticGRU, PlasticLSTM, PlasticRNN
 
@@ -34,7 +30,7 @@ def build(env: Any = None, **options: Any) -> RecurrentA2C:
 @pytest.mark.parametrize(
     ("name", "value"),
     [
-        *(("n_steps", v) for v in (0, -1, 2.5, "5")),
+        *(("n_steps", v) for v in (0, -1, 2.5, "5", None)),
         *(("learning_rate", v) for v in (0.0, -1e-3, NAN, INF, "0.1", None)),
         *((name, v) for name in ("gamma", "gae_lambda") for v in (-0.1, 1.1, NAN, INF, "0.5", True)),
         *((name, v) for name in ("ent_coef", "concentration_coef", "vf_coef") for v in (-0.1, NAN, INF)),
@@ -59,11 +55,15 @@ def test_the_ends_of_the_ranges_are_allowed(options: dict[str, Any]) -> None:
     assert build(**options).learn(8).num_timesteps == 8
 
 
-def test_the_defaults_are_those_of_the_papers_maze() -> None:
-    model = RecurrentA2C("PlasticPolicy", IdentityEnv(2), device="cpu")
-    assert (model.gamma, model.gae_lambda, model.vf_coef) == (0.9, 1.0, 0.03)
-    assert (model.concentration_coef, model.ent_coef) == (0.1, 0.0)
-    assert model.policy.core.output_size == 200
+@pytest.mark.parametrize("env", [IdentityEnv(2), "CartPole-v1", "PlasticMaze-v0"], ids=str)
+def test_the_defaults_are_the_same_for_every_env(env: Any) -> None:
+    model = RecurrentA2C("PlasticPolicy", env, device="cpu")
+    assert (model.n_steps, model.gamma, model.gae_lambda, model.vf_coef) == (32, 0.99, 0.95, 0.5)
+    assert (model.concentration_coef, model.ent_coef) == (0.0, 0.0)
+    assert (model.max_grad_norm, model.normalize_advantage) == (0.5, True)
+    assert model.policy.core.output_size == 64
+    assert model.policy.observation_normalizer is not None
+    assert model.policy.return_moments is not None
 
 
 @pytest.mark.parametrize(
@@ -142,7 +142,8 @@ def test_a_subclass_of_the_policy_may_have_more_arguments() -> None:
 def test_a_backend_of_the_policy_computes_the_same_and_is_saved(backend: str, tmp_path: Path) -> None:
     def trained(**kwargs: Any) -> RecurrentA2C:
         env = make_vec_env("PlasticMaze-v0", 2, seed=5, size=5, episode_length=10)
-        return build(env, n_steps=10, seed=0, policy_kwargs={"hidden_size": 5, **kwargs}).learn(60)
+        kwargs |= {"hidden_size": 5, **maze_settings.POLICY}
+        return build(env, n_steps=10, seed=0, policy_kwargs=kwargs).learn(60)
 
     usual, other = trained(), trained(backend=backend)
     assert usual.policy.core.backend == "auto"
@@ -223,54 +224,6 @@ def test_what_to_write_instead_of_a_policy_of_sb3_is_said(policy: str, advice: s
     with pytest.raises(ValueError, match=f"not '{policy}'{advice}") as caught:
         RecurrentA2C(policy, IdentityEnv(2))
     assert "\n" not in str(caught.value)
-
-
-class Sized(IdentityEnv[int]):
-    """Says how long its episodes are, in none, either or both of two ways."""
-
-    def __init__(self, attribute: Any = None, limit: int | None = None) -> None:
-        super().__init__(2)
-        if attribute is not None:
-            self.episode_length = attribute
-        if limit is not None:
-            self.spec = EnvSpec("Sized-v0", max_episode_steps=limit)
-
-
-@pytest.mark.parametrize(
-    ("env", "expected"),
-    [
-        (lambda: Sized(7), 7),
-        (lambda: Sized(limit=9), 9),
-        (lambda: Sized(7, 9), 7),
-        (lambda: Sized(), 128),
-        (lambda: Sized("long", 9), 9),
-        (lambda: Sized(0), 128),
-        (lambda: gym.wrappers.TimeLimit(Sized(7), 9), 7),
-    ],
-    ids=["attribute", "spec", "both", "neither", "no number", "zero", "wrapped"],
-)
-def test_a_rollout_is_as_long_as_an_episode(env: Any, expected: int) -> None:
-    venv = VecNormalize(DummyVecEnv([env]), norm_obs=False)
-    assert episode_length(venv) == expected
-    assert build(venv, n_steps=None).n_steps == expected
-
-
-def test_a_given_number_of_steps_comes_first() -> None:
-    assert build(Sized(7), n_steps=5).n_steps == 5
-
-
-@pytest.mark.parametrize(("env", "expected"), [("CartPole-v1", 500), ("PlasticMaze-v0", 250)])
-def test_registered_envs_know_their_length(env: str, expected: int) -> None:
-    assert build(env, n_steps=None).n_steps == expected
-
-
-def test_processes_without_a_length_stay_alive() -> None:
-    env = SubprocVecEnv([lambda: IdentityEnv(2)] * 2)
-    try:
-        assert build(env, n_steps=None).n_steps == 128
-        assert np.shape(env.reset()) == (2,)
-    finally:
-        env.close()
 
 
 def test_an_agent_without_an_environment_is_refused() -> None:

@@ -6,6 +6,7 @@ from io import BytesIO
 from typing import Any
 
 import gymnasium as gym
+import maze_settings
 import numpy as np
 import pytest
 import torch
@@ -77,7 +78,7 @@ def trained(
     every = more.pop("relocate_every", None)
     maze = {"size": 5, "episode_length": 20, "relocate_every": every}
     env = make_vec_env("PlasticMaze-v0", n_envs=n_envs, seed=5, **maze)
-    kwargs = {"core": core, "hidden_size": 19, **more}
+    kwargs = {"core": core, "hidden_size": 19, **maze_settings.POLICY, **more}
     if core != "rnn":
         kwargs["eta"] = 0.1
     model = RecurrentA2C(
@@ -156,7 +157,7 @@ def broken_off(core: str, error: type[BaseException] | None, *, stepwise: bool =
         n_steps=10,
         learning_rate=1e-2,
         seed=2,
-        policy_kwargs={"core": core, "hidden_size": 9, **more},
+        policy_kwargs={"core": core, "hidden_size": 9, **maze_settings.POLICY, **more},
     ).learn(20)
     with pytest.raises(error) if error else nullcontext():
         model.learn(200, BreaksOff(error), reset_num_timesteps=False)
@@ -244,17 +245,20 @@ def test_sb3_callbacks_see_every_step():
 def test_what_is_not_the_plain_case_is_stepped():
     env = make_vec_env("PlasticMaze-v0", n_envs=2)
 
-    def policy(**more: Any) -> PlasticPolicy:
-        return RecurrentA2C("PlasticPolicy", env, policy_kwargs={"hidden_size": 8, **more}).policy
+    def policy(kind: Any = PlasticPolicy, **more: Any) -> PlasticPolicy:
+        kwargs = {"hidden_size": 8, "normalize_observations": False, **more}
+        return RecurrentA2C(kind, env, policy_kwargs=kwargs).policy
 
     class Own(PlasticPolicy):
         pass
 
     assert can_play(policy(), env)
+    assert can_play(policy(normalize_returns=False), env)
+    assert not can_play(policy(normalize_observations=True), env)
     assert not can_play(policy(), VecNormalize(env))
     assert not can_play(policy(), make_vec_env("CartPole-v1"))
     assert not can_play(policy(core="lstm"), env)
-    assert not can_play(RecurrentA2C(Own, env, policy_kwargs={"hidden_size": 8}).policy, env)
+    assert not can_play(policy(Own), env)
     assert not can_play(policy().double(), env)
 
 
@@ -472,7 +476,8 @@ def other_parameters(agent, patch):
 
 def other_policy(agent, patch):
     old = agent.policy
-    agent.policy = PlasticPolicy(agent.observation_space, agent.action_space, lambda _: 0.01, hidden_size=8)
+    spaces = agent.observation_space, agent.action_space
+    agent.policy = PlasticPolicy(*spaces, lambda _: 0.01, hidden_size=8, **maze_settings.POLICY)
     assert old.core.hidden_size == 8
 
 
@@ -538,7 +543,7 @@ def changed(
         if native
         else ordinary_vec_env("PlasticMaze-v0", 3, seed=5, env_kwargs=maze)
     )
-    policy = {"hidden_size": 8, "eta": 0.1, "init": "normal", "init_scale": 0.4}
+    policy = {"hidden_size": 8, "eta": 0.1, "init": "normal", "init_scale": 0.4, **maze_settings.POLICY}
     agent = RecurrentA2C("PlasticPolicy", env, n_steps=7, policy_kwargs=policy, seed=2, learning_rate=1e-2)
     assert can_play(agent.policy, agent.env) == native
     with torch.no_grad():
@@ -612,7 +617,8 @@ def test_a_change_that_no_step_notices_is_no_silent_one(rollout):
             return True
 
     env = make_vec_env("PlasticMaze-v0", n_envs=2, seed=5, size=5, episode_length=10)
-    agent = RecurrentA2C("PlasticPolicy", env, n_steps=10, policy_kwargs={"hidden_size": 100}, seed=2)
+    kwargs = {"hidden_size": 100, **maze_settings.POLICY}
+    agent = RecurrentA2C("PlasticPolicy", env, n_steps=10, policy_kwargs=kwargs, seed=2)
     with pytest.raises(RuntimeError, match=r"changed the policy within a rollout.*torch.no_grad\(\)"):
         agent.learn(100, Pokes())
     assert (agent.num_timesteps, agent._n_updates) == (20 * rollout, rollout - 1)
@@ -703,7 +709,7 @@ def test_whoever_changes_the_policy_changes_what_is_done(change, at):
 
 def small_agent(stepwise: bool, kind: type[RecurrentA2C] = RecurrentA2C) -> RecurrentA2C:
     env = make_vec_env("PlasticMaze-v0", n_envs=3, seed=5, size=5, episode_length=9)
-    policy = {"hidden_size": 8, "eta": 0.1}
+    policy = {"hidden_size": 8, "eta": 0.1, **maze_settings.POLICY}
     return kind("PlasticPolicy", Stepwise(env) if stepwise else env, n_steps=20, policy_kwargs=policy, seed=2)
 
 
@@ -953,7 +959,7 @@ def test_what_the_envs_really_do_is_what_is_learned_from(change, at):
             "PlasticPolicy",
             Stepwise(env) if stepwise else env,
             n_steps=7,
-            policy_kwargs={"hidden_size": 8, "eta": 0.1},
+            policy_kwargs={"hidden_size": 8, "eta": 0.1, **maze_settings.POLICY},
             seed=2,
         )
         with pytest.MonkeyPatch.context() as seen.patch:

@@ -35,7 +35,7 @@ class Imitator(RecurrentOnPolicyAlgorithm):
         policy: Any,
         env: Any,
         learning_rate: float = 1e-2,
-        n_steps: int | None = None,
+        n_steps: int = 10,
         gamma: float = 0.9,
         gae_lambda: float = 1.0,
         ent_coef: float = 0.0,

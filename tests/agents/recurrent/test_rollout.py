@@ -3,6 +3,7 @@
 from typing import Any
 
 import gymnasium as gym
+import maze_settings
 import numpy as np
 import pytest
 import torch
@@ -81,8 +82,14 @@ def agent(core: CoreName, *envs: Counter, n_steps: int = 5, **options: Any) -> R
         n_steps=n_steps,
         seed=0,
         device="cpu",
-        policy_kwargs={"core": core, "hidden_size": 7, **(strong if plastic else {})},
-        **{"gamma": 0.5, "learning_rate": STILL, "max_grad_norm": float("inf"), **options},
+        policy_kwargs={"core": core, "hidden_size": 7, **maze_settings.POLICY, **(strong if plastic else {})},
+        **{
+            **maze_settings.AGENT,
+            "gamma": 0.5,
+            "learning_rate": STILL,
+            "max_grad_norm": float("inf"),
+            **options,
+        },
     )
 
 
@@ -622,7 +629,7 @@ def test_an_update_learns_from_the_rollout_that_callbacks_leave(change, at, nati
     def learned() -> dict[str, Tensor]:
         options: Any = {"size": 5, "episode_length": 7}
         env = make_vec_env("PlasticMaze-v0", 3, seed=1, **options)
-        kwargs = {"hidden_size": 7, "eta": 0.3, "init": "normal", "init_scale": 0.3}
+        kwargs = {"hidden_size": 7, "eta": 0.3, "init": "normal", "init_scale": 0.3, **maze_settings.POLICY}
         model = RecurrentA2C(
             "PlasticPolicy",
             env if native else Hidden(env),
@@ -676,6 +683,7 @@ def test_an_agent_learns_and_acts_under_autocast(core: CoreName, action_space: s
 
 def test_an_agent_learns_the_maze_under_autocast() -> None:
     env = make_vec_env("PlasticMaze-v0", 3, seed=1, size=5, episode_length=7)
-    model = RecurrentA2C("PlasticPolicy", env, n_steps=10, policy_kwargs={"hidden_size": 7})
+    kwargs = {"hidden_size": 7, **maze_settings.POLICY}
+    model = RecurrentA2C("PlasticPolicy", env, n_steps=10, policy_kwargs=kwargs)
     with torch.autocast("cpu", torch.bfloat16):
         assert model.learn(60).num_timesteps == 60

@@ -135,8 +135,9 @@ def trains_again_on_the_same_rollout(agent: RecurrentA2C, _: Path) -> None:
         for _again in range(3):
             agent.train()
         trained.append({name: p.clone() for name, p in agent.policy.state_dict().items()})
+    learned = dict(agent.policy.named_parameters())  # the moments of the same rollout are the same
     for name, ours in trained[0].items():
-        assert not torch.equal(ours, start["policy"][name]), name
+        assert name not in learned or not torch.equal(ours, start["policy"][name]), name
         torch.testing.assert_close(ours, trained[1][name], msg=lambda m, n=name: f"{n}: {m}")
 
 

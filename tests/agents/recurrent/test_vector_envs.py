@@ -9,17 +9,13 @@ import numpy as np
 import pytest
 import torch
 from gymnasium.vector import AutoresetMode
-from gymnasium.wrappers import TimeLimit
 from gymnasium.wrappers.vector import RecordEpisodeStatistics
 from stable_baselines3.common.env_util import make_vec_env as sb3_make_vec_env
 from stable_baselines3.common.evaluation import evaluate_policy
-from stable_baselines3.common.monitor import Monitor
-from stable_baselines3.common.vec_env import DummyVecEnv
 
 from plasticrl.agents import RecurrentA2C
 from plasticrl.agents.ppo.contrib import PlainRecurrentPPO
-from plasticrl.agents.recurrent.on_policy_algorithm import episode_length
-from plasticrl.envs import PlasticMazeEnv, VectorEnvAdapter, make_vec_env
+from plasticrl.envs import VectorEnvAdapter, make_vec_env
 
 SMALL: dict[str, Any] = {"size": 5, "episode_length": 10}
 SAME_STEP = {"autoreset_mode": AutoresetMode.SAME_STEP}
@@ -87,9 +83,7 @@ def test_truncated_episodes_of_a_batch_are_bootstrapped_as_sb3s() -> None:
         cart_poles("sync", max_episode_steps=8),
         sb3_make_vec_env("CartPole-v1", 2, env_kwargs={"max_episode_steps": 8}),
     ]
-    trained = [a2c(env).learn(160) for env in limited]
-    assert [agent.n_steps for agent in trained] == [8, 8]
-    assert same(*trained)
+    assert same(*[a2c(env, n_steps=8).learn(160) for env in limited])
 
 
 def test_a_time_limit_on_the_maze_is_that_of_single_mazes() -> None:
@@ -99,12 +93,12 @@ def test_a_time_limit_on_the_maze_is_that_of_single_mazes() -> None:
         make_vec_env("PlasticMaze-v0", 2, **options),
         sb3_make_vec_env("PlasticMaze-v0", 2, env_kwargs=options),
     )
-    trained = [a2c(env).learn(120) for env in (native, single, gym.make_vec("PlasticMaze-v0", 2, **options))]
-    assert [agent.n_steps for agent in trained] == [6] * 3
+    every = (native, single, gym.make_vec("PlasticMaze-v0", 2, **options))
+    trained = [a2c(env, n_steps=6).learn(120) for env in every]
     assert same(trained[0], trained[1])
     assert same(trained[0], trained[2])
     short = make_vec_env("PlasticMaze-v0", 2, size=5, episode_length=6)
-    assert not same(trained[0], a2c(short).learn(120))
+    assert not same(trained[0], a2c(short, n_steps=6).learn(120))
 
 
 def test_training_goes_on_within_a_time_limit(tmp_path: Path) -> None:
@@ -142,39 +136,3 @@ def test_a_batch_that_resets_otherwise_is_refused_by_name(tmp_path: Path) -> Non
     assert agent.env is before
     with pytest.raises(ValueError, match=says):
         RecurrentA2C.load(tmp_path / "agent", other, "cpu")
-
-
-@pytest.mark.parametrize(
-    ("make", "expected"),
-    [
-        (lambda: gym.make("PlasticMaze-v0", max_episode_steps=20), 20),
-        (lambda: gym.make("PlasticMaze-v0", max_episode_steps=300), 250),
-        (lambda: gym.make("PlasticMaze-v0", episode_length=np.int64(30)), 30),
-        (lambda: gym.make("CartPole-v1"), 500),
-        (lambda: gym.make("CartPole-v1", max_episode_steps=30), 30),
-        (lambda: gym.make("CartPole-v1", max_episode_steps=700), 700),
-        (lambda: TimeLimit(PlasticMazeEnv(), 20), 20),  # without a spec
-        (lambda: Monitor(TimeLimit(gym.make("PlasticMaze-v0", max_episode_steps=50), 20)), 20),
-        (lambda: make_vec_env("PlasticMaze-v0", 2, max_episode_steps=20), 20),
-        (lambda: make_vec_env("PlasticMaze-v0", 2, max_episode_steps=300), 250),
-        (lambda: make_vec_env("PlasticPatterns-v0", 2, n_bits=4, max_episode_steps=20), 20),
-        (lambda: make_vec_env("PlasticMaze-v0", 2, wrapper_class=lambda env: TimeLimit(env, 20)), 20),
-        (lambda: gym.make_vec("PlasticMaze-v0", 2, vectorization_mode="sync", vector_kwargs=SAME_STEP), 250),
-        (lambda: cart_poles("sync"), 500),
-        (lambda: cart_poles("sync", max_episode_steps=30), 30),
-        (lambda: cart_poles("async", max_episode_steps=700), 700),
-    ],
-)
-def test_a_rollout_ends_with_the_time_limit(make: Callable[[], Any], expected: int) -> None:
-    env = make()
-    agent = a2c(env)
-    try:
-        assert agent.n_steps == expected
-        assert agent.env is not None
-        assert episode_length(agent.env) == expected
-    finally:
-        env.close()
-
-
-def test_a_plain_maze_is_as_long_as_it_says() -> None:
-    assert episode_length(DummyVecEnv([lambda: PlasticMazeEnv(episode_length=7)])) == 7

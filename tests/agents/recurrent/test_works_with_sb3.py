@@ -265,17 +265,21 @@ def logged(model: Any) -> Keep:
     return keep
 
 
-OWN = {"train/loss", "train/concentration", "train/grad_norm"}
+OWN = {"train/loss", "train/grad_norm"}
 PLASTIC = {"plastic/eta", "plastic/alpha_abs_mean", "plastic/trace_abs_mean"}
 
 
+@pytest.mark.parametrize("concentration_coef", [0.0, 0.1])
 @pytest.mark.parametrize("box", [False, True])
 @pytest.mark.parametrize("core", CORE_NAMES)
-def test_the_logged_keys_are_sb3s_and_those_of_plasticity(core: CoreName, box: bool) -> None:
+def test_the_logged_keys_are_sb3s_and_those_of_plasticity(
+    core: CoreName, box: bool, concentration_coef: float
+) -> None:
     env = make_vec_env(lambda: IdentityEnvBox(ep_length=LENGTH) if box else identity(), n_envs=4)
     theirs = logged(A2C("MlpPolicy", env, n_steps=LENGTH, device="cpu"))
-    ours = logged(agent(env, core))
+    ours = logged(agent(env, core, concentration_coef=concentration_coef))
     extra = PLASTIC if core.startswith("plastic") or core == "homogeneous" else set()
+    extra = extra | ({"train/concentration"} if concentration_coef else set())
     assert set(ours.logged) == set(theirs.logged) | OWN | extra
     assert ours.steps == theirs.steps == [20, 40]
     assert all(np.isfinite(value) for value in ours.logged.values())

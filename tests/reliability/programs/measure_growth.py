@@ -35,10 +35,10 @@ class Measure(BaseCallback):
 
 
 mazes = make_vec_env("PlasticMaze-v0", n_envs=16, seed=0)
-agent = RecurrentA2C(
-    "PlasticPolicy",
-    mazes,
-    policy_kwargs={"core": "plastic", "hidden_size": 32},
+agent = RecurrentA2C.from_preset(
+    "PlasticMaze-v0",
+    env=mazes,
+    policy_kwargs={"hidden_size": 32},
     seed=0,
     tensorboard_log=str(folder / "logs"),
 )
