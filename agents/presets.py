@@ -40,12 +40,24 @@ class Preset:
 
 
 _PLAIN: Mapping[str, Any] = {"init": "uniform", "init_scale": 0.01}
+# An eta without bounds eventually turns negative, and the trace diverges.
 _PLASTIC: Mapping[str, Any] = {**_PLAIN, "rule": "oja", "eta": 0.03, "bound_eta": True}
 _GATED: Mapping[str, Any] = {
     "learning_rate": 0.0096,
     "gae_lambda": 0.95,
     "concentration_coef": 0.049,
     "max_grad_norm": 4.8,
+}
+
+_PLASTIC_GATED: Mapping[str, Any] = {
+    **_GATED,
+    "rule": "delta",
+    "modulation": "sigmoid",
+    "eta": 0.5,
+    "bound_eta": True,
+    "init": "fan_in",
+    "init_scale": 1.0,
+    "alpha_scale": 0.1,
 }
 
 _MAZE = Preset(
@@ -71,8 +83,8 @@ _MAZE = Preset(
         "rnn": _PLAIN,
         "lstm": _GATED,
         "gru": _GATED,
-        "plastic_lstm": _GATED,
-        "plastic_gru": _GATED,
+        "plastic_lstm": _PLASTIC_GATED,
+        "plastic_gru": _PLASTIC_GATED,
     },
 )
 
