@@ -47,6 +47,7 @@ _GATED: Mapping[str, Any] = {
     "gae_lambda": 0.95,
     "concentration_coef": 0.049,
     "max_grad_norm": 4.8,
+    "forget_bias": 0.0,  # with 1, cells grow for 250 steps until gradients explode
 }
 
 _PLASTIC_GATED: Mapping[str, Any] = {

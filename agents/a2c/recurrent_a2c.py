@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from gymnasium import spaces
 from stable_baselines3.common.type_aliases import GymEnv, Schedule
-from stable_baselines3.common.utils import explained_variance
+from stable_baselines3.common.utils import LinearSchedule, explained_variance
 
 from plasticrl.agents import presets
 from plasticrl.agents.a2c.loss import A2CLoss, UsualGradient, a2c_loss, check_norm
@@ -19,6 +19,8 @@ from plasticrl.agents.recurrent.checkpoint import COUNTERS, SETTINGS, AgentForma
 from plasticrl.agents.recurrent.on_policy_algorithm import RecurrentOnPolicyAlgorithm
 from plasticrl.agents.recurrent.policies import PlasticPolicy
 from plasticrl.arguments import check_max_grad_ratio, check_number
+
+_RATE = LinearSchedule(3e-3, 0.0, end_fraction=1.0)
 
 
 class RecurrentA2C(RecurrentOnPolicyAlgorithm):
@@ -36,7 +38,7 @@ class RecurrentA2C(RecurrentOnPolicyAlgorithm):
         env: a Gymnasium env, its id, an SB3 ``VecEnv``, or a Gymnasium ``VectorEnv`` that resets in the
             same step.
         learning_rate: learning rate of the optimiser, or a function of the remaining progress (1 to 0).
-            Default 1e-3.
+            Default: from 3e-3 to 0 in a straight line.
         n_steps: steps per environment and update, through which gradients flow: longer ones learn to
             remember for longer. Default 32.
         gamma: discount factor. Default 0.99.
@@ -51,8 +53,9 @@ class RecurrentA2C(RecurrentOnPolicyAlgorithm):
             and this multiple of the usual norm, the running geometric mean of the earlier norms. Applies
             from the first update. Default ``math.inf``: no update is skipped. See
             :class:`plasticrl.agents.a2c.loss.UsualGradient`.
-        normalize_advantage: scale advantages to zero mean and unit variance over the rollout; the
-            advantage of a rollout of one step is not changed. Default True.
+        normalize_advantage: scale advantages to zero mean and unit variance over the rollout, unless it is a
+            single step. Default False: they are divided by the standard deviation of all returns if the
+            policy normalizes returns, which does not enlarge the noise of a policy that is nearly perfect.
         stats_window_size: episodes over which the logged reward is averaged. Default 100.
         tensorboard_log: folder for TensorBoard. Default: none.
         policy_kwargs: arguments of :class:`PlasticPolicy`, such as ``dict(core="lstm")``.
@@ -87,7 +90,7 @@ class RecurrentA2C(RecurrentOnPolicyAlgorithm):
         self,
         policy: str | type[PlasticPolicy],
         env: GymEnv | str,
-        learning_rate: float | Schedule = 1e-3,
+        learning_rate: float | Schedule = _RATE,
         n_steps: int = 32,
         gamma: float = 0.99,
         gae_lambda: float = 0.95,
@@ -96,7 +99,7 @@ class RecurrentA2C(RecurrentOnPolicyAlgorithm):
         vf_coef: float = 0.5,
         max_grad_norm: float = 0.5,
         max_grad_ratio: float = inf,
-        normalize_advantage: bool = True,
+        normalize_advantage: bool = False,
         stats_window_size: int = 100,
         tensorboard_log: str | None = None,
         policy_kwargs: dict[str, Any] | None = None,
@@ -143,15 +146,17 @@ class RecurrentA2C(RecurrentOnPolicyAlgorithm):
         )
         returns = torch.as_tensor(rollout.returns, device=self.device).flatten()
         advantages = torch.as_tensor(rollout.advantages, device=self.device).flatten()
+        moments = self.policy.return_moments
+        scale = 1.0 if moments is None else moments.std.item()
         if self.normalize_advantage:
             every = torch.as_tensor(
                 self.ranks.gather(rollout.advantages, axis=1), device=self.device
             ).flatten()
             if len(every) > 1:  # a single value has no standard deviation
                 advantages = (advantages - every.mean()) / (every.std() + 1e-8)
+        else:
+            advantages = advantages / scale
         actions = rollout.flat_actions(self.device)
-        moments = self.policy.return_moments
-        scale = 1.0 if moments is None else moments.std.item()
         loss = a2c_loss(
             distribution,
             actions.flatten() if isinstance(self.action_space, spaces.Discrete) else actions,

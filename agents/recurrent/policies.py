@@ -117,9 +117,9 @@ class PlasticPolicy(BasePolicy):
         core: ``"plastic"`` (default), ``"plastic_lstm"``, ``"plastic_gru"``, ``"homogeneous"``, ``"rnn"``,
             ``"lstm"``, ``"gru"`` or ``"feedforward"``; see :func:`plasticrl.agents.make_core`.
         hidden_size: number of neurons of the core. Default 64.
-        rule: update rule of the trace. For this and the next eight arguments see
+        rule: update rule of the trace. For this and the next nine arguments see
             :class:`plasticrl.PlasticRNN` and :class:`plasticrl.PlasticLSTM`; None selects the core's default.
-            Plastic cores only.
+            Plastic cores only, but for ``forget_bias``.
         modulation: factor of the rate at which neurons store.
         modulate: one modulation for each of the neurons, or one for the network.
         eta: initial learning rate of the trace.
@@ -127,6 +127,7 @@ class PlasticPolicy(BasePolicy):
         init: distribution of the initial w and alpha.
         init_scale: scale of that distribution.
         alpha_scale: scale of alpha's.
+        forget_bias: initial bias of the gates that keep memories (cores with gates).
         backend: implementation of the recurrence, see :func:`plasticrl.plastic_scan`.
         ortho_init: orthogonal initial weights for features and heads, as in SB3. Default True.
         log_std_init: initial logarithm of the standard deviation, for Box actions. Default 0.
@@ -163,6 +164,7 @@ class PlasticPolicy(BasePolicy):
         init: Init | None = None,
         init_scale: float | None = None,
         alpha_scale: float | None = None,
+        forget_bias: float | None = None,
         backend: Backend | None = None,
         ortho_init: bool = True,
         log_std_init: float = 0.0,
@@ -198,6 +200,7 @@ class PlasticPolicy(BasePolicy):
             "init": init,
             "init_scale": init_scale,
             "alpha_scale": alpha_scale,
+            "forget_bias": forget_bias,
             "backend": backend,
         }
         given: dict[str, Any] = {name: value for name, value in options.items() if value is not None}

@@ -1,6 +1,7 @@
 """Construction of cores by name, as in an agent's ``policy_kwargs`` and in the commands."""
 
 from difflib import get_close_matches
+from inspect import signature
 from typing import Any, Literal, TypeAlias, get_args
 
 from plasticrl.arguments import check_size
@@ -13,14 +14,13 @@ CORE_NAMES: tuple[CoreName, ...] = get_args(CoreName)
 
 PlasticName: TypeAlias = Literal["plastic", "homogeneous", "rnn"]
 _ALPHA: dict[str, AlphaMode] = {"plastic": "full", "homogeneous": "shared", "rnn": "none"}
-_GATED: dict[str, type[PlasticLSTM] | type[PlasticGRU]] = {
-    "plastic_lstm": PlasticLSTM,
-    "plastic_gru": PlasticGRU,
-}
-_PLAIN: dict[str, type[LSTM] | type[GRU] | type[FeedForward]] = {
-    "lstm": LSTM,
-    "gru": GRU,
-    "feedforward": FeedForward,
+_CORES: dict[str, tuple[type[Core], dict[str, Any]]] = {
+    **{name: (PlasticRNN, {"alpha": alpha}) for name, alpha in _ALPHA.items()},
+    "plastic_lstm": (PlasticLSTM, {}),
+    "plastic_gru": (PlasticGRU, {}),
+    "lstm": (LSTM, {}),
+    "gru": (GRU, {}),
+    "feedforward": (FeedForward, {}),
 }
 
 
@@ -44,24 +44,26 @@ def make_core(name: CoreName, input_size: int, hidden_size: int, **options: Any)
             ``"feedforward"`` (no memory).
         input_size: features per step.
         hidden_size: number of neurons.
-        **options: further arguments of :class:`plasticrl.PlasticRNN`, :class:`plasticrl.PlasticLSTM` or
-            :class:`plasticrl.PlasticGRU`, for the first five only.
+        **options: further arguments of the core's class.
 
     Raises:
-        ValueError: the name is unknown, or an option is given to a core that has none.
+        ValueError: the name is unknown, or the core does not have an option.
     """
     if not isinstance(name, str) or name not in CORE_NAMES:
         close = get_close_matches(str(name).lower(), CORE_NAMES, n=1)
         meant = f"did you mean {close[0]!r}? " if close else ""
         raise ValueError(f"unknown core {name!r}: {meant}choose one of {', '.join(CORE_NAMES)}")
     input_size, hidden_size = check_size("input_size", input_size), check_size("hidden_size", hidden_size)
-    if name in _GATED:
-        return _GATED[name](input_size, hidden_size, **options)
-    if name in _ALPHA:
-        return PlasticRNN(input_size, hidden_size, alpha=_ALPHA[name], **options)
-    if options:
-        plastic = ", ".join((*_ALPHA, *_GATED))
-        raise ValueError(
-            f"core {name!r} takes no {', '.join(options)}: only {plastic} have plasticity options"
-        )
-    return _PLAIN[name](input_size, hidden_size)
+    kind, fixed = _CORES[name]
+    for option in options:
+        if not _takes(name, option):
+            others = ", ".join(core for core in CORE_NAMES if _takes(core, option))
+            raise ValueError(
+                f"core {name!r} takes no {option}: " + (f"only {others} do" if others else "leave it out")
+            )
+    return kind(input_size, hidden_size, **fixed, **options)
+
+
+def _takes(core: str, option: str) -> bool:
+    kind, fixed = _CORES[core]
+    return option in signature(kind).parameters and option not in fixed

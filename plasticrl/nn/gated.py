@@ -10,7 +10,7 @@ from plasticrl.arguments import check_number, check_size
 from plasticrl.nn.core import Core, check_shape, parts_of
 from plasticrl.ops import tracing
 
-FORGET_BIAS = 2.0
+FORGET_BIAS = 1.0
 """Default addition to the bias of gates that keep memories; at torch's 0, half is forgotten at each step."""
 
 
@@ -40,7 +40,7 @@ class LSTM(Core):
         input_size: features per step.
         hidden_size: number of cells n.
         forget_bias: added to the initial bias of the forget gate; the larger it is, the longer memories last
-            at first. Default 2 (torch: 0).
+            at first. Default 1, as in Jozefowicz et al. 2015 (torch: 0).
 
     Raises:
         ValueError: a size is not an integer above 0, or ``forget_bias`` is negative or infinite.
@@ -89,7 +89,7 @@ class GRU(Core):
         input_size: features per step.
         hidden_size: number of units n.
         forget_bias: added to the initial bias of the update gate; the larger it is, the longer memories last
-            at first. Default 2 (torch: 0).
+            at first. Default 1, as in Jozefowicz et al. 2015 (torch: 0).
 
     Raises:
         ValueError: a size is not an integer above 0, or ``forget_bias`` is negative or infinite.

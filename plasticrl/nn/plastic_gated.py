@@ -86,7 +86,7 @@ class PlasticLSTM(_LSTM, PlasticCore):
         init: see :class:`PlasticRNN`. Default ``"fan_in"``, as ``torch.nn.LSTM``.
         init_scale: default 1.
         alpha_scale: alpha starts as ``alpha_scale * N(0, 1)``. Default 0.1.
-        forget_bias: see :class:`plasticrl.nn.LSTM`. Default 2.
+        forget_bias: see :class:`plasticrl.nn.LSTM`. Default 1.
         backend: implementation of the recurrence, see :func:`plasticrl.plastic_scan`.
 
     Raises:
