@@ -74,6 +74,9 @@ otherwise the core's default (plastic cores)."""
     """Distribution of the initial weights w, and with uniform and normal of alpha (plastic cores, rnn)."""
     init_scale: float
     """Scale of that distribution; 1 is usual for fan_in and orthogonal."""
+    forget_bias: float = field(default=0.0, kw_only=True)
+    """Addition to the initial bias of the gates that keep memories: the larger, the longer these last at \
+first (cores with gates)."""
     learning_rate: float
     """Initial learning rate of Adam."""
     final_learning_rate: float

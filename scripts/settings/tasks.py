@@ -165,6 +165,7 @@ def check_core_options(options: CoreOptions, cores: Sequence[str], given: Collec
 
 _TRACE, _INIT = ("rule", "eta", "bound_eta"), ("init", "init_scale")
 _MODULATED = (*_TRACE, "modulation", "modulate", "alpha_scale", *_INIT)
+_GATES = ("forget_bias",)
 _ONE_SHOT = ("init_scale", "input_mean", "input_std", "n_filters")
 _ALPHA = "plastic (a plasticity coefficient for every connection), homogeneous (one for all)"
 
@@ -204,11 +205,11 @@ them share. Without the extra (pip install 'plasticrl[sweep]') it trains one run
                 "plastic": _MODULATED,
                 "homogeneous": _MODULATED,
                 "rnn": _INIT,
-                "lstm": (),
-                "gru": (),
+                "lstm": _GATES,
+                "gru": _GATES,
                 "feedforward": (),
-                "plastic_lstm": _MODULATED,
-                "plastic_gru": _MODULATED,
+                "plastic_lstm": (*_MODULATED, *_GATES),
+                "plastic_gru": (*_MODULATED, *_GATES),
             },
         ),
         "ppo": Learner({"ppo": PPOSettings}, {"lstm": ()}, {"lstm": "recurrent_ppo"}),

@@ -113,6 +113,7 @@ def test_the_paper_keeps_its_values_for_its_own_networks() -> None:
         ("--modulate network", "modulate", "network"),
         ("--max-grad-norm=1", "max_grad_norm", 1.0),
         ("--init uniform", "init", "uniform"),
+        ("--forget-bias 1", "forget_bias", 1.0),
     ],
 )
 def test_what_is_given_is_for_all_cores_and_nothing_else_is(words: str, name: str, value: Any) -> None:
@@ -227,6 +228,21 @@ def test_a_plastic_core_is_trained_with_its_options_and_evaluated(
     assert main(["evaluate", str(folder)]) == 0
 
 
+@pytest.mark.parametrize("core", ["lstm", "gru", *GATED])
+def test_gates_start_as_open_as_they_are_told(core: str, tmp_path: Path) -> None:
+    command: Any = parse(["train", "maze", "--core", core, "--forget-bias", "3"])
+    with closing(make_mazes(command.maze, 2, 0)) as env:
+        bias = [
+            dict(make_learner(run, env, "cpu").policy.core.named_parameters())
+            for run in (
+                command.make_run(core, 0),
+                command.with_values({"forget_bias": 0.0}).make_run(core, 0),
+            )
+        ]
+    moved = {name: (one - bias[1][name]).unique().tolist() for name, one in bias[0].items()}
+    assert sorted(gap for gaps in moved.values() for gap in gaps if gap) == pytest.approx([3.0], rel=1e-5)
+
+
 def test_a_comparison_trains_each_core_with_its_own_settings(tmp_path: Path, tiny: list[str]) -> None:
     cores = ["plastic", "plastic_lstm", "lstm"]
     words = ["compare", "maze", "--cores", *cores, "--seeds", "1", "--jobs", "1", "--root", str(tmp_path)]
@@ -249,6 +265,11 @@ def test_a_comparison_trains_each_core_with_its_own_settings(tmp_path: Path, tin
             "--core gru --init-scale 1",
             "--init-scale is for the cores plastic, homogeneous, rnn, plastic_lstm",
         ),
+        (
+            "--core rnn --forget-bias 1",
+            "--forget-bias is for the cores lstm, gru, plastic_lstm and plastic_gru",
+        ),
+        ("--core lstm --forget-bias -1", "forget_bias"),
         ("--core plastic --modulation relu", "modulation"),
         ("--core plastic --alpha-scale -1", "alpha_scale must be a finite number, at least 0"),
         ("--core plastic_gru --eta 1.5", "eta must be between 0 and 1"),

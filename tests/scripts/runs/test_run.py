@@ -52,6 +52,7 @@ LATER = [
     ("agent", "modulation", "none"),
     ("agent", "modulate", "neurons"),
     ("agent", "alpha_scale", None),
+    ("agent", "forget_bias", 0.0),
 ]
 
 
@@ -108,12 +109,12 @@ GATED = ["plastic_lstm", "plastic_gru"]
 @pytest.mark.parametrize("core", GATED)
 @pytest.mark.parametrize("version", [1, 2])
 def test_a_plastic_lstm_or_gru_of_before_has_what_it_was_trained_with(core: str, version: int) -> None:
-    """The settings of the trace were written for every core, but theirs were the defaults of the network."""
+    """The settings of the trace were written for every core, but these had the defaults of the network."""
     run = replace(EXPERIMENTS["maze", "quick"].condition("plastic").run, core=core)
     data = of_version_1(run) if version == 1 else {**run.as_dict(), "version": version}
     read = run_from_dict(data)
     made = []
-    for options in ({}, {name: getattr(read.agent, name) for name in read.core_options}):
+    for options in ({"forget_bias": 0.0}, {name: getattr(read.agent, name) for name in read.core_options}):
         torch.manual_seed(0)
         made.append(make_core(core, 3, 4, **options))  # type: ignore[arg-type]
     assert repr(made[0]) == repr(made[1])
@@ -136,7 +137,7 @@ def test_an_unfinished_plastic_lstm_or_gru_of_version_2_is_resumed(
     (folder / "result.json").unlink()
     config = json.loads((folder / "config.json").read_text())
     config["agent"] |= {"rule": "oja", "eta": 0.03, "init": "uniform", "init_scale": 0.01}
-    for name in ("modulation", "modulate", "alpha_scale"):
+    for name in ("modulation", "modulate", "alpha_scale", "forget_bias"):
         del config["agent"][name]
     (folder / "config.json").write_text(json.dumps({**config, "version": 2}))
     assert main(["train", "--resume", str(folder), "--threads", "1", "--quiet"]) == 0
