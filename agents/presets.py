@@ -40,6 +40,7 @@ class Preset:
 
 
 _PLAIN: Mapping[str, Any] = {"init": "uniform", "init_scale": 0.01}
+# An eta without bounds eventually turns negative, and the trace diverges.
 _PLASTIC: Mapping[str, Any] = {**_PLAIN, "rule": "oja", "eta": 0.03, "bound_eta": True}
 _GATED: Mapping[str, Any] = {
     "learning_rate": 0.0096,
@@ -47,6 +48,17 @@ _GATED: Mapping[str, Any] = {
     "concentration_coef": 0.049,
     "max_grad_norm": 4.8,
     "forget_bias": 0.0,  # with 1, cells grow for 250 steps until gradients explode
+}
+
+_PLASTIC_GATED: Mapping[str, Any] = {
+    **_GATED,
+    "rule": "delta",
+    "modulation": "sigmoid",
+    "eta": 0.5,
+    "bound_eta": True,
+    "init": "fan_in",
+    "init_scale": 1.0,
+    "alpha_scale": 0.1,
 }
 
 _MAZE = Preset(
@@ -72,8 +84,8 @@ _MAZE = Preset(
         "rnn": _PLAIN,
         "lstm": _GATED,
         "gru": _GATED,
-        "plastic_lstm": _GATED,
-        "plastic_gru": _GATED,
+        "plastic_lstm": _PLASTIC_GATED,
+        "plastic_gru": _PLASTIC_GATED,
     },
 )
 

@@ -9,7 +9,7 @@ import os
 import re
 import shutil
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stderr
 from dataclasses import dataclass, field, fields, is_dataclass, make_dataclass, replace
 from difflib import get_close_matches
@@ -30,16 +30,22 @@ from plasticrl import __version__
 from plasticrl.scripts.errors import UserError
 from plasticrl.scripts.experiments.paper import Budget, TaskName
 from plasticrl.scripts.runs.run import Run
-from plasticrl.scripts.settings.groups import SearchSpace, changed, with_home
+from plasticrl.scripts.settings.groups import CoreValues, SearchSpace, changed, merged, with_home
 from plasticrl.scripts.settings.maze import Device, OutputSettings
 from plasticrl.scripts.settings.tasks import TASKS, Task, check_core_options
 
 
 class TaskOptions:
-    """Base of the options of commands that train networks on a task; :func:`options_of` completes them."""
+    """Base of the options of commands that train networks on a task; :func:`options_of` completes them.
+
+    Attributes:
+        own: values of settings for one core only, which replace those of the groups; no option of the
+            command line.
+    """
 
     entry: ClassVar[Task]
     preset: str
+    own: CoreValues
     output: OutputSettings
     data_dir: Path | None = None
 
@@ -51,29 +57,43 @@ class TaskOptions:
     @classmethod
     def with_preset(cls, preset: str, **others: Any) -> Self:
         """Return the options with the settings of a preset."""
-        return cls(preset=preset, **cls.entry.presets[preset].groups, **others)  # type: ignore[call-arg]
+        values = cls.entry.presets[preset]
+        return cls(preset=preset, own=values.cores, **values.groups, **others)  # type: ignore[call-arg]
 
     @property
     def groups(self) -> dict[str, Any]:
-        """All settings of a training except core and seed, by the name of their group."""
+        """The settings of a training that cores without own values have, by the name of their group."""
         return {name: getattr(self, name) for name in self.entry.groups(self.entry.learner)}
 
     def make_run(self, core: str, seed: int) -> Run:
         """Return the run with these settings."""
-        return Run(self.entry.name, self.entry.learner, core, seed, self.groups, self.data_dir)
+        groups = self.for_core(core).groups
+        return Run(self.entry.name, self.entry.learner, core, seed, groups, self.data_dir)
+
+    def for_core(self, core: str) -> Self:
+        """Return a copy in which all cores have the settings of this one."""
+        return replace(self, own={}, **merged(self.groups, self.own.get(core, {})))  # type: ignore[type-var]
 
     def searched(self, core: str) -> SearchSpace:
-        """Return the search space without the settings whose given values lie outside it; they stay fixed."""
-        space = self.entry.space(self.preset, core)
-        return {name: allowed for name, allowed in space.items() if self.value(name) in allowed}
+        """Return the search space without the settings whose values lie outside it; they stay fixed."""
+        space, settings = self.entry.space(self.preset, core), self.for_core(core)
+        return {name: allowed for name, allowed in space.items() if settings.value(name) in allowed}
 
     def value(self, name: str) -> Any:
         """Return the value of a setting, from the group that has it."""
         return next(getattr(group, name) for group in self.groups.values() if hasattr(group, name))
 
     def with_values(self, values: Mapping[str, Any]) -> Self:
-        """Return a copy with other values of some settings; a constant learning rate stays constant."""
-        return replace(self, **changed(self.groups, **values))  # type: ignore[type-var]
+        """Return a copy with other values for all cores; a constant learning rate stays constant."""
+        return replace(self.with_given(values), **changed(self.groups, **values))  # type: ignore[type-var]
+
+    def with_given(self, names: Container[str]) -> Self:
+        """Return a copy in which no core has an own value of these settings."""
+        own = {
+            core: {name: value for name, value in values.items() if name not in names}
+            for core, values in self.own.items()
+        }
+        return replace(self, own=own)  # type: ignore[type-var]
 
 
 @dataclass(frozen=True)
@@ -159,6 +179,8 @@ def options_of(kind: Any, task: Task) -> Any:
         made.append(("data_dir", Annotated[Path | None, arg(help=_DATA_DIR)], None))
     choices: Any = literal_type_from_choices(list(task.presets))
     made.append(("preset", Annotated[choices, arg(help=task.preset_help)], preset))
+    own: Any = field(default_factory=lambda: values.cores)
+    made.append(("own", Annotated[Any, tyro.conf.Fixed, tyro.conf.Suppress], own))
     made += [(name, type(group), group) for name, group in values.groups.items()]
     about = {"entry": task, "__doc__": task.about[command], "__module__": __name__}
     name = f"{command.title()}{task.name.title()}"
@@ -332,6 +354,11 @@ class _Preset:
     preset: str = ""
 
 
+@dataclass(frozen=True)
+class _PresetAndCore(_Preset):
+    core: str = ""
+
+
 def parse(words: Sequence[str]) -> Any:
     """Parse the words of a command line to the options of a command.
 
@@ -380,20 +407,20 @@ def _any_task(options: Any) -> Any:
 def _parsed(command: Any, named: str, words: Sequence[str], about: str | None = None) -> Any:
     """Parse the words after a command's name.
 
-    A preset's values are the defaults, so that ``--help`` shows them and options override them.
+    The values of a preset, and of the core if there is one, are the defaults, so that ``--help`` shows them
+    and options override them.
 
     Raises:
         UserError: the words are invalid, or an option is for other cores.
         SystemExit: with status 0, after ``--help``.
     """
-    program, drawn, default = f"{_PROGRAM} {named}".rstrip(), StringIO(), {}
+    program, drawn = f"{_PROGRAM} {named}".rstrip(), StringIO()
+    default: dict[str, Any] = {}
     of_task = isinstance(command, type) and issubclass(command, TaskOptions)
     try:
         with redirect_stderr(drawn), _wide_enough():
             if of_task:
-                chosen, _ = tyro.cli(_Preset, args=words, return_unknown_args=True, add_help=False)
-                if chosen.preset in command.entry.presets:
-                    default = {"default": command.with_preset(chosen.preset)}
+                default = {"default": _defaults(command, words)}
             parsed, unknown = tyro.cli(
                 command,
                 prog=program,
@@ -412,8 +439,20 @@ def _parsed(command: Any, named: str, words: Sequence[str], about: str | None = 
         raise UserError(f"{text} (see {program} --help)")
     if of_task:
         cores = [parsed.core] if hasattr(parsed, "core") else parsed.cores
-        check_core_options(command.entry.cores, cores, _settings_in(words))
+        given = _settings_in(words)
+        check_core_options(command.entry.cores, cores, given)
+        parsed = parsed.with_given(given)
     return with_home(parsed)
+
+
+def _defaults(command: type[TaskOptions], words: Sequence[str]) -> TaskOptions:
+    """Return the options of a command without those given, but with the settings of preset and core."""
+    kind = _PresetAndCore if issubclass(command, TrainOptions) else _Preset
+    chosen, _ = tyro.cli(kind, args=words, return_unknown_args=True, add_help=False)
+    default = command.with_preset(chosen.preset) if chosen.preset in command.entry.presets else command()
+    if isinstance(default, TrainOptions):
+        default = default.for_core(getattr(chosen, "core", "") or default.core)
+    return default
 
 
 _NARROWEST = 40  # columns
@@ -456,7 +495,7 @@ def _similar(word: str, command: type[Any]) -> str:
 def _option_names(options: Any) -> Iterator[str]:
     """Yield the options of a command, ``--no-NAME`` included."""
     kinds = get_type_hints(options)
-    for name in (one.name for one in fields(options)):
+    for name in (one.name for one in fields(options) if one.name != "own"):
         if is_dataclass(kinds[name]):
             yield from _option_names(kinds[name])
         else:

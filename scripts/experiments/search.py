@@ -64,6 +64,11 @@ class Drawing:
     command: SweepOptions
     core: str
 
+    @property
+    def settings(self) -> SweepOptions:
+        """The command with the settings of this core."""
+        return self.command.for_core(self.core)
+
     def __call__(self, trial: Any) -> dict[str, Any]:
         """Return the configuration of a trial for ``ray_executor.train_trial``; called by Optuna."""
         values = {}
@@ -76,20 +81,20 @@ class Drawing:
 
     def given(self) -> dict[str, Any]:
         """Return the command's own values of the searched settings."""
-        return {name: self.command.value(name) for name in self.command.searched(self.core)}
+        return {name: self.settings.value(name) for name in self.command.searched(self.core)}
 
     def values(self, suggested: Mapping[str, Any]) -> dict[str, Any]:
         """Return suggested settings as trained with: rounded to four digits, so that they can be typed."""
         return {
             name: float(f"{value:.4g}")
-            if isinstance(value, float) and value != self.command.value(name)
+            if isinstance(value, float) and value != self.settings.value(name)
             else value
             for name, value in suggested.items()
         }
 
     def trial(self, suggested: Mapping[str, Any], number: int) -> Trial:
         """Return a trial with its own settings and seed, and thus its own folder."""
-        run = self.command.with_values(self.values(suggested)).make_run(self.core, FIRST_SEED + number)
+        run = self.settings.with_values(self.values(suggested)).make_run(self.core, FIRST_SEED + number)
         return Trial(run, self.command.output.root, self.core)
 
 

@@ -84,6 +84,8 @@ def checkpoint_errors(path: Path) -> Iterator[None]:
 def check_network(path: Path, expected: Mapping[str, Any], found: Mapping[str, Any]) -> None:
     """Check that the network in a checkpoint is that of the run in whose folder it is.
 
+    Settings that the checkpoint is older than are not compared.
+
     Args:
         path: path of the checkpoint.
         expected: the network's settings in ``config.json``.
@@ -93,10 +95,10 @@ def check_network(path: Path, expected: Mapping[str, Any], found: Mapping[str, A
         UserError: they differ.
     """
     for name, value in expected.items():
-        if found.get(name) != value:
+        if name in found and found[name] != value:
             raise UserError(
                 f"{path} holds a network that does not match the run's {CONFIG} ({name} is "
-                f"{one_line(found.get(name))}, not {value}): restore one of the two files"
+                f"{one_line(found[name])}, not {value}): restore one of the two files"
             )
 
 

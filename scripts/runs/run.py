@@ -10,13 +10,31 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from plasticrl.scripts.settings.groups import Grouped, checked_version, choice_from, settings_from, value_of
+from plasticrl.scripts.settings.groups import (
+    Grouped,
+    checked_version,
+    choice_from,
+    merged,
+    settings_from,
+    value_of,
+)
 from plasticrl.scripts.settings.tasks import TASKS, Learner, ShownMetric, Task
 
-VERSION = 2
+VERSION = 3
 """Version of ``config.json``. Files of version 1 have no version and no learner."""
 
 _RECURRENT_PPO = "recurrent_ppo"  # in version 1, the core of RecurrentPPO's runs
+# What these cores had until version 2, when the settings of that name were not theirs.
+_PLASTIC_GATED: Mapping[str, Any] = {
+    "rule": "delta",
+    "eta": 0.5,
+    "bound_eta": True,
+    "modulation": "sigmoid",
+    "alpha_scale": 0.1,
+    "init": "fan_in",
+    "init_scale": 1.0,
+}
+_FORMER = dict.fromkeys(("plastic_lstm", "plastic_gru"), _PLASTIC_GATED)
 
 
 @dataclass(frozen=True)
@@ -147,13 +165,10 @@ def run_from_dict(data: Mapping[str, Any]) -> Run:
     groups = task.groups(data["learner"])
     if unknown := data.keys() - groups.keys() - {"version", "task", "learner", "core", "seed"}:
         raise TypeError(f"{min(unknown)} is unknown")
-    return Run(
-        task=task.name,
-        learner=data["learner"],
-        core=data["core"],
-        seed=value_of(int, "seed", data["seed"]),
-        groups={name: settings_from(kind, data[name]) for name, kind in groups.items()},
-    )
+    settings = {name: settings_from(kind, data[name]) for name, kind in groups.items()}
+    if version < 3:
+        settings = merged(settings, _FORMER.get(data["core"], {}))
+    return Run(task.name, data["learner"], data["core"], value_of(int, "seed", data["seed"]), settings)
 
 
 def in_this_version(data: dict[str, Any]) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import MISSING, Field, dataclass, fields, is_dataclass, replace
+from dataclasses import MISSING, Field, dataclass, field, fields, is_dataclass, replace
 from math import isfinite
 from pathlib import Path
 from types import MappingProxyType, NoneType, UnionType
@@ -46,7 +46,25 @@ class OneOf:
 SearchSpace: TypeAlias = Mapping[str, Between | OneOf]
 """Ranges and choices by the name of the setting."""
 
+CoreValues: TypeAlias = Mapping[str, Mapping[str, Any]]
+"""Values of settings for one core only: by the name of the core, and then of the setting."""
+
 RULES = OneOf(("hebb", "oja", "clipped"))
+
+
+def merged(groups: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return groups of settings with other values.
+
+    Raises:
+        TypeError: no group has a setting of that name.
+    """
+    names = {name: {one.name for one in fields(group)} for name, group in groups.items()}
+    if unknown := values.keys() - set[str]().union(*names.values()):
+        raise TypeError(f"there is no setting {min(unknown)}")
+    return {
+        name: replace(group, **{key: value for key, value in values.items() if key in names[name]})
+        for name, group in groups.items()
+    }
 
 
 def changed(groups: Mapping[str, Any], **values: Any) -> dict[str, Any]:
@@ -55,16 +73,10 @@ def changed(groups: Mapping[str, Any], **values: Any) -> dict[str, Any]:
     Raises:
         TypeError: no group has a setting of that name.
     """
-    names = {name: {field.name for field in fields(group)} for name, group in groups.items()}
-    if unknown := values.keys() - set[str]().union(*names.values()):
-        raise TypeError(f"there is no setting {min(unknown)}")
-    made = {}
-    for name, group in groups.items():
-        own = {setting: value for setting, value in values.items() if setting in names[name]}
-        if "learning_rate" in own and group.final_learning_rate == group.learning_rate:
-            own = {"final_learning_rate": own["learning_rate"], **own}
-        made[name] = replace(group, **own)
-    return made
+    for group in groups.values() if "learning_rate" in values else ():
+        if hasattr(group, "learning_rate") and group.final_learning_rate == group.learning_rate:
+            values = {"final_learning_rate": values["learning_rate"], **values}
+    return merged(groups, values)
 
 
 class Grouped:
@@ -86,14 +98,24 @@ class Preset(Grouped):
     Attributes:
         groups: dataclasses of settings by the name of the group.
         space: the ranges that a search draws from.
+        cores: values of settings for one core only, by its name.
     """
 
     groups: Mapping[str, Any]
     space: SearchSpace
+    cores: CoreValues = field(default_factory=dict)
 
-    def changed(self, space: SearchSpace = MappingProxyType({}), **values: Any) -> Preset:
-        """Return a preset with other values of some settings, and other ranges."""
-        return Preset(changed(self.groups, **values), {**self.space, **space})
+    def for_core(self, core: str) -> dict[str, Any]:
+        """Return the settings of a core by the name of their group."""
+        return merged(self.groups, self.cores.get(core, {}))
+
+    def changed(
+        self, space: SearchSpace = MappingProxyType({}), cores: CoreValues | None = None, **values: Any
+    ) -> Preset:
+        """Return a preset with other values of some settings, other ranges, and perhaps other ``cores``."""
+        return Preset(
+            changed(self.groups, **values), {**self.space, **space}, self.cores if cores is None else cores
+        )
 
 
 def with_home(settings: Settings) -> Settings:
@@ -108,18 +130,18 @@ def with_home(settings: Settings) -> Settings:
         UserError: a path starts with a user name that has no home folder here.
     """
     changed: dict[str, Any] = {}
-    for field in fields(settings):  # type: ignore[arg-type]
-        value = getattr(settings, field.name)
+    for one in fields(settings):  # type: ignore[arg-type]
+        value = getattr(settings, one.name)
         if isinstance(value, Path) and str(value).startswith("~"):
             try:
-                changed[field.name] = value.expanduser()
+                changed[one.name] = value.expanduser()
             except RuntimeError:
                 raise UserError(
-                    f"{field.name}: there is no home folder {value.parts[0]} for {value} (for a folder of "
+                    f"{one.name}: there is no home folder {value.parts[0]} for {value} (for a folder of "
                     "that name, give the full path)"
                 ) from None
         elif is_dataclass(value):
-            changed[field.name] = with_home(value)
+            changed[one.name] = with_home(value)
     return replace(settings, **changed)  # type: ignore[type-var]
 
 
@@ -141,7 +163,7 @@ def settings_from(kind: type[Settings], plain: Any) -> Settings:
     """
     if not isinstance(plain, dict):
         raise TypeError(f"expected an object, got {plain!r}")
-    known: dict[str, Field[Any]] = {field.name: field for field in fields(kind)}  # type: ignore[arg-type]
+    known: dict[str, Field[Any]] = {one.name: one for one in fields(kind)}  # type: ignore[arg-type]
     if unknown := plain.keys() - known.keys():
         raise TypeError(f"{min(unknown)} is unknown")
     if missing := [name for name in known if name not in plain and known[name].default is MISSING]:

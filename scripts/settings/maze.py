@@ -6,15 +6,18 @@ A setting with a default was added later: the default is what trainings before i
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
+from plasticrl.agents.presets import A2C
 from plasticrl.scripts.settings.groups import RULES, Between, Preset
 
 MazeId: TypeAlias = Literal["PlasticMaze-v0", "PlasticMazeICLR-v0"]
 RuleChoice: TypeAlias = Literal["hebb", "oja", "clipped", "delta"]
 LesionChoice: TypeAlias = Literal["frozen", "cleared", "silenced"]
+ModulationChoice: TypeAlias = Literal["none", "sigmoid", "tanh"]
+ModulateChoice: TypeAlias = Literal["neurons", "network"]
 InitChoice: TypeAlias = Literal["uniform", "normal", "fan_in", "orthogonal"]
 Device: TypeAlias = Literal["auto", "cpu", "cuda"]
 
@@ -54,15 +57,26 @@ class AgentSettings:
     hidden_size: int
     """Number of neurons of the recurrent core."""
     rule: RuleChoice
-    """Rule of the trace: Hebb with decay, Oja, additive and clipped, or delta (plastic, homogeneous)."""
+    """Rule of the trace: Hebb with decay, Oja, additive and clipped, or delta (plastic cores)."""
     eta: float
     """Initial learning rate of the trace (plastic cores)."""
     bound_eta: bool
     """Keep eta between 0 and 1 instead of training it without bounds (plastic cores)."""
+    modulation: ModulationChoice = field(default="none", kw_only=True)
+    """Let the network decide when its neurons store, by this function of a linear read-out of input and \
+hidden state; none: they always store (plastic cores)."""
+    modulate: ModulateChoice = field(default="neurons", kw_only=True)
+    """Decide for each of the neurons, or once for the network (plastic cores)."""
+    alpha_scale: float | None = field(default=None, kw_only=True)
+    """Scale of the initial plasticity coefficients alpha; None: --init-scale for uniform and normal, \
+otherwise the core's default (plastic cores)."""
     init: InitChoice
-    """Distribution of the initial weights w and plasticity coefficients alpha (plastic, homogeneous, rnn)."""
+    """Distribution of the initial weights w, and with uniform and normal of alpha (plastic cores, rnn)."""
     init_scale: float
     """Scale of that distribution; 1 is usual for fan_in and orthogonal."""
+    forget_bias: float = field(default=0.0, kw_only=True)
+    """Addition to the initial bias of the gates that keep memories: the larger, the longer these last at \
+first (cores with gates)."""
     learning_rate: float
     """Initial learning rate of Adam."""
     final_learning_rate: float
@@ -172,28 +186,31 @@ parallel."""
     """Show no progress."""
 
 
+_A2C = A2C["PlasticMaze-v0"]
+
+
+def _agent(core: str) -> AgentSettings:
+    """Return the settings of a core that were tuned for the maze."""
+    tuned = _A2C.for_core(core)
+    rates = {"learning_rate": tuned.learning_rate, "final_learning_rate": tuned.final_learning_rate}
+    values: dict[str, Any] = {**tuned.learner, **tuned.policy, **rates}
+    return AgentSettings(
+        **{one.name: values[one.name] for one in fields(AgentSettings) if one.name in values}
+    )
+
+
+def _network(core: str) -> dict[str, Any]:
+    """Return those values of a core's own that are of its network."""
+    return {name: value for name, value in _A2C.cores[core].items() if name in _A2C.for_core(core).policy}
+
+
 _TUNED = Preset(
     {
         "maze": MazeSettings(env="PlasticMaze-v0"),
-        "agent": AgentSettings(
-            hidden_size=64,
-            rule="oja",
-            eta=0.03,
-            bound_eta=True,  # an unbounded one eventually turns negative, and the trace diverges
-            init="uniform",
-            init_scale=0.01,
-            learning_rate=3e-3,
-            final_learning_rate=0.0,
-            gamma=0.9,
-            gae_lambda=0.9,
-            ent_coef=0.0,
-            concentration_coef=0.2,
-            vf_coef=0.03,
-            max_grad_norm=1.0,
-            max_grad_ratio=10.0,
-            normalize_advantage=False,
+        "agent": _agent("plastic"),
+        "training": TrainingSettings(
+            total_timesteps=_A2C.total_timesteps, n_envs=_A2C.n_envs, eval_episodes=200, checkpoints=10
         ),
-        "training": TrainingSettings(total_timesteps=6_000_000, n_envs=16, eval_episodes=200, checkpoints=10),
     },
     {
         "learning_rate": Between(3e-4, 1e-2),
@@ -203,7 +220,9 @@ _TUNED = Preset(
         "init_scale": Between(0.003, 0.1),
         "rule": RULES,
         "eta": Between(0.003, 0.3),
+        "alpha_scale": Between(0.01, 1.0),
     },
+    _A2C.cores,
 )
 
 MAZE_PRESETS: Mapping[str, Preset] = {
@@ -212,6 +231,7 @@ MAZE_PRESETS: Mapping[str, Preset] = {
     # only the walls and the reward.
     "paper": _TUNED.changed(
         {"learning_rate": Between(3e-5, 1e-3)},
+        {core: _network(core) for core in ("plastic_lstm", "plastic_gru")},  # which the paper lacks
         observe_action=False,
         hidden_size=200,
         rule="hebb",

@@ -164,6 +164,8 @@ def check_core_options(options: CoreOptions, cores: Sequence[str], given: Collec
 
 
 _TRACE, _INIT = ("rule", "eta", "bound_eta"), ("init", "init_scale")
+_MODULATED = (*_TRACE, "modulation", "modulate", "alpha_scale", *_INIT)
+_GATES = ("forget_bias",)
 _ONE_SHOT = ("init_scale", "input_mean", "input_std", "n_filters")
 _ALPHA = "plastic (a plasticity coefficient for every connection), homogeneous (one for all)"
 
@@ -200,20 +202,20 @@ them share. Without the extra (pip install 'plasticrl[sweep]') it trains one run
         "a2c": Learner(
             {"agent": AgentSettings},
             {
-                "plastic": (*_TRACE, *_INIT),
-                "homogeneous": (*_TRACE, *_INIT),
+                "plastic": _MODULATED,
+                "homogeneous": _MODULATED,
                 "rnn": _INIT,
-                "lstm": (),
-                "gru": (),
+                "lstm": _GATES,
+                "gru": _GATES,
                 "feedforward": (),
-                "plastic_lstm": (),
-                "plastic_gru": (),
+                "plastic_lstm": (*_MODULATED, *_GATES),
+                "plastic_gru": (*_MODULATED, *_GATES),
             },
         ),
         "ppo": Learner({"ppo": PPOSettings}, {"lstm": ()}, {"lstm": "recurrent_ppo"}),
     },
     core_help=f"Network: {_ALPHA}, rnn (no plasticity), lstm, gru, feedforward (no memory), or plastic_lstm \
-and plastic_gru (with their own defaults of rule, eta and initial weights).",
+and plastic_gru. A preset has own values for some cores; --help shows those of the core that is given.",
     presets=MAZE_PRESETS,
     preset_help="Defaults of the options below: tuned, the paper's (Miconi et al. 2018), or the demo's.",
     metrics=(ShownMetric("mean_reward", "points per episode", "{:.1f}".format, 1),),

@@ -20,7 +20,8 @@ from plasticrl.envs.data.omniglot import SplitBy
 from plasticrl.envs.supervised import patterns as patterns_task
 from plasticrl.envs.supervised.images import OcclusionKind
 from plasticrl.envs.supervised.make_task import ImageSet, TaskName
-from plasticrl.nn import Init
+from plasticrl.nn import Init, PlasticRNN
+from plasticrl.ops.cells import Modulation
 from plasticrl.rules import RULES
 from plasticrl.scripts.commands import COMMANDS, Resume, TaskOptions, options_of, parse
 from plasticrl.scripts.errors import UserError
@@ -36,6 +37,8 @@ def test_choices_are_those_of_the_code() -> None:
     assert tuple(TASKS["maze"].cores) == CORE_NAMES
     assert set(get_args(settings.RuleChoice)) == set(RULES)
     assert get_args(settings.InitChoice) == get_args(Init)
+    assert get_args(settings.ModulationChoice) == get_args(Modulation)
+    assert get_args(settings.ModulateChoice) == get_args(get_type_hints(PlasticRNN.__init__)["modulate"])
     registered = {name for name, spec in gym.registry.items() if "PlasticMaze" in str(spec.entry_point)}
     assert set(get_args(settings.MazeId)) == registered
 
@@ -164,7 +167,7 @@ def test_an_option_for_other_cores_is_refused_before_anything_is_written(
     ):
         assert main([*words, "--rule", "oja", "--root", str(tmp_path / "runs")]) == 2
         shown = capsys.readouterr()
-        assert shown.err.startswith("plasticrl: error: --rule is for the cores plastic and homogeneous")
+        assert shown.err.startswith("plasticrl: error: --rule is for the cores plastic")
         assert (shown.out, shown.err.count("\n")) == ("", 1)
     assert list(tmp_path.iterdir()) == []
 
@@ -225,7 +228,7 @@ def options_in(kind: Any) -> Iterator[str]:
     for field in fields(kind):
         if is_dataclass(hints[field.name]):
             yield from options_in(hints[field.name])
-        elif field.name not in ("run", "experiment"):  # words without a name
+        elif field.name not in ("run", "experiment", "own"):  # words without a name, and what is no option
             yield "--" + field.name.replace("_", "-")
 
 

@@ -139,6 +139,7 @@ def make_learner(run: Run, env: VecEnv, device: str) -> OnPolicyAlgorithm:
             "PlasticPolicy",
             env,
             learning_rate=learning_rate(agent),
+            n_steps=maze_config(run.maze).episode_length,
             gamma=agent.gamma,
             gae_lambda=agent.gae_lambda,
             ent_coef=agent.ent_coef,
@@ -179,9 +180,15 @@ def load_to_act(run: Run, checkpoint: Path, device: str) -> OnPolicyAlgorithm:
 
 
 def policy_kwargs(run: Run) -> dict[str, Any]:
-    """Return the core and its settings."""
+    """Return the core and its settings. The maze's numbers need no normalization."""
     own = {name: getattr(run.agent, name) for name in run.core_options}
-    return {"core": run.core, "hidden_size": run.agent.hidden_size, **own}
+    return {
+        "core": run.core,
+        "hidden_size": run.agent.hidden_size,
+        **own,
+        "normalize_observations": False,
+        "normalize_returns": False,
+    }
 
 
 def ppo_arguments(run: Run) -> dict[str, Any]:

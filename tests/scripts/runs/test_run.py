@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
+from plasticrl.agents import make_core
 from plasticrl.scripts.experiments.paper import EXPERIMENTS
 from plasticrl.scripts.main import main
 from plasticrl.scripts.runs.folder import is_kept, read_run
@@ -20,7 +22,7 @@ RESULTS = Path(__file__).parents[3] / "results"
 KEPT = sorted(RESULTS.rglob("config.json"))
 RUNS = [
     *(
-        Run(name, task.learner, core, 3, preset.groups)
+        Run(name, task.learner, core, 3, preset.for_core(core))
         for name, task in TASKS.items()
         for preset in task.presets.values()
         for core in task.cores
@@ -42,10 +44,26 @@ def test_all_kept_runs_are_here() -> None:
     assert tasks == set(TASKS)
 
 
+# What the first version of all did not write, and what its trainings did instead.
+LATER = [
+    ("maze", "relocate_every", None),
+    ("maze", "layout_seed", None),
+    ("agent", "max_grad_ratio", None),
+    ("agent", "modulation", "none"),
+    ("agent", "modulate", "neurons"),
+    ("agent", "alpha_scale", None),
+    ("agent", "forget_bias", 0.0),
+]
+
+
 @pytest.mark.parametrize("path", KEPT, ids=lambda path: str(path.relative_to(RESULTS).parent))
 def test_a_kept_run_is_read_with_just_its_settings(path: Path) -> None:
     plain, run = json.loads(path.read_text()), read_run(path.parent)
-    assert of_version_1(run) == plain
+    read = of_version_1(run)
+    for group, name, then in LATER:
+        if name not in plain.get(group, {name}):
+            assert read[group].pop(name) == then
+    assert read == plain
     assert run_from_dict(json.loads(json.dumps(run.as_dict()))) == run
     if "reproduction" in path.parts:
         assert run.folder(path.parents[3]) == path.parent
@@ -53,10 +71,10 @@ def test_a_kept_run_is_read_with_just_its_settings(path: Path) -> None:
 
 
 @pytest.mark.parametrize("run", RUNS, ids=lambda run: f"{run.task}-{run.network_name}")
-def test_a_run_comes_back_from_both_versions_and_from_its_copies(run: Run) -> None:
+def test_a_run_comes_back_from_every_version_and_from_its_copies(run: Run) -> None:
     plain = json.loads(json.dumps(run.as_dict()))
-    assert plain["version"] == VERSION == 2
-    for data in (plain, of_version_1(run)):
+    assert plain["version"] == VERSION == 3
+    for data in (plain, {**plain, "version": 2}, of_version_1(run)):
         assert run_from_dict(data) == run
         assert in_this_version(data) == plain
     assert copy.deepcopy(run) == pickle.loads(pickle.dumps(run)) == run
@@ -71,17 +89,13 @@ def test_recurrent_ppo_is_a_learner_with_the_folder_that_it_always_had() -> None
     assert lstm.folder(Path("runs")) == Path("runs/maze/lstm/seed_0")
 
 
-# What the first version of all did not write, and what its trainings did instead.
-LATER = [("maze", "relocate_every", None), ("maze", "layout_seed", None), ("agent", "max_grad_ratio", None)]
-
-
 @pytest.mark.parametrize(("group", "name", "then"), LATER)
-@pytest.mark.parametrize("version", [1, 2])
+@pytest.mark.parametrize("version", [1, 2, 3])
 def test_a_setting_that_a_file_is_older_than_has_the_value_of_then(
     group: str, name: str, then: object, version: int
 ) -> None:
     run = EXPERIMENTS["maze", "quick"].condition("plastic").run
-    data = of_version_1(run) if version == 1 else run.as_dict()
+    data = of_version_1(run) if version == 1 else {**run.as_dict(), "version": version}
     data = copy.deepcopy(data)
     data[group].pop(name)
     expected = run.with_groups(**{group: replace(getattr(run, group), **{name: then})})
@@ -89,14 +103,56 @@ def test_a_setting_that_a_file_is_older_than_has_the_value_of_then(
     assert in_this_version(data) == expected.as_dict()
 
 
+GATED = ["plastic_lstm", "plastic_gru"]
+
+
+@pytest.mark.parametrize("core", GATED)
+@pytest.mark.parametrize("version", [1, 2])
+def test_a_plastic_lstm_or_gru_of_before_has_what_it_was_trained_with(core: str, version: int) -> None:
+    """The settings of the trace were written for every core, but these had the defaults of the network."""
+    run = replace(EXPERIMENTS["maze", "quick"].condition("plastic").run, core=core)
+    data = of_version_1(run) if version == 1 else {**run.as_dict(), "version": version}
+    read = run_from_dict(data)
+    made = []
+    for options in ({"forget_bias": 0.0}, {name: getattr(read.agent, name) for name in read.core_options}):
+        torch.manual_seed(0)
+        made.append(make_core(core, 3, 4, **options))  # type: ignore[arg-type]
+    assert repr(made[0]) == repr(made[1])
+    assert made[0].state_dict().keys() == made[1].state_dict().keys()
+    assert all(torch.equal(one, made[1].state_dict()[name]) for name, one in made[0].state_dict().items())
+    changed = {
+        one.name for one in fields(run.agent) if getattr(run.agent, one.name) != getattr(read.agent, one.name)
+    }
+    assert changed == {"rule", "eta", "modulation", "alpha_scale", "init", "init_scale"}
+    assert run_from_dict(run.as_dict()) == run
+
+
+@pytest.mark.parametrize("core", GATED)
+def test_an_unfinished_plastic_lstm_or_gru_of_version_2_is_resumed(
+    core: str, tmp_path: Path, tiny: list[str]
+) -> None:
+    folder = tmp_path / "maze" / core / "seed_0"
+    assert main(["train", "maze", "--core", core, "--root", str(tmp_path), *tiny]) == 0
+    result = json.loads((folder / "result.json").read_text())
+    (folder / "result.json").unlink()
+    config = json.loads((folder / "config.json").read_text())
+    config["agent"] |= {"rule": "oja", "eta": 0.03, "init": "uniform", "init_scale": 0.01}
+    for name in ("modulation", "modulate", "alpha_scale", "forget_bias"):
+        del config["agent"][name]
+    (folder / "config.json").write_text(json.dumps({**config, "version": 2}))
+    assert main(["train", "--resume", str(folder), "--threads", "1", "--quiet"]) == 0
+    assert json.loads((folder / "result.json").read_text())["evaluation"] == result["evaluation"]
+
+
 def test_every_setting_that_may_be_missing_is_listed_here_or_means_the_default_of_the_environment() -> None:
-    listed = {(group, name) for group, name, _ in LATER}
+    listed = {(group, name): then for group, name, then in LATER}
     for task in TASKS.values():
         for learner in task.learners:
             for group, kind in task.groups(learner).items():
                 for field in fields(kind):
-                    if field.default is not MISSING and (group, field.name) not in listed:
-                        assert (group, field.default) == ("maze", None)
+                    if field.default is not MISSING:
+                        assert field.default == listed.get((group, field.name))
+                        assert group == "maze" or (group, field.name) in listed
 
 
 WRONG: list[tuple[dict[str, Any], str]] = [

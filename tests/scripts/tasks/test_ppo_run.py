@@ -87,7 +87,7 @@ def test_its_files_call_it_as_they_always_did(finished: Path) -> None:
     assert finished.parts[-3:] == ("maze", "recurrent_ppo", "seed_0")
     assert json.loads((finished / "result.json").read_text())["core"] == "recurrent_ppo"
     config = json.loads((finished / "config.json").read_text())
-    assert (config["version"], config["learner"], config["core"]) == (2, "ppo", "lstm")
+    assert (config["version"], config["learner"], config["core"]) == (3, "ppo", "lstm")
 
 
 def test_it_can_be_watched(finished: Path, tmp_path: Path) -> None:
