@@ -222,7 +222,7 @@ class _RNN(PlasticRecurrence):
         rule: RuleLike = "hebb",
         modulation: Modulation = "none",
         modulate: Literal["neurons", "network"] = "neurons",
-        eta: float = 0.01,
+        eta: float = 0.1,
         bound_eta: bool = True,
         init: Init = "orthogonal",
         init_scale: float | None = None,
@@ -271,7 +271,7 @@ class PlasticRNN(_RNN, PlasticCore):
         modulation: ``"none"`` (default), or ``"sigmoid"`` or ``"tanh"`` of a linear read-out of input and
             hidden state, which multiplies the rate at which a neuron stores.
         modulate: read out a modulation for each of the ``"neurons"`` (default) or one for the ``"network"``.
-        eta: initial learning rate of the trace. Default 0.01.
+        eta: initial learning rate of the trace. Default 0.1.
         bound_eta: keep eta in (0, 1) through a sigmoid. Default True; False leaves it unbounded, as in the
             paper, and warns once if it leaves (0, 1).
         init: ``"orthogonal"`` (default) draws an orthogonal w, ``"fan_in"`` one from

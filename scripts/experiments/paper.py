@@ -66,7 +66,7 @@ def _recurrent_ppo(name: str, about: str, hidden_size: int, total: int) -> Condi
 
 def _maze(core: str, hidden_size: int, total: int) -> Condition:
     tuned = MAZE_PRESETS["tuned"]
-    agent = replace(tuned.agent, hidden_size=hidden_size, **_FOUND.get(core, {}))
+    agent = replace(tuned.agent, hidden_size=hidden_size, n_steps=None, **_FOUND.get(core, {}))
     training = replace(tuned.training, total_timesteps=total, n_envs=32, eval_episodes=500)
     run = Run("maze", "a2c", core, 0, {**tuned.groups, "agent": agent, "training": training})
     return Condition(core, run, _ABOUT[core])

@@ -81,6 +81,8 @@ first (cores with gates)."""
     """Initial learning rate of Adam."""
     final_learning_rate: float
     """Final learning rate, approached linearly."""
+    n_steps: int | None = field(default=None, kw_only=True)
+    """Steps of each maze per update, through which gradients flow; None: whole episodes."""
     gamma: float
     """Discount factor."""
     gae_lambda: float
@@ -237,6 +239,7 @@ MAZE_PRESETS: Mapping[str, Preset] = {
         rule="hebb",
         eta=0.01,
         bound_eta=False,
+        n_steps=None,
         learning_rate=1e-4,
         final_learning_rate=1e-4,
         gae_lambda=1.0,

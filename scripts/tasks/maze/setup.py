@@ -139,7 +139,7 @@ def make_learner(run: Run, env: VecEnv, device: str) -> OnPolicyAlgorithm:
             "PlasticPolicy",
             env,
             learning_rate=learning_rate(agent),
-            n_steps=maze_config(run.maze).episode_length,
+            n_steps=maze_config(run.maze).episode_length if agent.n_steps is None else agent.n_steps,
             gamma=agent.gamma,
             gae_lambda=agent.gae_lambda,
             ent_coef=agent.ent_coef,
