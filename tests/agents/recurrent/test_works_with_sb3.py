@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import gymnasium as gym
+import maze_settings
 import numpy as np
 import pytest
 import torch
@@ -49,10 +50,15 @@ def envs(n: int = 4) -> VecEnv:
     return venv
 
 
-def agent(env: Any = None, core: CoreName = "plastic", **options: Any) -> RecurrentA2C:
+def agent(env: Any = None, core: CoreName = "plastic", policy: Any = None, **options: Any) -> RecurrentA2C:
     options = {"n_steps": LENGTH, "seed": 0, "device": "cpu", "learning_rate": 0.02, **options}
-    kwargs = {"core": core, "hidden_size": 8}
+    kwargs = {"core": core, "hidden_size": 8, **(policy or {})}
     return RecurrentA2C("PlasticPolicy", envs() if env is None else env, policy_kwargs=kwargs, **options)
+
+
+def quick_learner() -> RecurrentA2C:
+    """One that learns within a few thousand steps, at a learning rate twenty times the default."""
+    return agent(policy=maze_settings.POLICY, **maze_settings.AGENT)
 
 
 def parameters(model: Any) -> dict[str, Any]:
@@ -65,7 +71,7 @@ def same(a: dict[str, Any], b: dict[str, Any]) -> bool:
 
 def test_evaluate_policy() -> None:
     """The task, to repeat what is seen, pays 2.5 of 5 by chance."""
-    model = agent().learn(4000)
+    model = quick_learner().learn(4000)
     for n in (1, 3):
         mean, std = evaluate_policy(model, envs(n), n_eval_episodes=20)
         assert (mean, std) == (LENGTH, 0)
@@ -81,7 +87,7 @@ def test_evaluation_during_training_saves_the_best_and_stops_at_a_threshold(tmp_
         log_path=str(tmp_path),
         verbose=0,
     )
-    model = agent().learn(100_000, callback)
+    model = quick_learner().learn(100_000, callback)
     assert model.num_timesteps < 20_000
     assert callback.best_mean_reward >= LENGTH - 0.5
     best = RecurrentA2C.load(tmp_path / "best_model", device="cpu")

@@ -78,7 +78,7 @@ def test_without_plasticity_values_and_gradients_are_torchs(build: Any, alpha: A
 def test_it_starts_as_torchs_with_a_trace_that_hardly_speaks(build: Any) -> None:
     n = 100
     torch.manual_seed(0)
-    core = build(20, n)
+    core = build(20, n, forget_bias=0)
     for name, parameter in core.named_parameters():
         if name.startswith("plasticity"):
             continue
