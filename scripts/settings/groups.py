@@ -112,7 +112,7 @@ class Preset(Grouped):
     def changed(
         self, space: SearchSpace = MappingProxyType({}), cores: CoreValues | None = None, **values: Any
     ) -> Preset:
-        """Return a preset with other values of some settings, other ranges, and perhaps other ``cores``."""
+        """Return a preset with other common values, other ranges, and perhaps other ``cores``."""
         return Preset(
             changed(self.groups, **values), {**self.space, **space}, self.cores if cores is None else cores
         )

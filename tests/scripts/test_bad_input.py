@@ -56,9 +56,9 @@ WRONG = [
     ([*TRAIN, "--core", "gru", "--init", "normal"], "--init"),
     (
         [*TRAIN, "--core", "lstm", "--rule", "oja"],
-        "plastic and homogeneous, not for lstm: leave it out",
+        "plastic_lstm and plastic_gru, not for lstm: leave it out",
     ),
-    ([*TRAIN, "--core", "gru", "--init", "uniform"], "cores plastic, homogeneous and rnn, not for gru"),
+    ([*TRAIN, "--core", "gru", "--init", "uniform"], "rnn, plastic_lstm and plastic_gru, not for gru"),
     ([*TRAIN, "--core", "feedforward", "--bound-eta"], "--bound-eta is for the cores"),
     ([*TRAIN, "--root=~nobody-of-that-name/runs"], "root: there is no home folder ~nobody-of-that-name"),
     (["evaluate", "~nobody-of-that-name/run"], "run: there is no home folder ~nobody-of-that-name"),
