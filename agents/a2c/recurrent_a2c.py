@@ -179,8 +179,6 @@ class RecurrentA2C(RecurrentOnPolicyAlgorithm):
 
         if self.policy.observation_normalizer is not None:
             self.policy.observation_normalizer.update(rollout.observations, self.ranks)
-        if moments is not None:
-            moments.update(rollout.returns.flatten(), self.ranks)
 
         self._n_updates += 1
         record = self.logger.record

@@ -189,8 +189,8 @@ def fresh_policy(settings: Mapping[str, Any], saved: Saved) -> PlasticPolicy:
     return policy_without_memory(settings["policy"], first, settings["policy_kwargs"])
 
 
-def checked_episodes(policy: PlasticPolicy, saved: Any, n_envs: int) -> tuple[Any, Any, Any]:
-    """Return last observations, starts and the core's state of the saved episodes, on the policy's device.
+def checked_episodes(policy: PlasticPolicy, saved: Any, n_envs: int) -> tuple[Any, Any, Any, Any]:
+    """Return last observations, starts, the core's state and the discounted rewards of the saved episodes.
 
     Raises:
         TensorFileError: they do not fit the policy and ``n_envs`` environments.
@@ -210,7 +210,14 @@ def checked_episodes(policy: PlasticPolicy, saved: Any, n_envs: int) -> tuple[An
         if core is not None:
             check_alike("core", core, {name: s.expand(n_envs, *s.shape[1:]) for name, s in one.items()})
             state = type(initial)(**{name: core[name].to(policy.device) for name in one})
-    return obs, starts, state
+        discounted = saved.get("discounted")  # version 2 has none
+        if discounted is not None and (
+            discounted.shape != (n_envs,)
+            or discounted.dtype != np.float64
+            or not np.isfinite(discounted).all()
+        ):
+            raise ValueError(f"discounted must be {n_envs} finite numbers")
+    return obs, starts, state, discounted
 
 
 @dataclass(frozen=True)
@@ -257,13 +264,19 @@ class AgentFormat(Format):
         return {**own, "policy_class": agent.policy_class, "policy_kwargs": kwargs}
 
     def parts(
-        self, agent: OnPolicyAlgorithm, core_state: Any, resume: Resume | None, left_out: Collection[str]
+        self,
+        agent: OnPolicyAlgorithm,
+        core_state: Any,
+        discounted: Any,
+        resume: Resume | None,
+        left_out: Collection[str],
     ) -> dict[str, Any]:
         """Return the parts of an agent's file.
 
         Args:
             agent: the agent to save.
             core_state: the state of its core.
+            discounted: the discounted rewards of its episodes so far.
             resume: the state that it was loaded with, until it trains.
             left_out: names of settings and other parts to leave out.
 
@@ -299,6 +312,7 @@ class AgentFormat(Format):
                 "last_obs": agent._last_obs,
                 "starts": np.asarray(agent._last_episode_starts, dtype=np.bool_),
                 "core": None if core_state is None else dict(core_state._asdict()),
+                "discounted": discounted,
             }
         state = _env_state(agent, resume) if begun else None
         if begun and "env" in left_out:

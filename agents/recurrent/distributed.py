@@ -27,6 +27,7 @@ class Episodes(NamedTuple):
     last_obs: Any  # None before the first reset
     starts: Any
     state: Any  # of the core; None before the first rollout
+    discounted: Any  # rewards since the episodes began, discounted, (B,); None before the first rollout
 
     def rows(self, own: slice) -> Episodes:
         """Return a share of the environments as a new batch, with their episodes.
@@ -36,9 +37,10 @@ class Episodes(NamedTuple):
         """
         env = env_share(self.env, own)
         if self.last_obs is None:
-            return Episodes(env, None, self.starts, None)
+            return Episodes(env, None, self.starts, None, None)
         state = self.state and type(self.state)(*(part[own].clone() for part in self.state))
-        return Episodes(env, self.last_obs[own], self.starts[own], state)
+        discounted = None if self.discounted is None else self.discounted[own]
+        return Episodes(env, self.last_obs[own], self.starts[own], state, discounted)
 
     def gathered(self, ranks: Ranks, whole: VecEnv) -> Episodes:
         """Return the environments of all processes, in the current state of their shares.
@@ -48,7 +50,7 @@ class Episodes(NamedTuple):
             whole: the environments that were split; their state is replaced.
         """
         if self.last_obs is None:
-            return Episodes(whole, None, self.starts, None)
+            return Episodes(whole, None, self.starts, None, None)
         assert isinstance(self.env, VectorEnvAdapter)
         assert isinstance(whole, VectorEnvAdapter)
         core = {} if self.state is None else self.state._asdict()
@@ -56,13 +58,14 @@ class Episodes(NamedTuple):
             "env": self.env.state_dict(),
             "last_obs": self.last_obs,
             "starts": self.starts,
+            "discounted": self.discounted,
             "core": {name: tensor.cpu().numpy() for name, tensor in core.items()},
         }
         every = together([_from_bytes(part) for part in ranks.gather_bytes(_to_bytes(share))])
         whole.load_state_dict(every["env"])
         rows = {name: torch.from_numpy(every["core"][name]).to(part.device) for name, part in core.items()}
         state = self.state and type(self.state)(**rows)
-        return Episodes(whole, every["last_obs"], every["starts"], state)
+        return Episodes(whole, every["last_obs"], every["starts"], state, every["discounted"])
 
 
 def env_share(env: VecEnv, own: slice) -> VectorEnvAdapter:

@@ -92,6 +92,7 @@ class RecurrentOnPolicyAlgorithm(ParameterExchange, OnPolicyAlgorithm):
     _whole_env: VecEnv | None = None  # environments of all processes
     _others_wait = False  # the other processes wait for a message of the first
     _state: Any = None  # the core's state; None until the first rollout
+    _discounted: Any = None  # rewards since the episodes began, discounted, (B,); None until then
     _ahead: Played | None = None  # a rollout that was played ahead, while the envs take its steps
     _replay: Replay | None = None  # of the last rollout
     _resume: Resume | None = None  # set by load() until the next learn()
@@ -275,6 +276,9 @@ class RecurrentOnPolicyAlgorithm(ParameterExchange, OnPolicyAlgorithm):
         self.policy.set_training_mode(False)
         if self._state is None:
             self._state = self.policy.initial_state(env.num_envs)
+        if self._discounted is None:
+            self._discounted = np.zeros(env.num_envs)
+        discounted = np.empty((n_rollout_steps, env.num_envs))
         self._start_rollout(callback)
         new_obs: Any = self._last_obs
         dones = np.asarray(self._last_episode_starts, dtype=np.bool_)
@@ -317,11 +321,13 @@ class RecurrentOnPolicyAlgorithm(ParameterExchange, OnPolicyAlgorithm):
                 rollout_buffer.put(t, new_obs, dones)  # before the envs may write into them
 
                 clipped_actions = actions_to_env(actions, self.action_space)
+                begun = dones
                 new_obs, rewards, dones, own_infos = env.step(clipped_actions)
                 dones = np.asarray(dones, dtype=np.bool_)  # some third-party envs return numbers
                 infos = self._of_all(own_infos) if (ended := np.count_nonzero(dones)) else own_infos
                 # Set before the callback, so that a run stopped by it resumes where the envs are.
                 self._last_obs, self._last_episode_starts = new_obs, dones
+                discounted[t] = self._discounted = rewards + self.gamma * self._discounted * ~begun
                 if ahead is not None:
                     ahead.taken = t + 1
                 self.num_timesteps += env.num_envs * self.ranks.size
@@ -365,6 +371,8 @@ class RecurrentOnPolicyAlgorithm(ParameterExchange, OnPolicyAlgorithm):
             gamma=self.gamma,
             gae_lambda=self.gae_lambda,
         )
+        if self.policy.return_moments is not None:
+            self.policy.return_moments.update(discounted.flatten(), self.ranks)
         if follows:
             self._replay.note_results(self._state)
         callback.update_locals(given | {"n_steps": n_rollout_steps})
@@ -543,7 +551,7 @@ class RecurrentOnPolicyAlgorithm(ParameterExchange, OnPolicyAlgorithm):
 
     def _start_over(self) -> None:
         """Begin new episodes at the next ``learn``, even if a checkpoint holds current ones."""
-        self._last_obs = self._state = self._ahead = None
+        self._last_obs = self._state = self._discounted = self._ahead = None
         if self._resume is not None:
             self._resume = self._resume._replace(env=None)
 
@@ -587,11 +595,11 @@ class RecurrentOnPolicyAlgorithm(ParameterExchange, OnPolicyAlgorithm):
     @property
     def _episodes(self) -> Episodes:
         assert self.env is not None
-        return Episodes(self.env, self._last_obs, self._last_episode_starts, self._state)
+        return Episodes(self.env, self._last_obs, self._last_episode_starts, self._state, self._discounted)
 
     @_episodes.setter
     def _episodes(self, episodes: Episodes) -> None:
-        self.env, self._last_obs, self._last_episode_starts, self._state = episodes
+        self.env, self._last_obs, self._last_episode_starts, self._state, self._discounted = episodes
         self.n_envs = self.env.num_envs
 
     def _gather(self) -> Episodes:
@@ -654,7 +662,7 @@ class RecurrentOnPolicyAlgorithm(ParameterExchange, OnPolicyAlgorithm):
         left_out = set(exclude or ()) - set(include or ())
         form = self.file_format
         with self._with_all_episodes():
-            parts = form.parts(self, self.core_state, self._resume, left_out)
+            parts = form.parts(self, self.core_state, self._discounted, self._resume, left_out)
             form.save(path, parts, partial(form.check_loads, self))
 
     @classmethod
@@ -718,7 +726,7 @@ class RecurrentOnPolicyAlgorithm(ParameterExchange, OnPolicyAlgorithm):
         if saved.episodes is not None:
             episodes = checked_episodes(policy, saved.episodes, saved.n_envs)
             if fits:
-                agent._last_obs, agent._last_episode_starts, agent._state = episodes
+                agent._last_obs, agent._last_episode_starts, agent._state, agent._discounted = episodes
         agent._resume = Resume(saved.env if fits else None, saved.random_states, force_reset)
         return agent
 

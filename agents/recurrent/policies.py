@@ -138,8 +138,8 @@ class PlasticPolicy(BasePolicy):
         normalize_images: divide images by 255. Default True.
         normalize_observations: scale observations of floats by their running mean and variance, within ±10.
             Images, and what is one-hot encoded, stay as they are. Default True.
-        normalize_returns: let the value head predict returns scaled by their running mean and variance;
-            values are given in the env's unit nevertheless. Default True.
+        normalize_returns: let the value head predict returns scaled by the running mean and variance of the
+            discounted rewards; values are given in the env's unit nevertheless. Default True.
         optimizer_class: class of the optimiser. Default Adam.
         optimizer_kwargs: arguments of the optimiser except the learning rate. Default ``eps=1e-4`` for Adam,
             as in the paper.
