@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from gymnasium import spaces
 from stable_baselines3.common.type_aliases import GymEnv, Schedule
-from stable_baselines3.common.utils import LinearSchedule, explained_variance
+from stable_baselines3.common.utils import explained_variance
 
 from plasticrl.agents import presets
 from plasticrl.agents.a2c.loss import A2CLoss, UsualGradient, a2c_loss, check_norm
@@ -19,8 +19,6 @@ from plasticrl.agents.recurrent.checkpoint import COUNTERS, SETTINGS, AgentForma
 from plasticrl.agents.recurrent.on_policy_algorithm import RecurrentOnPolicyAlgorithm
 from plasticrl.agents.recurrent.policies import PlasticPolicy
 from plasticrl.arguments import check_max_grad_ratio, check_number
-
-_RATE = LinearSchedule(3e-3, 0.0, end_fraction=1.0)
 
 
 class RecurrentA2C(RecurrentOnPolicyAlgorithm):
@@ -38,7 +36,7 @@ class RecurrentA2C(RecurrentOnPolicyAlgorithm):
         env: a Gymnasium env, its id, an SB3 ``VecEnv``, or a Gymnasium ``VectorEnv`` that resets in the
             same step.
         learning_rate: learning rate of the optimiser, or a function of the remaining progress (1 to 0).
-            Default: from 3e-3 to 0 in a straight line.
+            Default 3e-3.
         n_steps: steps per environment and update, through which gradients flow: longer ones learn to
             remember for longer. Default 32.
         gamma: discount factor. Default 0.99.
@@ -90,7 +88,7 @@ class RecurrentA2C(RecurrentOnPolicyAlgorithm):
         self,
         policy: str | type[PlasticPolicy],
         env: GymEnv | str,
-        learning_rate: float | Schedule = _RATE,
+        learning_rate: float | Schedule = 3e-3,
         n_steps: int = 32,
         gamma: float = 0.99,
         gae_lambda: float = 0.95,
