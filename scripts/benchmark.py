@@ -1,12 +1,15 @@
 """Measure the speed claims of docs/performance.md side by side, and write them to a folder.
 
-"Plain" is the published equations in plain torch (``bench/cases.py``). For RecurrentPPO it is sb3-contrib's
-own class.
+The scans of every cell are compared with autograd through the reference, on demand also with JAX
+(``bench/scans.py``). Elsewhere "plain" is the published equations in plain torch (``bench/cases.py``);
+for RecurrentPPO it is sb3-contrib's own class.
 """
 
 import multiprocessing
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +20,7 @@ from torch import Tensor
 
 from plasticrl import PlasticState, plastic_scan
 from plasticrl.scripts.bench.cases import a2c_iterations, plain_scan, ppo_iterations
+from plasticrl.scripts.bench.scans import RULES, SHAPES, versus_autograd, versus_jax
 from plasticrl.scripts.bench.timing import interleaved, machine, peak_memory
 from plasticrl.scripts.experiments.paper import EXPERIMENTS
 from plasticrl.scripts.reports.figures import make_plain, write_figure
@@ -43,13 +47,22 @@ class Benchmark:
     """Number of measurements per case; medians are reported."""
     threads: int | None = None
     """Number of threads; None keeps torch's default."""
+    scans: bool = False
+    """Measure only the scans of every cell, and write scans.json instead."""
+    jax: bool = False
+    """Compare the scans with JAX on one core, too; needs JAX (pip install jax)."""
 
 
 def main(settings: Benchmark) -> None:
     """Run all benchmarks and write the results."""
     if settings.threads is not None:
         torch.set_num_threads(settings.threads)
+    if settings.jax and find_spec("jax") is None:
+        raise SystemExit("benchmark.py: --jax needs JAX, which is not installed: pip install jax")
     settings.out.mkdir(parents=True, exist_ok=True)
+    _measure_scans(settings)
+    if settings.scans:
+        return
     rows: list[dict[str, Any]] = []
 
     def row(name: str, shape: tuple[int, int, int], seconds: dict[str, float], **more: Any) -> None:
@@ -83,6 +96,28 @@ def main(settings: Benchmark) -> None:
     write_json(settings.out / "benchmark.json", everything)
     _draw(scaling, settings.out / "scaling.png")
     print(f"written to {settings.out}")
+
+
+def _measure_scans(settings: Benchmark) -> None:
+    """Measure the scans of every cell, and write ``scans.json``."""
+    rows = []
+    for shape in SHAPES:
+        for cell in RULES:
+            seconds = versus_autograd(cell, shape, settings.rounds)
+            row = {"cell": cell, "shape": shape, **_milliseconds(seconds, "plain")}
+            if settings.jax and cell in ("rnn", "lstm"):
+                with multiprocessing.get_context("spawn").Pool(1) as pool:
+                    one_core = pool.apply(versus_jax, (cell, shape, settings.rounds))
+                row["one_core"] = _milliseconds(one_core, "jax")
+            rows.append(row)
+            print(row, flush=True)
+    load = os.getloadavg()[0] if hasattr(os, "getloadavg") else None
+    write_json(settings.out / "scans.json", {"machine": machine(), "load": load, "rows": rows})
+
+
+def _milliseconds(seconds: dict[str, float], other: str) -> dict[str, float]:
+    times = {f"{name}_ms": value * 1e3 for name, value in seconds.items()}
+    return {**times, "ratio": seconds[other] / seconds["ours"]}
 
 
 def _sequence(kind: str, shape: tuple[int, int, int]) -> Callable[[], None]:

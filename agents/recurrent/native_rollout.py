@@ -428,7 +428,7 @@ def play_ahead(
         )
         trace = state.trace if alpha is None else native.padded(state.trace)
         call = native.kernel_call(problem, _memory(state), trace, outputs, None)
-        samples = native.split_batch(n_steps, batch, n)
+        samples = native.split_batch(problem)
         native.run_parallel(
             lambda k: play(*call.arguments, samples[k], actor, *world, record),
             len(samples),

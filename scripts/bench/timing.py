@@ -12,10 +12,19 @@ from pathlib import Path
 from plasticrl.scripts.tasks.task import processor_name
 
 
-def interleaved(cases: Mapping[str, Callable[[], object]], rounds: int) -> dict[str, float]:
-    """Return the median seconds of each case; the cases take turns, so that all meet the same conditions.
+def interleaved(
+    cases: Mapping[str, Callable[[], object]],
+    rounds: int,
+    summary: Callable[[list[float]], float] = statistics.median,
+) -> dict[str, float]:
+    """Return the seconds of each case; the cases take turns, so that all meet the same conditions.
 
     Each case first runs once without measurement, to compile and to fill caches.
+
+    Args:
+        cases: what to measure, by name.
+        rounds: number of measurements of each case.
+        summary: the number to return for a case's measurements; by default their median.
     """
     for case in cases.values():
         case()
@@ -25,7 +34,7 @@ def interleaved(cases: Mapping[str, Callable[[], object]], rounds: int) -> dict[
             began = time.perf_counter()
             case()
             times[name].append(time.perf_counter() - began)
-    return {name: statistics.median(measured) for name, measured in times.items()}
+    return {name: summary(measured) for name, measured in times.items()}
 
 
 def peak_memory(case: Callable[[], object]) -> float:

@@ -1,14 +1,18 @@
 """The ratios of the benchmark mean something only if both sides compute the same."""
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
 from plasticrl import PlasticState, plastic_scan
 from plasticrl.envs import PlasticMazeVectorEnv
+from plasticrl.scripts import benchmark
 from plasticrl.scripts.bench.cases import PlainA2C, a2c_iterations, plain_scan, ppo_iterations
+from plasticrl.scripts.bench.scans import RULES, Scan, draw_scan, gradients, jax_gradients, versus_autograd
 from plasticrl.scripts.bench.timing import interleaved, machine
 from plasticrl.scripts.experiments.paper import EXPERIMENTS
 
@@ -30,6 +34,33 @@ def test_plain_and_fused_recurrence_compute_the_same() -> None:
         strict=True,
     ):
         torch.testing.assert_close(a, b)
+
+
+@pytest.mark.parametrize("cell", RULES)
+def test_scans_of_the_kernels_and_of_autograd_compute_the_same(cell: str) -> None:
+    shape = (5, 2, 6)
+    scan = draw_scan(cell, shape)
+    doubles = (leaf.detach().double().requires_grad_() for leaf in scan.leaves)
+    expected = gradients(Scan(*doubles, scan.cotangent.double(), cell), "reference")
+    for backend in ("numba", "reference"):
+        found = gradients(scan, backend)  # type: ignore[arg-type]
+        for a, b in zip(found, expected, strict=True):
+            torch.testing.assert_close(a.double(), b, rtol=1e-4, atol=1e-5)
+    assert min(versus_autograd(cell, shape, rounds=1).values()) > 0
+
+
+@pytest.mark.parametrize("cell", ["rnn", "lstm"])
+def test_the_scans_in_jax_compute_the_same(cell: str) -> None:
+    pytest.importorskip("jax")
+    scan = draw_scan(cell, (7, 3, 6))
+    for a, b in zip(jax_gradients(scan)(), gradients(scan, "reference"), strict=True):
+        torch.testing.assert_close(torch.from_numpy(np.array(a)), b, rtol=1e-4, atol=1e-5)
+
+
+def test_jax_is_named_where_it_is_missing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(benchmark, "find_spec", lambda name: None)
+    with pytest.raises(SystemExit, match="pip install jax"):
+        benchmark.main(benchmark.Benchmark(out=tmp_path / "out", jax=True))
 
 
 def test_an_iteration_of_the_plain_agent_trains_every_parameter() -> None:
@@ -75,6 +106,9 @@ def test_cases_take_turns_after_a_warm_up() -> None:
     medians = interleaved({name: lambda name=name: calls.append(name) for name in "ab"}, rounds=3)  # type: ignore[misc]
     assert "".join(calls) == "ab" * 4
     assert set(medians) == {"a", "b"}
+    calls.clear()
+    least = interleaved({"a": lambda: calls.append("a")}, 2, lambda seconds: len(seconds))
+    assert least == {"a": 2}
 
 
 def test_the_machine_is_described() -> None:

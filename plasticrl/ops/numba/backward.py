@@ -2,12 +2,14 @@
 
 import numpy as np
 
-from plasticrl.ops.numba.backward_data import Gradients, Problem, Scratch
+from plasticrl.ops.numba.backward_data import Gradients, Problem, Scratch, of_sample
 from plasticrl.ops.numba.products import add_rows
 from plasticrl.ops.numba.sizes import LSTM, RNN, SIGMOID
+from plasticrl.ops.numba.sweep import carry_back
 from plasticrl.ops.numba.trace import (
     advance,
     collect,
+    collect_alpha,
     fill,
     is_reset,
     modulation,
@@ -21,14 +23,13 @@ from plasticrl.ops.numba.vectors import (
     Range,
     Vector,
     add,
-    clip,
+    address,
     doubles,
     flags,
     floats,
     flush_denormals,
     fma,
     inlined,
-    keep_inside,
     kernel,
     load,
     load_first,
@@ -61,33 +62,41 @@ def backward(
     between stages.
     """
     before, last = flush_denormals(), p.sizes.steps
-    for b in range(samples[0], samples[1]):
+    memory = np.empty(2 * p.sizes.m + 4, np.float32)
+    room = floats(address(memory, 0))  # a pointer, since arrays are counted at every call
+    for first in range(samples[0], samples[1], p.sizes.group):
+        count = min(p.sizes.group, samples[1] - first)
         for t in range(steps[0], steps[1] - 1, -1):
-            if t == last + 1:
-                collect(p, s, b, rows)
-            elif t == last:
-                _begin(p, s, limit, b, rows)
-                if p.d_last_trace:
-                    _sweep(p, s, d, None, limit, t, rows, part)
-            elif t >= 0:
-                _step(p, s, d, b, t, rows, part)
-                if p.alpha and t > 0 and t % s.block == 0:
-                    unroll(p, s, limit, b, t // s.block - 1, rows)
-                if is_reset(p, t, b):  # earlier steps have no effect on later ones
-                    fill(floats(s.d_pre), ((t % 2) * s.parts + part) * p.sizes.m, p.sizes.m)
-                    _forget(p, s, rows)
+            if 0 <= t < last:
+                for k in range(count):
+                    _step(p, of_sample(s, p.sizes, k), d, first + k, t, rows, part)
+                _send_back(p, s, t, rows, part, count)
+            for k in range(count):
+                own, b, carried = of_sample(s, p.sizes, k), first + k, False
+                if t == last + 1:
+                    collect(p, own, b, rows)
+                elif t == last:
+                    _begin(p, own, limit, b, rows)
+                    carried = p.d_last_trace != 0
+                elif t >= 0:
+                    if p.alpha and t % s.block == 0:
+                        collect_alpha(p, own, limit, floats(d.alpha), b, t // s.block, rows)
+                        if t > 0:
+                            unroll(p, own, limit, b, t // s.block - 1, rows)
+                    carried = p.alpha != 0
+                    if is_reset(p, t, b):  # earlier steps have no effect on later ones
+                        carried = False
+                        fill(floats(own.d_pre), ((t % 2) * s.parts + part) * p.sizes.m, p.sizes.m)
+                        _forget(p, own, rows)
                 else:
-                    _send_back(p, s, t, rows, part)
-                    if p.alpha and p.sizes.cell == RNN:
-                        _sweep(p, s, d, floats(p.w), limit, t, rows, part)
-                    elif p.alpha:
-                        _sweep(p, s, d, None, limit, t, rows, part)
-            else:
-                _finish(p, s, d, b, rows)
+                    _finish(p, own, d, b, rows)
+                if carried:
+                    carry_back(p, own, limit, b, t, rows, part, room)
+    memory[0] = 0  # keeps it alive until here
     restore_denormals(before)
 
 
-@inlined
+@kernel
 def _forget(p: Problem, s: Scratch, rows: Range) -> None:
     if p.alpha:
         fill(floats(s.adjoint), rows[0] * p.sizes.m, (rows[1] - rows[0]) * p.sizes.m)
@@ -103,37 +112,27 @@ def _begin(p: Problem, s: Scratch, limit: np.float32 | None, b: int, rows: Range
     n = p.sizes.n
     _forget(p, s, rows)
     for i in range(rows[0], rows[1]):
-        floats(s.d_recall)[i] = 0  # padded rows, too, since NaN times 0 is NaN
-        floats(s.d_recalled)[i] = 0
+        floats(s.d_recalled)[i] = 0  # padded rows, too, since NaN times 0 is NaN
+        for k in range(s.block):
+            floats(s.d_recall)[k * p.sizes.m + i] = 0
     if p.d_last_memory:
         for i in range(rows[0], min(rows[1], n)):
             floats(s.d_memory)[i] = floats(p.d_last_memory)[b * n + i]
     if not p.alpha:
         return
     fresh = is_reset(p, 0, b)
+    if n % 2 and rows[1] > n:  # the last row of a pair
+        fill(floats(s.checkpoints), n * p.sizes.m, p.sizes.m)
     for i in range(rows[0], min(rows[1], n)):
         for j in range(0, n, WIDTH):
             at, to, count = (b * n + i) * n + j, i * p.sizes.m + j, min(WIDTH, n - j)
             store(floats(s.checkpoints), to, splat(0.0) if fresh else load_first(floats(p.trace), at, count))
             if p.d_last_trace:
                 store(floats(s.adjoint), to, load_first(floats(p.d_last_trace), at, count))
-    last = (p.sizes.steps - 1) // s.block
+    last, square = (p.sizes.steps - 1) // s.block, p.sizes.m * p.sizes.m
     for k in range(last):
-        old = k * p.sizes.m * p.sizes.m
-        advance(
-            p,
-            s,
-            limit,
-            b,
-            rows,
-            k * s.block,
-            s.block,
-            s.checkpoints,
-            old,
-            s.checkpoints,
-            old + p.sizes.m * p.sizes.m,
-            0,
-        )
+        new = (k + 1) * square
+        advance(p, s, limit, b, rows, k * s.block, s.block, 1, k * square, floats(s.checkpoints), new)
     unroll(p, s, limit, b, last, rows)
 
 
@@ -220,12 +219,8 @@ def _cell_adjoint(
     n, one, sizes = p.sizes.n, splat(1.0), p.sizes
     sample = t * sizes.batch + b
     own, at, place = part * (sizes.sums + WIDTH) + i, sample * sizes.width + i, sample * sizes.recorded + i
-    d_drive, d_sums, d_recall, record = (
-        floats(d.drive),
-        floats(s.d_sums),
-        floats(s.d_recall),
-        floats(p.record),
-    )
+    d_drive, d_sums, record = floats(d.drive), floats(s.d_sums), floats(p.record)
+    d_recall = floats(s.d_recall + 4 * (t % s.block) * sizes.m)
     y = load_first(floats(p.outputs), sample * n + i, count)
     if sizes.cell == RNN:
         total_adjoint = add(dy, d_value)
@@ -280,112 +275,26 @@ def _both(a: Pointer, i: int, b: Pointer, j: int, value: Vector, count: int) -> 
 
 
 @kernel
-def _send_back(p: Problem, s: Scratch, t: int, rows: Range, part: int) -> None:
-    """Add to the adjoint of x what these rows of w send back, if :func:`_sweep` does not."""
+def _send_back(p: Problem, s: Scratch, t: int, rows: Range, part: int, samples: int) -> None:
+    """Add to the adjoint of x what these rows of w send back, for each sample of the group."""
     sizes, mine = p.sizes, ((t % 2) * s.parts + part) * p.sizes.m
-    own = part * (sizes.sums + WIDTH)
     w, d_pre, d_sums = floats(p.w), floats(s.d_pre), floats(s.d_sums)
-    columns, last = (0, sizes.m), min(rows[1], sizes.n)
+    length = sizes.sums + WIDTH
+    own, apart, beside = part * length, s.parts * length, 2 * s.parts * sizes.m
+    columns, last, height = (0, sizes.m), min(rows[1], sizes.n), sizes.sums
     neurons = sizes.sums - sizes.modulated  # then rows of the modulation
-    first = sizes.n if p.alpha and sizes.cell == RNN else 0
     modulations = sizes.modulated if p.alpha else 0
     if last - rows[0] == sizes.n:
-        add_rows(w, sizes.m, columns, d_sums, own, (first, neurons + modulations), d_pre, mine)
+        used = (0, neurons + modulations)
+        add_rows(w, height, columns, d_sums, own, apart, used, d_pre, mine, beside, samples)
         return
     end = neurons + (0 if modulations == 1 else modulations)
-    for group in range(first, end, sizes.n):
-        add_rows(w, sizes.m, columns, d_sums, own, (group + rows[0], group + last), d_pre, mine)
+    for group in range(0, end, sizes.n):
+        used = (group + rows[0], group + last)
+        add_rows(w, height, columns, d_sums, own, apart, used, d_pre, mine, beside, samples)
     if modulations == 1:
-        add_rows(w, sizes.m, columns, d_sums, own, (neurons, neurons + 1), d_pre, mine)
-
-
-@kernel
-def _sweep(
-    p: Problem,
-    s: Scratch,
-    d: Gradients,
-    w: Pointer | None,
-    limit: np.float32 | None,
-    t: int,
-    rows: Range,
-    part: int,
-) -> None:
-    """Carry the trace's adjoint over step t; add up those of alpha and x; prepare products of step t-1.
-
-    With w, whose rows must be those of alpha, the adjoint of x includes its part.
-    """
-    m = p.sizes.m
-    edge = np.float32(np.inf)  # the first trace is not clipped
-    if limit is not None:  # noqa: SIM102 (numba drops this branch at compile time only if written so)
-        if t > 0:
-            edge = limit
-    traces = floats(s.checkpoints if t == 0 else s.history)
-    h = 0 if t == 0 else ((t - 1) % s.block) * m * m
-    pre, gain, keep = floats(s.pre), floats(s.gain), floats(s.keep)
-    d_recall, d_recalled, d_pre = floats(s.d_recall), floats(s.d_recalled), floats(s.d_pre)
-    alpha, d_alpha, adjoint = floats(p.alpha), floats(d.alpha), floats(s.adjoint)
-    adjoint_pre, adjoint_trace = floats(s.adjoint_pre), floats(s.adjoint_trace)
-    mine = ((t % 2) * s.parts + part) * m
-    now, then = (t + 1) * m, t * m
-    for i in range(rows[0], rows[1], 2):  # two rows share the loads of x and the sum into its adjoint
-        delta0, gain0, keep0 = splat(d_recall[i]), splat(gain[now + i]), splat(keep[now + i])
-        delta1, gain1, keep1 = splat(d_recall[i + 1]), splat(gain[now + i + 1]), splat(keep[now + i + 1])
-        grow0, fade0, key0 = splat(gain[then + i]), splat(keep[then + i]), splat(d_recalled[i])
-        grow1, fade1, key1 = splat(gain[then + i + 1]), splat(keep[then + i + 1]), splat(d_recalled[i + 1])
-        pre0, pre1, trace0, trace1 = splat(0.0), splat(0.0), splat(0.0), splat(0.0)
-        for j in range(0, m, WIDTH):
-            x, x_before, dx = load(pre, now + j), load(pre, then + j), load(d_pre, mine + j)
-            k = i * m + j
-            old = load(traces, h + k)
-            raw = fma(fade0, old, mul(grow0, x_before))
-            dx, g = _connection(
-                w, alpha, d_alpha, adjoint, limit, edge, k, raw, x, dx, delta0, key0, gain0, keep0
-            )
-            pre0, trace0 = fma(g, x_before, pre0), fma(g, old, trace0)
-            k += m
-            old = load(traces, h + k)
-            raw = fma(fade1, old, mul(grow1, x_before))
-            dx, g = _connection(
-                w, alpha, d_alpha, adjoint, limit, edge, k, raw, x, dx, delta1, key1, gain1, keep1
-            )
-            pre1, trace1 = fma(g, x_before, pre1), fma(g, old, trace1)
-            store(d_pre, mine + j, dx)
-        adjoint_pre[i], adjoint_pre[i + 1] = total(pre0), total(pre1)
-        adjoint_trace[i], adjoint_trace[i + 1] = total(trace0), total(trace1)
-
-
-@inlined
-def _connection(
-    w: Pointer | None,
-    alpha: Pointer,
-    d_alpha: Pointer,
-    adjoint: Pointer,
-    limit: np.float32 | None,
-    edge: np.float32,
-    k: int,
-    raw: Vector,
-    x: Vector,
-    dx: Vector,
-    delta: Vector,
-    key: Vector,
-    gain: Vector,
-    keep: Vector,
-) -> tuple[Vector, Vector]:
-    """Process elements k of the matrices, given the unclipped trace; return the adjoints of x and trace."""
-    trace = raw
-    if limit is not None:
-        trace = clip(raw, splat(edge))
-    g, u = load(adjoint, k), mul(delta, x)
-    sent = fma(load(alpha, k), delta, key)
-    if w is not None:
-        dx = fma(delta, load(w, k), dx)
-    dx = fma(gain, g, fma(trace, sent, dx))
-    store(d_alpha, k, fma(trace, u, load(d_alpha, k)))
-    g = fma(sent, x, mul(keep, g))
-    if limit is not None:
-        g = keep_inside(g, raw, splat(edge))
-    store(adjoint, k, g)
-    return dx, g
+        used = (neurons, neurons + 1)
+        add_rows(w, height, columns, d_sums, own, apart, used, d_pre, mine, beside, samples)
 
 
 @kernel

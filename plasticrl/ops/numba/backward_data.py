@@ -6,6 +6,7 @@ Passing addresses costs nothing; arrays would be reference-counted at every call
 from typing import NamedTuple
 
 from plasticrl.ops.numba.sizes import Numbers, Sizes
+from plasticrl.ops.numba.vectors import WIDTH, inlined
 
 
 class Problem(NamedTuple):
@@ -13,7 +14,7 @@ class Problem(NamedTuple):
 
     sizes: Sizes
     rule: Numbers
-    w: int  # sums m, and one more row if n is odd
+    w: int  # sums m, in panels
     alpha: int  # m m, or 0
     hidden: int  # B n
     memory: int  # B n, or 0
@@ -41,24 +42,50 @@ class Gradients(NamedTuple):
 
 
 class Scratch(NamedTuple):
-    """Working memory of one sample.
+    """Working memory of the samples that run side by side: the sizes are those of one, the first address.
 
     The rows of ``pre``, ``gain`` and ``keep`` are the steps -1 .. T. The two outer ones stand for the time
     before and after: no input, and an unchanged trace. ``gain`` is that of the unscaled input.
     """
 
     block: int
+    stride: int
     parts: int
     pre: int  # (T + 2) m: x, 0 before and after
     gain: int  # (T + 2) m, 0 before and after
     keep: int  # (T + 2) m, 1 before and after
-    checkpoints: int  # ceil(T / block) m m, zeroed: traces before steps 0, block, 2 block ..
-    history: int  # block m m, zeroed: traces before each step of one block
-    adjoint: int  # m m, zeroed: adjoint of the trace
+    checkpoints: int  # ceil(T / block) m m: traces before steps 0, block, 2 block ..
+    history: int  # (block / stride - 1) m m: traces of one block, ``stride`` steps apart
+    adjoint: int  # m m: adjoint of the trace
     d_pre: int  # 2 parts m: adjoint of x, for even and odd steps, so that one barrier per step suffices
     d_sums: int  # parts (sums + WIDTH), zeroed: adjoint of the sums
     d_memory: int  # m, zeroed: adjoint of the cell state, for the next step
-    d_recall: int  # m, zeroed: adjoint of the recall
+    d_recall: int  # block m, zeroed: adjoint of the recall, in each step of a block
     d_recalled: int  # m, zeroed: adjoint of the value that the unscaled input recalls
     adjoint_pre: int  # m, zeroed: adjoint times x, for the next step
-    adjoint_trace: int  # m, zeroed: row sums of adjoint * trace, for the next step
+    adjoint_trace: int  # m, zeroed: row sums of adjoint * trace, for the next step; 0 if keep is 1
+
+
+@inlined
+def of_sample(s: Scratch, z: Sizes, k: int) -> Scratch:
+    """Return the addresses of the k-th sample."""
+    row = 4 * k * z.m
+    steps, square = (z.steps + 2) * row, z.m * row
+    return Scratch(
+        s.block,
+        s.stride,
+        s.parts,
+        s.pre + steps,
+        s.gain + steps,
+        s.keep + steps,
+        s.checkpoints + (z.steps + s.block - 1) // s.block * square,
+        s.history + (s.block // s.stride - 1) * square,
+        s.adjoint + square,
+        s.d_pre + 2 * s.parts * row,
+        s.d_sums + 4 * k * s.parts * (z.sums + WIDTH),
+        s.d_memory + row,
+        s.d_recall + s.block * row,
+        s.d_recalled + row,
+        s.adjoint_pre + row,
+        s.adjoint_trace + row,
+    )

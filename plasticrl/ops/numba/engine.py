@@ -23,6 +23,7 @@ from plasticrl.ops.numba.backward import backward
 from plasticrl.ops.numba.compilation import announce_compilation, postpone_interrupts_of_compilations
 from plasticrl.ops.numba.forward import Addresses, forward
 from plasticrl.ops.numba.plain import PlainAdjoint, plain_backward, plain_forward
+from plasticrl.ops.numba.products import PANEL, pack
 from plasticrl.ops.numba.sizes import Numbers, Sizes, whole
 from plasticrl.ops.numba.vectors import WIDTH
 from plasticrl.ops.problem import Cotangents, Gradients, Problem, Result
@@ -32,7 +33,9 @@ from plasticrl.rules import HebbianRule
 announce_compilation()
 postpone_interrupts_of_compilations()
 
+_GROUP = 4  # episodes that run side by side and share the loads of w
 _BLOCK = 16  # steps between checkpoints
+_SMALL = 128  # neurons up to which a trace is cheaper to read than to compute
 ROWS_PER_THREAD = 128  # with fewer neurons, a barrier at every step does not pay off
 WORK_PER_PIECE = 80_000  # T B n^2 of about 20 microseconds, the time to wake a thread
 PLAIN_WORK_PER_PIECE = 400_000  # the same without a trace
@@ -76,19 +79,23 @@ def kernel_call(
     All of these must be contiguous. The trace may be :func:`padded`.
     """
     p, n = problem, problem.hidden.shape[-1]
-    alpha, w, transposed = None, None, None
     m = n if p.alpha is None else trace.shape[-1]
-    if p.alpha is not None:
-        alpha = padded(_full(p.alpha, n), m)
-    if fused := alpha is not None and p.cell.name == "rnn":
-        w = padded(p.w[:n], m)
-    if not fused or p.modulated:
-        groups = torch.split(p.w.detach(), n)
-        transposed = torch.cat([padded(rows.T) for rows in groups], -1)
-    held = contiguous(
-        (p.drive, w, transposed, alpha, p.hidden, memory, trace, p.reset, p.clamp, outputs, record)
-    )
+    alpha = None if p.alpha is None else padded(_full(p.alpha, n), m)
+    w = panels(p.w.T, n)
+    update = None if alpha is None or len(p.drive) == 1 else empty(len(p.hidden), 2, whole(n))
+    held = contiguous((p.drive, w, alpha, p.hidden, memory, trace, p.reset, p.clamp, outputs, record, update))
     return KernelCall((Addresses(*addresses(held)), _numbers(p), _limit(p), _sizes(p, m)), held)
+
+
+def panels(matrix: Tensor, group: int) -> Tensor:
+    """Return a matrix in panels of columns, which begin at whole vectors after every ``group``."""
+    source = matrix.resolve_neg() if matrix.is_neg() else matrix
+    height, width = source.shape
+    columns = width // group * whole(group) + whole(width % group)
+    target = zeros(-(-columns // PANEL), height, PANEL)
+    (old, new), (row, column) = addresses([source, target]), source.stride()
+    pack(old, row, column, height, width, group, new)
+    return target
 
 
 def padded(matrix: Tensor, m: int | None = None) -> Tensor:
@@ -106,10 +113,10 @@ def _run(
     steps, batch, n = outputs.shape
     call = kernel_call(problem, memory, trace, outputs, record)
     plain = _is_plain(problem)
-    kernel, cut = (plain_forward, split_plain_batch) if plain else (forward, split_batch)
+    kernel = plain_forward if plain else forward
     teams = split_rows(batch, n)
     if teams is None:
-        chunks = cut(steps, batch, n)
+        chunks = split_plain_batch(steps, batch, n) if plain else split_batch(problem)
         run_parallel(
             lambda k: kernel(*call.arguments, chunks[k], (0, steps), (0, n)), len(chunks), call.memory
         )
@@ -135,7 +142,7 @@ def gradients(
     m = whole(n)
     alpha = None if p.alpha is None else pad(_full(p.alpha, n), (0, m - n, 0, m - n))
     tensors = (
-        pad(p.w.detach(), (0, m - n, 0, n % 2)),  # the backward kernel takes rows by twos
+        panels(p.w, n),
         alpha,
         p.hidden,
         p.memory,
@@ -147,7 +154,9 @@ def gradients(
         *cotangents,
     )
     held = contiguous(tensors)
-    argument = backward_data.Problem(_sizes(p, m), _numbers(p), *addresses(held))
+    # The traces of two episodes and their adjoints fill the cache; more pay off where w is the largest.
+    group = _GROUP if p.sums > n else 2
+    argument = backward_data.Problem(_sizes(p, m, group), _numbers(p), *addresses(held))
     teams = split_rows(batch, n)
     ranges = split(batch, thread_count(batch)) if teams is None else teams
     parts = len(ranges)
@@ -178,7 +187,7 @@ def gradients(
     memory = (held, d_drive, d_alphas, d_etas, d_hidden, d_memory, d_trace, d_modulations)
 
     def batch_member(k: int) -> None:
-        working, _held = _scratch(p, m, 1)
+        working, _held = _scratch(p, m, 1, min(group, ranges[k][1] - ranges[k][0]))
         backward(argument, working, results[k], limit, ranges[k], (steps + 1, -1), (0, n + n % 2), 0)
 
     def row_member(k: int, meet: Callable[[], object]) -> None:
@@ -191,7 +200,7 @@ def gradients(
     if teams is None:
         run_parallel(batch_member, parts, memory)
     else:
-        shared, scratch = _scratch(p, m, parts)
+        shared, scratch = _scratch(p, m, parts, 1)
         run_together(row_member, parts, (memory, scratch))
     if d_modulations is not None:
         d_drive[..., p.sums - 1] = d_modulations.sum(0)
@@ -211,7 +220,7 @@ def _plain_gradients(
     steps, batch, n = p.drive.shape
     d_drive, d_hidden = empty(steps, batch, n), empty(batch, n)
     held = contiguous(
-        [padded(p.w), p.reset, p.clamp, outputs, cotangents.outputs, cotangents.hidden, d_drive, d_hidden]
+        [panels(p.w, n), p.reset, p.clamp, outputs, cotangents.outputs, cotangents.hidden, d_drive, d_hidden]
     )
     argument, sizes = PlainAdjoint(*addresses(held)), _sizes(p, whole(n))
     teams = split_rows(batch, n)
@@ -233,19 +242,23 @@ def _plain_gradients(
     return Gradients(d_drive, None, torch.zeros_like(p.eta), d_hidden, None, d_trace)
 
 
-def _scratch(problem: Problem, m: int, parts: int) -> tuple[backward_data.Scratch, list[Tensor | None]]:
-    """Return working memory for one sample at a time, shared by ``parts`` threads, and its tensors."""
+def _scratch(
+    problem: Problem, m: int, parts: int, samples: int
+) -> tuple[backward_data.Scratch, list[Tensor | None]]:
+    """Return working memory for samples side by side, shared by ``parts`` threads, and its tensors."""
     steps = problem.drive.shape[0]
-    block = min(_BLOCK, steps)
     plastic = problem.alpha is not None
+    stride = 2 if problem.hidden.shape[-1] <= _SMALL else 4  # steps between the kept traces of a block
+    kept, between = -(-steps // _BLOCK), _BLOCK // stride - 1
     tensors: list[Tensor | None] = [
-        zeros(steps + 2, m), zeros(steps + 2, m), ones(steps + 2, m),
-        zeros(-(-steps // block), m, m) if plastic else None,
-        zeros(block, m, m) if plastic else None,
-        zeros(m, m) if plastic else None,
-        zeros(2, parts, m), zeros(parts, problem.sums + WIDTH), *(zeros(m) for _ in range(5)),
+        zeros(samples, steps + 2, m), zeros(samples, steps + 2, m), ones(samples, steps + 2, m),
+        empty(samples, kept, m, m) if plastic else None,
+        empty(samples, between, m, m) if plastic else None,
+        empty(samples, m, m) if plastic else None,
+        zeros(samples, 2, parts, m), zeros(samples, parts, problem.sums + WIDTH),
+        zeros(samples, m), zeros(samples, _BLOCK, m), *(zeros(samples, m) for _ in range(3)),
     ]  # fmt: skip
-    return backward_data.Scratch(block, parts, *addresses(tensors)), tensors
+    return backward_data.Scratch(_BLOCK, stride, parts, *addresses(tensors)), tensors
 
 
 def _own(tensor: Tensor | None) -> Tensor | None:
@@ -262,14 +275,15 @@ def _is_plain(problem: Problem) -> bool:
     return problem.alpha is None and problem.cell.name == "rnn" and not problem.modulated
 
 
-def _sizes(p: Problem, m: int) -> Sizes:
+def _sizes(p: Problem, m: int, group: int = _GROUP) -> Sizes:
     steps, batch, width = p.drive.shape
     n = p.hidden.shape[-1]
     modulation = MODULATIONS[p.modulation]
     values = p.cell.recorded * n
     return Sizes(
-        steps, batch, n, m, p.cell.number, p.sums, width, p.recorded, values, modulation, p.modulated
-    )
+        steps, batch, n, m, p.cell.number, p.sums, width, p.recorded, values, modulation, p.modulated,
+        group,
+    )  # fmt: skip
 
 
 def _numbers(p: Problem) -> Numbers:
@@ -326,9 +340,10 @@ def _no_address(tensor: Tensor) -> int:
     return 0
 
 
-def split_batch(steps: int, batch: int, n: int) -> list[tuple[int, int]]:
+def split_batch(problem: Problem) -> list[tuple[int, int]]:
     """Divide the episodes into pieces, which threads take one by one; one piece if there is little work."""
-    pieces = steps * batch * n * n // WORK_PER_PIECE
+    steps, (batch, n) = len(problem.drive), problem.hidden.shape
+    pieces = min(steps * batch * n * n // WORK_PER_PIECE, -(-batch // _GROUP))
     return split(batch, max(1, pieces) if torch.get_num_threads() > 1 else 1)
 
 

@@ -5,6 +5,7 @@ from typing import NamedTuple
 import numpy as np
 
 from plasticrl.ops.numba.products import add_rows
+from plasticrl.ops.numba.recall import recall_rows, update_rows
 from plasticrl.ops.numba.sizes import LSTM, RNN, SIGMOID, Numbers, Sizes
 from plasticrl.ops.numba.sizes import whole as whole_in_python
 from plasticrl.ops.numba.vectors import (
@@ -13,7 +14,7 @@ from plasticrl.ops.numba.vectors import (
     Range,
     Vector,
     add,
-    clip,
+    address,
     flags,
     floats,
     flush_denormals,
@@ -30,7 +31,6 @@ from plasticrl.ops.numba.vectors import (
     store_first,
     sub,
     tanh,
-    total,
 )
 
 whole = inlined(whole_in_python)
@@ -40,8 +40,7 @@ class Addresses(NamedTuple):
     """Addresses of the contiguous tensors; 0 for None."""
 
     drive: int  # T B width
-    w: int  # n m: the first sums, whose rows are those of alpha; 0 if the other matrix has them, too
-    w_transposed: int  # n rows: groups of sums, each padded to whole vectors
+    w: int  # w transposed, in panels: n rows; the columns are groups of sums, each padded to whole vectors
     alpha: int  # n m
     hidden: int  # B n
     memory: int  # B n, updated in place
@@ -50,6 +49,7 @@ class Addresses(NamedTuple):
     clamp: int  # T B n
     outputs: int  # T B n
     record: int  # T B recorded, written if given
+    update: int  # B 2 whole(n): keep and gain of the update that waits for the next step, if there is one
 
 
 @kernel
@@ -62,83 +62,156 @@ def forward(
     steps: Range,
     rows: Range,
 ) -> None:
-    """Run these steps of these samples and rows; if rows are split, threads meet after each step."""
-    hidden, trace = floats(a.hidden), floats(a.trace)
-    outputs, memory, reset = floats(a.outputs), floats(a.memory), flags(a.reset)
-    n, m = s.n, s.m
+    """Run these steps of these samples and rows; if rows are split, threads meet after each step.
+
+    Between steps, the trace lacks its last update, which follows with the next step. The last step of the
+    scan leaves nothing open.
+    """
     before = flush_denormals()
-    x = np.zeros(m, np.float32)
-    sums = np.empty(total_columns(s), np.float32)
-    recall, recalled = np.zeros(WIDTH + 3, np.float32), np.zeros(WIDTH + 3, np.float32)
-    keep, gain = np.empty(WIDTH, np.float32), np.empty(WIDTH, np.float32)
-    recalls = rule.correction != 0
-    for b in range(samples[0], samples[1]):
-        h = b * n * m
+    width = whole(s.n)
+    inputs, summed = s.group * width, s.group * total_columns(s)
+    memory = np.zeros(inputs + width + summed + 6 * WIDTH, np.float32)
+    x = floats(address(memory, 0))  # pointers, since arrays are counted at every call
+    old, sums = floats(address(x, inputs)), floats(address(x, inputs + width))
+    room = floats(address(sums, summed))
+    for first in range(samples[0], samples[1], s.group):
+        count = min(s.group, samples[1] - first)
         for t in range(steps[0], steps[1]):
-            sample = t * s.batch + b
-            at = sample * n
-            if a.reset and reset[sample]:
-                _fill(x, 0, n)
-                if a.alpha:
-                    _fill(trace, h + rows[0] * m, (rows[1] - rows[0]) * m)
-                if a.memory:
-                    _fill(memory, b * n + rows[0], rows[1] - rows[0])
-            elif t == 0:
-                _copy(hidden, b * n, x, n)
-            else:
-                _copy(outputs, at - s.batch * n, x, n)
-            if a.w_transposed:
-                _sum_up(a, s, x, sums, sample, rows)
-            shared = splat(1.0)
-            if a.alpha and s.modulated == 1:
-                shared = splat(_lane(_modulation(a, s, sums, sample, 0, 1), recall))
-            for first in range(rows[0], rows[1], WIDTH):
-                last = min(first + WIDTH, rows[1])
-                count = last - first
-                if a.alpha:
-                    several = last - count % 4
-                    for i in range(first, several, 4):
-                        _recall_rows(a, m, recalls, x, recall, recalled, i, m, i - first, h)
-                    for i in range(several, last):
-                        _recall_rows(a, m, recalls, x, recall, recalled, i, 0, i - first, h)
-                if s.cell == RNN:
-                    argument = load(sums, first)
-                    if a.w:
-                        drive = load_first(floats(a.drive), sample * s.width + first, count)
-                        argument = add(load(recall, 0), drive)
-                    value = tanh(argument)
-                    store_first(outputs, at + first, value, count)
-                    if a.clamp:
-                        store(gain, 0, value)
-                        for i in range(count):
-                            if flags(a.clamp)[at + first + i]:
-                                gain[i] = floats(a.drive)[at + first + i]
-                                outputs[at + first + i] = gain[i]
-                        value = load(gain, 0)
-                else:
-                    value = _activate(a, s, x, sums, load(recall, 0), b, sample, first, count)
-                if not a.alpha:
-                    continue
-                modulation = shared
-                if s.modulated > 1:
-                    modulation = _modulation(a, s, sums, sample, first, count)
-                rate = mul(splat(rule.eta), modulation)
-                stored = value
-                if recalls:
-                    q = mul(splat(rule.scale), load(recalled, 0))
-                    stored = sub(value, mul(splat(rule.correction), q))
-                    if a.record:
-                        store_first(floats(a.record), sample * s.recorded + s.values + first, q, count)
-                store(gain, 0, mul(mul(splat(rule.scale), rate), stored))
-                store(keep, 0, kept(rule, rate, value))
-                for i in range(0, count - 1, 2):
-                    row = h + (first + i) * m
-                    _update(trace, x, row, row + m, m, keep[i], gain[i], keep[i + 1], gain[i + 1], limit)
-                if count % 2:
-                    i = count - 1
-                    row = h + (last - 1) * m
-                    _update(trace, x, row, row, m, keep[i], gain[i], keep[i], gain[i], limit)
+            for k in range(count):
+                _begin(a, s, t, first + k, rows, x, k * width)
+            _sum_up(a, s, x, sums, t * s.batch + first, count, rows)
+            for k in range(count):
+                _run_step(a, rule, limit, s, t, first + k, rows, x, k, old, sums, room)
+    memory[0] = 0  # keeps it alive until here
     restore_denormals(before)
+
+
+@inlined
+def _begin(a: Addresses, s: Sizes, t: int, b: int, rows: Range, x: Pointer, to: int) -> None:
+    """Load the sample's input of this step, and clear its state if an episode starts."""
+    load_input(a, s, t, b, x, to)
+    if is_fresh(a, s, t, b):
+        if a.alpha:
+            _fill(floats(a.trace), (b * s.n + rows[0]) * s.m, (rows[1] - rows[0]) * s.m)
+        if a.memory:
+            _fill(floats(a.memory), b * s.n + rows[0], rows[1] - rows[0])
+
+
+@inlined
+def is_fresh(a: Addresses, s: Sizes, t: int, b: int) -> bool:
+    """Return True if an episode starts at step t."""
+    return a.reset != 0 and flags(a.reset)[t * s.batch + b] != 0
+
+
+@inlined
+def load_input(a: Addresses, s: Sizes, t: int, b: int, x: Pointer, to: int) -> None:
+    """Write x, the previous output, as whole vectors."""
+    n = s.n
+    for i in range(0, n, WIDTH):
+        count, value = min(WIDTH, n - i), splat(0.0)
+        if not is_fresh(a, s, t, b):
+            if t == 0:
+                value = load_first(floats(a.hidden), b * n + i, count)
+            else:
+                value = load_first(floats(a.outputs), ((t - 1) * s.batch + b) * n + i, count)
+        store(x, to + i, value)
+
+
+@kernel
+def _run_step(
+    a: Addresses,
+    rule: Numbers,
+    limit: np.float32 | None,
+    s: Sizes,
+    t: int,
+    b: int,
+    rows: Range,
+    inputs: Pointer,
+    k: int,
+    old: Pointer,
+    all_sums: Pointer,
+    room: Pointer,
+) -> None:
+    """Run one step of the k-th sample of the group, whose sums are known."""
+    n, m, width, sample = s.n, s.m, whole(s.n), t * s.batch + b
+    x, own = floats(address(inputs, k * width)), floats(address(all_sums, k * total_columns(s)))
+    trace, outputs, h, at = floats(a.trace), floats(a.outputs), b * n * m, sample * n
+    recall, recalled = floats(address(room, 0)), floats(address(room, 2 * WIDTH))
+    keep, gain = floats(address(room, 4 * WIDTH)), floats(address(room, 5 * WIDTH))
+    waiting = a.alpha != 0 and t > 0 and not is_fresh(a, s, t, b)
+    if waiting:
+        load_input(a, s, t - 1, b, old, 0)
+    update, recalls = floats(a.update), rule.correction != 0
+    shared = splat(1.0)
+    if a.alpha and s.modulated == 1:
+        shared = splat(_lane(_modulation(a, s, own, sample, 0, 1), recall))
+    for first in range(rows[0], rows[1], WIDTH):
+        last = min(first + WIDTH, rows[1])
+        count = last - first
+        if a.alpha:
+            several = last - count % 4
+            for i in range(first, several, 4):
+                _recall(a, s, limit, recalls, waiting, x, old, recall, recalled, b, i, 1, i - first)
+            for i in range(several, last):
+                _recall(a, s, limit, recalls, waiting, x, old, recall, recalled, b, i, 0, i - first)
+        if s.cell == RNN:
+            value = tanh(add(load(own, first), load(recall, 0)))
+            store_first(outputs, at + first, value, count)
+            if a.clamp:
+                store(gain, 0, value)
+                for i in range(count):
+                    if flags(a.clamp)[at + first + i]:
+                        gain[i] = floats(a.drive)[at + first + i]
+                        outputs[at + first + i] = gain[i]
+                value = load(gain, 0)
+        else:
+            value = _activate(a, s, x, own, load(recall, 0), b, sample, first, count)
+        if not a.alpha:
+            continue
+        modulation = shared
+        if s.modulated > 1:
+            modulation = _modulation(a, s, own, sample, first, count)
+        rate = mul(splat(rule.eta), modulation)
+        stored = value
+        if recalls:
+            q = mul(splat(rule.scale), load(recalled, 0))
+            stored = sub(value, mul(splat(rule.correction), q))
+            if a.record:
+                store_first(floats(a.record), sample * s.recorded + s.values + first, q, count)
+        fade, grow = kept(rule, rate, value), mul(mul(splat(rule.scale), rate), stored)
+        if t < s.steps - 1:
+            store(update, 2 * b * width + first, fade)
+            store(update, (2 * b + 1) * width + first, grow)
+            continue
+        store(keep, 0, fade)
+        store(gain, 0, grow)
+        for i in range(0, count - 1, 2):
+            row = h + (first + i) * m
+            update_rows(trace, x, row, row + m, m, keep[i], gain[i], keep[i + 1], gain[i + 1], limit)
+        if count % 2:
+            i = count - 1
+            row = h + (last - 1) * m
+            update_rows(trace, x, row, row, m, keep[i], gain[i], keep[i], gain[i], limit)
+
+
+@inlined
+def _recall(
+    a: Addresses, s: Sizes, limit: np.float32 | None, recalls: bool, waiting: bool, x: Pointer, old: Pointer,
+    recall: Pointer, recalled: Pointer, b: int, i: int, stride: int, place: int,
+) -> None:  # fmt: skip
+    """Write what four rows recall, and what their keys recall if the rule reads it."""
+    alpha, trace, m, h = floats(a.alpha), floats(a.trace), s.m, b * s.n * s.m
+    keep = floats(a.update + 8 * b * whole(s.n))
+    gain = floats(a.update + 4 * (2 * b + 1) * whole(s.n))
+    if waiting:
+        if recalls:
+            recall_rows(alpha, trace, x, old, keep, gain, limit, recall, recalled, m, h, i, stride, place)
+        else:
+            recall_rows(alpha, trace, x, old, keep, gain, limit, recall, None, m, h, i, stride, place)
+    elif recalls:
+        recall_rows(alpha, trace, x, None, keep, gain, limit, recall, recalled, m, h, i, stride, place)
+    else:
+        recall_rows(alpha, trace, x, None, keep, gain, limit, recall, None, m, h, i, stride, place)
 
 
 @inlined
@@ -149,39 +222,27 @@ def total_columns(s: Sizes) -> int:
 
 
 @kernel
-def _sum_up(a: Addresses, s: Sizes, x: Pointer, sums: Pointer, sample: int, rows: Range) -> None:
-    """Write drive and ``w x`` of these neurons, in padded groups; without the first group if w has it."""
-    w, drive, length, group = floats(a.w_transposed), floats(a.drive), total_columns(s), whole(s.n)
-    shared = s.modulated == 1
+def _sum_up(a: Addresses, s: Sizes, x: Pointer, sums: Pointer, first: int, count: int, rows: Range) -> None:
+    """Write drive and ``w x`` of these neurons, in padded groups, for each sample of a group."""
+    w, drive, length, group = floats(a.w), floats(a.drive), total_columns(s), whole(s.n)
+    shared, n = s.modulated == 1, s.n
     neurons = length - whole(s.modulated) if shared else length
-    first, at = group if a.w else 0, sample * s.width
-    for k in range(first // group, neurons // group):
-        for i in range(rows[0], rows[1], WIDTH):
-            store(sums, k * group + i, load_first(drive, at + k * s.n + i, min(WIDTH, rows[1] - i)))
-    if shared:
-        store(sums, neurons, load_first(drive, at + s.sums - 1, 1))
+    for b in range(count):
+        at, to = (first + b) * s.width, b * length
+        for k in range(neurons // group):
+            for i in range(rows[0], rows[1], WIDTH):
+                part = load_first(drive, at + k * s.n + i, min(WIDTH, rows[1] - i))
+                store(sums, to + k * group + i, part)
+        if shared:
+            store(sums, to + neurons, load_first(drive, at + s.sums - 1, 1))
     if rows[1] - rows[0] == s.n:
-        add_rows(w, length, (first, length), x, 0, (0, s.n), sums, 0)
+        add_rows(w, n, (0, length), x, 0, group, (0, s.n), sums, 0, length, count)
         return
-    for c in range(first, neurons, group):
-        add_rows(w, length, (c + rows[0], c + whole(rows[1])), x, 0, (0, s.n), sums, 0)
+    for c in range(0, neurons, group):
+        columns = (c + rows[0], c + whole(rows[1]))
+        add_rows(w, n, columns, x, 0, group, (0, s.n), sums, 0, length, count)
     if shared:
-        add_rows(w, length, (neurons, length), x, 0, (0, s.n), sums, 0)
-
-
-@inlined
-def _recall_rows(
-    a: Addresses, m: int, recalls: bool, x: Pointer, recall: Pointer, recalled: Pointer,
-    i: int, stride: int, place: int, h: int,
-) -> None:  # fmt: skip
-    """Write what four rows recall, and what their keys recall if the rule reads it."""
-    alpha, trace = floats(a.alpha), floats(a.trace)
-    if a.w:
-        _recall(floats(a.w), alpha, trace, x, recall, i * m, stride, place, h, m)
-    else:
-        _recall(None, alpha, trace, x, recall, i * m, stride, place, h, m)
-    if recalls:
-        _recall(None, None, trace, x, recalled, i * m, stride, place, h, m)
+        add_rows(w, n, (neurons, length), x, 0, group, (0, s.n), sums, 0, length, count)
 
 
 @inlined
@@ -256,109 +317,7 @@ def _activate(
     return value
 
 
-@kernel
-def _recall(
-    w: Pointer | None,
-    alpha: Pointer | None,
-    trace: Pointer,
-    x: Pointer,
-    out: Pointer,
-    row: int,
-    stride: int,
-    place: int,
-    h: int,
-    m: int,
-) -> None:
-    """Write ``(w + alpha * trace) x`` of four rows, ``stride`` apart (0 repeats the same row).
-
-    Without w it counts as 0, and without alpha as 1. Four rows at a time share the loads of x and keep enough
-    sums in flight to hide their latency.
-    """
-    a, b, c, d = splat(0.0), splat(0.0), splat(0.0), splat(0.0)
-    inner = m - m % WIDTH
-    for p in range(0, inner, WIDTH):
-        i, pre = row + p, load(x, p)
-        a = fma(_weight(w, alpha, trace, i, h), pre, a)
-        b = fma(_weight(w, alpha, trace, i + stride, h), pre, b)
-        c = fma(_weight(w, alpha, trace, i + 2 * stride, h), pre, c)
-        d = fma(_weight(w, alpha, trace, i + 3 * stride, h), pre, d)
-    if inner < m:
-        i, rest = row + inner, m - inner
-        pre = load_first(x, inner, rest)
-        a = fma(_tail(w, alpha, trace, i, h, rest), pre, a)
-        b = fma(_tail(w, alpha, trace, i + stride, h, rest), pre, b)
-        c = fma(_tail(w, alpha, trace, i + 2 * stride, h, rest), pre, c)
-        d = fma(_tail(w, alpha, trace, i + 3 * stride, h, rest), pre, d)
-    out[place + 0] = total(a)
-    out[place + 1] = total(b)
-    out[place + 2] = total(c)
-    out[place + 3] = total(d)
-
-
-@inlined
-def _weight(w: Pointer | None, alpha: Pointer | None, trace: Pointer, i: int, h: int) -> Vector:
-    plastic = load(trace, h + i)
-    if alpha is None:
-        return plastic
-    if w is None:
-        return mul(load(alpha, i), plastic)
-    return fma(load(alpha, i), plastic, load(w, i))
-
-
-@inlined
-def _tail(w: Pointer | None, alpha: Pointer | None, trace: Pointer, i: int, h: int, rest: int) -> Vector:
-    plastic = load_first(trace, h + i, rest)
-    if alpha is None:
-        return plastic
-    if w is None:
-        return mul(load_first(alpha, i, rest), plastic)
-    return fma(load_first(alpha, i, rest), plastic, load_first(w, i, rest))
-
-
-@inlined
-def _copy(source: Pointer, at: int, target: Pointer, count: int) -> None:
-    # A loop, since a slice assignment takes seconds to compile.
-    for i in range(count):
-        target[i] = source[at + i]
-
-
 @inlined
 def _fill(target: Pointer, at: int, count: int) -> None:
     for i in range(at, at + count):
         target[i] = 0
-
-
-@kernel
-def _update(
-    trace: Pointer,
-    x: Pointer,
-    i: int,
-    j: int,
-    n: int,
-    keep_i: np.float32,
-    gain_i: np.float32,
-    keep_j: np.float32,
-    gain_j: np.float32,
-    limit: np.float32 | None,
-) -> None:
-    """Set two rows of the trace (may be equal) to ``keep * trace + gain * x``, clipped at the limit."""
-    ki, gi, kj, gj = splat(keep_i), splat(gain_i), splat(keep_j), splat(gain_j)
-    whole = n - n % WIDTH
-    for p in range(0, whole, WIDTH):
-        pre = load(x, p)
-        a, b = fma(ki, load(trace, i + p), mul(gi, pre)), fma(kj, load(trace, j + p), mul(gj, pre))
-        if limit is not None:
-            a, b = clip(a, splat(limit)), clip(b, splat(limit))
-        store(trace, i + p, a)
-        store(trace, j + p, b)
-    if whole < n:
-        p, rest = whole, n - whole
-        pre = load_first(x, p, rest)
-        a, b = (
-            fma(ki, load_first(trace, i + p, rest), mul(gi, pre)),
-            fma(kj, load_first(trace, j + p, rest), mul(gj, pre)),
-        )
-        if limit is not None:
-            a, b = clip(a, splat(limit)), clip(b, splat(limit))
-        store_first(trace, i + p, a, rest)
-        store_first(trace, j + p, b, rest)

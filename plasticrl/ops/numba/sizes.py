@@ -28,6 +28,7 @@ class Sizes(NamedTuple):
         values: the first columns of the record, which the cell fills.
         modulation: number of the modulation.
         modulated: number of its sums, n or 1; 0 without modulation.
+        group: number of samples that run side by side and share the loads of w.
     """
 
     steps: int
@@ -41,6 +42,7 @@ class Sizes(NamedTuple):
     values: int
     modulation: int
     modulated: int
+    group: int
 
 
 class Numbers(NamedTuple):

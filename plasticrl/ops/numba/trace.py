@@ -18,10 +18,14 @@ from plasticrl.ops.numba.vectors import (
     kernel,
     load,
     load_first,
+    load_like,
     mul,
     splat,
+    splat_like,
     store,
     sub,
+    zeros_1,
+    zeros_2,
 )
 
 
@@ -88,14 +92,21 @@ def collect(p: Problem, s: Scratch, b: int, rows: Range) -> None:
                 store(floats(s.keep), to, kept(rule, rate, v))
 
 
+@inlined
+def trace_before(s: Scratch, m: int, t: int) -> tuple[Pointer, int, int]:
+    """Return a kept trace of a step before step t, or of step 0: where it is, its offset, and the step."""
+    block, place = max(t - 1, 0) // s.block, max(t - 1, 0) % s.block // s.stride
+    if place == 0:
+        return floats(s.checkpoints), block * m * m, block * s.block
+    return floats(s.history), (place - 1) * m * m, block * s.block + place * s.stride
+
+
 @kernel
 def unroll(p: Problem, s: Scratch, limit: np.float32 | None, b: int, block: int, rows: Range) -> None:
     """Compute the history of one block of steps."""
     square, start = p.sizes.m * p.sizes.m, block * s.block
-    for i in range(rows[0] * p.sizes.m, rows[1] * p.sizes.m, WIDTH):
-        store(floats(s.history), i, load(floats(s.checkpoints), block * square + i))
-    count = min(s.block, p.sizes.steps - start) - 1
-    advance(p, s, limit, b, rows, start, count, s.checkpoints, block * square, s.history, square, square)
+    count = (min(s.block, p.sizes.steps - start) - 1) // s.stride
+    advance(p, s, limit, b, rows, start, s.stride, count, block * square, floats(s.history), 0)
 
 
 @kernel
@@ -106,59 +117,145 @@ def advance(
     b: int,
     rows: Range,
     start: int,
-    count: int,
-    source: int,
-    old: int,
-    target: int,
-    new: int,
     stride: int,
+    count: int,
+    old: int,
+    target: Pointer,
+    new: int,
 ) -> None:
-    """Carry traces over ``count`` steps, and write each to ``target``, ``stride`` after the previous one.
+    """Carry the checkpoint at ``old`` over ``count`` times ``stride`` steps; write the trace after each."""
+    m, end = p.sizes.m, even(rows[1])
+    twos = m - m % (2 * WIDTH)
+    for i in range(rows[0], end, 2):
+        for j in range(0, twos, 2 * WIDTH):
+            _advance_tile(zeros_2(), p, s, limit, b, i, j, start, stride, count, old, target, new)
+        for j in range(twos, m, WIDTH):
+            _advance_tile(zeros_1(), p, s, limit, b, i, j, start, stride, count, old, target, new)
 
-    Four vectors of a row stay in registers for all steps.
-    """
-    m, source, target, pre, gain, keep = (
-        p.sizes.m,
-        floats(source),
-        floats(target),
-        floats(s.pre),
-        floats(s.gain),
-        floats(s.keep),
-    )
-    many = m - m % (4 * WIDTH)
-    for i in range(rows[0], min(rows[1], p.sizes.n)):
-        row = i * m
-        for j in range(0, many, 4 * WIDTH):
-            at = old + row + j
-            h0, h1 = load(source, at), load(source, at + WIDTH)
-            h2, h3 = load(source, at + 2 * WIDTH), load(source, at + 3 * WIDTH)
-            for k in range(count):
-                x, to = (start + k + 1) * m, new + k * stride + row + j
-                fade, grow = splat(keep[x + i]), splat(gain[x + i])
-                wiped = is_reset(p, start + k + 1, b)
-                x += j
-                h0 = _updated(h0, fade, grow, load(pre, x), limit, wiped)
-                h1 = _updated(h1, fade, grow, load(pre, x + WIDTH), limit, wiped)
-                h2 = _updated(h2, fade, grow, load(pre, x + 2 * WIDTH), limit, wiped)
-                h3 = _updated(h3, fade, grow, load(pre, x + 3 * WIDTH), limit, wiped)
-                store(target, to, h0)
-                store(target, to + WIDTH, h1)
-                store(target, to + 2 * WIDTH, h2)
-                store(target, to + 3 * WIDTH, h3)
-        for j in range(many, m, WIDTH):
-            h = load(source, old + row + j)
-            for k in range(count):
-                x = (start + k + 1) * m
-                wiped = is_reset(p, start + k + 1, b)
-                h = _updated(h, splat(keep[x + i]), splat(gain[x + i]), load(pre, x + j), limit, wiped)
-                store(target, new + k * stride + row + j, h)
+
+@inlined
+def even(rows: int) -> int:
+    """Round up to pairs of rows, which the kernels take together."""
+    return rows + rows % 2
 
 
 @kernel
-def _updated(
-    h: Vector, keep: Vector, gain: Vector, x: Vector, limit: np.float32 | None, wiped: bool
+def _advance_tile(
+    like: Vector,
+    p: Problem,
+    s: Scratch,
+    limit: np.float32 | None,
+    b: int,
+    i: int,
+    j: int,
+    start: int,
+    stride: int,
+    count: int,
+    old: int,
+    target: Pointer,
+    new: int,
+) -> None:
+    """Carry as many vectors as ``like`` has, of two rows; they stay in registers for all steps."""
+    m, pre, gain, keep = p.sizes.m, floats(s.pre), floats(s.gain), floats(s.keep)
+    at = i * m + j
+    h = load_like(like, floats(s.checkpoints), old + at)
+    g = load_like(like, floats(s.checkpoints), old + at + m)
+    t = start
+    for k in range(count):
+        for _ in range(stride):
+            t += 1
+            row = t * m
+            if is_reset(p, t, b):
+                h, g = like, like
+            else:
+                x = load_like(like, pre, row + j)
+                h = following(like, h, keep, gain, row + i, x, limit)
+                g = following(like, g, keep, gain, row + i + 1, x, limit)
+        to = new + k * m * m + at
+        store(target, to, h)
+        store(target, to + m, g)
+
+
+@kernel
+def walk(
+    s: Scratch,
+    limit: np.float32 | None,
+    keep: Pointer | None,
+    m: int,
+    source: Pointer,
+    i: int,
+    start: int,
+    end: int,
+    target: Pointer,
+) -> None:
+    """Write rows i and i + 1 of the trace before step ``end``, given those before step ``start``."""
+    pre, gain = floats(s.pre), floats(s.gain)
+    for t in range(start, end):
+        row = (t + 1) * m
+        for j in range(0, m, WIDTH):
+            x, h, g = load(pre, row + j), load(source, j), load(source, m + j)
+            store(target, j, following(x, h, keep, gain, row + i, x, limit))
+            store(target, m + j, following(x, g, keep, gain, row + i + 1, x, limit))
+        source = target
+
+
+@inlined
+def following(
+    like: Vector, h: Vector, keep: Pointer | None, gain: Pointer, i: int, x: Vector, limit: np.float32 | None
 ) -> Vector:
-    h = fma(keep, h, mul(gain, x))
+    """Return the trace after the update with the i-th coefficients; all of ``keep`` are 1 if it is None."""
+    if keep is None:
+        h = fma(splat_like(like, gain[i]), x, h)
+    else:
+        h = fma(splat_like(like, keep[i]), h, mul(splat_like(like, gain[i]), x))
     if limit is not None:
-        h = clip(h, splat(limit))
-    return splat(0.0) if wiped else h
+        h = clip(h, splat_like(like, limit))
+    return h
+
+
+@kernel
+def collect_alpha(
+    p: Problem, s: Scratch, limit: np.float32 | None, d_alpha: Pointer, b: int, block: int, rows: Range
+) -> None:
+    """Add to the adjoint of alpha the part of a block of steps, whose adjoints of the recall are known.
+
+    The traces are computed once more, in registers, which costs less than to sweep over the adjoint of alpha
+    in every step.
+    """
+    m, end = p.sizes.m, even(rows[1])
+    twos = m - m % (2 * WIDTH)
+    for i in range(rows[0], end, 2):
+        for j in range(0, twos, 2 * WIDTH):
+            _collect_tile(zeros_2(), p, s, limit, d_alpha, b, block, i, j)
+        for j in range(twos, m, WIDTH):
+            _collect_tile(zeros_1(), p, s, limit, d_alpha, b, block, i, j)
+
+
+@kernel
+def _collect_tile(
+    like: Vector,
+    p: Problem,
+    s: Scratch,
+    limit: np.float32 | None,
+    d_alpha: Pointer,
+    b: int,
+    block: int,
+    i: int,
+    j: int,
+) -> None:
+    m, pre, gain, keep, delta = p.sizes.m, floats(s.pre), floats(s.gain), floats(s.keep), floats(s.d_recall)
+    at, old, start = i * m + j, block * m * m, block * s.block
+    h = load_like(like, floats(s.checkpoints), old + at)
+    g = load_like(like, floats(s.checkpoints), old + at + m)
+    d, e = load_like(like, d_alpha, at), load_like(like, d_alpha, at + m)
+    for t in range(start, min(start + s.block, p.sizes.steps)):
+        if t > start and is_reset(p, t, b):
+            h, g = like, like
+        row, k = (t + 1) * m, t % s.block * m + i
+        x = load_like(like, pre, row + j)
+        d = fma(h, mul(splat_like(like, delta[k]), x), d)
+        e = fma(g, mul(splat_like(like, delta[k + 1]), x), e)
+        h = following(like, h, keep, gain, row + i, x, limit)
+        g = following(like, g, keep, gain, row + i + 1, x, limit)
+    store(d_alpha, at, d)
+    store(d_alpha, at + m, e)

@@ -18,7 +18,8 @@ types: Any = import_module("numba.core.types")
 WIDTH = 16 if get_host_cpu_features().get("avx512f") else 8
 LANES = ir.VectorType(ir.FloatType(), WIDTH)
 _INTS = ir.VectorType(ir.IntType(32), WIDTH)
-_FLOAT_ALIGN = 4
+_DOUBLES = ir.VectorType(ir.DoubleType(), WIDTH)
+FLOAT_ALIGN = 4
 
 Vector: TypeAlias = Any  # WIDTH float32
 Pointer: TypeAlias = Any  # a pointer to numbers, or an array
@@ -31,17 +32,34 @@ def operation(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 class _Float32Vector(types.Type):  # type: ignore[misc]
-    def __init__(self) -> None:
-        super().__init__(name="float32_vector")
+    """Several of the processor's vectors side by side, in as many registers."""
+
+    def __init__(self, count: int) -> None:
+        super().__init__(name=f"float32_vector_{count}")
+        self.lanes = ir.VectorType(ir.FloatType(), count * WIDTH)
 
 
-vector = _Float32Vector()
+vector = _Float32Vector(1)
 
 
 @register_model(_Float32Vector)
 class _Float32VectorModel(models.PrimitiveModel):
     def __init__(self, manager: Any, kind: Any) -> None:
-        super().__init__(manager, kind, LANES)  # type: ignore[no-untyped-call]
+        super().__init__(manager, kind, kind.lanes)  # type: ignore[no-untyped-call]
+
+
+def _zeros(count: int) -> Callable[[], Vector]:
+    """Return an operation that returns ``count`` vectors side by side, of zeros."""
+    kind = _Float32Vector(count)
+
+    @operation
+    def zeros(typing: Any) -> Any:
+        return kind(), lambda context, builder, sig, args: ir.Constant(kind.lanes, None)
+
+    return cast(Callable[[], Vector], zeros)
+
+
+zeros_1, zeros_2, zeros_4 = _zeros(1), _zeros(2), _zeros(4)
 
 
 def constant(kind: Any, value: float) -> Any:
@@ -57,16 +75,17 @@ def call_llvm(builder: Any, name: str, result: Any, *args: Any) -> Any:
 
 def emit_fma(builder: Any, a: Any, b: Any, c: Any) -> Any:
     """Emit ``a * b + c``, fused if the processor supports it."""
-    suffix = "f32" if a.type == LANES else "f64"
-    return call_llvm(builder, f"llvm.fmuladd.v{WIDTH}{suffix}", a.type, a, b, c)
+    suffix = "f64" if a.type == _DOUBLES else "f32"
+    return call_llvm(builder, f"llvm.fmuladd.v{a.type.count}{suffix}", a.type, a, b, c)
 
 
-def _address(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+def address_of(context: Any, builder: Any, sig: Any, args: Any, lanes: Any = LANES) -> Any:
+    """Return a pointer to vectors of these lanes, at element ``args[1]`` of ``args[0]``."""
     data = args[0]
     if isinstance(sig.args[0], types.Array):
         data = cgutils.create_struct_proxy(sig.args[0])(context, builder, args[0]).data
     index = context.cast(builder, args[1], sig.args[1], types.intp)
-    return builder.bitcast(builder.gep(data, [index]), LANES.as_pointer())
+    return builder.bitcast(builder.gep(data, [index]), lanes.as_pointer())
 
 
 def _first(context: Any, builder: Any, kind: Any, count: Any) -> Any:
@@ -79,7 +98,8 @@ def _first(context: Any, builder: Any, kind: Any, count: Any) -> Any:
 def _broadcast(builder: Any, scalar: Any, kind: Any) -> Any:
     undefined = ir.Constant(kind, ir.Undefined)
     single = builder.insert_element(undefined, scalar, ir.Constant(ir.IntType(32), 0))
-    return builder.shuffle_vector(single, undefined, ir.Constant(_INTS, [0] * WIDTH))
+    first = ir.Constant(ir.VectorType(ir.IntType(32), kind.count), [0] * kind.count)
+    return builder.shuffle_vector(single, undefined, first)
 
 
 def _pointer(kind: Any) -> Any:
@@ -108,21 +128,53 @@ def flags(typing: Any, address: Any) -> Any:
 
 
 @operation
+def address(typing: Any, array: Any, i: Any) -> Any:
+    """Return the address of ``array[i]``, of float32."""
+
+    def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        return builder.ptrtoint(address_of(context, builder, sig, args), ir.IntType(64))
+
+    return types.intp(array, i), generate
+
+
+@operation
 def load(typing: Any, array: Any, i: Any) -> Any:
     """Load the vector ``array[i : i + WIDTH]`` of a contiguous array or a pointer, without bounds checks."""
 
     def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        return builder.load(_address(context, builder, sig, args), align=_FLOAT_ALIGN)
+        return builder.load(address_of(context, builder, sig, args), align=FLOAT_ALIGN)
 
     return vector(array, i), generate
 
 
 @operation
-def store(typing: Any, array: Any, i: Any, value: Any) -> Any:
-    """Write ``value`` to ``array[i : i + WIDTH]``."""
+def load_like(typing: Any, like: Any, array: Any, i: Any) -> Any:
+    """Load as many vectors side by side as ``like`` has, from ``array[i]`` on."""
 
     def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        builder.store(args[2], _address(context, builder, sig, args), align=_FLOAT_ALIGN)
+        address = address_of(context, builder, sig.return_type(*sig.args[1:]), args[1:], like.lanes)
+        return builder.load(address, align=FLOAT_ALIGN)
+
+    return like(like, array, i), generate
+
+
+@operation
+def splat_like(typing: Any, like: Any, x: Any) -> Any:
+    """Return ``x`` in every lane of as many vectors as ``like`` has."""
+
+    def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        return _broadcast(builder, context.cast(builder, args[1], sig.args[1], types.float32), like.lanes)
+
+    return like(like, x), generate
+
+
+@operation
+def store(typing: Any, array: Any, i: Any, value: Any) -> Any:
+    """Write ``value``, one vector or several, from ``array[i]`` on."""
+
+    def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        address = address_of(context, builder, sig, args, value.lanes)
+        builder.store(args[2], address, align=FLOAT_ALIGN)
         return context.get_dummy_value()
 
     return types.void(array, i, value), generate
@@ -134,8 +186,8 @@ def load_first(typing: Any, array: Any, i: Any, count: Any) -> Any:
 
     def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
         mask = _first(context, builder, sig.args[2], args[2])
-        align = ir.Constant(ir.IntType(32), _FLOAT_ALIGN)
-        address = _address(context, builder, sig, args)
+        align = ir.Constant(ir.IntType(32), FLOAT_ALIGN)
+        address = address_of(context, builder, sig, args)
         return call_llvm(
             builder, f"llvm.masked.load.v{WIDTH}f32.p0", LANES, address, align, mask, constant(LANES, 0.0)
         )
@@ -149,8 +201,8 @@ def store_first(typing: Any, array: Any, i: Any, value: Any, count: Any) -> Any:
 
     def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
         mask = _first(context, builder, sig.args[3], args[3])
-        align = ir.Constant(ir.IntType(32), _FLOAT_ALIGN)
-        address = _address(context, builder, sig, args)
+        align = ir.Constant(ir.IntType(32), FLOAT_ALIGN)
+        address = address_of(context, builder, sig, args)
         call_llvm(builder, f"llvm.masked.store.v{WIDTH}f32.p0", ir.VoidType(), args[2], address, align, mask)
         return context.get_dummy_value()
 
@@ -169,26 +221,26 @@ def splat(typing: Any, x: Any) -> Any:
 
 @operation
 def fma(typing: Any, a: Any, b: Any, c: Any) -> Any:
-    """Return ``a * b + c``."""
-    return vector(vector, vector, vector), lambda context, builder, sig, args: emit_fma(builder, *args)
+    """Return ``a * b + c``, of one vector or several side by side."""
+    return a(a, b, c), lambda context, builder, sig, args: emit_fma(builder, *args)
 
 
 @operation
 def add(typing: Any, a: Any, b: Any) -> Any:
     """Return ``a + b``."""
-    return vector(vector, vector), lambda context, builder, sig, args: builder.fadd(*args)
+    return a(a, b), lambda context, builder, sig, args: builder.fadd(*args)
 
 
 @operation
 def sub(typing: Any, a: Any, b: Any) -> Any:
     """Return ``a - b``."""
-    return vector(vector, vector), lambda context, builder, sig, args: builder.fsub(*args)
+    return a(a, b), lambda context, builder, sig, args: builder.fsub(*args)
 
 
 @operation
 def mul(typing: Any, a: Any, b: Any) -> Any:
     """Return ``a * b``."""
-    return vector(vector, vector), lambda context, builder, sig, args: builder.fmul(*args)
+    return a(a, b), lambda context, builder, sig, args: builder.fmul(*args)
 
 
 @operation
@@ -198,7 +250,7 @@ def clip(typing: Any, a: Any, limit: Any) -> Any:
     def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
         return emit_clip(builder, *args)
 
-    return vector(vector, vector), generate
+    return a(a, limit), generate
 
 
 def emit_clip(builder: Any, a: Any, limit: Any) -> Any:
@@ -234,8 +286,6 @@ def total(typing: Any, a: Any) -> Any:
 
     return types.float32(vector), generate
 
-
-_DOUBLES = ir.VectorType(ir.DoubleType(), WIDTH)
 
 # tanh(x) = x P(x^2) / Q(x^2) for |x| <= 9, beyond which float32 tanh is 1. A rational least-squares fit,
 # reweighted towards the largest error (4e-11), and evaluated in float64, so that the result is tanh rounded.
