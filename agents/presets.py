@@ -43,7 +43,7 @@ _PLAIN: Mapping[str, Any] = {"init": "uniform", "init_scale": 0.01}
 # An eta without bounds eventually turns negative, and the trace diverges.
 _PLASTIC: Mapping[str, Any] = {**_PLAIN, "rule": "oja", "eta": 0.03, "bound_eta": True}
 _GATED: Mapping[str, Any] = {
-    "learning_rate": 0.0096,
+    "learning_rate": 0.007,
     "gae_lambda": 0.95,
     "concentration_coef": 0.049,
     "max_grad_norm": 4.8,
@@ -67,7 +67,7 @@ _MAZE = Preset(
     learning_rate=3e-3,
     final_learning_rate=0.0,
     learner={
-        "n_steps": 250,
+        "n_steps": 25,  # gradients through whole episodes of 250 steps explode
         "gamma": 0.9,
         "gae_lambda": 0.9,
         "ent_coef": 0.0,
@@ -89,8 +89,5 @@ _MAZE = Preset(
     },
 )
 
-A2C: Mapping[str, Preset] = {
-    "PlasticMaze-v0": _MAZE,
-    "PlasticMazeICLR-v0": replace(_MAZE, learner={**_MAZE.learner, "n_steps": 200}),
-}
+A2C: Mapping[str, Preset] = {"PlasticMaze-v0": _MAZE, "PlasticMazeICLR-v0": _MAZE}
 """Presets of :class:`plasticrl.agents.RecurrentA2C` by the id of the environment."""

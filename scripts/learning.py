@@ -53,7 +53,8 @@ def score(task: str, core: str, seed: int) -> float:
     agent = RecurrentA2C("PlasticPolicy", env, policy_kwargs={"core": core}, seed=seed, device="cpu")
     agent.learn(TASKS[task].steps)
     test = make_vec_env(TASKS[task].make, N_ENVS, seed=seed + 500_000)
-    return float(evaluate_policy(agent, test, EPISODES, deterministic=True)[0])
+    rewards, _ = evaluate_policy(agent, test, EPISODES, return_episode_rewards=True)
+    return float(np.mean(rewards))
 
 
 def main(settings: Learning) -> None:

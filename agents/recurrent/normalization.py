@@ -85,6 +85,7 @@ class ObservationNormalizer(nn.Module):
     def update(self, observations: Any, ranks: Ranks) -> None:
         """Add the observations ``(T, B, ...)`` of a rollout of all processes."""
         for key, moments in zip(self.keys, self.moments, strict=True):
+            assert isinstance(moments, Moments)
             values = by_key(observations)[key]
             moments.update(values.reshape(-1, *values.shape[2:]), ranks)
 

@@ -169,7 +169,7 @@ class RecurrentOnPolicyAlgorithm(ParameterExchange, OnPolicyAlgorithm):
             **changes,
             "policy_kwargs": {"core": core, **preset.policy, **(changes.get("policy_kwargs") or {})},
         }
-        return cls("PlasticPolicy", env, **settings)  # type: ignore[arg-type]
+        return cls("PlasticPolicy", env, **settings)
 
     @staticmethod
     def _wrap_env(env: Any, verbose: int = 0, monitor_wrapper: bool = True) -> VecEnv:

@@ -14,8 +14,9 @@ FORGET_BIAS = 1.0
 """Default addition to the bias of gates that keep memories; at torch's 0, half is forgotten at each step."""
 
 
-def keep_longer(bias: Tensor, hidden_size: int, forget_bias: float) -> None:
+def keep_longer(bias: object, hidden_size: int, forget_bias: float) -> None:
     """Add ``forget_bias`` to the bias of the second gate: an LSTM's forget gate, a GRU's update gate."""
+    assert isinstance(bias, Tensor)
     with torch.no_grad():
         bias[hidden_size : 2 * hidden_size] += forget_bias
 

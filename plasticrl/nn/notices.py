@@ -1,4 +1,4 @@
-"""What a network tells its user once: the backend that serves its rule, and an eta that has left (0, 1)."""
+"""Notices that a network gives once: the backend that serves its rule, and an eta that has left (0, 1)."""
 
 import logging
 import warnings

@@ -1,4 +1,4 @@
-"""What every rule of the trace has: the update of one step, its matrices, and its trained parameters."""
+"""Base of every rule of the trace: the update of one step, its matrices, and its trained parameters."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable

@@ -12,7 +12,7 @@ from gymnasium import spaces
 from gymnasium.wrappers import TransformObservation
 
 
-class Recall(gym.Env[Any, int]):
+class Recall(gym.Env[Any, Any]):
     """Recall of one bit: a cue is shown at the first step, and must be named ``delay`` steps later.
 
     An observation is the cue as one-hot, zeros after the first step, and whether this is the last step. The

@@ -82,7 +82,7 @@ first (cores with gates)."""
     final_learning_rate: float
     """Final learning rate, approached linearly."""
     n_steps: int | None = field(default=None, kw_only=True)
-    """Steps of each maze per update, through which gradients flow; None: whole episodes."""
+    """Steps of each maze per update, through which gradients flow; None: a whole episode, the most."""
     gamma: float
     """Discount factor."""
     gae_lambda: float

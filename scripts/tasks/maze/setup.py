@@ -60,6 +60,8 @@ def _check_agent(agent: AgentSettings) -> None:
         UserError: a setting is out of its range.
     """
     check_learning_rates(agent.learning_rate, agent.final_learning_rate, agent.max_grad_norm)
+    if agent.n_steps is not None:
+        check_at_least(1, n_steps=agent.n_steps)
     if agent.max_grad_ratio is not None and not 1 < agent.max_grad_ratio < math.inf:
         raise UserError(
             "max_grad_ratio must be finite and above 1, or None to leave no update out, not "
@@ -133,13 +135,13 @@ def make_learner(run: Run, env: VecEnv, device: str) -> OnPolicyAlgorithm:
     if run.learner == "ppo":
         with as_user_error(ValueError, TypeError, AssertionError):
             return PlainRecurrentPPO(env=env, device=device, **ppo_arguments(run))
-    agent = run.agent
+    agent, episode = run.agent, maze_config(run.maze).episode_length
     with as_user_error(ValueError, TypeError):
         return RecurrentA2C(
             "PlasticPolicy",
             env,
             learning_rate=learning_rate(agent),
-            n_steps=maze_config(run.maze).episode_length if agent.n_steps is None else agent.n_steps,
+            n_steps=min(episode, agent.n_steps or episode),
             gamma=agent.gamma,
             gae_lambda=agent.gae_lambda,
             ent_coef=agent.ent_coef,
