@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from plasticrl.agents.common.distributed import Ranks
 from plasticrl.agents.recurrent.rollout import ObservationTensor, by_key
 
+_ROUNDING = 1e-12  # relative variance of equal values
 _LARGEST = 10.0  # bound of a normalized observation, as in SB3's VecNormalize
 
 
@@ -41,8 +42,9 @@ class Moments(nn.Module):
 
     @property
     def std(self) -> Tensor:
-        """Standard deviation, with SB3's margin against 0."""
-        return (self.variance + 1e-8).sqrt()
+        """Standard deviation; 1 while all values have been equal."""
+        equal = self.variance <= _ROUNDING * self.mean.square().clamp(min=1)
+        return torch.where(equal, 1.0, self.variance).sqrt()
 
     def update(self, values: npt.NDArray[Any], ranks: Ranks) -> None:
         """Add the values ``(N, ...)`` of all processes (Chan et al. 1979)."""

@@ -63,6 +63,7 @@ def test_an_update_that_is_left_out_changes_no_parameter(core: Any, monkeypatch:
         *("PlasticPolicy", IdentityEnv(2)),
         n_steps=4,
         policy_kwargs={"core": core, "hidden_size": 3},
+        max_grad_norm=10.0,
         max_grad_ratio=10.0,
         seed=0,
         device="cpu",

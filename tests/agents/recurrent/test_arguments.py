@@ -60,7 +60,7 @@ def test_the_defaults_are_the_same_for_every_env(env: Any) -> None:
     model = RecurrentA2C("PlasticPolicy", env, device="cpu")
     assert (model.n_steps, model.gamma, model.gae_lambda, model.vf_coef) == (32, 0.99, 0.95, 0.5)
     assert (model.concentration_coef, model.ent_coef) == (0.0, 0.0)
-    assert (model.max_grad_norm, model.normalize_advantage) == (0.5, True)
+    assert (model.max_grad_norm, model.normalize_advantage) == (0.5, False)
     assert model.policy.core.output_size == 64
     assert model.policy.observation_normalizer is not None
     assert model.policy.return_moments is not None
@@ -75,7 +75,10 @@ def test_the_defaults_are_the_same_for_every_env(env: Any) -> None:
         ),
         ({"rule": "bcm"}, "unknown rule 'bcm'"),
         ({"core": "lstm", "rule": "oja"}, "core 'lstm' takes no rule"),
-        ({"core": "feedforward", "eta": 0.1, "init": "normal"}, "core 'feedforward' takes no eta, init"),
+        (
+            {"core": "feedforward", "eta": 0.1, "init": "normal"},
+            "core 'feedforward' takes no eta: only plastic, ",
+        ),
         ({"core": "Lstm"}, "unknown core 'Lstm': did you mean 'lstm'[?] choose one of plastic"),
         ({"core": "plastik"}, "unknown core 'plastik': did you mean 'plastic'[?]"),
         ({"core": ["lstm"]}, r"unknown core \['lstm'\]: did you mean"),
