@@ -249,12 +249,14 @@ def same(one: dict[str, Tensor], other: dict[str, Tensor]) -> bool:
 
 
 class Kept(BaseCallback):
-    """Copies of what every rollout held, and of the moments it was played with."""
+    """Copies of what every rollout held, and of the moments that its update knew."""
 
     def _on_training_start(self) -> None:
         self.rollouts: list[dict[str, Any]] = []
+        self.rewards: list[Any] = []  # as the envs give them, without the values of episodes cut off
 
     def _on_step(self) -> bool:
+        self.rewards.append(self.locals["rewards"].astype(np.float64))
         return True
 
     def _on_rollout_end(self) -> None:
@@ -270,17 +272,21 @@ def test_after_each_update_the_moments_are_those_of_all_rollouts() -> None:
     for k, rollout in enumerate(kept.rollouts):
         for name, part in rollout["moments"].items():
             if name.endswith("count"):
-                assert part == 7 * 3 * k
+                assert part == 7 * 3 * (k + name.startswith("return"))
     seen = np.concatenate([rollout["observations"] for rollout in kept.rollouts]).astype(np.float64)
-    returns = np.concatenate([rollout["returns"] for rollout in kept.rollouts]).astype(np.float64)
+    starts = np.concatenate([rollout["episode_starts"] for rollout in kept.rollouts])
+    discounted, running = [], np.zeros(3)
+    for reward, start in zip(kept.rewards, starts, strict=True):
+        running = np.where(start, 0, running) * model.gamma + reward
+        discounted.append(running)
     normalizer, moments = model.policy.observation_normalizer, model.policy.return_moments
     assert isinstance(normalizer, ObservationNormalizer)
     assert isinstance(moments, Moments)
     of_observations = normalizer.moments[0]
     np.testing.assert_allclose(of_observations.mean, seen.mean((0, 1)), rtol=1e-12)
     np.testing.assert_allclose(of_observations.variance, seen.var((0, 1)), rtol=1e-12)
-    assert moments.mean.item() == pytest.approx(returns.mean(), rel=1e-12)
-    assert moments.variance.item() == pytest.approx(returns.var(), rel=1e-12)
+    assert moments.mean.item() == pytest.approx(np.mean(discounted), rel=1e-12)
+    assert moments.variance.item() == pytest.approx(np.var(discounted), rel=1e-12)
 
 
 @pytest.mark.parametrize("policy", [{"core": "lstm"}, {}, maze_settings.POLICY], ids=str)
@@ -331,13 +337,16 @@ def test_the_value_loss_is_that_of_scaled_returns(core: CoreName, normalizes: bo
     model.set_logger(Logger(None, []))
     model.learn(3 * 7 * 3, kept, log_interval=None)
     rollout, policy = kept.rollouts[2], model.policy
-    mean, std = 0.0, 1.0
-    if normalizes:
-        mean = rollout["moments"]["return_moments.mean"].item()
-        std = (rollout["moments"]["return_moments.variance"].item() + 1e-8) ** 0.5
-        assert abs(std - 1) > 0.1
-    targets = torch.from_numpy((rollout["returns"].flatten() - mean) / std)
-    estimates = torch.from_numpy((rollout["values"].flatten() - mean) / std)
+
+    def scaled(name: str, played_with: dict[str, Any]) -> torch.Tensor:
+        mean, std = 0.0, 1.0
+        if normalizes:
+            mean = played_with["moments"]["return_moments.mean"].item()
+            std = played_with["moments"]["return_moments.variance"].item() ** 0.5
+            assert abs(std - 1) > 0.1
+        return torch.from_numpy((rollout[name].flatten() - mean) / std)
+
+    targets, estimates = scaled("returns", rollout), scaled("values", kept.rollouts[1])
     loss = (estimates - targets).square().mean().item()
     assert model.logger.name_to_value["train/value_loss"] == pytest.approx(loss, rel=1e-4)
     gradient = policy.value_net.bias.grad
