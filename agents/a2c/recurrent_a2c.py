@@ -36,12 +36,12 @@ class RecurrentA2C(RecurrentOnPolicyAlgorithm):
         env: a Gymnasium env, its id, an SB3 ``VecEnv``, or a Gymnasium ``VectorEnv`` that resets in the
             same step.
         learning_rate: learning rate of the optimiser, or a function of the remaining progress (1 to 0).
-            Default 3e-3.
+            Default 2e-3.
         n_steps: steps per environment and update, through which gradients flow: longer ones learn to
             remember for longer. Default 32.
         gamma: discount factor. Default 0.99.
         gae_lambda: bias-variance trade-off of the advantages; 1 for full returns. Default 0.95.
-        ent_coef: weight of an entropy bonus. Default 0.
+        ent_coef: weight of an entropy bonus. Default 0.01.
         concentration_coef: weight of the penalty ``sum p²`` of the paper's maze. Default 0.
         vf_coef: weight of the value loss, which is that of normalized returns if the policy normalizes them.
             Default 0.5.
@@ -88,11 +88,11 @@ class RecurrentA2C(RecurrentOnPolicyAlgorithm):
         self,
         policy: str | type[PlasticPolicy],
         env: GymEnv | str,
-        learning_rate: float | Schedule = 3e-3,
+        learning_rate: float | Schedule = 2e-3,
         n_steps: int = 32,
         gamma: float = 0.99,
         gae_lambda: float = 0.95,
-        ent_coef: float = 0.0,
+        ent_coef: float = 0.01,
         concentration_coef: float = 0.0,
         vf_coef: float = 0.5,
         max_grad_norm: float = 0.5,

@@ -59,7 +59,7 @@ def test_the_ends_of_the_ranges_are_allowed(options: dict[str, Any]) -> None:
 def test_the_defaults_are_the_same_for_every_env(env: Any) -> None:
     model = RecurrentA2C("PlasticPolicy", env, device="cpu")
     assert (model.n_steps, model.gamma, model.gae_lambda, model.vf_coef) == (32, 0.99, 0.95, 0.5)
-    assert (model.concentration_coef, model.ent_coef) == (0.0, 0.0)
+    assert (model.concentration_coef, model.ent_coef) == (0.0, 0.01)
     assert (model.max_grad_norm, model.normalize_advantage) == (0.5, False)
     assert model.policy.core.output_size == 64
     assert model.policy.observation_normalizer is not None
