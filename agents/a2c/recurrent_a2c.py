@@ -52,7 +52,7 @@ class RecurrentA2C(RecurrentOnPolicyAlgorithm):
             from the first update. Default ``math.inf``: no update is skipped. See
             :class:`plasticrl.agents.a2c.loss.UsualGradient`.
         normalize_advantage: scale advantages to zero mean and unit variance over the rollout, unless it is a
-            single step. Default False: they are divided by the standard deviation of all returns if the
+            single value. Default False: they are divided by the standard deviation of all returns if the
             policy normalizes returns, which does not enlarge the noise of a policy that is nearly perfect.
         stats_window_size: episodes over which the logged reward is averaged. Default 100.
         tensorboard_log: folder for TensorBoard. Default: none.
@@ -175,9 +175,6 @@ class RecurrentA2C(RecurrentOnPolicyAlgorithm):
         else:
             self._n_skipped += 1
 
-        if self.policy.observation_normalizer is not None:
-            self.policy.observation_normalizer.update(rollout.observations, self.ranks)
-
         self._n_updates += 1
         record = self.logger.record
         record(tags.N_UPDATES, self._n_updates, exclude="tensorboard")
@@ -196,4 +193,4 @@ class RecurrentA2C(RecurrentOnPolicyAlgorithm):
             record(tags.STD, self.policy.log_std.exp().mean().item())
         for name, value in self.ranks.means(plastic_metrics(self.policy.core, state)).items():
             record(tags.PLASTIC + name, value)
-        self._log_update()
+        self._end_update()

@@ -80,7 +80,7 @@ class Format:
         if found[0] != self.name or type(found[1]) is not int or found[1] not in versions:
             raise TensorFileError(
                 f"the file holds {found[0]!r}, version {found[1]!r}; this plasticrl reads {self.name!r}, "
-                f"version {self.version}: give a file that {self.writer} wrote"
+                f"version {' or '.join(map(str, sorted(versions)))}: give a file that {self.writer} wrote"
             )
         if missing := [name for name in self.holds if name not in data]:
             raise TensorFileError(

@@ -11,6 +11,7 @@ import torch
 from gymnasium import spaces
 from stable_baselines3.common.preprocessing import is_image_space
 from torch import Tensor, nn
+from typing_extensions import Self
 
 from plasticrl.agents.common.distributed import Ranks
 from plasticrl.agents.recurrent.rollout import ObservationTensor, by_key
@@ -43,8 +44,21 @@ class Moments(nn.Module):
     @property
     def std(self) -> Tensor:
         """Standard deviation; 1 while all values have been equal."""
-        equal = self.variance <= _ROUNDING * self.mean.square().clamp(min=1)
+        equal = self.variance <= _ROUNDING * self.mean.square()
         return torch.where(equal, 1.0, self.variance).sqrt()
+
+    def _apply(self, fn: Any, recurse: bool = True) -> Self:
+        super()._apply(fn, recurse)
+        for name, moment in self.named_buffers():  # the policy may be cast to another dtype
+            setattr(self, name, moment.double())
+        return self
+
+    def _load_from_state_dict(self, state_dict: Any, prefix: str, *others: Any) -> None:
+        super()._load_from_state_dict(state_dict, prefix, *others)
+        if not self.mean.is_meta and not (
+            self.mean.isfinite().all() and (self.variance >= 0).all() and self.count >= 0
+        ):
+            others[-1].append(f"{prefix}: a variance or a count is below 0, or a mean is not finite")
 
     def update(self, values: npt.NDArray[Any], ranks: Ranks) -> None:
         """Add the values ``(N, ...)`` of all processes (Chan et al. 1979)."""
@@ -77,11 +91,13 @@ class ObservationNormalizer(nn.Module):
         self.moments = nn.ModuleList([Moments(parts[key].shape) for key in self.keys])
 
     def forward(self, observations: ObservationTensor) -> ObservationTensor:
-        """Return normalized observations ``(N, ...)``."""
+        """Return normalized observations ``(N, ...)``; as they are before the first update."""
         scaled = dict(by_key(observations))
         for key, moments in zip(self.keys, self.moments, strict=True):
             mean, std = moments.mean.float(), moments.std.float()
-            scaled[key] = ((scaled[key] - mean) / std).clamp(-_LARGEST, _LARGEST)
+            raw = scaled[key]
+            normal = ((raw - mean) / std).clamp(-_LARGEST, _LARGEST)
+            scaled[key] = torch.where(moments.count > 0, normal, raw)
         return scaled if isinstance(observations, dict) else scaled[""]
 
     def update(self, observations: Any, ranks: Ranks) -> None:

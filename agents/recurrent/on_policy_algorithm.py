@@ -140,16 +140,25 @@ class RecurrentOnPolicyAlgorithm(ParameterExchange, OnPolicyAlgorithm):
 
     @classmethod
     def from_preset(
-        cls, env_id: str, core: CoreName = "plastic", env: GymEnv | None = None, **changes: Any
+        cls,
+        env_id: str,
+        core: CoreName = "plastic",
+        env: GymEnv | None = None,
+        n_envs: int | None = None,
+        **changes: Any,
     ) -> Self:
         """Build an agent with the settings that were tuned for an environment.
 
         Args:
             env_id: id of the environment, one of ``presets``.
             core: core of the policy.
-            env: the training env. Default: as many parallel ones as in the preset.
+            env: the training env. Default: parallel ones with this id.
+            n_envs: their number. Default: the preset's.
             **changes: arguments of the constructor that replace the preset's; those in ``policy_kwargs``
                 are merged with it.
+
+        The learning rate falls over the steps of ``learn``; ``presets[env_id].total_timesteps`` is the
+        number that it was tuned for.
 
         Raises:
             ValueError: there is no preset for this environment, or an argument is not allowed.
@@ -159,15 +168,22 @@ class RecurrentOnPolicyAlgorithm(ParameterExchange, OnPolicyAlgorithm):
                 f"{cls.__name__} has no preset for {env_id!r}, only for {', '.join(cls.presets)}: call "
                 f"{cls.__name__}('PlasticPolicy', {env_id!r}), whose defaults serve any environment"
             )
+        own = dict(changes.get("policy_kwargs") or {})
+        if "core" in own:
+            raise ValueError(f"give the core as from_preset({env_id!r}, core=...), not within policy_kwargs")
+        if env is not None and n_envs is not None:
+            raise ValueError("give env or n_envs, not both")
         preset = cls.presets[env_id].for_core(core)
         if env is None:
-            env = make_vec_env(env_id, n_envs=preset.n_envs, seed=changes.get("seed"))
+            env = make_vec_env(
+                env_id, n_envs=preset.n_envs if n_envs is None else n_envs, seed=changes.get("seed")
+            )
         rate, last = preset.learning_rate, preset.final_learning_rate
         settings = {
             "learning_rate": rate if last == rate else LinearSchedule(rate, last, end_fraction=1.0),
             **preset.learner,
             **changes,
-            "policy_kwargs": {"core": core, **preset.policy, **(changes.get("policy_kwargs") or {})},
+            "policy_kwargs": {"core": core, **preset.policy, **own},
         }
         return cls("PlasticPolicy", env, **settings)
 
@@ -237,8 +253,11 @@ class RecurrentOnPolicyAlgorithm(ParameterExchange, OnPolicyAlgorithm):
         else:
             super().dump_logs()
 
-    def _log_update(self) -> None:
-        """Write the log entry that :meth:`dump_logs` deferred, if it is due; to be called after an update."""
+    def _end_update(self) -> None:
+        """Count the rollout's observations, once, and write the log entry that is due; ends each update."""
+        if self.policy.observation_normalizer is not None and not self.rollout_buffer.counted:
+            self.policy.observation_normalizer.update(self.rollout_buffer.observations, self.ranks)
+        self.rollout_buffer.counted = True
         if self._log_interval is not None and self._n_updates % self._log_interval == 0:
             super().dump_logs(self._iteration)
 
@@ -288,6 +307,7 @@ class RecurrentOnPolicyAlgorithm(ParameterExchange, OnPolicyAlgorithm):
         }  # fmt: skip
         follows = True  # nothing but the steps changed the core's state and outputs
         with self._rollout_guard():
+            rollout_buffer.counted = False
             rollout_buffer.state = self._state  # after the callback, which may change it
             self._replay = Replay(self.policy, rollout_buffer)
             if (
@@ -321,13 +341,13 @@ class RecurrentOnPolicyAlgorithm(ParameterExchange, OnPolicyAlgorithm):
                 rollout_buffer.put(t, new_obs, dones)  # before the envs may write into them
 
                 clipped_actions = actions_to_env(actions, self.action_space)
-                begun = dones
+                so_far = self.gamma * self._discounted * ~dones
                 new_obs, rewards, dones, own_infos = env.step(clipped_actions)
                 dones = np.asarray(dones, dtype=np.bool_)  # some third-party envs return numbers
                 infos = self._of_all(own_infos) if (ended := np.count_nonzero(dones)) else own_infos
                 # Set before the callback, so that a run stopped by it resumes where the envs are.
                 self._last_obs, self._last_episode_starts = new_obs, dones
-                discounted[t] = self._discounted = rewards + self.gamma * self._discounted * ~begun
+                self._discounted = _finite(rewards + so_far)
                 if ahead is not None:
                     ahead.taken = t + 1
                 self.num_timesteps += env.num_envs * self.ranks.size
@@ -336,9 +356,11 @@ class RecurrentOnPolicyAlgorithm(ParameterExchange, OnPolicyAlgorithm):
                     "rewards": rewards, "dones": dones, "infos": infos, "obs_tensor": obs_tensor,
                 }  # fmt: skip
                 callback.update_locals(given)
-                if not callback.on_step():
+                goes_on = callback.on_step()
+                # Read again after the callback, which may change them in place, as in SB3.
+                discounted[t] = self._discounted = _finite(rewards + so_far)
+                if not goes_on:
                     return False
-                # Stored after the callback, which may change them in place, as in SB3.
                 rollout_buffer.actions[t] = actions.reshape(env.num_envs, -1)
                 rollout_buffer.rewards[t] = rewards
                 if ended:
@@ -770,6 +792,11 @@ class RecurrentOnPolicyAlgorithm(ParameterExchange, OnPolicyAlgorithm):
 
 
 _SAMPLED = RecurrentOnPolicyAlgorithm._sampled
+
+
+def _finite(rewards: Any) -> Any:
+    """Return rewards without those that are not finite, which :meth:`_check_rollout` reports."""
+    return np.nan_to_num(rewards, nan=0.0, posinf=0.0, neginf=0.0)
 
 
 def _copy(state: Any) -> Any:

@@ -67,13 +67,13 @@ def with_former_defaults(arguments: dict[str, Any], *, own_class: bool = False) 
 
     Args:
         arguments: those that the file holds; the others had the defaults of that time.
-        own_class: the policy is of a class of the user's own, which may have defaults of its own.
+        own_class: the policy is of a class of the user's own, which may have another size by default.
     """
     former: dict[str, Any] = {"normalize_observations": False, "normalize_returns": False}
+    if arguments.get("core", "plastic") in ("plastic", "homogeneous"):
+        former["bound_eta"] = False
     if not own_class:
         former["hidden_size"] = 200
-        if arguments.get("core", "plastic") in ("plastic", "homogeneous"):
-            former["bound_eta"] = False
     return former | arguments
 
 
@@ -102,7 +102,7 @@ _ELSEWHERE = {
     "n_lstm_layers": "a core has one layer: leave it out",
     "shared_lstm": _ONE_CORE,
     "enable_critic_lstm": _ONE_CORE,
-    "lstm_kwargs": "the options of core='lstm' are hidden_size alone: leave it out",
+    "lstm_kwargs": "the options of core='lstm' are hidden_size and forget_bias: leave it out",
 }
 
 
@@ -127,7 +127,7 @@ class PlasticPolicy(BasePolicy):
         init: distribution of the initial w and alpha.
         init_scale: scale of that distribution.
         alpha_scale: scale of alpha's.
-        forget_bias: initial bias of the gates that keep memories (cores with gates).
+        forget_bias: added to the initial bias of the gates that keep memories (cores with gates).
         backend: implementation of the recurrence, see :func:`plasticrl.plastic_scan`.
         ortho_init: orthogonal initial weights for features and heads, as in SB3. Default True.
         log_std_init: initial logarithm of the standard deviation, for Box actions. Default 0.

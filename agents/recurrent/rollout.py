@@ -42,7 +42,10 @@ class Rollout:
         values: value estimates of the observations, ``(T, B)``.
         returns: targets of the value function, ``(T, B)``.
         advantages: ``(T, B)``.
+        counted: True once the policy's moments include the observations.
     """
+
+    counted = False
 
     state: Any
     outputs: Tensor

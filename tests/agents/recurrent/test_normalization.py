@@ -122,10 +122,10 @@ def test_normalized_observations_have_mean_0_and_variance_1(shape: tuple[int, ..
     np.testing.assert_allclose(found.numpy(), expected.reshape(400, -1), rtol=1e-4, atol=1e-4)
 
 
-def test_before_the_first_update_observations_are_only_kept_within_10() -> None:
+def test_before_the_first_update_observations_are_as_they_are() -> None:
     observations = torch.tensor([[-1e30, -10.0, -9.5], [0.0, 1e-20, 0.1], [1 / 3, 11.0, 1e30]])
     found = policy_for(VECTOR).extract_features(observations)
-    assert torch.equal(found, observations.clamp(-10, 10))
+    assert torch.equal(found, observations)
 
 
 def test_far_observations_are_kept_within_10() -> None:
@@ -585,3 +585,62 @@ def test_vec_normalize_may_wrap_the_env_as_well() -> None:
     resumed = RecurrentA2C.load(file, VecNormalize(drifts()), "cpu")
     assert same(statistics(resumed), statistics(model))
     assert resumed.learn(42)._n_updates > model._n_updates
+
+
+class Changes(BaseCallback):
+    """Replaces the rewards of every step in place."""
+
+    def __init__(self, reward: float) -> None:
+        super().__init__()
+        self.reward = reward
+
+    def _on_step(self) -> bool:
+        self.locals["rewards"][:] = self.reward
+        return True
+
+
+def test_rewards_that_a_callback_changes_decide_the_scale() -> None:
+    model = agent().learn(7 * 3, Changes(100.0))
+    assert model.policy.return_moments is not None
+    sums = [sum(100 * model.gamma**k for k in range(length + 1)) for length in range(7)]
+    assert 100 <= model.policy.return_moments.mean.item() <= max(sums)
+
+
+def test_a_reward_that_is_not_finite_leaves_moments_and_files_as_they_were() -> None:
+    model = agent().learn(7 * 3)
+    before = statistics(model)
+    with pytest.raises(NonFiniteError, match="the reward of environment 0"):
+        model.learn(7 * 3, Changes(np.nan))
+    assert same(before, statistics(model))
+    model.save(BytesIO())
+    model.learn(7 * 3)
+    assert all(part.isfinite().all() for part in statistics(model).values())
+
+
+def test_a_second_step_over_a_rollout_does_not_count_it_again() -> None:
+    model = agent().learn(7 * 3)
+    before = statistics(model)
+    model.train()
+    assert same(before, statistics(model))
+
+
+@pytest.mark.parametrize(("name", "value"), [("variance", -4.0), ("count", -32.0), ("mean", np.inf)])
+def test_moments_that_cannot_be_are_refused(name: str, value: float) -> None:
+    moments = Moments()
+    with pytest.raises(RuntimeError, match="below 0, or a mean is not finite"):
+        moments.load_state_dict({**moments.state_dict(), name: torch.tensor(value, dtype=torch.float64)})
+
+
+def test_casts_of_the_policy_keep_the_moments() -> None:
+    policy = agent().learn(7 * 3).policy
+    before = {name: part for name, part in policy.state_dict().items() if "moments" in name}
+    policy.half().float()
+    for name, part in before.items():
+        assert policy.state_dict()[name].dtype == torch.float64
+        torch.testing.assert_close(policy.state_dict()[name], part, rtol=1e-2, atol=1e-2)
+
+
+def test_small_values_are_normalized_too() -> None:
+    moments = Moments()
+    moments.update(np.array([0.0, 1e-7]), ALONE)
+    assert moments.std.item() == pytest.approx(0.5e-7)
