@@ -347,7 +347,7 @@ class RecurrentOnPolicyAlgorithm(ParameterExchange, OnPolicyAlgorithm):
                 infos = self._of_all(own_infos) if (ended := np.count_nonzero(dones)) else own_infos
                 # Set before the callback, so that a run stopped by it resumes where the envs are.
                 self._last_obs, self._last_episode_starts = new_obs, dones
-                self._discounted = _finite(rewards + so_far)
+                self._discounted = _finite(rewards) + so_far
                 if ahead is not None:
                     ahead.taken = t + 1
                 self.num_timesteps += env.num_envs * self.ranks.size
@@ -358,7 +358,7 @@ class RecurrentOnPolicyAlgorithm(ParameterExchange, OnPolicyAlgorithm):
                 callback.update_locals(given)
                 goes_on = callback.on_step()
                 # Read again after the callback, which may change them in place, as in SB3.
-                discounted[t] = self._discounted = _finite(rewards + so_far)
+                discounted[t] = self._discounted = _finite(rewards) + so_far
                 if not goes_on:
                     return False
                 rollout_buffer.actions[t] = actions.reshape(env.num_envs, -1)
@@ -795,8 +795,8 @@ _SAMPLED = RecurrentOnPolicyAlgorithm._sampled
 
 
 def _finite(rewards: Any) -> Any:
-    """Return rewards without those that are not finite, which :meth:`_check_rollout` reports."""
-    return np.nan_to_num(rewards, nan=0.0, posinf=0.0, neginf=0.0)
+    """Return rewards as they are stored, without those that are not finite, which are reported later."""
+    return np.nan_to_num(np.asarray(rewards, dtype=np.float32), nan=0.0, posinf=0.0, neginf=0.0)
 
 
 def _copy(state: Any) -> Any:

@@ -104,7 +104,8 @@ class _Player(RecurrentA2C):
 
 def _agent(kind: type[RecurrentA2C], n_envs: int, hidden_size: int) -> RecurrentA2C:
     env = make_vec_env("PlasticMaze-v0", n_envs=n_envs, seed=0)
-    agent = kind("PlasticPolicy", env, policy_kwargs={"hidden_size": hidden_size}, device="cpu")
+    policy = {"hidden_size": hidden_size, "normalize_observations": False, "normalize_returns": False}
+    agent = kind("PlasticPolicy", env, n_steps=250, policy_kwargs=policy, device="cpu")
     agent.set_logger(configure(None, []))
     return agent
 

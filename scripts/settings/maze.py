@@ -14,7 +14,7 @@ from plasticrl.agents.presets import A2C
 from plasticrl.scripts.settings.groups import RULES, Between, Preset
 
 MazeId: TypeAlias = Literal["PlasticMaze-v0", "PlasticMazeICLR-v0"]
-RuleChoice: TypeAlias = Literal["hebb", "oja", "clipped", "delta"]
+RuleChoice: TypeAlias = Literal["hebb", "oja", "clipped", "delta", "retroactive", "stp", "fast_weights"]
 LesionChoice: TypeAlias = Literal["frozen", "cleared", "silenced"]
 ModulationChoice: TypeAlias = Literal["none", "sigmoid", "tanh"]
 ModulateChoice: TypeAlias = Literal["neurons", "network"]

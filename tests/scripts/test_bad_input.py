@@ -367,17 +367,20 @@ DIVERGES = [
 ]
 
 
+@pytest.mark.filterwarnings("ignore:eta is -")
 def test_training_that_diverges(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     check_refused([*TRAIN, "--root", str(tmp_path), *DIVERGES], "diverged", capsys)
     assert not (tmp_path / "maze" / "plastic" / "seed_0" / "result.json").exists()
 
 
+@pytest.mark.filterwarnings("ignore:eta is -")
 def test_learner_that_diverges(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     words = ["train", "patterns", "--n-bits", "8", "--eta", "-9", "--n-cycles", "9", "--total-episodes", "40"]
     check_refused([*words, "--root", str(tmp_path), "--quiet"], "the training diverged after", capsys)
     assert not (tmp_path / "patterns" / "plastic" / "seed_0" / "result.json").exists()
 
 
+@pytest.mark.filterwarnings("ignore:eta is -")
 @pytest.mark.parametrize("jobs", ["1", "2"])
 def test_run_that_fails_does_not_stop_the_others(
     jobs: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]

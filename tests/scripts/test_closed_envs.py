@@ -114,7 +114,7 @@ def test_after_a_damaged_checkpoint(
 
 
 def test_a_demo(envs: Envs, tmp_path: Path) -> None:
-    options = ["--seeds", "1", "--jobs", "1", "--total-timesteps", "400", "--quiet"]
+    options = ["--seeds", "1", "--jobs", "1", "--total-timesteps", "4000", "--quiet"]
     assert main(["demo", "--root", str(tmp_path), *options]) == 0
 
 

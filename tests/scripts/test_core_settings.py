@@ -148,8 +148,8 @@ def test_a_run_comes_back_from_its_settings(core: str) -> None:
     ("words", "shown", "hidden"),
     [
         (["train", "maze", "--core", "plastic_lstm"], ["(default: delta)", "(default: sigmoid)"], []),
-        (["train", "maze", "--core=lstm"], ["(default: 0.0096)"], ["(default: delta)"]),
-        (["train", "maze"], ["(default: 0.003)", "(default: oja)"], ["0.0096"]),
+        (["train", "maze", "--core=lstm"], ["(default: 0.007)"], ["(default: delta)"]),
+        (["train", "maze"], ["(default: 0.003)", "(default: oja)"], ["0.007"]),
         (["compare", "maze", "--cores", "lstm"], ["(default: 0.003)"], ["--own"]),
         (["train", "maze", "--core", "plastic_gru", "--preset", "paper"], ["(default: 200)", "delta)"], []),
     ],
@@ -250,8 +250,8 @@ def test_a_comparison_trains_each_core_with_its_own_settings(tmp_path: Path, tin
     found = {core: read_run(tmp_path / "maze" / core / "seed_0").agent for core in cores}
     assert {core: (one.learning_rate, one.hidden_size) for core, one in found.items()} == {
         "plastic": (0.003, 8),
-        "plastic_lstm": (0.0096, 8),
-        "lstm": (0.0096, 8),
+        "plastic_lstm": (0.007, 8),
+        "lstm": (0.007, 8),
     }
     assert (found["plastic"].rule, found["plastic_lstm"].rule) == ("oja", "delta")
 

@@ -12,7 +12,7 @@ from plasticrl.scripts.main import main
 ROOT = Path(__file__).parents[2]
 FOLDERS = {"plasticrl", "envs", "agents", "scripts"}
 FUNCTION = 0x2  # the code flag CO_NEWLOCALS, which the bodies of modules and classes lack
-MOST_FILES = 38
+MOST_FILES = 42
 
 
 class FirstStep(BaseException):

@@ -164,7 +164,7 @@ def test_the_defaults_are_an_orthogonal_w_and_a_small_alpha() -> None:
     rnn = PlasticRNN(4, 50)
     assert rnn.plasticity.rule.name == "hebb"
     assert rnn.plasticity.mode == "full"
-    assert rnn.plasticity.eta.item() == pytest.approx(0.01)
+    assert rnn.plasticity.eta.item() == pytest.approx(0.1)
     assert rnn.plasticity.bound_eta
     assert rnn.plasticity.alpha is not None
     torch.testing.assert_close(rnn.weight_hh @ rnn.weight_hh.T, torch.eye(50), rtol=0, atol=1e-5)

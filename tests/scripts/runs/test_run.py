@@ -53,6 +53,7 @@ LATER = [
     ("agent", "modulate", "neurons"),
     ("agent", "alpha_scale", None),
     ("agent", "forget_bias", 0.0),
+    ("agent", "n_steps", None),
 ]
 
 

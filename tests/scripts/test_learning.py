@@ -1,0 +1,110 @@
+"""The benchmark of what the defaults learn: its tasks, its command, and the page with its numbers."""
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from gymnasium.utils.env_checker import check_env
+
+from plasticrl.scripts import learning
+from plasticrl.scripts.bench.tasks import TASKS, Recall
+
+ROOT = Path(__file__).parents[2]
+OWN = [name for name, task in TASKS.items() if not task.needs]
+
+
+@pytest.mark.parametrize("name", OWN)
+def test_observations_of_every_task_are_in_their_space(name: str) -> None:
+    env = TASKS[name].make()
+    env.action_space.seed(0)
+    observation, _ = env.reset(seed=0)
+    over = False
+    while not over:
+        assert env.observation_space.contains(observation)
+        observation, _, terminated, truncated, _ = env.step(env.action_space.sample())
+        over = terminated or truncated
+
+
+def test_recall_is_an_env() -> None:
+    check_env(Recall(3), skip_render_check=True)
+
+
+@pytest.mark.parametrize("delay", [1, 5])
+def test_recall_pays_the_cue_at_the_end_alone(delay: int) -> None:
+    env = Recall(delay)
+    for seed in range(10):
+        observation, _ = env.reset(seed=seed)
+        cue = int(np.argmax(observation))
+        assert observation.sum() == 1
+        rewards, over = [], False
+        while not over:
+            observation, reward, over, _, _ = env.step(cue if seed % 2 else 1 - cue)
+            rewards.append(reward)
+            assert observation[:2].sum() == 0
+        assert rewards == [0.0] * delay + [float(seed % 2)]
+
+
+def test_the_command_keeps_scores_and_trains_what_is_missing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(learning, "ProcessPoolExecutor", InProcess)
+    monkeypatch.setattr(learning, "score", lambda task, core, seed: float(len(core) + seed % 10))
+    settings: dict[str, Any] = {"tasks": ("recall_5",), "cores": ("rnn", "gru"), "out": tmp_path}
+    learning.main(learning.Learning(**settings, seeds=1))
+    first = json.loads((tmp_path / "recall_5.json").read_text())
+    assert first == {"rnn": {"2000": 3.0}, "gru": {"2000": 3.0}}
+    (tmp_path / "recall_5.json").write_text(json.dumps({**first, "rnn": {"2000": 7.0}}))
+    learning.main(learning.Learning(**settings, seeds=2))
+    assert json.loads((tmp_path / "recall_5.json").read_text()) == {
+        "rnn": {"2000": 7.0, "2001": 4.0},
+        "gru": {"2000": 3.0, "2001": 4.0},
+    }
+    assert re.search(r"rnn +5\.50 +7\.00  4\.00", capsys.readouterr().out)
+
+
+class InProcess:
+    """Stands for the pool of processes, which cannot see a patched function."""
+
+    def __init__(self, *_: Any, **__: Any) -> None: ...
+
+    def __enter__(self) -> "InProcess":
+        return self
+
+    def __exit__(self, *_: object) -> None: ...
+
+    def submit(self, function: Any, *arguments: Any) -> Any:
+        from concurrent.futures import Future
+
+        done: Future[float] = Future()
+        done.set_result(function(*arguments))
+        return done
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"tasks": ("chess",)}, "there is no task chess; there are recall_5"),
+        ({"cores": ("transformer",)}, "there is no core transformer; there are plastic"),
+    ],
+)
+def test_an_unknown_name_is_refused(changed: dict[str, Any], message: str, tmp_path: Path) -> None:
+    with pytest.raises(SystemExit, match=message):
+        learning.main(learning.Learning(**changed, out=tmp_path))
+
+
+def test_the_page_has_the_scores_of_the_files() -> None:
+    page = (ROOT / "docs/learning.md").read_text()
+    rows = {
+        row.split("|")[1].strip(): row.split("|")[2:-1] for row in page.splitlines() if row.startswith("|")
+    }
+    tasks = [cell.strip().strip("`") for cell in rows["core"]]
+    for core in learning.CORE_NAMES:
+        for task, cell in zip(tasks, rows[f"`{core}`"], strict=True):
+            scores = json.loads((ROOT / f"results/learning/{task}.json").read_text())[core]
+            assert len(scores) == 5
+            mean, lowest = np.mean(list(scores.values())), min(scores.values())
+            form = "{:.2f} ({:.2f})" if task.startswith("recall") else "{:.0f} ({:.0f})"
+            assert cell.strip() == form.format(mean, lowest)
