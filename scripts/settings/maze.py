@@ -251,5 +251,5 @@ MAZE_PRESETS: Mapping[str, Preset] = {
     ),
     # Short enough that nine runs take a few minutes on two cores, none of which has collapsed permanently
     # without a limit on the ratio.
-    "demo": _TUNED.changed(max_grad_ratio=None, total_timesteps=2_500_000, checkpoints=3),
+    "demo": _TUNED.changed(max_grad_ratio=None, total_timesteps=1_500_000, checkpoints=3),
 }
