@@ -38,7 +38,7 @@ class RecurrentA2C(RecurrentOnPolicyAlgorithm):
         learning_rate: learning rate of the optimiser, or a function of the remaining progress (1 to 0).
             Default 2e-3.
         n_steps: steps per environment and update, through which gradients flow: longer ones learn to
-            remember for longer. Default 32.
+            remember for longer. Default 32, or the length of episodes if the env states a shorter one.
         gamma: discount factor. Default 0.99.
         gae_lambda: bias-variance trade-off of the advantages; 1 for full returns. Default 0.95.
         ent_coef: weight of an entropy bonus. Default 0.01.
@@ -89,7 +89,7 @@ class RecurrentA2C(RecurrentOnPolicyAlgorithm):
         policy: str | type[PlasticPolicy],
         env: GymEnv | str,
         learning_rate: float | Schedule = 2e-3,
-        n_steps: int = 32,
+        n_steps: int | None = None,
         gamma: float = 0.99,
         gae_lambda: float = 0.95,
         ent_coef: float = 0.01,

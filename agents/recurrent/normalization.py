@@ -48,7 +48,7 @@ class Moments(nn.Module):
         return torch.where(equal, 1.0, self.variance).sqrt()
 
     def _apply(self, fn: Any, recurse: bool = True) -> Self:
-        super()._apply(fn, recurse)
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
         for name, moment in self.named_buffers():  # the policy may be cast to another dtype
             setattr(self, name, moment.double())
         return self
@@ -94,6 +94,7 @@ class ObservationNormalizer(nn.Module):
         """Return normalized observations ``(N, ...)``; as they are before the first update."""
         scaled = dict(by_key(observations))
         for key, moments in zip(self.keys, self.moments, strict=True):
+            assert isinstance(moments, Moments)
             mean, std = moments.mean.float(), moments.std.float()
             raw = scaled[key]
             normal = ((raw - mean) / std).clamp(-_LARGEST, _LARGEST)

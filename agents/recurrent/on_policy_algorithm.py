@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from io import BytesIO
+from numbers import Integral
 from typing import Any, ClassVar
 
 import gymnasium as gym
@@ -58,6 +59,7 @@ from plasticrl.envs.common.vec_env import as_vec_env, make_vec_env
 from plasticrl.nn.factory import CoreName
 from plasticrl.signals import PostponedInterrupt
 
+N_STEPS = 32  # by default
 _CONTINUE, _SAVE = 0, 1  # messages of the first process to the others before a rollout
 _OF_SB3 = inspect.signature(OnPolicyAlgorithm.__init__).parameters
 
@@ -71,7 +73,7 @@ class RecurrentOnPolicyAlgorithm(ParameterExchange, OnPolicyAlgorithm):
     Args:
         policy: as in :class:`~plasticrl.agents.RecurrentA2C`, like all others.
         env: the training env.
-        settings: the arguments that ``file_format.settings`` names.
+        settings: the arguments that ``file_format.settings`` names; ``n_steps`` may be None.
         tensorboard_log: folder for TensorBoard.
         policy_kwargs: arguments of the policy.
         device: device of the policy.
@@ -120,7 +122,10 @@ class RecurrentOnPolicyAlgorithm(ParameterExchange, OnPolicyAlgorithm):
             raise ValueError("env must be an environment, its id, or a VecEnv, not None")
         if policy_kwargs is not None and not isinstance(policy_kwargs, dict):
             raise ValueError(f"policy_kwargs must be a dict such as dict(core='lstm'), not {policy_kwargs!r}")
-        checked = self.file_format.checked_settings(settings)
+        n_steps = settings["n_steps"]
+        checked = self.file_format.checked_settings(
+            {**settings, "n_steps": N_STEPS if n_steps is None else n_steps}
+        )
         for name in checked.keys() - _OF_SB3.keys():
             setattr(self, name, checked[name])
         super().__init__(
@@ -135,6 +140,8 @@ class RecurrentOnPolicyAlgorithm(ParameterExchange, OnPolicyAlgorithm):
             _init_setup_model=False,
             supported_action_spaces=KINDS,
         )
+        if n_steps is None and self.env is not None:
+            self.n_steps = min(N_STEPS, *_episode_lengths(self.env))
         if _init_setup_model:
             self._setup_model()
 
@@ -801,6 +808,16 @@ def _finite(rewards: Any) -> Any:
 
 def _copy(state: Any) -> Any:
     return None if state is None else type(state)(*(part.clone() for part in state))
+
+
+def _episode_lengths(env: VecEnv) -> list[int]:
+    """Return the lengths of episodes that an env states: ``episode_length``, and its time limit."""
+    # get_attr for a missing attribute would end a worker of SubprocVecEnv.
+    names = ("episode_length", "_max_episode_steps", "spec")
+    length, limit, spec = (env.get_attr(name)[0] if env.has_attr(name) else None for name in names)
+    found = (length, limit, getattr(spec, "max_episode_steps", None))
+    lengths = [int(number) for number in found if isinstance(number, Integral)]
+    return [length for length in lengths if length > 0] or [N_STEPS]
 
 
 def _instead_of(policy: object) -> str:

@@ -79,6 +79,7 @@ def train_both(
         "gae_lambda": 1.0,
         "normalize_advantage": False,
         "vf_coef": 0.4,
+        "ent_coef": 0.0,
         "max_grad_norm": 0.5,
         "seed": 3,
         "device": "cpu",

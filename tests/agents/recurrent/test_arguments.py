@@ -6,6 +6,7 @@ from inspect import Parameter, signature
 from pathlib import Path
 from typing import Any
 
+import gymnasium as gym
 import maze_settings
 import pytest
 import torch
@@ -30,7 +31,7 @@ def build(env: Any = None, **options: Any) -> RecurrentA2C:
 @pytest.mark.parametrize(
     ("name", "value"),
     [
-        *(("n_steps", v) for v in (0, -1, 2.5, "5", None)),
+        *(("n_steps", v) for v in (0, -1, 2.5, "5")),
         *(("learning_rate", v) for v in (0.0, -1e-3, NAN, INF, "0.1", None)),
         *((name, v) for name in ("gamma", "gae_lambda") for v in (-0.1, 1.1, NAN, INF, "0.5", True)),
         *((name, v) for name in ("ent_coef", "concentration_coef", "vf_coef") for v in (-0.1, NAN, INF)),
@@ -53,6 +54,17 @@ def test_a_value_out_of_range_is_named(name: str, value: Any) -> None:
 )
 def test_the_ends_of_the_ranges_are_allowed(options: dict[str, Any]) -> None:
     assert build(**options).learn(8).num_timesteps == 8
+
+
+@pytest.mark.parametrize(
+    ("options", "n_steps"),
+    [({}, 32), ({"episode_length": 20}, 20), ({"max_episode_steps": 9}, 9), ({"episode_length": 33}, 32)],
+    ids=str,
+)
+def test_a_rollout_is_by_default_no_longer_than_a_short_episode(options: Any, n_steps: int) -> None:
+    batch = make_vec_env("PlasticMaze-v0", 2, **options)
+    for env in (gym.make("PlasticMaze-v0", **options), batch):
+        assert RecurrentA2C("PlasticPolicy", env, policy_kwargs={"hidden_size": 3}).n_steps == n_steps
 
 
 @pytest.mark.parametrize("env", [IdentityEnv(2), "CartPole-v1", "PlasticMaze-v0"], ids=str)
