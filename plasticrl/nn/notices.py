@@ -2,6 +2,7 @@
 
 import logging
 import warnings
+from collections.abc import Sequence
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -25,7 +26,7 @@ def warn_of_free_eta(module: nn.Module, eta: Tensor | None) -> None:
     """
     if eta is None or torch.compiler.is_compiling() or not (torch.is_grad_enabled() and eta.requires_grad):
         return
-    if "eta" in _told.get(module, ()) or not _has_value(eta):
+    if "eta" in _told.get(module, ()) or eta.is_meta or _is_recorded((eta,)):
         return
     if (value := eta.item()) < 0 or value > 1:
         _told.setdefault(module, set()).add("eta")
@@ -55,7 +56,7 @@ def report_backend(
     problem = make_problem(drive.to(w.dtype), w, *rest, **options)
     if problem.alpha is None:
         return
-    if tracing.follower(problem.tensors) is not None or tracing.are_wrapped(problem.tensors):
+    if _is_recorded(problem.tensors):
         return
     chosen, obstacle = choose_backend(problem, backend), numba_obstacle(problem)
     if chosen == "numba":
@@ -70,8 +71,6 @@ def report_backend(
         _LOGGER.info(text)
 
 
-def _has_value(tensor: Tensor) -> bool:
-    """Return True unless the tensor is one of a tracer, a transform or the meta device."""
-    if tensor.is_meta or tracing.follower([tensor]) is not None:
-        return False
-    return not tracing.are_wrapped([tensor])
+def _is_recorded(tensors: Sequence[Tensor | None]) -> bool:
+    """Return True if a tensor is one of a tracer or of a transform."""
+    return tracing.follower(tensors) is not None or tracing.are_wrapped(tensors)

@@ -22,7 +22,7 @@ class Plasticity(nn.Module):
         alpha: ``"full"`` for one coefficient per connection, ``"shared"`` for a single one (the paper's
             homogeneous plasticity), ``"none"`` for no plasticity, and then no eta either.
         rule: update rule of the trace, by name or as an object.
-        eta: initial learning rate of the trace. Default 0.01, as in the paper.
+        eta: initial learning rate of the trace.
         bound_eta: True (default) trains the logit of eta, and of a decay that the rule has of its own, which
             keeps them in (0, 1). False, as in the paper, trains them themselves; eta may then drift below
             zero, where Hebb's trace grows without bound, and a warning says so.

@@ -10,6 +10,7 @@ from plasticrl.ops.cells import pull_back, slope
 from plasticrl.ops.problem import Cotangents, Gradients, Problem, Result, presynaptic
 from plasticrl.ops.reference import reference_scan
 from plasticrl.rules import AdjointRule, HebbianRule, UpdateArguments
+from plasticrl.rules.rule import outer, product
 
 
 def run(problem: Problem) -> Result:
@@ -71,10 +72,10 @@ def gradients(
         d_memory = d.memory
         if alpha is not None and d_alpha is not None and pulled is not None:
             h = p.read(trace)
-            d_x = d_x + _apply((alpha * h).mT, d_recall) + pulled.pre
+            d_x = d_x + product((alpha * h).mT, d_recall) + pulled.pre
             d_alpha += _hebbian_sum(h, d_recall, x[t], shared=alpha.ndim == 0)
             g = pulled.trace
-            p.read(g).add_(alpha * _outer(d_recall, x[t]))
+            p.read(g).add_(alpha * outer(d_recall, x[t]))
         if p.reset is not None:
             started = p.reset[t, :, None]
             d_x = d_x.masked_fill(started, 0)
@@ -149,11 +150,11 @@ class _Parts:
         (keep, gain), k = rule.coefficients(*arguments), x * scale
         if rule.limit != inf:
             g = g * (_next(keep, gain, trace, k).abs() <= rule.limit)
-        d_value, d_recalled, d_eta, d_m = rule.pull_back(*arguments, (g * trace).sum(-1), _apply(g, k))
-        d_x, d_trace = scale * _apply(g.mT, gain), keep.unsqueeze(-1) * g
+        d_value, d_recalled, d_eta, d_m = rule.pull_back(*arguments, (g * trace).sum(-1), product(g, k))
+        d_x, d_trace = scale * product(g.mT, gain), keep.unsqueeze(-1) * g
         if self.p.reads_recall:
-            d_x = d_x + scale * _apply(trace.mT, d_recalled)
-            d_trace = d_trace + _outer(d_recalled, k)
+            d_x = d_x + scale * product(trace.mT, d_recalled)
+            d_trace = d_trace + outer(d_recalled, k)
         return UpdateArguments(d_trace, d_x, d_value, d_eta, d_m)
 
 
@@ -190,19 +191,11 @@ def _traces_backwards(p: Problem, x: Tensor, outputs: Tensor, parts: _Parts) -> 
 
 
 def _next(keep: Tensor, gain: Tensor, trace: Tensor, key: Tensor) -> Tensor:
-    return keep.unsqueeze(-1) * trace + _outer(gain, key)
-
-
-def _outer(post: Tensor, pre: Tensor) -> Tensor:
-    return post.unsqueeze(-1) * pre.unsqueeze(-2)
-
-
-def _apply(matrices: Tensor, vectors: Tensor) -> Tensor:
-    return (matrices @ vectors.unsqueeze(-1)).squeeze(-1)
+    return keep.unsqueeze(-1) * trace + outer(gain, key)
 
 
 def _hebbian_sum(trace: Tensor, delta: Tensor, x: Tensor, *, shared: bool) -> Tensor:
     """Sum ``trace * delta x^T`` over the batch and, for a shared alpha, over all elements."""
     if shared:
-        return (delta * _apply(trace, x)).sum()
-    return (trace * _outer(delta, x)).sum(0)  # einsum takes several times as long
+        return (delta * product(trace, x)).sum()
+    return (trace * outer(delta, x)).sum(0)  # einsum takes several times as long

@@ -1,11 +1,11 @@
 """The specification of the plastic recurrence in plain torch: any dtype, any device, differentiable twice."""
 
 import torch
-from torch import Tensor
 
 from plasticrl.ops.cells import activate, modulate
 from plasticrl.ops.problem import Problem, Result
 from plasticrl.rules import HebbianRule, has_coefficients, next_trace
+from plasticrl.rules.rule import product
 
 
 def reference_scan(problem: Problem, *, record: bool = False) -> Result:
@@ -25,7 +25,7 @@ def reference_scan(problem: Problem, *, record: bool = False) -> Result:
             memory = None if memory is None else memory.masked_fill(p.reset[t, :, None], 0)
             trace = trace.masked_fill(p.reset[t, :, None, None], 0) if p.alpha is not None else trace
         summed = p.drive[t, :, :sums] + x @ p.w.T
-        recall = x.new_zeros(()) if p.alpha is None else _recall(p, p.alpha, trace, x)
+        recall = x.new_zeros(()) if p.alpha is None else product(p.alpha * p.read(trace), x)
         done = activate(p.cell, summed[:, : n * p.cell.sums], p.drive[t, :, sums:], recall, x, memory)
         y, value, values = done.hidden, done.value, list(done.record)
         if p.clamp is not None:
@@ -47,7 +47,3 @@ def reference_scan(problem: Problem, *, record: bool = False) -> Result:
             records.append(torch.cat(values, -1))
     stacked = torch.stack(outputs)
     return Result(stacked, memory, trace, torch.stack(records) if records else stacked[..., :0])
-
-
-def _recall(p: Problem, alpha: Tensor, trace: Tensor, x: Tensor) -> Tensor:
-    return ((alpha * p.read(trace)) @ x.unsqueeze(-1)).squeeze(-1)

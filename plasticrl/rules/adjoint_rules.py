@@ -8,7 +8,7 @@ from typing import Any, ClassVar, NamedTuple
 import torch
 from torch import Tensor
 
-from plasticrl.rules.rule import Rule, RuleParameter, check_limit
+from plasticrl.rules.rule import Rule, RuleParameter, check_limit, outer, product
 
 
 class UpdateArguments(NamedTuple):
@@ -106,7 +106,7 @@ class Retroactive(AdjointRule):
         """Compute the next H and E, both from the old E."""
         h, e = now.trace.chunk(2, -2)
         moved = h + now.modulation.unsqueeze(-1) * e
-        averaged = (1 - now.eta) * e + now.eta * _outer(now.post, now.pre)
+        averaged = (1 - now.eta) * e + now.eta * outer(now.post, now.pre)
         return torch.cat([moved.clamp(-self.limit, self.limit), averaged], -2)
 
     def adjoint(self, d_new: Tensor, now: UpdateArguments) -> UpdateArguments:
@@ -116,9 +116,9 @@ class Retroactive(AdjointRule):
         d_h = d_h * ((h + m * e).abs() <= self.limit)
         return UpdateArguments(
             trace=torch.cat([d_h, m * d_h + (1 - eta) * d_e], -2),
-            pre=eta * _apply(d_e.mT, now.post),
-            post=eta * _apply(d_e, now.pre),
-            eta=(d_e * (_outer(now.post, now.pre) - e)).sum(),
+            pre=eta * product(d_e.mT, now.post),
+            post=eta * product(d_e, now.pre),
+            eta=(d_e * (outer(now.post, now.pre) - e)).sum(),
             modulation=(d_h * e).sum(-1),
         )
 
@@ -151,17 +151,17 @@ class ShortTermPlasticity(AdjointRule):
     def advance(self, now: UpdateArguments) -> Tensor:
         """Compute the next trace."""
         decay, rate = now.parameters
-        return decay * now.trace + rate * _outer(now.modulation * now.post, now.pre)
+        return decay * now.trace + rate * outer(now.modulation * now.post, now.pre)
 
     def adjoint(self, d_new: Tensor, now: UpdateArguments) -> UpdateArguments:
         """Compute the adjoints; see :meth:`AdjointRule.adjoint`."""
         decay, rate = now.parameters
         stored, d_product = now.modulation * now.post, rate * d_new
-        d_rate = (d_new * _outer(stored, now.pre)).sum(0)
-        d_stored = _apply(d_product, now.pre)
+        d_rate = (d_new * outer(stored, now.pre)).sum(0)
+        d_stored = product(d_product, now.pre)
         return UpdateArguments(
             trace=decay * d_new,
-            pre=_apply(d_product.mT, stored),
+            pre=product(d_product.mT, stored),
             post=now.modulation * d_stored,
             eta=torch.zeros_like(now.eta),
             modulation=now.post * d_stored,
@@ -201,26 +201,18 @@ class FastWeights(AdjointRule):
     def advance(self, now: UpdateArguments) -> Tensor:
         """Compute the next trace."""
         (decay,) = now.parameters
-        return decay * now.trace + _outer(now.eta * now.modulation * now.post, now.post)
+        return decay * now.trace + outer(now.eta * now.modulation * now.post, now.post)
 
     def adjoint(self, d_new: Tensor, now: UpdateArguments) -> UpdateArguments:
         """Compute the adjoints; see :meth:`AdjointRule.adjoint`."""
         (decay,) = now.parameters
         stored = now.modulation * now.post
-        d_stored = _apply(d_new, now.post)  # per eta, like the sum below
+        d_stored = product(d_new, now.post)  # per eta, like the sum below
         return UpdateArguments(
             trace=decay * d_new,
             pre=torch.zeros_like(now.pre),
-            post=now.eta * (now.modulation * d_stored + _apply(d_new.mT, stored)),
+            post=now.eta * (now.modulation * d_stored + product(d_new.mT, stored)),
             eta=(stored * d_stored).sum(),
             modulation=now.eta * now.post * d_stored,
             parameters=((d_new * now.trace).sum(),),
         )
-
-
-def _outer(post: Tensor, pre: Tensor) -> Tensor:
-    return post.unsqueeze(-1) * pre.unsqueeze(-2)
-
-
-def _apply(matrices: Tensor, vectors: Tensor) -> Tensor:
-    return (matrices @ vectors.unsqueeze(-1)).squeeze(-1)

@@ -16,7 +16,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from plasticrl.rules.rule import Rule, check_limit
+from plasticrl.rules.rule import Rule, check_limit, outer, product
 
 
 class HebbianRule(Rule):
@@ -100,14 +100,14 @@ class HebbianRule(Rule):
         keep, gain = self.coefficients(
             post, recalled, eta, torch.ones_like(eta) if modulation is None else modulation
         )
-        new = keep.unsqueeze(-1) * trace + gain.unsqueeze(-1) * key.unsqueeze(-2)
+        new = keep.unsqueeze(-1) * trace + outer(gain, key)
         return new if self.limit == inf else new.clamp(-self.limit, self.limit)
 
     def recall(self, trace: Tensor, key: Tensor) -> Tensor:
         """Return ``q = H k``, ``(B, n_post)``; zeros for a rule that does not read it."""
         if not self.reads_recall:
             return trace.new_zeros(trace.shape[:-1])
-        return (trace @ key.unsqueeze(-1)).squeeze(-1)
+        return product(trace, key)
 
     @property
     def reads_recall(self) -> bool:

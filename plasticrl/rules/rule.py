@@ -74,6 +74,16 @@ class Rule(ABC):
         """
 
 
+def outer(post: Tensor, pre: Tensor) -> Tensor:
+    """Return the outer products ``(B, n_post, n_pre)`` of vectors ``(B, n_post)`` and ``(B, n_pre)``."""
+    return post.unsqueeze(-1) * pre.unsqueeze(-2)
+
+
+def product(matrices: Tensor, vectors: Tensor) -> Tensor:
+    """Return the products ``(B, n)`` of matrices ``(B, n, m)`` and vectors ``(B, m)``."""
+    return (matrices @ vectors.unsqueeze(-1)).squeeze(-1)
+
+
 def check_limit(limit: float) -> None:
     """Check the bound of a clip.
 
