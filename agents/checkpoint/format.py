@@ -75,11 +75,11 @@ class Format:
         Raises:
             TensorFileError: it has another format or version, or a part cannot be decoded.
         """
-        found = data.get("format"), data.get("version")
+        kind, version = data.get("format"), data.get("version")
         versions = [self.version, *self.upgrade]
-        if found[0] != self.name or type(found[1]) is not int or found[1] not in versions:
+        if kind != self.name or type(version) is not int or version not in versions:
             raise TensorFileError(
-                f"the file holds {found[0]!r}, version {found[1]!r}; this plasticrl reads {self.name!r}, "
+                f"the file holds {kind!r}, version {version!r}; this plasticrl reads {self.name!r}, "
                 f"version {' or '.join(map(str, sorted(versions)))}: give a file that {self.writer} wrote"
             )
         if missing := [name for name in self.holds if name not in data]:
@@ -94,10 +94,10 @@ class Format:
             parts[LOOSE] = left
         elif left:
             raise TensorFileError(f"{min(left)} is in the file, but is unknown: give another file")
-        if found[1] == self.version:
+        if version == self.version:
             return parts
         with reading():
-            return self.upgrade[found[1]](parts)
+            return self.upgrade[version](parts)
 
 
 @contextmanager

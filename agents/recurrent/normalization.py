@@ -29,17 +29,22 @@ class Moments(nn.Module):
     Attributes:
         mean, variance: float64, of that shape.
         count: number of values, a float64 scalar.
+        shift, scale: mean and standard deviation in float32, for every step; not saved.
     """
 
     mean: Tensor
     variance: Tensor
     count: Tensor
+    shift: Tensor
+    scale: Tensor
 
     def __init__(self, shape: tuple[int, ...] = ()) -> None:
         super().__init__()
         self.register_buffer("mean", torch.zeros(shape, dtype=torch.float64))
         self.register_buffer("variance", torch.ones(shape, dtype=torch.float64))
         self.register_buffer("count", torch.zeros((), dtype=torch.float64))
+        self.register_buffer("shift", torch.zeros(shape), persistent=False)
+        self.register_buffer("scale", torch.ones(shape), persistent=False)
 
     @property
     def std(self) -> Tensor:
@@ -50,7 +55,7 @@ class Moments(nn.Module):
     def _apply(self, fn: Any, recurse: bool = True) -> Self:
         super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
         for name, moment in self.named_buffers():  # the policy may be cast to another dtype
-            setattr(self, name, moment.double())
+            setattr(self, name, moment.float() if name in ("shift", "scale") else moment.double())
         return self
 
     def _load_from_state_dict(self, state_dict: Any, prefix: str, *others: Any) -> None:
@@ -59,6 +64,7 @@ class Moments(nn.Module):
             self.mean.isfinite().all() and (self.variance >= 0).all() and self.count >= 0
         ):
             others[-1].append(f"{prefix}: a variance or a count is below 0, or a mean is not finite")
+        self._derive()
 
     def update(self, values: npt.NDArray[Any], ranks: Ranks) -> None:
         """Add the values ``(N, ...)`` of all processes (Chan et al. 1979)."""
@@ -72,6 +78,11 @@ class Moments(nn.Module):
             self.variance.lerp_(variance, share).add_(apart.square() * share * (1 - share))
             self.mean.add_(apart * share)
             self.count.copy_(total)
+        self._derive()
+
+    def _derive(self) -> None:
+        self.shift.copy_(self.mean)
+        self.scale.copy_(self.std)
 
 
 class ObservationNormalizer(nn.Module):
@@ -95,10 +106,8 @@ class ObservationNormalizer(nn.Module):
         scaled = dict(by_key(observations))
         for key, moments in zip(self.keys, self.moments, strict=True):
             assert isinstance(moments, Moments)
-            mean, std = moments.mean.float(), moments.std.float()
-            raw = scaled[key]
-            normal = ((raw - mean) / std).clamp(-_LARGEST, _LARGEST)
-            scaled[key] = torch.where(moments.count > 0, normal, raw)
+            normal = ((scaled[key] - moments.shift) / moments.scale).clamp(-_LARGEST, _LARGEST)
+            scaled[key] = torch.where(moments.count > 0, normal, scaled[key])
         return scaled if isinstance(observations, dict) else scaled[""]
 
     def update(self, observations: Any, ranks: Ranks) -> None:

@@ -302,9 +302,9 @@ class RecurrentOnPolicyAlgorithm(ParameterExchange, OnPolicyAlgorithm):
         self.policy.set_training_mode(False)
         if self._state is None:
             self._state = self.policy.initial_state(env.num_envs)
-        if self._discounted is None:
+        moments, discounted = self.policy.return_moments, list[Any]()
+        if moments is not None and self._discounted is None:
             self._discounted = np.zeros(env.num_envs)
-        discounted = np.empty((n_rollout_steps, env.num_envs))
         self._start_rollout(callback)
         new_obs: Any = self._last_obs
         dones = np.asarray(self._last_episode_starts, dtype=np.bool_)
@@ -348,13 +348,13 @@ class RecurrentOnPolicyAlgorithm(ParameterExchange, OnPolicyAlgorithm):
                 rollout_buffer.put(t, new_obs, dones)  # before the envs may write into them
 
                 clipped_actions = actions_to_env(actions, self.action_space)
-                so_far = self.gamma * self._discounted * ~dones
+                so_far = None if moments is None else self.gamma * self._discounted * ~dones
                 new_obs, rewards, dones, own_infos = env.step(clipped_actions)
                 dones = np.asarray(dones, dtype=np.bool_)  # some third-party envs return numbers
                 infos = self._of_all(own_infos) if (ended := np.count_nonzero(dones)) else own_infos
                 # Set before the callback, so that a run stopped by it resumes where the envs are.
                 self._last_obs, self._last_episode_starts = new_obs, dones
-                self._discounted = _finite(rewards) + so_far
+                self._count(rewards, so_far)
                 if ahead is not None:
                     ahead.taken = t + 1
                 self.num_timesteps += env.num_envs * self.ranks.size
@@ -365,7 +365,8 @@ class RecurrentOnPolicyAlgorithm(ParameterExchange, OnPolicyAlgorithm):
                 callback.update_locals(given)
                 goes_on = callback.on_step()
                 # Read again after the callback, which may change them in place, as in SB3.
-                discounted[t] = self._discounted = _finite(rewards) + so_far
+                self._count(rewards, so_far)
+                discounted.append(self._discounted)
                 if not goes_on:
                     return False
                 rollout_buffer.actions[t] = actions.reshape(env.num_envs, -1)
@@ -400,8 +401,8 @@ class RecurrentOnPolicyAlgorithm(ParameterExchange, OnPolicyAlgorithm):
             gamma=self.gamma,
             gae_lambda=self.gae_lambda,
         )
-        if self.policy.return_moments is not None:
-            self.policy.return_moments.update(discounted.flatten(), self.ranks)
+        if moments is not None:
+            moments.update(np.concatenate(discounted), self.ranks)
         if follows:
             self._replay.note_results(self._state)
         callback.update_locals(given | {"n_steps": n_rollout_steps})
@@ -456,6 +457,11 @@ class RecurrentOnPolicyAlgorithm(ParameterExchange, OnPolicyAlgorithm):
         parts = self.ranks.gather_bytes(json.dumps(plain).encode())
         return [info for part in parts for info in json.loads(part)]
 
+    def _count(self, rewards: Any, so_far: npt.NDArray[np.float64] | None) -> None:
+        """Add the rewards of a step, as they are stored, to the discounted ones before it, if these count."""
+        if so_far is not None:
+            self._discounted = np.asarray(rewards, dtype=np.float32) + so_far
+
     def _settle(self) -> None:
         """Restore the core's state at the envs' step if a rollout played ahead was stopped early."""
         if self._ahead is not None:
@@ -481,6 +487,8 @@ class RecurrentOnPolicyAlgorithm(ParameterExchange, OnPolicyAlgorithm):
             raise
         finally:
             self._settle()
+            if self._discounted is not None:  # rewards that are not finite are reported, and do not count
+                self._discounted = np.nan_to_num(self._discounted, nan=0.0, posinf=0.0, neginf=0.0)
 
     def _values_cut_off(
         self, dones: npt.NDArray[np.bool_], infos: list[dict[str, Any]]
@@ -799,11 +807,6 @@ class RecurrentOnPolicyAlgorithm(ParameterExchange, OnPolicyAlgorithm):
 
 
 _SAMPLED = RecurrentOnPolicyAlgorithm._sampled
-
-
-def _finite(rewards: Any) -> Any:
-    """Return rewards as they are stored, without those that are not finite, which are reported later."""
-    return np.nan_to_num(np.asarray(rewards, dtype=np.float32), nan=0.0, posinf=0.0, neginf=0.0)
 
 
 def _copy(state: Any) -> Any:
