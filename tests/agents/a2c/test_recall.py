@@ -1,44 +1,14 @@
 """A task that needs memory: with the default settings every core with memory solves it."""
 
-from typing import Any
-
-import gymnasium as gym
-import numpy as np
 import pytest
-from gymnasium import spaces
 from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.evaluation import evaluate_policy
 
 from plasticrl.agents import CORE_NAMES, CoreName, RecurrentA2C
+from plasticrl.scripts.bench.tasks import Recall
 
-CHANCE = 0.5
 ROUND = 20 * 32 * 8  # steps of twenty updates
 DELAYS = pytest.mark.parametrize("delay", [5, 10])
-
-
-class Recall(gym.Env[Any, int]):
-    """One bit is shown at the first step and must be named ``delay`` steps later.
-
-    An observation is the bit as -1 or 1 (0 after the first step) and whether it must be named now. Naming
-    it then pays 1, nothing else pays. Without memory the best is a constant guess: ``CHANCE`` per episode.
-    """
-
-    observation_space = spaces.Box(-1, 1, (2,), np.float32)
-    action_space = spaces.Discrete(2)
-
-    def __init__(self, delay: int) -> None:
-        self.delay = delay
-
-    def reset(self, *, seed: int | None = None, options: Any = None) -> tuple[Any, dict[str, Any]]:
-        super().reset(seed=seed)
-        self.steps, self.bit = 0, int(self.np_random.integers(2))
-        return np.array([2 * self.bit - 1, 0], dtype=np.float32), {}
-
-    def step(self, action: int) -> tuple[Any, float, bool, bool, dict[str, Any]]:
-        now = self.steps == self.delay
-        self.steps += 1
-        observation = np.array([0, self.steps == self.delay], dtype=np.float32)
-        return observation, float(now and action == self.bit), now, False, {}
 
 
 def shares_recalled(core: CoreName, delay: int, rounds: int) -> list[float]:
