@@ -57,7 +57,8 @@ class AgentSettings:
     hidden_size: int
     """Number of neurons of the recurrent core."""
     rule: RuleChoice
-    """Rule of the trace: Hebb with decay, Oja, additive and clipped, or delta (plastic cores)."""
+    """Rule of the trace: Hebb with decay, Oja, additive and clipped, delta, retroactive modulation, \
+short-term plasticity, or fast weights (plastic cores)."""
     eta: float
     """Initial learning rate of the trace (plastic cores)."""
     bound_eta: bool
@@ -191,9 +192,9 @@ parallel."""
 _A2C = A2C["PlasticMaze-v0"]
 
 
-def _agent(core: str) -> AgentSettings:
-    """Return the settings of a core that were tuned for the maze."""
-    tuned = _A2C.for_core(core)
+def _agent() -> AgentSettings:
+    """Return the settings of the plastic core, which cores without own values share."""
+    tuned = _A2C.for_core("plastic")
     rates = {"learning_rate": tuned.learning_rate, "final_learning_rate": tuned.final_learning_rate}
     values: dict[str, Any] = {**tuned.learner, **tuned.policy, **rates}
     return AgentSettings(
@@ -209,7 +210,7 @@ def _network(core: str) -> dict[str, Any]:
 _TUNED = Preset(
     {
         "maze": MazeSettings(env="PlasticMaze-v0"),
-        "agent": _agent("plastic"),
+        "agent": _agent(),
         "training": TrainingSettings(
             total_timesteps=_A2C.total_timesteps, n_envs=_A2C.n_envs, eval_episodes=200, checkpoints=10
         ),

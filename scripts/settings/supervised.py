@@ -83,7 +83,8 @@ class TraceSettings:
     """The Hebbian trace of a plastic network."""
 
     rule: RuleChoice
-    """Rule of the trace: Hebb with decay, Oja, additive and clipped, or delta (plastic, homogeneous)."""
+    """Rule of the trace: Hebb with decay, Oja, additive and clipped, delta, retroactive modulation, \
+short-term plasticity, or fast weights (plastic, homogeneous)."""
     eta: float
     """Initial learning rate of the trace (plastic, homogeneous)."""
     bound_eta: bool
