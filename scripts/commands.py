@@ -114,12 +114,15 @@ class ManyOptions(TaskOptions):
     cores: tuple[str, ...] = ()
     """Networks to compare; the choices depend on the task."""
     seeds: int = 3
-    """Runs per core, with seeds 0, 1, 2 and so on."""
+    """Runs per core, with seeds that follow each other."""
+    first_seed: int = 0
+    """The first of these seeds."""
     output: OutputSettings = field(default_factory=OutputSettings)
 
     def runs(self) -> list[Run]:
         """Return all runs, ordered by seed and then by core."""
-        return [self.make_run(core, seed) for seed in range(self.seeds) for core in self.cores]
+        seeds = range(self.first_seed, self.first_seed + self.seeds)
+        return [self.make_run(core, seed) for seed in seeds for core in self.cores]
 
 
 @dataclass(frozen=True)
@@ -135,7 +138,7 @@ class SweepOptions(ManyOptions):
     """Train and compare several kinds of network with many seeds, on this machine or a Ray cluster."""
 
     seeds: int = 15
-    """Runs per core, with seeds 0, 1, 2 and so on."""
+    """Runs per core, with seeds that follow each other."""
     address: str | None = None
     """Ray cluster to train on: auto for the one that this machine belongs to, or ray://HOST:10001; None \
 for this machine alone."""

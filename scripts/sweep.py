@@ -111,12 +111,13 @@ def _with_resources(command: SweepOptions) -> SweepOptions:
 
 
 def _check_which(command: SweepOptions) -> None:
-    """Check that --trials is only given for a search, and --seeds only for a comparison."""
+    """Check that --trials is only given for a search, and seeds only for a comparison."""
     defaults = SweepOptions.__dataclass_fields__
-    for name, wrong in (("trials", not command.search), ("seeds", command.search)):
+    wrong_in = (("trials", not command.search), ("seeds", command.search), ("first_seed", command.search))
+    for name, wrong in wrong_in:
         if wrong and getattr(command, name) != defaults[name].default:
             reason = "needs --search" if name == "trials" else "does not apply to --search (see --trials)"
-            raise UserError(f"--{name} {reason}: leave it out")
+            raise UserError(f"--{name.replace('_', '-')} {reason}: leave it out")
 
 
 def _on_ray(command: SweepOptions) -> bool:

@@ -95,18 +95,19 @@ class Condition:
 
 @dataclass(frozen=True)
 class Experiment:
-    """Conditions, each trained with the seeds 0, 1, 2 and so on.
+    """Conditions, each trained with several seeds.
 
     Attributes:
         name: name of the experiment's folder below the root.
         title: title of its figures and tables.
         conditions: the conditions; the first of each series is the reference that the others are compared and
             drawn with.
-        seeds: number of runs per condition.
+        seeds: number of runs per condition; their seeds follow each other.
         more: further series, as file name suffix and title.
         root: root folder.
         has_condition_folders: True if the runs lie at ``ROOT/NAME/CONDITION/TASK/CORE/seed_K``, False if they
             lie at ``ROOT/TASK/CORE/seed_K``, which is enough where conditions differ in their cores.
+        first_seed: the first of the seeds.
     """
 
     name: str
@@ -116,6 +117,7 @@ class Experiment:
     more: Mapping[str, str] = field(default_factory=dict)
     root: Path = Path()
     has_condition_folders: bool = True
+    first_seed: int = 0
 
     @property
     def folder(self) -> Path:
@@ -145,7 +147,8 @@ class Experiment:
 
     def trials(self) -> list[Trial]:
         """Return all trials, seed by seed: an interrupted experiment has equally many of each condition."""
-        return [self.trial(one, seed) for seed in range(self.seeds) for one in self.conditions]
+        seeds = range(self.first_seed, self.first_seed + self.seeds)
+        return [self.trial(one, seed) for seed in seeds for one in self.conditions]
 
     def with_started(self, requested: Sequence[Trial]) -> list[Trial]:
         """Add all other trials that have been started, so that a report of all of them loses none.
@@ -174,7 +177,7 @@ def comparison_of(runs: Sequence[Run], root: Path) -> Experiment:
     """Return the experiment that compares the networks of runs of one task.
 
     Args:
-        runs: each network with the seeds 0, 1, 2 and so on.
+        runs: each network with the same seeds, which follow each other.
         root: root folder of the runs.
     """
     first = {run.network_name: run for run in reversed(runs)}
@@ -187,6 +190,7 @@ def comparison_of(runs: Sequence[Run], root: Path) -> Experiment:
         len(runs) // len(names),
         root=root,
         has_condition_folders=False,
+        first_seed=min(run.seed for run in runs),
     )
 
 

@@ -96,6 +96,8 @@ WRONG = [
     (["train", "omniglot", "--loss", "hinge"], "cross_entropy"),
     (["train", "omniglot", "--core", "rnn", "--eta", "0.5"], "--eta"),
     (["compare", "patterns", "--seeds", "0"], "seeds"),
+    (["compare", "patterns", "--first-seed", "-1"], "seed"),
+    (["sweep", "patterns", "--search", "--first-seed", "1"], "--first-seed does not apply to --search"),
     (["compare", "patterns", "--cores", "lstm", "lstm"], "once"),
     (["compare", "omniglot", "--cores", "plastic", "lstm"], "homogeneous"),
     (["demo", "--seeds", "0"], "seeds"),
@@ -109,7 +111,7 @@ WRONG = [
     (["train", "maze", "--n-bits", "50"], "train maze has no --n-bits 50 (see plasticrl train maze --help)"),
     (
         ["compare", "maze", "--seed", "3"],
-        "compare maze has no --seed 3; perhaps you meant --layout-seed or --seeds (see",
+        "compare maze has no --seed 3; perhaps you meant --first-seed or --layout-seed or --seeds (see",
     ),
     (
         ["compare", "maze", "--sed", "3"],

@@ -53,6 +53,13 @@ def test_table_is_that_of_the_result_files(compared: Path) -> None:
     )
 
 
+def test_first_seed_is_where_the_seeds_begin(tmp_path: Path, tiny: list[str]) -> None:
+    assert compare(tmp_path, "--first-seed", "5", "--cores", "rnn", "--jobs", "1", *tiny) == 0
+    assert sorted(one.name for one in (tmp_path / "maze" / "rnn").iterdir()) == ["seed_5", "seed_6"]
+    data = json.loads((tmp_path / "maze" / "comparison.json").read_text())
+    assert data["cores"][0]["scores"] == results(tmp_path, "rnn")
+
+
 def test_picture(compared: Path) -> None:
     with Image.open(compared / "maze" / "learning_curves.png") as image:
         assert image.format == "PNG"
