@@ -1,6 +1,7 @@
 from .a2c.recurrent_a2c import RecurrentA2C as RecurrentA2C
 from .checkpoint.tensor_file import TensorFileError as TensorFileError
 from .common.finite_checks import NonFiniteError as NonFiniteError
+from .ppo.recurrent_ppo import RecurrentPPO as RecurrentPPO
 from .recurrent.policies import CORE_NAMES as CORE_NAMES
 from .recurrent.policies import CoreName as CoreName
 from .recurrent.policies import PlasticPolicy as PlasticPolicy

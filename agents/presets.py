@@ -50,8 +50,7 @@ _GATED: Mapping[str, Any] = {
     "forget_bias": 0.0,  # with 1, cells grow for 250 steps until gradients explode
 }
 
-_PLASTIC_GATED: Mapping[str, Any] = {
-    **_GATED,
+_DELTA: Mapping[str, Any] = {
     "rule": "delta",
     "modulation": "sigmoid",
     "eta": 0.5,
@@ -60,6 +59,7 @@ _PLASTIC_GATED: Mapping[str, Any] = {
     "init_scale": 1.0,
     "alpha_scale": 0.1,
 }
+_PLASTIC_GATED: Mapping[str, Any] = {**_GATED, **_DELTA}
 
 _MAZE = Preset(
     n_envs=16,
@@ -91,3 +91,34 @@ _MAZE = Preset(
 
 A2C: Mapping[str, Preset] = {"PlasticMaze-v0": _MAZE, "PlasticMazeICLR-v0": _MAZE}
 """Presets of :class:`plasticrl.agents.RecurrentA2C` by the id of the environment."""
+
+_NO_BIAS: Mapping[str, Any] = {"forget_bias": 0.0}
+_MAZE_PPO = Preset(
+    n_envs=128,
+    total_timesteps=5_000_000,
+    learning_rate=5.9e-3,
+    final_learning_rate=0.0,
+    learner={
+        "n_steps": 250,  # whole episodes: their gradients are clipped, and four minibatches share them
+        "n_epochs": 4,
+        "gamma": 0.9,
+        "gae_lambda": 0.975,
+        "clip_range": 0.2,
+        "ent_coef": 0.0012,
+        "vf_coef": 0.028,
+        "max_grad_norm": 0.58,
+        "normalize_advantage": True,
+    },
+    policy={"hidden_size": 64, "normalize_observations": False, "normalize_returns": False},
+    cores={
+        "plastic": _DELTA,
+        "homogeneous": _DELTA,
+        "lstm": _NO_BIAS,
+        "gru": _NO_BIAS,
+        "plastic_lstm": {**_DELTA, **_NO_BIAS},
+        "plastic_gru": {**_DELTA, **_NO_BIAS},
+    },
+)
+
+PPO: Mapping[str, Preset] = {"PlasticMaze-v0": _MAZE_PPO, "PlasticMazeICLR-v0": _MAZE_PPO}
+"""Presets of :class:`plasticrl.agents.RecurrentPPO` by the id of the environment."""

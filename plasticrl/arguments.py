@@ -115,15 +115,26 @@ def check_number(name: str, value: float, *, least: float = 0.0, most: float | N
     return _own(value)
 
 
-def check_learning_rate(rate: Any) -> Any:
-    """Return a learning rate, a plain Python number above 0 or a function.
+def check_above_zero(name: str, value: Any) -> float:
+    """Return a finite number above 0 as a plain Python number.
 
     Raises:
-        ValueError: it is neither.
+        ValueError: it is not such a number; the message names the argument.
     """
-    if not callable(rate) and not (is_number(rate) and isfinite(rate) and rate > 0):
-        raise ValueError(f"learning_rate must be finite and above 0, or a function, not {rate!r}")
-    return rate if callable(rate) else _own(rate)
+    if not (is_number(value) and isfinite(value) and value > 0):
+        raise ValueError(f"{name} must be finite and above 0, not {value!r}")
+    return _own(value)
+
+
+def check_schedule(name: str, value: Any) -> Any:
+    """Return a number above 0 as a plain Python number, or a function of the remaining progress as it is.
+
+    Raises:
+        ValueError: it is neither; the message names the argument.
+    """
+    if not callable(value) and not (is_number(value) and isfinite(value) and value > 0):
+        raise ValueError(f"{name} must be finite and above 0, or a function, not {value!r}")
+    return value if callable(value) else _own(value)
 
 
 def check_max_grad_norm(norm: float) -> float:

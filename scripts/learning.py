@@ -1,4 +1,4 @@
-"""Measure what every core learns with the default settings of RecurrentA2C, and write the scores to a folder.
+"""Measure what every core learns with a learner's default settings, and write the scores to a folder.
 
 Run as ``python scripts/learning.py``. Scores of earlier calls are kept: only missing runs are trained.
 """
@@ -13,6 +13,7 @@ from importlib.util import find_spec
 from itertools import product
 from multiprocessing import get_context
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import torch
@@ -20,7 +21,9 @@ import tyro
 from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.evaluation import evaluate_policy
 
-from plasticrl.agents import CORE_NAMES, RecurrentA2C
+import plasticrl.envs
+from plasticrl.agents import CORE_NAMES, RecurrentA2C, RecurrentPPO
+from plasticrl.nn.factory import CoreName
 from plasticrl.scripts.bench.tasks import TASKS
 from plasticrl.scripts.runs.folder import write_json
 from plasticrl.scripts.settings.groups import with_home
@@ -28,32 +31,46 @@ from plasticrl.scripts.settings.groups import with_home
 FIRST_SEED = 2000  # the defaults were chosen with seeds below it
 N_ENVS = 8
 EPISODES = 100
+LEARNERS = {"a2c": RecurrentA2C, "ppo": RecurrentPPO}
 
 
 @dataclass(frozen=True)
 class Learning:
     """Train every core on small tasks with the default settings, and print a table."""
 
-    tasks: tuple[str, ...] = tuple(name for name, task in TASKS.items() if not task.needs)
-    """Tasks; repeat_first and repeat_previous need pip install popgym."""
+    algo: Literal["a2c", "ppo"] = "a2c"
+    """Learner; the scores of ppo go to a folder of that name."""
+    tasks: tuple[str, ...] = tuple(name for name, task in TASKS.items() if not (task.needs or task.preset))
+    """Tasks; repeat_first and repeat_previous need pip install popgym. The mazes have the settings of their \
+preset."""
     cores: tuple[str, ...] = CORE_NAMES
     """Cores of the policy."""
     seeds: int = 5
     """Runs per task and core."""
+    first_seed: int = FIRST_SEED
+    """The first of their seeds."""
     jobs: int = 2
     """Runs to train at the same time, one thread each."""
     out: Path = Path("results/learning")
     """Output folder: one file for each task."""
 
 
-def score(task: str, core: str, seed: int) -> float:
-    """Train one agent, and return its mean reward in new episodes, with its most probable actions."""
+def score(algo: str, task: str, core: CoreName, seed: int) -> float:
+    """Train one agent, and return its mean reward in new episodes.
+
+    It takes its most probable actions, but for an env with a preset: there it draws them, as in training.
+    """
     torch.set_num_threads(1)
-    env = make_vec_env(TASKS[task].make, N_ENVS, seed=seed)
-    agent = RecurrentA2C("PlasticPolicy", env, policy_kwargs={"core": core}, seed=seed, device="cpu")
-    agent.learn(TASKS[task].steps)
-    test = make_vec_env(TASKS[task].make, N_ENVS, seed=seed + 500_000)
-    rewards, _ = evaluate_policy(agent, test, EPISODES, return_episode_rewards=True)
+    make, steps, _, preset = TASKS[task]
+    if preset:
+        agent = LEARNERS[algo].from_preset(preset, core=core, seed=seed, device="cpu")
+        test = plasticrl.envs.make_vec_env(preset, n_envs=EPISODES, seed=seed + 500_000)
+    else:
+        env = make_vec_env(make, N_ENVS, seed=seed)
+        agent = LEARNERS[algo]("PlasticPolicy", env, policy_kwargs={"core": core}, seed=seed, device="cpu")
+        test = make_vec_env(make, N_ENVS, seed=seed + 500_000)
+    agent.learn(steps)
+    rewards, _ = evaluate_policy(agent, test, EPISODES, deterministic=not preset, return_episode_rewards=True)
     return float(np.mean(rewards))
 
 
@@ -65,19 +82,20 @@ def main(settings: Learning) -> None:
     for name in settings.tasks:
         if (needs := TASKS[name].needs) and find_spec(needs) is None:
             sys.exit(f"{name} needs {needs}: pip install {needs}")
-    settings.out.mkdir(parents=True, exist_ok=True)
-    files = {task: settings.out / f"{task}.json" for task in settings.tasks}
+    out = settings.out / settings.algo if settings.algo != "a2c" else settings.out
+    out.mkdir(parents=True, exist_ok=True)
+    files = {task: out / f"{task}.json" for task in settings.tasks}
     scores: dict[str, dict[str, dict[str, float]]] = {
         task: json.loads(file.read_text()) if file.exists() else {} for task, file in files.items()
     }
-    seeds = range(FIRST_SEED, FIRST_SEED + settings.seeds)
+    seeds = range(settings.first_seed, settings.first_seed + settings.seeds)
     wanted = [
         (task, core, seed)
         for seed, task, core in product(seeds, settings.tasks, settings.cores)
         if str(seed) not in scores[task].get(core, {})
     ]
     with ProcessPoolExecutor(settings.jobs, mp_context=get_context("spawn")) as pool:
-        runs = {pool.submit(score, *run): run for run in wanted}
+        runs = {pool.submit(score, settings.algo, *run): run for run in wanted}
         for count, run in enumerate(as_completed(runs), 1):
             task, core, seed = runs[run]
             scores[task].setdefault(core, {})[str(seed)] = run.result()

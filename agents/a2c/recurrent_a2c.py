@@ -5,16 +5,13 @@ from __future__ import annotations
 from math import inf, isfinite
 from typing import Any
 
-import numpy as np
 import torch
 from gymnasium import spaces
 from stable_baselines3.common.type_aliases import GymEnv, Schedule
-from stable_baselines3.common.utils import explained_variance
 
 from plasticrl.agents import presets
 from plasticrl.agents.a2c.loss import A2CLoss, UsualGradient, a2c_loss, check_norm
 from plasticrl.agents.common import tags
-from plasticrl.agents.common.tensorboard import plastic_metrics
 from plasticrl.agents.recurrent.checkpoint import COUNTERS, SETTINGS, AgentFormat, from_version_2
 from plasticrl.agents.recurrent.on_policy_algorithm import RecurrentOnPolicyAlgorithm
 from plasticrl.agents.recurrent.policies import PlasticPolicy
@@ -80,6 +77,7 @@ class RecurrentA2C(RecurrentOnPolicyAlgorithm):
         check_together=lambda s: check_max_grad_ratio(s["max_grad_ratio"], s["max_grad_norm"]),
     )
     presets = presets.A2C
+    default_n_steps = 32
     concentration_coef: float
     max_grad_ratio: float
     _n_skipped: int = 0
@@ -136,7 +134,7 @@ class RecurrentA2C(RecurrentOnPolicyAlgorithm):
         known = self._known()
         self.policy.set_training_mode(True)
         self._update_learning_rate(self.policy.optimizer)
-        distribution, values, state = self.policy(
+        distribution, values, _ = self.policy(
             rollout.flat_observations(self.device),
             rollout.state,
             torch.as_tensor(rollout.episode_starts, device=self.device),
@@ -144,8 +142,7 @@ class RecurrentA2C(RecurrentOnPolicyAlgorithm):
         )
         returns = torch.as_tensor(rollout.returns, device=self.device).flatten()
         advantages = torch.as_tensor(rollout.advantages, device=self.device).flatten()
-        moments = self.policy.return_moments
-        scale = 1.0 if moments is None else moments.std.item()
+        scale = self._scale()
         if self.normalize_advantage:
             every = torch.as_tensor(
                 self.ranks.gather(rollout.advantages, axis=1), device=self.device
@@ -176,21 +173,15 @@ class RecurrentA2C(RecurrentOnPolicyAlgorithm):
             self._n_skipped += 1
 
         self._n_updates += 1
-        record = self.logger.record
-        record(tags.N_UPDATES, self._n_updates, exclude="tensorboard")
-        estimates, targets = self.ranks.gather(np.stack((rollout.values, rollout.returns)), axis=2)
-        record(tags.EXPLAINED_VARIANCE, explained_variance(estimates.flatten(), targets.flatten()))
-        record(tags.LOSS, loss.total.item())
-        record(tags.POLICY_LOSS, loss.policy_loss.item())
-        record(tags.VALUE_LOSS, loss.value_loss.item())
-        record(tags.ENTROPY_LOSS, loss.entropy_loss.item())
+        means = {
+            tags.LOSS: loss.total.item(),
+            tags.POLICY_LOSS: loss.policy_loss.item(),
+            tags.VALUE_LOSS: loss.value_loss.item(),
+            tags.ENTROPY_LOSS: loss.entropy_loss.item(),
+            tags.GRAD_NORM: grad_norm.item(),
+        }
         if self.concentration_coef:
-            record(tags.CONCENTRATION, loss.concentration.item())
-        record(tags.GRAD_NORM, grad_norm.item())
+            means[tags.CONCENTRATION] = loss.concentration.item()
         if isfinite(self.max_grad_ratio):
-            record(tags.SKIPPED_UPDATES, self._n_skipped)
-        if self.policy.log_std is not None:
-            record(tags.STD, self.policy.log_std.exp().mean().item())
-        for name, value in self.ranks.means(plastic_metrics(self.policy.core, state)).items():
-            record(tags.PLASTIC + name, value)
-        self._end_update()
+            means[tags.SKIPPED_UPDATES] = self._n_skipped
+        self._end_update(means)

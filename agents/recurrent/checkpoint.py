@@ -41,9 +41,9 @@ from plasticrl.arguments import (
     MOST_SIZE,
     MOST_STEPS,
     check_flag,
-    check_learning_rate,
     check_max_grad_norm,
     check_number,
+    check_schedule,
     check_whole,
     plain_number,
     whole_steps,
@@ -63,7 +63,7 @@ SETTINGS: Mapping[str, Check] = {
     "stats_window_size": partial(check_whole, least=0, most=MOST_STEPS),
     "verbose": check_whole,
     "seed": lambda name, value: None if value is None else check_whole(name, value, least=0, most=_MOST_SEED),
-    "learning_rate": lambda _, value: check_learning_rate(value),
+    "learning_rate": check_schedule,
 }
 POLICY = ("policy_class", "policy_kwargs")
 COUNTERS = (
@@ -228,6 +228,7 @@ class AgentFormat(Format):
         settings: the constructor's arguments that a file holds besides the policy, with their checks.
         counters: names of the agent's counters.
         numbers: further attributes of the agent that a file holds, with their checks.
+        schedules: names of those settings that may be functions of the remaining progress.
         check_together: checks all settings, where one limits another.
     """
 
@@ -235,6 +236,7 @@ class AgentFormat(Format):
     settings: Mapping[str, Check] = field(default_factory=lambda: SETTINGS)
     counters: tuple[str, ...] = COUNTERS
     numbers: Mapping[str, Check] = field(default_factory=dict)
+    schedules: tuple[str, ...] = ("learning_rate",)
     check_together: Callable[[Mapping[str, Any]], object] = len
 
     def checked_settings(self, settings: Mapping[str, Any]) -> dict[str, Any]:
@@ -323,11 +325,15 @@ class AgentFormat(Format):
         """Return the agent's settings, with Absent for those that a file cannot hold."""
         current = self.current_settings(agent)
         settings = self.checked_settings({name: plain_number(value) for name, value in current.items()})
-        rate = plain_rate(settings["learning_rate"])
+        schedules = {
+            name: Absent("a function") if (plain := plain_rate(schedule)) is None else plain
+            for name in self.schedules
+            if (schedule := settings[name]) is not None
+        }
         names = {cls: name for name, cls in agent.policy_aliases.items()}
         return {
             **settings,
-            "learning_rate": Absent("a function") if rate is None else rate,
+            **schedules,
             "policy_class": names.get(agent.policy_class, Absent(str(agent.policy_class))),
             "policy_kwargs": {name: held(value) for name, value in current["policy_kwargs"].items()},
         }
@@ -386,8 +392,9 @@ class AgentFormat(Format):
         with reading("the part 'settings' of the file"):
             saved = parts["settings"]
             found = {name: saved[name] for name in names if name in saved and name not in replaced}
-            if not isinstance(found.get("learning_rate"), Absent) and "learning_rate" in found:
-                found["learning_rate"] = rate_from_plain(found["learning_rate"])
+            for name in self.schedules:
+                if name in found and not isinstance(found[name], Absent):
+                    found[name] = rate_from_plain(found[name])
             for name in _WHOLE:
                 if found.get(name) is not None and not isinstance(found[name], Absent):
                     found[name] = check_whole(name, found[name])

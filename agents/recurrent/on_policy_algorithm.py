@@ -25,6 +25,7 @@ from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback
 from stable_baselines3.common.utils import (
     LinearSchedule,
     check_for_correct_spaces,
+    explained_variance,
     get_system_info,
     obs_as_tensor,
 )
@@ -39,8 +40,10 @@ from plasticrl.agents.checkpoint.parameters import ParameterExchange
 from plasticrl.agents.checkpoint.random_state import restore_random_states
 from plasticrl.agents.checkpoint.tensor_file import PathOrFile
 from plasticrl.agents.checkpoint.tree import Absent
+from plasticrl.agents.common import tags
 from plasticrl.agents.common.distributed import ALONE, Ranks
 from plasticrl.agents.common.finite_checks import NonFiniteError, first_non_finite, non_finite_place
+from plasticrl.agents.common.tensorboard import plastic_metrics
 from plasticrl.agents.presets import Preset
 from plasticrl.agents.recurrent.checkpoint import (
     AgentFormat,
@@ -59,7 +62,6 @@ from plasticrl.envs.common.vec_env import as_vec_env, make_vec_env
 from plasticrl.nn.factory import CoreName
 from plasticrl.signals import PostponedInterrupt
 
-N_STEPS = 32  # by default
 _CONTINUE, _SAVE = 0, 1  # messages of the first process to the others before a rollout
 _OF_SB3 = inspect.signature(OnPolicyAlgorithm.__init__).parameters
 
@@ -67,8 +69,8 @@ _OF_SB3 = inspect.signature(OnPolicyAlgorithm.__init__).parameters
 class RecurrentOnPolicyAlgorithm(ParameterExchange, OnPolicyAlgorithm):
     """Base of an agent that trains a :class:`PlasticPolicy` on whole rollouts.
 
-    A subclass defines :meth:`train`, its constructor's arguments, and in ``file_format`` which of its
-    arguments and attributes are checked and saved.
+    A subclass defines :meth:`train`, its constructor's arguments, ``default_n_steps``, and in ``file_format``
+    which of its arguments and attributes are checked and saved.
 
     Args:
         policy: as in :class:`~plasticrl.agents.RecurrentA2C`, like all others.
@@ -86,6 +88,7 @@ class RecurrentOnPolicyAlgorithm(ParameterExchange, OnPolicyAlgorithm):
     policy_aliases: ClassVar[dict[str, type[BasePolicy]]] = {"PlasticPolicy": PlasticPolicy}
     file_format: ClassVar[AgentFormat]
     presets: ClassVar[Mapping[str, Preset]] = {}
+    default_n_steps: ClassVar[int]
 
     policy: PlasticPolicy  # type: ignore[assignment]
     rollout_buffer: Rollout  # type: ignore[assignment]
@@ -124,7 +127,7 @@ class RecurrentOnPolicyAlgorithm(ParameterExchange, OnPolicyAlgorithm):
             raise ValueError(f"policy_kwargs must be a dict such as dict(core='lstm'), not {policy_kwargs!r}")
         n_steps = settings["n_steps"]
         checked = self.file_format.checked_settings(
-            {**settings, "n_steps": N_STEPS if n_steps is None else n_steps}
+            {**settings, "n_steps": self.default_n_steps if n_steps is None else n_steps}
         )
         for name in checked.keys() - _OF_SB3.keys():
             setattr(self, name, checked[name])
@@ -141,7 +144,7 @@ class RecurrentOnPolicyAlgorithm(ParameterExchange, OnPolicyAlgorithm):
             supported_action_spaces=KINDS,
         )
         if n_steps is None and self.env is not None:
-            self.n_steps = min(N_STEPS, *_episode_lengths(self.env))
+            self.n_steps = min([self.default_n_steps, *_episode_lengths(self.env)])
         if _init_setup_model:
             self._setup_model()
 
@@ -260,13 +263,36 @@ class RecurrentOnPolicyAlgorithm(ParameterExchange, OnPolicyAlgorithm):
         else:
             super().dump_logs()
 
-    def _end_update(self) -> None:
-        """Count the rollout's observations, once, and write the log entry that is due; ends each update."""
-        if self.policy.observation_normalizer is not None and not self.rollout_buffer.counted:
-            self.policy.observation_normalizer.update(self.rollout_buffer.observations, self.ranks)
-        self.rollout_buffer.counted = True
-        if self._log_interval is not None and self._n_updates % self._log_interval == 0:
+    def _scale(self) -> float:
+        """Return the standard deviation by which a loss divides returns and values; 1 without moments."""
+        moments = self.policy.return_moments
+        return 1.0 if moments is None else moments.std.item()
+
+    def _end_update(self, means: Mapping[str, float]) -> None:
+        """Log an update, count the rollout's observations, once, and write the log entry that is due.
+
+        Args:
+            means: numbers of the update by their tag.
+        """
+        rollout, record = self.rollout_buffer, self.logger.record
+        record(tags.N_UPDATES, self._n_updates, exclude="tensorboard")
+        estimates, targets = self.ranks.gather(np.stack((rollout.values, rollout.returns)), axis=2)
+        record(tags.EXPLAINED_VARIANCE, explained_variance(estimates.flatten(), targets.flatten()))
+        for tag, mean in means.items():
+            record(tag, mean)
+        if self.policy.log_std is not None:
+            record(tags.STD, self.policy.log_std.exp().mean().item())
+        for name, value in self.ranks.means(plastic_metrics(self.policy.core, self._state)).items():
+            record(tags.PLASTIC + name, value)
+        if self.policy.observation_normalizer is not None and not rollout.counted:
+            self.policy.observation_normalizer.update(rollout.observations, self.ranks)
+        rollout.counted = True
+        if self._log_interval is not None and self._n_logged() % self._log_interval == 0:
             super().dump_logs(self._iteration)
+
+    def _n_logged(self) -> int:
+        """Return the number of updates, which decides whether one is logged."""
+        return self._n_updates
 
     # Rollouts
 
@@ -820,7 +846,7 @@ def _episode_lengths(env: VecEnv) -> list[int]:
     length, limit, spec = (env.get_attr(name)[0] if env.has_attr(name) else None for name in names)
     found = (length, limit, getattr(spec, "max_episode_steps", None))
     lengths = [int(number) for number in found if isinstance(number, Integral)]
-    return [length for length in lengths if length > 0] or [N_STEPS]
+    return [length for length in lengths if length > 0]
 
 
 def _instead_of(policy: object) -> str:

@@ -14,6 +14,9 @@ from plasticrl.agents.recurrent.spaces import chosen_space
 
 Observation: TypeAlias = npt.NDArray[Any] | dict[str, npt.NDArray[Any]]
 ObservationTensor: TypeAlias = Tensor | dict[str, Tensor]
+Rows: TypeAlias = slice | npt.NDArray[np.int64]
+"""Some of the environments."""
+ALL = slice(None)
 
 
 def by_key(observation: Any) -> dict[str, Any]:
@@ -93,19 +96,20 @@ class Rollout:
     def _inputs(self) -> list[npt.NDArray[Any]]:
         return [*by_key(self.observations).values(), self.episode_starts]
 
-    def flat_observations(self, device: torch.device) -> ObservationTensor:
-        """Return all observations as tensors ``(T * B, ...)``."""
+    def flat_observations(self, device: torch.device, rows: Rows = ALL) -> ObservationTensor:
+        """Return the observations of some environments, all by default, as tensors ``(T * rows, ...)``."""
         if isinstance(self.observations, dict):
-            return {key: _flat(array, device) for key, array in self.observations.items()}
-        return _flat(self.observations, device)
+            return {key: _flat(array, device, rows) for key, array in self.observations.items()}
+        return _flat(self.observations, device, rows)
 
-    def flat_actions(self, device: torch.device) -> Tensor:
-        """Return all actions as a tensor ``(T * B, action_dim)``."""
-        return _flat(self.actions, device)
+    def flat_actions(self, device: torch.device, rows: Rows = ALL) -> Tensor:
+        """Return the actions of some environments, all by default, as a tensor ``(T * rows, action_dim)``."""
+        return _flat(self.actions, device, rows)
 
 
-def _flat(array: npt.NDArray[Any], device: torch.device) -> Tensor:
-    return torch.from_numpy(array.reshape(-1, *array.shape[2:])).to(device)
+def _flat(array: npt.NDArray[Any], device: torch.device, rows: Rows) -> Tensor:
+    chosen = array[:, rows]
+    return torch.from_numpy(chosen.reshape(-1, *array.shape[2:])).to(device)
 
 
 Float = npt.NDArray[np.float32]

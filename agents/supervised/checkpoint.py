@@ -31,8 +31,8 @@ from plasticrl.agents.supervised.networks import make_network
 from plasticrl.arguments import (
     MOST_SIZE,
     MOST_STEPS,
-    check_learning_rate,
     check_max_grad_norm,
+    check_schedule,
     check_whole,
     plain_number,
 )
@@ -76,7 +76,7 @@ def checked_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
     """
     seed = settings["seed"]
     return {
-        "learning_rate": check_learning_rate(settings["learning_rate"]),
+        "learning_rate": check_schedule("learning_rate", settings["learning_rate"]),
         "max_grad_norm": check_max_grad_norm(settings["max_grad_norm"]),
         **{
             name: check_whole(name, settings[name], least=1, most=MOST_SIZE)

@@ -62,17 +62,22 @@ class Task(NamedTuple):
         make: makes one environment.
         steps: env steps of a training.
         needs: the package to install, if it is not one of plasticrl's.
+        preset: id of the environment whose preset the agents have; empty for the general defaults.
     """
 
     make: Callable[[], gym.Env[Any, Any]]
     steps: int
     needs: str = ""
+    preset: str = ""
 
 
+_MAZE = "PlasticMaze-v0"
 TASKS = {
     **{f"recall_{delay}": Task(partial(Recall, delay), 120_000) for delay in (5, 10, 20)},
     "cartpole": Task(partial(gym.make, "CartPole-v1"), 100_000),
     "cartpole_positions": Task(partial(without_velocities, "CartPole-v1", (0, 2)), 150_000),
+    "maze": Task(partial(gym.make, _MAZE), 2_500_000, preset=_MAZE),
+    "maze_5m": Task(partial(gym.make, _MAZE), 5_000_000, preset=_MAZE),
     "pendulum_positions": Task(partial(without_velocities, "Pendulum-v1", (0, 1)), 300_000),
     "repeat_first": Task(partial(_popgym, "RepeatFirstEasy"), 300_000, "popgym"),
     "repeat_previous": Task(partial(_popgym, "RepeatPreviousEasy"), 300_000, "popgym"),

@@ -6,13 +6,15 @@ from typing import Any
 import pytest
 import torch
 
-from plasticrl.agents import CORE_NAMES, CoreName, RecurrentA2C
-from plasticrl.agents.presets import A2C, Preset
+from plasticrl.agents import CORE_NAMES, CoreName, RecurrentA2C, RecurrentPPO
+from plasticrl.agents.presets import A2C, PPO, Preset
 from plasticrl.agents.recurrent import on_policy_algorithm
 from plasticrl.envs import make_vec_env
 
 EVERY_CORE = pytest.mark.parametrize("core", CORE_NAMES)
-EVERY_PRESET = pytest.mark.parametrize("env_id", A2C)
+EVERY_PRESET = pytest.mark.parametrize(
+    ("kind", "env_id"), [*((RecurrentA2C, name) for name in A2C), *((RecurrentPPO, name) for name in PPO)]
+)
 PLAYED = ("plastic", "homogeneous", "rnn", "plastic_lstm", "plastic_gru")
 
 
@@ -23,7 +25,7 @@ def few(env_id: str) -> Any:
 @EVERY_CORE
 @EVERY_PRESET
 def test_every_preset_trains_every_core(
-    env_id: str, core: CoreName, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    kind: Any, env_id: str, core: CoreName, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """Two updates; plastic cores, and the one without plasticity, play the maze in the compiled loop."""
     played, play_ahead = list[int](), on_policy_algorithm.play_ahead
@@ -33,21 +35,21 @@ def test_every_preset_trains_every_core(
         return play_ahead(*given)
 
     monkeypatch.setattr(on_policy_algorithm, "play_ahead", spy)
-    agent = RecurrentA2C.from_preset(env_id, core, env=few(env_id), seed=0, n_steps=20, device="cpu")
+    agent = kind.from_preset(env_id, core, env=few(env_id), seed=0, n_steps=20, device="cpu")
     before = [p.clone() for p in agent.policy.parameters()]
     agent.learn(2 * 20 * 2)
-    assert (agent._n_updates, len(played)) == (2, 2 if core in PLAYED else 0)
+    assert (agent._n_logged(), len(played)) == (2, 2 if core in PLAYED else 0)
     assert not all(torch.equal(p, q) for p, q in zip(agent.policy.parameters(), before, strict=True))
     agent.save(tmp_path / "agent")
-    loaded = RecurrentA2C.load(tmp_path / "agent", device="cpu")
+    loaded = kind.load(tmp_path / "agent", device="cpu")
     assert loaded.lr_schedule(0.5) == agent.lr_schedule(0.5)
     assert repr(loaded.policy) == repr(agent.policy)
 
 
 @EVERY_CORE
 @EVERY_PRESET
-def test_an_agent_has_the_settings_of_its_preset(env_id: str, core: CoreName) -> None:
-    agent, preset = RecurrentA2C.from_preset(env_id, core, device="cpu"), A2C[env_id].for_core(core)
+def test_an_agent_has_the_settings_of_its_preset(kind: Any, env_id: str, core: CoreName) -> None:
+    agent, preset = kind.from_preset(env_id, core, device="cpu"), kind.presets[env_id].for_core(core)
     assert agent.n_envs == preset.n_envs
     assert agent.lr_schedule(1.0) == pytest.approx(preset.learning_rate)
     assert agent.lr_schedule(0.0) == pytest.approx(preset.final_learning_rate)

@@ -12,10 +12,11 @@ import numpy as np
 import torch
 import torch.distributed as dist
 
-from plasticrl.agents import EpisodeLearner, RecurrentA2C
+from plasticrl.agents import EpisodeLearner, RecurrentA2C, RecurrentPPO
 from plasticrl.agents.common.distributed import Ranks
 from plasticrl.agents.common.finite_checks import NonFiniteError
 from plasticrl.agents.recurrent.normalization import Moments
+from plasticrl.agents.recurrent.on_policy_algorithm import RecurrentOnPolicyAlgorithm
 from plasticrl.envs import make_task, make_vec_env
 from plasticrl.envs.supervised.one_shot import OneShotTask
 from plasticrl.signals import StoppedBetweenUpdates
@@ -52,6 +53,19 @@ def normalizing_agent(core: str = "plastic") -> RecurrentA2C:
     )
 
 
+def ppo(core: str = "plastic", policy: Any = maze_settings.POLICY, **options: Any) -> RecurrentPPO:
+    """A learner whose minibatches are drawn from the environments of all processes."""
+    return RecurrentPPO(
+        "PlasticPolicy",
+        mazes(),
+        n_steps=LENGTH,
+        policy_kwargs={"core": core, "hidden_size": 6, **policy},
+        seed=SEED,
+        device="cpu",
+        **{"n_epochs": 3, **options},
+    )
+
+
 def patterns() -> Any:
     return make_task("patterns", n_bits=8, n_patterns=2, n_cycles=1)
 
@@ -72,6 +86,9 @@ LEARNERS: dict[str, Callable[[], Any]] = {
     "maze, normalized advantages": lambda: agent(normalize_advantage=True),
     "maze, all normalized": normalizing_agent,
     "maze, all normalized, lstm": lambda: normalizing_agent("lstm"),
+    "ppo": ppo,
+    "ppo, all normalized": lambda: ppo(policy={}, batch_size=2 * LENGTH),
+    "ppo, lstm, early stop": lambda: ppo("lstm", n_epochs=9, target_kl=1e-4, normalize_advantage=False),
     "patterns": lambda: learner(patterns(), max_grad_norm=0.1),
     "one-shot": lambda: learner(one_shot(), network_kwargs={"n_filters": 2}),
 }
@@ -79,7 +96,11 @@ LEARNERS: dict[str, Callable[[], Any]] = {
 
 def batch(one: Any) -> int:
     """Steps or episodes of an update, of all processes."""
-    return one.ranks.size * one.n_envs * one.n_steps if isinstance(one, RecurrentA2C) else one.batch_size
+    return (
+        one.ranks.size * one.n_envs * one.n_steps
+        if isinstance(one, RecurrentOnPolicyAlgorithm)
+        else one.batch_size
+    )
 
 
 def run_together(work: Callable[[Ranks, Path], None], folder: Path, size: int = 2) -> None:
@@ -107,7 +128,8 @@ def _work(work: Callable[[Ranks, Path], None], rank: int, size: int, folder: Pat
 
 def train(one: Any, updates: int, callback: Any = None) -> None:
     """Train from where it is."""
-    goes_on = {"reset_num_timesteps" if isinstance(one, RecurrentA2C) else "reset_num_episodes": False}
+    is_agent = isinstance(one, RecurrentOnPolicyAlgorithm)
+    goes_on = {"reset_num_timesteps" if is_agent else "reset_num_episodes": False}
     one.learn(updates * batch(one), callback, **goes_on)
 
 
@@ -130,6 +152,7 @@ def go_on(ranks: Ranks, folder: Path) -> None:
 LOADS: dict[str, Callable[[Path], Any]] = {
     "maze": lambda path: RecurrentA2C.load(path, mazes(), "cpu"),
     "maze, all normalized": lambda path: RecurrentA2C.load(path, mazes(), "cpu"),
+    "ppo": lambda path: RecurrentPPO.load(path, mazes(), "cpu"),
     "patterns": lambda path: EpisodeLearner.load(path, patterns(), device="cpu"),
 }
 

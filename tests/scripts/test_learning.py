@@ -51,7 +51,7 @@ def test_the_command_keeps_scores_and_trains_what_is_missing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(learning, "ProcessPoolExecutor", InProcess)
-    monkeypatch.setattr(learning, "score", lambda task, core, seed: float(len(core) + seed % 10))
+    monkeypatch.setattr(learning, "score", lambda algo, task, core, seed: float(len(core) + seed % 10))
     settings: dict[str, Any] = {"tasks": ("recall_5",), "cores": ("rnn", "gru"), "out": tmp_path}
     learning.main(learning.Learning(**settings, seeds=1))
     first = json.loads((tmp_path / "recall_5.json").read_text())

@@ -12,6 +12,7 @@ from plasticrl.agents import RecurrentA2C
 from plasticrl.agents.checkpoint.tensor_file import read_tensors
 from plasticrl.agents.common.distributed import ALONE, Ranks
 from plasticrl.agents.recurrent.distributed import env_share, together
+from plasticrl.agents.recurrent.on_policy_algorithm import RecurrentOnPolicyAlgorithm
 from plasticrl.envs import make_vec_env
 
 CLOSE = 1e-6
@@ -166,4 +167,5 @@ def assert_same(whole: Any, parts: list[Any]) -> None:
 
 
 def parameters(one: Any) -> list[torch.Tensor]:
-    return list((one.policy if isinstance(one, RecurrentA2C) else one.network).parameters())
+    network = one.policy if isinstance(one, RecurrentOnPolicyAlgorithm) else one.network
+    return list(network.parameters())
