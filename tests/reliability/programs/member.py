@@ -1,4 +1,7 @@
-"""Runs a command as one of several processes. Globals: words; said, where its output goes; env."""
+"""Trains as one of several processes.
+
+Globals: words, of the command ``train``; said, where its stderr goes; env.
+"""
 
 import os
 import sys
@@ -10,4 +13,4 @@ given: dict[str, Any] = globals()
 os.environ.update(given["env"])
 with open(given["said"], "w") as opened:
     os.dup2(opened.fileno(), 2)  # also what C++ says
-sys.exit(main(given["words"]))
+sys.exit(main(["train", *given["words"]]))

@@ -95,7 +95,7 @@ def wait_for_checkpoints(run: Path, go_on: Callable[[], bool]) -> None:
 
 
 class Member:
-    """One process of a training, of which it holds what it says on stderr."""
+    """One process of a training."""
 
     def __init__(self, command: list[str], env: dict[str, str], said: Path) -> None:
         words = [*command, "--threads", "1"]
@@ -103,8 +103,9 @@ class Member:
         self.process = start("member", words=words, said=str(said), env=env)
 
     def ended(self) -> tuple[int | None, str]:
-        """Its status and what it said, once it has ended."""
+        """Its status, and what it said on stderr, once it has ended."""
         self.process.join(60)
+        self.process.kill()
         return self.process.exitcode, self.said.read_text()
 
 
