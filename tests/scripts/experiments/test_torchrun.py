@@ -104,7 +104,7 @@ class Member:
 
     def ended(self) -> tuple[int | None, str]:
         """Its status, and what it said on stderr, once it has ended."""
-        self.process.join(60)
+        self.process.join(120)
         self.process.kill()
         return self.process.exitcode, self.said.read_text()
 
