@@ -135,8 +135,7 @@ def test_a_killed_process_stops_the_others_and_any_number_goes_on(
     assert "another process of this training has ended" in said
     assert not (run / "result.json").exists()
     if killed:
-        again = ["--resume", str(run), "--quiet"]
-        assert [member.ended() for member in by_hand(tmp_path, again, again)] == [(0, "")] * 2
+        train_with_torchrun("--resume", str(run), "--quiet")
     else:
         assert main(["train", "--resume", str(run), "--threads", "1", "--quiet"]) == 0
     check_alike(run, folder("maze", whole))
