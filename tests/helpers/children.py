@@ -11,6 +11,9 @@ PROGRAMS = Path(__file__).parents[1] / "reliability" / "programs"
 _CONTEXT = multiprocessing.get_context("forkserver")
 _CONTEXT.set_forkserver_preload(
     [
+        "torch._dynamo",  # which torch's optimisers import when they are made
+        "plasticrl.agents.recurrent.native_rollout",
+        "plasticrl.ops.numba.engine",
         "plasticrl.scripts.tasks.maze.training",
         "plasticrl.scripts.tasks.supervised.training",
         "plasticrl.scripts.main",

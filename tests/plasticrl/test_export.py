@@ -2,6 +2,7 @@
 
 import io
 from collections.abc import Callable
+from itertools import cycle
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -136,9 +137,12 @@ def make(name: str) -> Any:
     return CORES[name]()
 
 
-@pytest.mark.parametrize("masked", [False, True])
-@pytest.mark.parametrize("exporter", EXPORTERS)
-@pytest.mark.parametrize("name", CORES)
+# Every core by every exporter; without a mask every core once, and every exporter with two cores.
+MASKED = [(name, exporter, True) for name in CORES for exporter in EXPORTERS]
+UNMASKED = [(name, exporter, False) for name, exporter in zip(CORES, cycle(EXPORTERS), strict=False)]
+
+
+@pytest.mark.parametrize(("name", "exporter", "masked"), MASKED + UNMASKED)
 def test_what_is_recorded_holds_for_other_inputs_resets_and_states(
     name: str, exporter: str, masked: bool
 ) -> None:

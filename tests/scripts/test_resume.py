@@ -4,15 +4,15 @@ import json
 import os
 import shutil
 import signal
-import subprocess
-import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pytest
+from children import start
 from equal_runs import check_same, checkpoints, last_event, rows
 
 from plasticrl.scripts.main import main
@@ -48,27 +48,48 @@ def whole(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     return task, folder(task, root)
 
 
-def stop(task: str, root: Path, number: signal.Signals) -> tuple[int, str]:
+def stop(task: str, root: Path, number: signal.Signals) -> tuple[int | None, str]:
     """Train in a process of its own, signal it after its third checkpoint; status, and what it said."""
-    script = "import sys; from plasticrl.scripts.main import main; sys.exit(main(sys.argv[1:]))"
-    process = subprocess.Popen(
-        [sys.executable, "-c", script, *command(task, root)], stderr=subprocess.PIPE, text=True
-    )
+    said = root / "said"
+    process = start("train", words=command(task, root), said=str(said), when=None, file_size=None)
     run = folder(task, root)
     deadline = time.monotonic() + 120
     while max(checkpoints(run), default=0) < 3 * END[task] // 20 or len(checkpoints(run)) < 2:
-        assert process.poll() is None
+        assert process.is_alive()
         assert time.monotonic() < deadline
         time.sleep(0.005)
+    assert process.pid is not None
     os.kill(process.pid, number)
-    said = process.communicate(timeout=60)[1]
-    return process.returncode, said
+    process.join(60)
+    text = said.read_text()
+    said.unlink()
+    return process.exitcode, text
 
 
-def test_killed_and_the_same_command_again(whole: tuple[str, Path], tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def killed_roots(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """The root of a killed training of each task, not to be changed; trained when it is first wanted."""
+
+    @cache
+    def root_of(task: str) -> Path:
+        root = tmp_path_factory.mktemp("killed")
+        stop(task, root, signal.SIGKILL)
+        return root
+
+    return root_of
+
+
+@pytest.fixture
+def killed(killed_roots: Callable[[str], Path], tmp_path: Path) -> Callable[[str], Path]:
+    """Copies the run of a killed training to where the command finds it."""
+    return lambda task: folder(task, shutil.copytree(killed_roots(task), tmp_path, dirs_exist_ok=True))
+
+
+def test_killed_and_the_same_command_again(
+    whole: tuple[str, Path], killed: Callable[[str], Path], tmp_path: Path
+) -> None:
     task, reference = whole
-    stop(task, tmp_path, signal.SIGKILL)
-    run = folder(task, tmp_path)
+    run = killed(task)
     assert not (run / "result.json").exists()
     (events,), saved = run.glob("events.*"), max(checkpoints(run))
     assert main(command(task, tmp_path)) == 0
@@ -115,11 +136,13 @@ def last_counted(run: Path, task: str) -> int:
 
 
 def test_a_damaged_newest_checkpoint_is_told_and_the_one_before_is_used(
-    whole: tuple[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    whole: tuple[str, Path],
+    killed: Callable[[str], Path],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     task, reference = whole
-    stop(task, tmp_path, signal.SIGKILL)
-    run = folder(task, tmp_path)
+    run = killed(task)
     newest = max((run / "checkpoints").glob("step_*"))
     newest.write_bytes(newest.read_bytes()[:-9])
     assert main(command(task, tmp_path)) == 0
@@ -128,10 +151,11 @@ def test_a_damaged_newest_checkpoint_is_told_and_the_one_before_is_used(
     check_same(run, reference)
 
 
-def test_killed_before_the_first_checkpoint_it_begins_again(whole: tuple[str, Path], tmp_path: Path) -> None:
+def test_killed_before_the_first_checkpoint_it_begins_again(
+    whole: tuple[str, Path], killed: Callable[[str], Path], tmp_path: Path
+) -> None:
     task, reference = whole
-    stop(task, tmp_path, signal.SIGKILL)
-    run = folder(task, tmp_path)
+    run = killed(task)
     for path in (run / "checkpoints").iterdir():
         path.unlink()
     assert main(command(task, tmp_path)) == 0
@@ -139,9 +163,8 @@ def test_killed_before_the_first_checkpoint_it_begins_again(whole: tuple[str, Pa
 
 
 @pytest.fixture
-def unfinished(tmp_path: Path) -> Path:
-    stop("patterns", tmp_path, signal.SIGKILL)
-    return folder("patterns", tmp_path)
+def unfinished(killed: Callable[[str], Path]) -> Path:
+    return killed("patterns")
 
 
 def refused(words: list[str], capsys: pytest.CaptureFixture[str]) -> str:
@@ -163,15 +186,18 @@ def test_what_cannot_go_on_is_refused_in_one_line(
 
 @pytest.mark.parametrize("place", ["one", "one/two/three/four/five"])
 def test_a_run_is_resumed_wherever_its_folder_was_moved(
-    whole: tuple[str, Path], place: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    whole: tuple[str, Path],
+    killed: Callable[[str], Path],
+    place: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Also by a relative path, and less than three folders deep."""
     task, reference = whole
-    stop(task, tmp_path / "runs", signal.SIGKILL)
     moved = tmp_path / place
     moved.parent.mkdir(parents=True, exist_ok=True)
-    folder(task, tmp_path / "runs").rename(moved)
-    shutil.rmtree(tmp_path / "runs")
+    killed(task).rename(moved)
+    shutil.rmtree(tmp_path / task)
     monkeypatch.chdir(moved)
     assert main(["train", "--resume", ".", "--threads", "1", "--quiet"]) == 0
     check_same(moved, reference)

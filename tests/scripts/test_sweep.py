@@ -82,13 +82,21 @@ def under_way(root: Path) -> int:
     )
 
 
+def trained_locally(task: str, root: Path) -> Path:
+    assert main(["sweep", *words(task, root), "--local"]) == 0
+    return root
+
+
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where everything was trained one after another."""
-    root = tmp_path_factory.mktemp("whole")
-    for task in TASKS:
-        assert main(["sweep", *words(task, root), "--local"]) == 0
-    return root
+    """Where the patterns were trained one after another."""
+    return trained_locally("patterns", tmp_path_factory.mktemp("whole"))
+
+
+@pytest.fixture(scope="module")
+def whole_mazes(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the mazes were trained one after another."""
+    return trained_locally("maze", tmp_path_factory.mktemp("whole_mazes"))
 
 
 @pytest.mark.cluster
@@ -119,7 +127,7 @@ def test_a_failed_trial_is_told_and_stops_no_other(whole: Path, tmp_path: Path) 
 
 
 @pytest.mark.cluster
-def test_the_same_command_goes_on_after_the_driver_was_killed(whole: Path, tmp_path: Path) -> None:
+def test_the_same_command_goes_on_after_the_driver_was_killed(whole_mazes: Path, tmp_path: Path) -> None:
     with subprocess.Popen(command("maze", tmp_path), stderr=subprocess.PIPE, text=True) as driver:
         wait(lambda: under_way(tmp_path) >= 1, driver)
         driver.kill()
@@ -128,7 +136,7 @@ def test_the_same_command_goes_on_after_the_driver_was_killed(whole: Path, tmp_p
     first_events = [min(one.glob("events.*")) for one in stopped]
     done = run("maze", tmp_path)
     assert done.returncode == 0, done.stderr
-    check_all_same("maze", tmp_path, whole)
+    check_all_same("maze", tmp_path, whole_mazes)
     # The same bits would come out of trainings from the start: they were not.
     assert all(last_event(events) > 0 for events in first_events)
 
@@ -152,7 +160,7 @@ def workers_of(driver: subprocess.Popen[str]) -> list[int]:
 
 @pytest.mark.cluster
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="finds processes in /proc, as Linux has it")
-def test_a_worker_that_is_killed_is_started_again_and_goes_on(whole: Path, tmp_path: Path) -> None:
+def test_a_worker_that_is_killed_is_started_again_and_goes_on(whole_mazes: Path, tmp_path: Path) -> None:
     with subprocess.Popen(command("maze", tmp_path), stderr=subprocess.PIPE, text=True) as driver:
         wait(lambda: under_way(tmp_path) >= 1, driver)
         stopped = [one for one in folders("maze", tmp_path) if checkpoints(one)]
@@ -163,7 +171,7 @@ def test_a_worker_that_is_killed_is_started_again_and_goes_on(whole: Path, tmp_p
         said = driver.communicate(timeout=PATIENCE)[1]
         assert driver.returncode == 0, said
     assert killed
-    check_all_same("maze", tmp_path, whole)
+    check_all_same("maze", tmp_path, whole_mazes)
     assert all(last_event(events) > 0 for events in first_events)
     assert any(len(list(one.glob("events.*"))) > 1 for one in stopped)  # a second process wrote on
 
@@ -229,7 +237,7 @@ def two_nodes() -> Iterator[subprocess.Popen[str]]:
 
 
 @pytest.mark.cluster
-def test_a_cluster_that_loses_a_node_finishes_all_trials(whole: Path, tmp_path: Path) -> None:
+def test_a_cluster_that_loses_a_node_finishes_all_trials(whole_mazes: Path, tmp_path: Path) -> None:
     with two_nodes() as cluster:
         assert cluster.stdin is not None
         assert cluster.stdout is not None
@@ -244,7 +252,7 @@ def test_a_cluster_that_loses_a_node_finishes_all_trials(whole: Path, tmp_path: 
             assert not all((folder / "result.json").exists() for folder in folders("maze", tmp_path))
             said = driver.communicate(timeout=PATIENCE)[1]
             assert driver.returncode == 0, said
-    check_all_same("maze", tmp_path, whole)
+    check_all_same("maze", tmp_path, whole_mazes)
 
 
 @pytest.mark.parametrize(
@@ -339,10 +347,12 @@ def test_a_cluster_whose_process_for_a_client_dies_is_asked_again(
 
 
 def test_nothing_is_overwritten_before_there_is_a_cluster(whole: Path, tmp_path: Path) -> None:
-    shutil.copytree(whole / "maze", tmp_path / "maze")
+    shutil.copytree(whole / "patterns", tmp_path / "patterns")
     before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
-    more = ["--total-timesteps", "40000", "--overwrite", "--address", "127.0.0.1:9"]
-    assert run("maze", tmp_path, *more).returncode == 2
+    more = ["--total-episodes", "800", "--overwrite", "--address", "127.0.0.1:9"]
+    done = run("patterns", tmp_path, *more)
+    assert done.returncode == 2
+    assert "no Ray cluster at 127.0.0.1:9" in done.stderr
     assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
 
 

@@ -135,13 +135,21 @@ def test_fast_weights_attend_to_past_outputs(backend: Any) -> None:
     torch.testing.assert_close(read, torch.einsum("bt,tbi->bi", attention, outputs))
 
 
-@pytest.mark.parametrize("kind", ["full", "shared"])
-@pytest.mark.parametrize("modulation", MODULATIONS)
-@pytest.mark.parametrize("backend", ["reference", "adjoint"])
-@pytest.mark.parametrize("cell", ["rnn", "lstm", "gru"])
-@EVERY_RULE
+# Every rule, cell, modulation and backend; both kinds of alpha with every two of them.
+KINDS = [
+    (rule, cell, modulation, backend, ("full", "shared")[(i + j + k + m) % 2])
+    for i, rule in enumerate(ADJOINT_RULES)
+    for j, cell in enumerate(("rnn", "lstm", "gru"))
+    for k, modulation in enumerate(MODULATIONS)
+    for m, backend in enumerate(("reference", "adjoint"))
+]
+
+
+@pytest.mark.parametrize(
+    ("rule", "cell", "modulation", "backend", "kind"), KINDS, ids=lambda one: getattr(one, "name", one)
+)
 def test_gradients_are_those_of_finite_differences(
-    rule: Rule, cell: str, backend: Any, modulation: str, kind: str
+    rule: Rule, cell: str, modulation: str, backend: Any, kind: str
 ) -> None:
     case = make_case(
         3, 2, 2, cell=cell, modulation=modulation, rule=rule, alpha=kind, eta=0.3, dtype=torch.float64

@@ -55,28 +55,21 @@ def break_folder(trial: Trial) -> None:
 
 
 @pytest.mark.parametrize("make", EXECUTORS)
-def test_failures_are_collected_alike(make: Callable[[OutputSettings], Executor], tmp_path: Path) -> None:
-    trials = experiment(tmp_path).trials()
-    broken = trials[1]
+def test_reports_and_failures_name_the_trial(
+    make: Callable[[OutputSettings], Executor], tmp_path: Path
+) -> None:
+    broken, *others = trials = experiment(tmp_path).trials()[:3]  # the others are of both conditions
     break_folder(broken)
     reports: list[Report] = []
     output = OutputSettings(root=tmp_path, threads=1, device="cpu", quiet=True)
     failed = make(output).run(trials, reports.append)
-    assert failed.keys() == {"fast seed 0"}
-    assert str(broken.folder) in failed["fast seed 0"]
+    assert failed.keys() == {"slow seed 0"}
+    assert str(broken.folder) in failed["slow seed 0"]
     assert [trial.is_finished for trial in trials] == [trial is not broken for trial in trials]
-    assert {report.label for report in reports} <= {trial.label for trial in trials} - {broken.label}
-    with pytest.raises(UserError, match="1 of 1 trainings failed: fast seed 0: "):
+    told, wanted = {report.label for report in reports}, {trial.label for trial in others}
+    assert told <= wanted if make is on_ray else told == wanted  # Ray may leave reports of a moment out
+    with pytest.raises(UserError, match="1 of 1 trainings failed: slow seed 0: "):
         train_missing(trials, make(output), output)
-
-
-@pytest.mark.parametrize("make", EXECUTORS[:2])
-def test_reports_name_the_condition(make: Callable[[OutputSettings], Executor], tmp_path: Path) -> None:
-    trials = experiment(tmp_path).trials()
-    reports: list[Report] = []
-    output = OutputSettings(root=tmp_path, threads=1, device="cpu", quiet=True)
-    assert make(output).run(trials, reports.append) == {}
-    assert {report.label for report in reports} == {trial.label for trial in trials}
 
 
 def test_nothing_missing_needs_no_executor(tmp_path: Path) -> None:

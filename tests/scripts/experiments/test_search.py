@@ -206,6 +206,7 @@ def test_bad_input(
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.cluster
 def test_a_search_under_way_is_left_alone(tmp_path: Path) -> None:
     place = tmp_path / "search" / "patterns"
     place.mkdir(parents=True)

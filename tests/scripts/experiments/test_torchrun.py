@@ -1,15 +1,16 @@
 """``torchrun -m plasticrl.scripts.train``: one run on several processes."""
 
 import json
-import os
 import signal
 import socket
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from children import start
 from equal_runs import checkpoints, rows, scalars
 
 from plasticrl.agents.checkpoint.tensor_file import read_tensors
@@ -85,27 +86,37 @@ def test_a_run_of_two_processes_is_that_of_one(whole: Path, tmp_path: Path) -> N
     check_alike(folder("maze", tmp_path), folder("maze", whole))
 
 
-def wait_for_checkpoints(run: Path, *processes: subprocess.Popen[str]) -> None:
+def wait_for_checkpoints(run: Path, go_on: Callable[[], bool]) -> None:
     deadline = time.monotonic() + 120
     while len(checkpoints(run)) < 2:
-        assert [process.poll() for process in processes] == [None] * len(processes)
+        assert go_on()
         assert time.monotonic() < deadline
         time.sleep(0.005)
 
 
-def by_hand(*commands: list[str]) -> list[subprocess.Popen[str]]:
+class Member:
+    """One process of a training."""
+
+    def __init__(self, command: list[str], env: dict[str, str], said: Path) -> None:
+        words = [*command, "--threads", "1"]
+        self.said = said
+        self.process = start("member", words=words, said=str(said), env=env)
+
+    def ended(self) -> tuple[int | None, str]:
+        """Its status, and what it said on stderr, once it has ended."""
+        self.process.join(120)
+        self.process.kill()
+        return self.process.exitcode, self.said.read_text()
+
+
+def by_hand(scratch: Path, *commands: list[str]) -> list[Member]:
     """One process for each command, without torchrun's agent, which would end all where one has ended."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = str(free.getsockname()[1])
     meeting = {"WORLD_SIZE": str(len(commands)), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
     return [
-        subprocess.Popen(
-            [sys.executable, *MODULE, *command, "--threads", "1"],
-            env=os.environ | meeting | {"RANK": str(rank)},
-            stderr=subprocess.PIPE,
-            text=True,
-        )
+        Member(command, meeting | {"RANK": str(rank)}, scratch / f"said_{rank}")
         for rank, command in enumerate(commands)
     ]
 
@@ -115,12 +126,11 @@ def test_a_killed_process_stops_the_others_and_any_number_goes_on(
     killed: int, whole: Path, tmp_path: Path
 ) -> None:
     root, run = tmp_path / "killed", folder("maze", tmp_path / "killed")
-    processes = by_hand(words("maze", root), words("maze", root))
-    wait_for_checkpoints(run, *processes)
-    processes[killed].kill()
-    said = processes[1 - killed].communicate(timeout=60)[1]
-    processes[killed].communicate()
-    assert processes[1 - killed].returncode == 2, said
+    members = by_hand(tmp_path, words("maze", root), words("maze", root))
+    wait_for_checkpoints(run, lambda: all(member.process.is_alive() for member in members))
+    members[killed].process.kill()
+    status, said = members[1 - killed].ended()
+    assert status == 2, said
     assert said.count("\n") == 1
     assert "another process of this training has ended" in said
     assert not (run / "result.json").exists()
@@ -132,32 +142,31 @@ def test_a_killed_process_stops_the_others_and_any_number_goes_on(
 
 
 def test_one_that_waits_for_the_others_can_be_stopped(tmp_path: Path) -> None:
-    waiting, absent = by_hand(words("maze", tmp_path), ["--help"])
+    waiting, absent = by_hand(tmp_path, words("maze", tmp_path), ["--help"])
     while not (folder("maze", tmp_path) / "config.json").exists():
-        assert waiting.poll() is None
+        assert waiting.process.is_alive()
         time.sleep(0.02)
     time.sleep(2)  # until it waits, where it would for ten minutes
-    waiting.terminate()
-    said = waiting.communicate(timeout=30)[1]
-    absent.communicate()
-    assert waiting.returncode in {130, -signal.SIGTERM}
+    waiting.process.terminate()
+    status, said = waiting.ended()
+    absent.ended()
+    assert status in {130, -signal.SIGTERM}
     assert "Traceback" not in said
 
 
 def test_processes_with_other_settings_refuse_each_other(tmp_path: Path) -> None:
     """Where each machine is given its own command, they may differ in what no parameter shows."""
     mine = words("maze", tmp_path)
-    processes = by_hand(mine, [*mine, "--total-timesteps", "100000"])
-    for process in processes:
-        said = process.communicate(timeout=60)[1]
-        assert process.returncode == 2
+    for member in by_hand(tmp_path, mine, [*mine, "--total-timesteps", "100000"]):
+        status, said = member.ended()
+        assert status == 2
         assert "do not start with the same" in said
 
 
 def test_a_signal_to_torchrun_saves_a_checkpoint_to_go_on_from(whole: Path, tmp_path: Path) -> None:
     run = folder("patterns", tmp_path)
     process = subprocess.Popen(torchrun(*words("patterns", tmp_path)), stderr=subprocess.PIPE, text=True)
-    wait_for_checkpoints(run, process)
+    wait_for_checkpoints(run, lambda: process.poll() is None)
     process.send_signal(signal.SIGTERM)
     said = process.communicate(timeout=60)[1]
     assert process.returncode != 0

@@ -13,8 +13,8 @@ from plasticrl.scripts.settings.tasks import TASKS
 CORES = ("plastic", "rnn")
 
 
-def compare(root: Path, supervised: Any, *more: str) -> int:
-    options = ["--cores", *CORES, "--root", str(root), "--seeds", "2", *supervised.options]
+def compare(root: Path, supervised: Any, *more: str, seeds: int = 2) -> int:
+    options = ["--cores", *CORES, "--root", str(root), "--seeds", str(seeds), *supervised.options]
     return main(["compare", supervised.task, *options, *more])
 
 
@@ -90,6 +90,6 @@ def test_other_settings_are_refused(
 def test_side_by_side_gives_what_one_after_the_other_gives(
     supervised: Any, compared: Path, tmp_path: Path
 ) -> None:
-    assert compare(tmp_path, supervised, "--jobs", "2") == 0
+    assert compare(tmp_path, supervised, "--jobs", "2", seeds=1) == 0
     for core in CORES:
-        assert evaluations(tmp_path / "patterns", core) == evaluations(compared, core)
+        assert evaluations(tmp_path / "patterns", core) == evaluations(compared, core)[:1]
