@@ -120,5 +120,5 @@ _MAZE_PPO = Preset(
     },
 )
 
-PPO: Mapping[str, Preset] = {"PlasticMaze-v0": _MAZE_PPO, "PlasticMazeICLR-v0": _MAZE_PPO}
+PPO: Mapping[str, Preset] = {"PlasticMaze-v0": _MAZE_PPO}
 """Presets of :class:`plasticrl.agents.RecurrentPPO` by the id of the environment."""

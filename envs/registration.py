@@ -7,6 +7,7 @@ import gymnasium as gym
 _MAZES: dict[str, dict[str, Any]] = {
     "PlasticMaze-v0": {},
     "PlasticMazeICLR-v0": {"size": 11, "episode_length": 200, "wall_penalty": 0.0},
+    "PlasticMazeMoving-v0": {"relocate_every": 50},
 }
 _TASKS: dict[str, dict[str, Any]] = {
     "PlasticPatterns-v0": {"task": "patterns"},
@@ -19,7 +20,8 @@ def register_envs() -> None:
     """Register the package's environments with Gymnasium (done by ``import plasticrl``).
 
     ``PlasticMaze-v0`` is the maze of Miconi et al. (2018), ``PlasticMazeICLR-v0`` that of the follow-up of
-    2019: 11 x 11, 200 steps, no wall penalty. ``PlasticPatterns-v0``, ``PlasticImages-v0`` and
+    2019: 11 x 11, 200 steps, no wall penalty; in ``PlasticMazeMoving-v0``, the first maze, the reward moves
+    every 50 steps. ``PlasticPatterns-v0``, ``PlasticImages-v0`` and
     ``PlasticOmniglot-v0`` are the paper's supervised tasks as ``plasticrl.envs.EpisodeEnv``; ``gym.make``
     takes the options of ``plasticrl.envs.make_task``, such as ``n_bits``, ``n_way`` or ``data_dir``.
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Mapping
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -31,7 +32,7 @@ from plasticrl.scripts.settings.groups import with_home
 FIRST_SEED = 2000  # the defaults were chosen with seeds below it
 N_ENVS = 8
 EPISODES = 100
-LEARNERS = {"a2c": RecurrentA2C, "ppo": RecurrentPPO}
+LEARNERS: Mapping[str, type[RecurrentA2C] | type[RecurrentPPO]] = {"a2c": RecurrentA2C, "ppo": RecurrentPPO}
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,7 @@ class Learning:
     tasks: tuple[str, ...] = tuple(name for name, task in TASKS.items() if not (task.needs or task.preset))
     """Tasks; repeat_first and repeat_previous need pip install popgym. The mazes have the settings of their \
 preset."""
-    cores: tuple[str, ...] = CORE_NAMES
+    cores: tuple[CoreName, ...] = CORE_NAMES
     """Cores of the policy."""
     seeds: int = 5
     """Runs per task and core."""

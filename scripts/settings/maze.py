@@ -13,7 +13,7 @@ from typing import Any, Literal, TypeAlias
 from plasticrl.agents.presets import A2C
 from plasticrl.scripts.settings.groups import RULES, Between, Preset
 
-MazeId: TypeAlias = Literal["PlasticMaze-v0", "PlasticMazeICLR-v0"]
+MazeId: TypeAlias = Literal["PlasticMaze-v0", "PlasticMazeICLR-v0", "PlasticMazeMoving-v0"]
 RuleChoice: TypeAlias = Literal["hebb", "oja", "clipped", "delta", "retroactive", "stp", "fast_weights"]
 LesionChoice: TypeAlias = Literal["frozen", "cleared", "silenced"]
 ModulationChoice: TypeAlias = Literal["none", "sigmoid", "tanh"]
@@ -27,7 +27,8 @@ class MazeSettings:
     """The maze; None selects the environment's default."""
 
     env: MazeId
-    """The environment: the maze of 2018 (9x9, 250 steps), or of 2019 (11x11, 200 steps, no wall penalty)."""
+    """The environment: the maze of 2018 (9x9, 250 steps), that of 2019 (11x11, 200 steps, no wall penalty), \
+or that of 2018 with a reward that moves every 50 steps."""
     size: int | None = None
     """Side of the maze inside its outer wall, in squares; odd."""
     episode_length: int | None = None

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 from gymnasium.utils.env_checker import check_env
+from scipy.stats import mannwhitneyu
 
 from plasticrl.scripts import learning
 from plasticrl.scripts.bench.tasks import TASKS, Recall
@@ -65,6 +66,27 @@ def test_the_command_keeps_scores_and_trains_what_is_missing(
     assert re.search(r"rnn +5\.50 +7\.00  4\.00", capsys.readouterr().out)
 
 
+def test_the_scores_of_ppo_have_a_folder_of_their_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[tuple[Any, ...]] = []
+    monkeypatch.setattr(learning, "ProcessPoolExecutor", InProcess)
+    monkeypatch.setattr(learning, "score", lambda *run: seen.append(run) or 1.0)
+    learning.main(learning.Learning("ppo", ("maze",), ("lstm",), seeds=2, first_seed=7, out=tmp_path))
+    assert seen == [("ppo", "maze", "lstm", 7), ("ppo", "maze", "lstm", 8)]
+    assert json.loads((tmp_path / "ppo" / "maze.json").read_text()) == {"lstm": {"7": 1.0, "8": 1.0}}
+
+
+@pytest.mark.parametrize("algo", learning.LEARNERS)
+@pytest.mark.parametrize("name", ["recall_5", "maze"])
+def test_a_score_is_that_of_a_trained_agent(algo: str, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A single rollout teaches nothing: about half of the bits, about no points."""
+    monkeypatch.setitem(TASKS, name, TASKS[name]._replace(steps=1))
+    monkeypatch.setattr(learning, "EPISODES", 40)
+    found = learning.score(algo, name, "lstm", 0)
+    assert 0.1 < found < 0.9 if name == "recall_5" else -10 < found < 10
+
+
 class InProcess:
     """Stands for the pool of processes, which cannot see a patched function."""
 
@@ -97,9 +119,7 @@ def test_an_unknown_name_is_refused(changed: dict[str, Any], message: str, tmp_p
 
 def test_the_page_has_the_scores_of_the_files() -> None:
     page = (ROOT / "docs/learning.md").read_text()
-    rows = {
-        row.split("|")[1].strip(): row.split("|")[2:-1] for row in page.splitlines() if row.startswith("|")
-    }
+    rows = table(page.partition("## On the maze")[0])
     tasks = [cell.strip().strip("`") for cell in rows["core"]]
     for core in learning.CORE_NAMES:
         for task, cell in zip(tasks, rows[f"`{core}`"], strict=True):
@@ -108,3 +128,40 @@ def test_the_page_has_the_scores_of_the_files() -> None:
             mean, lowest = np.mean(list(scores.values())), min(scores.values())
             form = "{:.2f} ({:.2f})" if task.startswith("recall") else "{:.0f} ({:.0f})"
             assert cell.strip() == form.format(mean, lowest)
+
+
+def test_the_page_has_the_scores_on_the_maze() -> None:
+    rows = table((ROOT / "docs/learning.md").read_text().partition("## On the maze")[2])
+    files = ("maze", "maze_5m")
+    scores = [json.loads((ROOT / f"results/learning/ppo/{name}.json").read_text()) for name in files]
+    assert rows.keys() - {"core", "---"} == {f"`{core}`" for core in scores[0]}
+    for core, found in scores[0].items():
+        assert rows[f"`{core}`"] == [
+            str(len(found)),
+            *("" if core not in one else spread(list(one[core].values())) for one in scores),
+        ]
+
+
+def table(page: str) -> dict[str, list[str]]:
+    """Return the cells of each row of a page's table by the first one."""
+    rows = [[cell.strip() for cell in row.split("|")[1:-1]] for row in page.splitlines() if row[:1] == "|"]
+    return {first: others for first, *others in rows}
+
+
+def spread(scores: list[float]) -> str:
+    return f"{np.mean(scores):.1f} ({min(scores):.1f}, {max(scores):.1f})"
+
+
+@pytest.mark.parametrize(
+    ("name", "cores"), [("5m", ("lstm", "plastic_lstm")), ("25m", ("plastic_lstm", "plastic"))]
+)
+def test_the_page_has_the_scores_of_a2c_on_the_maze(name: str, cores: tuple[str, ...]) -> None:
+    page = (ROOT / "docs/learning.md").read_text()
+    found = json.loads((ROOT / f"results/learning/maze_a2c_{name}.json").read_text())["cores"]
+    means = {one["core"]: np.mean(one["scores"]) for one in found}
+    assert means.keys() == set(cores)
+    for mean in means.values():
+        assert f"{mean:.1f}" in page
+    if name == "5m":
+        ours, other = (next(one["scores"] for one in found if one["core"] == core) for core in cores[::-1])
+        assert f"p = {mannwhitneyu(ours, other).pvalue:.2f}" in page

@@ -73,7 +73,7 @@ class Imitator(RecurrentOnPolicyAlgorithm):
         self.usual_loss = 0.9 * self.usual_loss + 0.1 * loss.item()
         self.n_imitated += 1
         self._n_updates += 1
-        self._end_update()
+        self._end_update({"train/imitation_loss": loss.item()})
 
 
 def maze() -> Any:

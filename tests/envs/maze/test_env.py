@@ -1,4 +1,5 @@
 import copy
+import dataclasses
 import pickle
 
 import gymnasium as gym
@@ -51,6 +52,8 @@ def test_registered_with_the_published_settings():
     assert (first.config.size, first.config.episode_length, first.config.reward) == (9, 250, 10.0)
     assert (first.config.wall_penalty, first.observation_space.shape) == (0.1, (14,))
     assert (second.config.size, second.config.episode_length, second.config.wall_penalty) == (11, 200, 0.0)
+    moving = gym.make("PlasticMazeMoving-v0").unwrapped.config
+    assert moving == dataclasses.replace(first.config, relocate_every=50)
 
 
 @pytest.mark.parametrize("settings", SETTINGS)

@@ -86,7 +86,7 @@ def test_the_text_shows_walls_agent_and_reward():
     ]
 
 
-@pytest.mark.parametrize("env_id", ["PlasticMaze-v0", "PlasticMazeICLR-v0"])
+@pytest.mark.parametrize("env_id", ["PlasticMaze-v0", "PlasticMazeICLR-v0", "PlasticMazeMoving-v0"])
 def test_rgb_and_text_through_gymnasium(env_id):
     env = gym.make(env_id, render_mode="rgb_array", render_size=256)
     env.reset(seed=0)
