@@ -2,6 +2,10 @@ from .common.vec_env import VectorEnvAdapter as VectorEnvAdapter
 from .common.vec_env import make_vec_env as make_vec_env
 from .data.cifar import load_cifar as load_cifar
 from .data.download import DataError as DataError
+from .maze.belief import BeliefAgent as BeliefAgent
+from .maze.belief import BeliefScore as BeliefScore
+from .maze.belief import belief_score as belief_score
+from .maze.belief import belief_share as belief_share
 from .maze.config import MazeConfig as MazeConfig
 from .maze.env import PlasticMazeEnv as PlasticMazeEnv
 from .maze.env import PlasticMazeVectorEnv as PlasticMazeVectorEnv

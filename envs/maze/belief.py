@@ -1,0 +1,272 @@
+"""The belief agent: perfect memory with simple planning, the third bracket of the maze.
+
+It keeps the exact joint distribution of its own square and the reward's, given all that a network is shown,
+and follows the plan of ``planning.py``. It is no upper bound: the plan looks one step ahead. docs/maze.md
+derives it.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from plasticrl.envs.maze.config import IntArray, MazeConfig, layout_of
+from plasticrl.envs.maze.env import MazeDynamics, PlasticMazeVectorEnv
+from plasticrl.envs.maze.oracle import maze_bracket, shortest_distances
+from plasticrl.envs.maze.planning import PlanTables, action_values
+
+_GAMMA, _CURIOSITY = 0.8, 0.1  # judged in the standard maze, that of ICLR, and one with a moving reward
+_EPISODES, _SEED = 1000, 0  # of the score
+_REWARD = 9  # column of the reward in an observation
+_DIGITS = 9  # of the values that are compared: equal ones must not be ranked by their rounding
+_CERTAIN = 3.0  # standard errors
+
+
+class Belief(NamedTuple):
+    """The hypotheses with a chance above 0, of B episodes; sorted by episode and square, (K,) each."""
+
+    episode: IntArray
+    square: IntArray  # the agent's
+    goal: IntArray  # the reward's
+    chance: NDArray[np.float64]  # its sum is 1 in each episode
+
+
+class BeliefFilter:
+    """Bayes' rule for the maze.
+
+    Args:
+        config: the maze; its reward is positive, so that a find is seen.
+
+    Raises:
+        ValueError: the reward is not positive.
+    """
+
+    def __init__(self, config: MazeConfig) -> None:
+        config.check_bracket()
+        self.config = config
+        self.layout = layout = layout_of(config)
+        self.goals = MazeDynamics(config).goals
+        self._codes = _window_codes(layout.windows)
+        self._rank = np.full(layout.n_squares, -1, dtype=np.intp)  # places of the goals in ``goals``
+        self._rank[self.goals] = np.arange(len(self.goals))
+
+    def start(self, episode: IntArray) -> Belief:
+        """Return the belief at the start of these episodes (B,): the start square, and any goal."""
+        several = len(self.goals)
+        return Belief(
+            np.repeat(episode, several),
+            np.full(len(episode) * several, self.layout.start, dtype=np.intp),
+            np.tile(self.goals, len(episode)),
+            np.full(len(episode) * several, 1 / several),
+        )
+
+    def after(
+        self, belief: Belief, action: IntArray, observation: NDArray[np.float32], moves: NDArray[np.bool_]
+    ) -> Belief:
+        """Return the belief after a step that did not end the episodes.
+
+        Args:
+            belief: before the step.
+            action: (B,) what the agent did.
+            observation: (B, D) what it was shown then.
+            moves: (B,) True where the step is one after which the reward moves.
+
+        Raises:
+            ValueError: no hypothesis explains an observation: it is not of this maze.
+        """
+        found = observation[:, _REWARD] > 0
+        episode, square = belief.episode, self.layout.next_square[belief.square, action[belief.episode]]
+        kept = (square == belief.goal) == found[episode]
+        belief = Belief(episode[kept], square[kept], belief.goal[kept], belief.chance[kept])
+        if found.any():
+            belief = self._respawned(belief, found)
+        seen = self._codes[belief.square] == _window_codes(observation[:, :9])[belief.episode]
+        belief = _normalized(Belief(*(part[seen] for part in belief)), len(action))
+        return self._moved(belief, moves) if moves.any() else belief
+
+    def _respawned(self, belief: Belief, found: NDArray[np.bool_]) -> Belief:
+        """Replace the agent's square by those to which a find may have moved it."""
+        again = found[belief.episode]
+        if self.config.recenter:
+            return belief._replace(square=np.where(again, self.layout.start, belief.square))
+        others = Belief(*(part[again] for part in belief))
+        everywhere = self.layout.n_squares
+        spread = Belief(*(np.repeat(part, everywhere) for part in others))
+        spread = spread._replace(square=np.tile(np.arange(everywhere), len(others.square)))
+        elsewhere = spread.square != spread.goal  # all with the same chance
+        return _sorted(
+            Belief(
+                *(
+                    np.concatenate([part[~again], new[elsewhere]])
+                    for part, new in zip(belief, spread, strict=True)
+                )
+            )
+        )
+
+    def _moved(self, belief: Belief, moves: NDArray[np.bool_]) -> Belief:
+        """Move the reward in some episodes: to each other goal with the same chance."""
+        moving = moves[belief.episode]
+        stays, leaves = (Belief(*(part[chosen] for part in belief)) for chosen in (~moving, moving))
+        changes = (np.diff(leaves.episode, prepend=-1) != 0) | (np.diff(leaves.square, prepend=-1) != 0)
+        row, several = np.cumsum(changes) - 1, len(self.goals)  # a row: a square of an episode
+        table = np.zeros((int(changes.sum()), several))
+        table[row, self._rank[leaves.goal]] = leaves.chance
+        table = (table.sum(axis=1, keepdims=True) - table) / (several - 1)
+        at, rank = np.nonzero(table > 0)
+        new = Belief(
+            leaves.episode[changes][at], leaves.square[changes][at], self.goals[rank], table[at, rank]
+        )
+        return _sorted(Belief(*map(np.concatenate, zip(stays, new, strict=True))))
+
+
+def _window_codes(windows: NDArray[np.float32]) -> IntArray:
+    """Return windows (N, 9) of walls as whole numbers (N,)."""
+    codes: IntArray = (windows > 0.5) @ (1 << np.arange(9))
+    return codes
+
+
+def _sorted(belief: Belief) -> Belief:
+    """Sort by episode, then by square."""
+    order = np.lexsort((belief.square, belief.episode))
+    return Belief(*(part[order] for part in belief))
+
+
+def _normalized(belief: Belief, episodes: int) -> Belief:
+    total = np.bincount(belief.episode, belief.chance, episodes)
+    if not total.all():
+        raise ValueError("the observations are not those of this maze: give the agent the maze's own config")
+    return belief._replace(chance=belief.chance / total[belief.episode])
+
+
+class BeliefState(NamedTuple):
+    """What the agent remembers of B episodes."""
+
+    belief: Belief
+    action: IntArray  # (B,) the latest
+    step: IntArray  # (B,) steps taken
+
+
+class BeliefAgent:
+    """The agent that keeps the exact belief and takes the action of the highest value.
+
+    It sees observations only, has the interface of an SB3 agent, and draws no random numbers.
+
+    Args:
+        config: the maze.
+
+    Raises:
+        ValueError: the reward is not positive.
+    """
+
+    def __init__(self, config: MazeConfig) -> None:
+        self.config = config
+        self.filter = BeliefFilter(config)
+        layout = self.filter.layout
+        distance = shortest_distances(layout, np.arange(layout.n_squares))
+        self._tables = PlanTables(
+            next_square=np.ascontiguousarray(layout.next_square),
+            distance=distance,
+            order=np.argsort(distance, axis=1, kind="stable"),
+            window=np.unique(_window_codes(layout.windows), return_inverse=True)[1].astype(np.intp),
+            gamma=_GAMMA,
+            curiosity=_CURIOSITY,
+            bump=float(config.wall_penalty / config.reward),
+        )
+
+    def predict(
+        self,
+        observation: Any,
+        state: BeliefState | None = None,
+        episode_start: NDArray[np.bool_] | None = None,
+        deterministic: bool = True,
+    ) -> tuple[IntArray, BeliefState]:
+        """Return the actions (B,) and the state after them.
+
+        Args:
+            observation: (B, D) of the maze.
+            state: what the previous step returned; None at the start of all episodes.
+            episode_start: (B,) True where the observation is the first of an episode. None: nowhere, except
+                without a state.
+            deterministic: has no effect, since the agent always is.
+
+        Raises:
+            ValueError: an observation cannot be one of this maze.
+        """
+        count = len(observation)
+        starts = np.full(count, state is None) if episode_start is None else np.asarray(episode_start, bool)
+        step = np.zeros(count, dtype=np.intp)
+        if state is None or starts.all():
+            belief = self.filter.start(np.arange(count))
+        else:
+            step = np.where(starts, 0, state.step + 1)
+            belief = self._continued(state, observation, starts, step)
+        bounds = np.searchsorted(belief.episode, np.arange(count + 1))
+        values = action_values(self._tables, bounds, belief.square, belief.goal, belief.chance)
+        action: IntArray = values.round(_DIGITS).argmax(axis=1)
+        return action, BeliefState(belief, action, step)
+
+    def _continued(
+        self, state: BeliefState, observation: Any, starts: NDArray[np.bool_], step: IntArray
+    ) -> Belief:
+        """Return the belief of episodes some of which begin."""
+        every = self.config.relocate_every
+        moves = np.zeros(len(step), dtype=np.bool_) if every is None else (step % every == 0)
+        if not starts.any():
+            return self.filter.after(state.belief, state.action, observation, moves)
+        on, number = ~starts, np.cumsum(~starts) - 1  # the others, counted among themselves
+        old = Belief(*(part[on[state.belief.episode]] for part in state.belief))
+        old = old._replace(episode=number[old.episode])
+        old = self.filter.after(old, state.action[on], observation[on], moves[on])
+        old = old._replace(episode=np.flatnonzero(on)[old.episode])
+        new = self.filter.start(np.flatnonzero(starts))
+        return _sorted(Belief(*map(np.concatenate, zip(old, new, strict=True))))
+
+
+class BeliefScore(NamedTuple):
+    """Mean score per episode of the belief agent, and its standard error."""
+
+    mean: float
+    error: float
+
+
+def play_belief_agent(config: MazeConfig, episodes: int, seed: int) -> NDArray[np.float64]:
+    """Return the points of the belief agent in each of some episodes, (episodes,)."""
+    env = PlasticMazeVectorEnv(episodes, **vars(config))
+    agent, state = BeliefAgent(config), None
+    observation, _ = env.reset(seed=seed)
+    points = np.zeros(episodes)
+    for _ in range(config.episode_length):
+        action, state = agent.predict(observation, state)
+        observation, reward, *_ = env.step(action)
+        points += reward
+    return points
+
+
+@lru_cache(maxsize=64)
+def belief_score(config: MazeConfig) -> BeliefScore:
+    """Return the mean score of the belief agent over 1,000 fixed episodes.
+
+    Each configuration is computed once.
+
+    Raises:
+        ValueError: the reward is not positive.
+    """
+    points = play_belief_agent(config, _EPISODES, _SEED)
+    return BeliefScore(float(points.mean()), float(points.std() / np.sqrt(len(points))))
+
+
+def belief_share(score: float, config: MazeConfig) -> float | None:
+    """Return a mean episode score on a scale from the random agent (0) to the belief agent (1).
+
+    None if the belief agent is not clearly better than the random one, as in episodes of a single step.
+
+    Raises:
+        ValueError: the reward is not positive.
+    """
+    random, belief = maze_bracket(config).random, belief_score(config)
+    if belief.mean - random <= _CERTAIN * belief.error:
+        return None
+    return (score - random) / (belief.mean - random)
