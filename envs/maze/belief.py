@@ -1,8 +1,7 @@
 """The belief agent: perfect memory with simple planning, the third bracket of the maze.
 
 It keeps the exact joint distribution of its own square and the reward's, given all that a network is shown,
-and follows the plan of ``planning.py``. It is no upper bound: the plan looks one step ahead. docs/maze.md
-derives it.
+and follows the plan of ``planning.py``. It is no upper bound: the plan looks one step ahead.
 """
 
 from __future__ import annotations
