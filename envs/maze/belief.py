@@ -32,6 +32,18 @@ class Belief(NamedTuple):
     goal: IntArray  # the reward's
     chance: NDArray[np.float64]  # its sum is 1 in each episode
 
+    def rows(self, chosen: NDArray[np.bool_] | IntArray) -> Belief:
+        """Return some of the hypotheses, by a mask or by their places."""
+        return Belief(self.episode[chosen], self.square[chosen], self.goal[chosen], self.chance[chosen])
+
+    def joined(self, other: Belief) -> Belief:
+        """Return these hypotheses and others, sorted."""
+        episode = np.concatenate([self.episode, other.episode])
+        square = np.concatenate([self.square, other.square])
+        goal = np.concatenate([self.goal, other.goal])
+        chance = np.concatenate([self.chance, other.chance])
+        return Belief(episode, square, goal, chance).rows(np.lexsort((square, episode)))
+
 
 class BeliefFilter:
     """Bayes' rule for the maze.
@@ -79,11 +91,11 @@ class BeliefFilter:
         found = observation[:, _REWARD] > 0
         episode, square = belief.episode, self.layout.next_square[belief.square, action[belief.episode]]
         kept = (square == belief.goal) == found[episode]
-        belief = Belief(episode[kept], square[kept], belief.goal[kept], belief.chance[kept])
+        belief = belief._replace(square=square).rows(kept)
         if found.any():
             belief = self._respawned(belief, found)
         seen = self._codes[belief.square] == _window_codes(observation[:, :9])[belief.episode]
-        belief = _normalized(Belief(*(part[seen] for part in belief)), len(action))
+        belief = _normalized(belief.rows(seen), len(action))
         return self._moved(belief, moves) if moves.any() else belief
 
     def _respawned(self, belief: Belief, found: NDArray[np.bool_]) -> Belief:
@@ -91,24 +103,16 @@ class BeliefFilter:
         again = found[belief.episode]
         if self.config.recenter:
             return belief._replace(square=np.where(again, self.layout.start, belief.square))
-        others = Belief(*(part[again] for part in belief))
         everywhere = self.layout.n_squares
-        spread = Belief(*(np.repeat(part, everywhere) for part in others))
-        spread = spread._replace(square=np.tile(np.arange(everywhere), len(others.square)))
+        spread = belief.rows(np.repeat(np.flatnonzero(again), everywhere))
+        spread = spread._replace(square=np.tile(np.arange(everywhere), np.count_nonzero(again)))
         elsewhere = spread.square != spread.goal  # all with the same chance
-        return _sorted(
-            Belief(
-                *(
-                    np.concatenate([part[~again], new[elsewhere]])
-                    for part, new in zip(belief, spread, strict=True)
-                )
-            )
-        )
+        return belief.rows(~again).joined(spread.rows(elsewhere))
 
     def _moved(self, belief: Belief, moves: NDArray[np.bool_]) -> Belief:
         """Move the reward in some episodes: to each other goal with the same chance."""
         moving = moves[belief.episode]
-        stays, leaves = (Belief(*(part[chosen] for part in belief)) for chosen in (~moving, moving))
+        stays, leaves = belief.rows(~moving), belief.rows(moving)
         changes = (np.diff(leaves.episode, prepend=-1) != 0) | (np.diff(leaves.square, prepend=-1) != 0)
         row, several = np.cumsum(changes) - 1, len(self.goals)  # a row: a square of an episode
         table = np.zeros((int(changes.sum()), several))
@@ -118,19 +122,13 @@ class BeliefFilter:
         new = Belief(
             leaves.episode[changes][at], leaves.square[changes][at], self.goals[rank], table[at, rank]
         )
-        return _sorted(Belief(*map(np.concatenate, zip(stays, new, strict=True))))
+        return stays.joined(new)
 
 
 def _window_codes(windows: NDArray[np.float32]) -> IntArray:
     """Return windows (N, 9) of walls as whole numbers (N,)."""
     codes: IntArray = (windows > 0.5) @ (1 << np.arange(9))
     return codes
-
-
-def _sorted(belief: Belief) -> Belief:
-    """Sort by episode, then by square."""
-    order = np.lexsort((belief.square, belief.episode))
-    return Belief(*(part[order] for part in belief))
 
 
 def _normalized(belief: Belief, episodes: int) -> Belief:
@@ -306,12 +304,12 @@ class BeliefAgent:
         if not starts.any():
             return self.filter.after(state.belief, state.action, observation, moves)
         on, number = ~starts, np.cumsum(~starts) - 1  # the others, counted among themselves
-        old = Belief(*(part[on[state.belief.episode]] for part in state.belief))
+        old = state.belief.rows(on[state.belief.episode])
         old = old._replace(episode=number[old.episode])
         old = self.filter.after(old, state.action[on], observation[on], moves[on])
         old = old._replace(episode=np.flatnonzero(on)[old.episode])
         new = self.filter.start(np.flatnonzero(starts))
-        return _sorted(Belief(*map(np.concatenate, zip(old, new, strict=True))))
+        return old.joined(new)
 
 
 class BeliefScore(NamedTuple):
