@@ -6,7 +6,6 @@ from math import inf, isfinite
 from typing import Any
 
 import torch
-from gymnasium import spaces
 from stable_baselines3.common.type_aliases import GymEnv, Schedule
 
 from plasticrl.agents import presets
@@ -151,10 +150,9 @@ class RecurrentA2C(RecurrentOnPolicyAlgorithm):
                 advantages = (advantages - every.mean()) / (every.std() + 1e-8)
         else:
             advantages = advantages / scale
-        actions = rollout.flat_actions(self.device)
         loss = a2c_loss(
             distribution,
-            actions.flatten() if isinstance(self.action_space, spaces.Discrete) else actions,
+            self._taken(),
             values / scale,
             returns / scale,
             advantages,

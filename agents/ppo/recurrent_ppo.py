@@ -10,7 +10,6 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 import torch
-from gymnasium import spaces
 from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback, Schedule
 from stable_baselines3.common.utils import FloatSchedule
 from torch import Tensor
@@ -22,7 +21,6 @@ from plasticrl.agents.ppo.loss import PPOLoss, ppo_loss
 from plasticrl.agents.recurrent.checkpoint import COUNTERS, SETTINGS, AgentFormat, Check
 from plasticrl.agents.recurrent.on_policy_algorithm import RecurrentOnPolicyAlgorithm
 from plasticrl.agents.recurrent.policies import PlasticPolicy
-from plasticrl.agents.recurrent.rollout import ALL, Rows
 from plasticrl.arguments import MOST_SIZE, check_above_zero, check_schedule, check_whole
 
 _MINIBATCHES = 4  # by default, if they divide the rollout
@@ -250,7 +248,7 @@ class RecurrentPPO(RecurrentOnPolicyAlgorithm):
         rollout, scale = self.rollout_buffer, self._scale()
         with torch.no_grad():
             distribution = self.policy.distribution(rollout.outputs.flatten(0, 1))
-            log_probs = distribution.log_prob(self._taken(ALL))
+            log_probs = distribution.log_prob(self._taken())
         progress = self._current_progress_remaining
         clip_vf = self.clip_range_vf
         return _Steps(
@@ -262,10 +260,6 @@ class RecurrentPPO(RecurrentOnPolicyAlgorithm):
             FloatSchedule(self.clip_range)(progress),
             None if clip_vf is None else FloatSchedule(clip_vf)(progress),
         )
-
-    def _taken(self, rows: Rows) -> Tensor:
-        actions = self.rollout_buffer.flat_actions(self.device, rows)
-        return actions.flatten() if isinstance(self.action_space, spaces.Discrete) else actions
 
     def _minibatches(self) -> Iterator[npt.NDArray[np.int64]]:
         """Yield the environments of each minibatch in one pass, among those of all processes.

@@ -17,6 +17,7 @@ import gymnasium as gym
 import numpy as np
 import numpy.typing as npt
 import torch
+from gymnasium import spaces
 from stable_baselines3.common.base_class import maybe_make_env
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
@@ -55,7 +56,7 @@ from plasticrl.agents.recurrent.checkpoint import (
 from plasticrl.agents.recurrent.distributed import Episodes
 from plasticrl.agents.recurrent.native_rollout import Played, Replay, arrays_fit, can_play, mark, play_ahead
 from plasticrl.agents.recurrent.policies import PlasticPolicy
-from plasticrl.agents.recurrent.rollout import Rollout, by_key, returns_and_advantages
+from plasticrl.agents.recurrent.rollout import ALL, Rollout, Rows, by_key, returns_and_advantages
 from plasticrl.agents.recurrent.spaces import KINDS, actions_to_env, check_spaces, to_numpy
 from plasticrl.arguments import check_whole, whole_steps, with_home
 from plasticrl.envs.common.vec_env import as_vec_env, make_vec_env
@@ -267,6 +268,11 @@ class RecurrentOnPolicyAlgorithm(ParameterExchange, OnPolicyAlgorithm):
         """Return the standard deviation by which a loss divides returns and values; 1 without moments."""
         moments = self.policy.return_moments
         return 1.0 if moments is None else moments.std.item()
+
+    def _taken(self, rows: Rows = ALL) -> Tensor:
+        """Return the rollout's actions as ``log_prob`` expects them, of all or of some environments."""
+        actions = self.rollout_buffer.flat_actions(self.device, rows)
+        return actions.flatten() if isinstance(self.action_space, spaces.Discrete) else actions
 
     def _end_update(self, means: Mapping[str, float]) -> None:
         """Log an update, count the rollout's observations, once, and write the log entry that is due.
