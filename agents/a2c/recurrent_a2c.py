@@ -14,6 +14,7 @@ from plasticrl.agents.common import tags
 from plasticrl.agents.recurrent.checkpoint import COUNTERS, SETTINGS, AgentFormat, from_version_2
 from plasticrl.agents.recurrent.on_policy_algorithm import RecurrentOnPolicyAlgorithm
 from plasticrl.agents.recurrent.policies import PlasticPolicy
+from plasticrl.agents.recurrent.rollout import normalized
 from plasticrl.arguments import check_max_grad_ratio, check_number
 
 
@@ -146,8 +147,7 @@ class RecurrentA2C(RecurrentOnPolicyAlgorithm):
             every = torch.as_tensor(
                 self.ranks.gather(rollout.advantages, axis=1), device=self.device
             ).flatten()
-            if len(every) > 1:  # a single value has no standard deviation
-                advantages = (advantages - every.mean()) / (every.std() + 1e-8)
+            advantages = normalized(advantages, every)
         else:
             advantages = advantages / scale
         loss = a2c_loss(

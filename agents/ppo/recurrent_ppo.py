@@ -21,6 +21,7 @@ from plasticrl.agents.ppo.loss import PPOLoss, ppo_loss
 from plasticrl.agents.recurrent.checkpoint import COUNTERS, SETTINGS, AgentFormat, Check
 from plasticrl.agents.recurrent.on_policy_algorithm import RecurrentOnPolicyAlgorithm
 from plasticrl.agents.recurrent.policies import PlasticPolicy
+from plasticrl.agents.recurrent.rollout import normalized
 from plasticrl.arguments import MOST_SIZE, check_above_zero, check_schedule, check_whole
 
 _MINIBATCHES = 4  # by default, if they divide the rollout
@@ -288,9 +289,7 @@ class RecurrentPPO(RecurrentOnPolicyAlgorithm):
         )
         advantages = steps.advantages[:, rows + share.start]
         if self.normalize_advantage:
-            whole = steps.advantages[:, every]
-            if whole.numel() > 1:  # a single value has no standard deviation
-                advantages = (advantages - whole.mean()) / (whole.std() + 1e-8)
+            advantages = normalized(advantages, steps.advantages[:, every])
         else:
             advantages = advantages / steps.scale
         loss = ppo_loss(

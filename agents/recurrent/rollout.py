@@ -153,6 +153,13 @@ def returns_and_advantages(
     return advantages + values, advantages
 
 
+def normalized(advantages: Tensor, every: Tensor) -> Tensor:
+    """Scale advantages to zero mean and unit variance over ``every``, unless that is a single value."""
+    if every.numel() == 1:
+        return advantages
+    return (advantages - every.mean()) / (every.std() + 1e-8)
+
+
 class Actor(NamedTuple):
     """The layers around a core of n neurons in a compiled rollout, for D observed numbers and A actions."""
 
