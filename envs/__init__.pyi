@@ -14,6 +14,8 @@ from .maze.oracle import maze_bracket as maze_bracket
 from .maze.oracle import oracle_policy as oracle_policy
 from .maze.oracle import oracle_share as oracle_share
 from .maze.oracle import random_policy as random_policy
+from .memory.recall import RecallEnv as RecallEnv
+from .memory.recall import RecallVectorEnv as RecallVectorEnv
 from .supervised.env import EpisodeEnv as EpisodeEnv
 from .supervised.env import EpisodeVectorEnv as EpisodeVectorEnv
 from .supervised.images import ImagesTask as ImagesTask

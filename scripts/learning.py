@@ -67,8 +67,15 @@ def score(algo: str, task: str, core: CoreName, seed: int) -> float:
         agent = LEARNERS[algo].from_preset(preset, core=core, seed=seed, device="cpu")
         test = plasticrl.envs.make_vec_env(preset, n_envs=EPISODES, seed=seed + 500_000)
     else:
-        env = make_vec_env(make, N_ENVS, seed=seed)
-        agent = LEARNERS[algo]("PlasticPolicy", env, policy_kwargs={"core": core}, seed=seed, device="cpu")
+        env, learner = make_vec_env(make, N_ENVS, seed=seed), LEARNERS[algo]
+        agent = learner(
+            "PlasticPolicy",
+            env,
+            n_steps=learner.default_n_steps,  # even where an episode is shorter: one setting for all tasks
+            policy_kwargs={"core": core},
+            seed=seed,
+            device="cpu",
+        )
         test = make_vec_env(make, N_ENVS, seed=seed + 500_000)
     agent.learn(steps)
     rewards, _ = evaluate_policy(agent, test, EPISODES, deterministic=not preset, return_episode_rewards=True)

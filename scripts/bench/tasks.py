@@ -1,4 +1,4 @@
-"""Small environments that need memory, or do not, for the benchmark of learning."""
+"""The tasks of the benchmark of learning: small environments that need memory, or do not."""
 
 from __future__ import annotations
 
@@ -11,36 +11,7 @@ import numpy as np
 from gymnasium import spaces
 from gymnasium.wrappers import TransformObservation
 
-
-class Recall(gym.Env[Any, Any]):
-    """Recall of one bit: a cue is shown at the first step, and must be named ``delay`` steps later.
-
-    An observation is the cue as one-hot, zeros after the first step, and whether this is the last step. The
-    right action there pays 1, nothing else pays.
-
-    Args:
-        delay: steps from the cue to its recall.
-    """
-
-    observation_space = spaces.Box(0, 1, (3,), np.float32)
-    action_space = spaces.Discrete(2)
-
-    def __init__(self, delay: int) -> None:
-        self.delay = delay
-
-    def reset(self, *, seed: int | None = None, options: Any = None) -> tuple[Any, dict[str, Any]]:
-        """Show the cue."""
-        super().reset(seed=seed)
-        self._steps, self._cue = 0, int(self.np_random.integers(2))
-        return np.eye(3, dtype=np.float32)[self._cue], {}
-
-    def step(self, action: int) -> tuple[Any, float, bool, bool, dict[str, Any]]:
-        """Take one step; the last one is paid."""
-        last = self._steps == self.delay
-        self._steps += 1
-        observation = np.zeros(3, dtype=np.float32)
-        observation[2] = self._steps == self.delay
-        return observation, float(last and action == self._cue), last, False, {}
+import plasticrl.envs.registration  # noqa: F401  (registers PlasticRecall-v0 and the maze)
 
 
 def without_velocities(env_id: str, keep: Sequence[int]) -> gym.Env[Any, Any]:
@@ -73,7 +44,10 @@ class Task(NamedTuple):
 
 _MAZE = "PlasticMaze-v0"
 TASKS = {
-    **{f"recall_{delay}": Task(partial(Recall, delay), 120_000) for delay in (5, 10, 20)},
+    **{
+        f"recall_{delay}": Task(partial(gym.make, "PlasticRecall-v0", delay=delay), 120_000)
+        for delay in (5, 10, 20)
+    },
     "cartpole": Task(partial(gym.make, "CartPole-v1"), 100_000),
     "cartpole_positions": Task(partial(without_velocities, "CartPole-v1", (0, 2)), 150_000),
     "maze": Task(partial(gym.make, _MAZE), 2_500_000, preset=_MAZE),

@@ -13,6 +13,7 @@ from plasticrl.envs import (
     OneShotTask,
     PatternsTask,
     PlasticMazeEnv,
+    RecallEnv,
     VectorEnvAdapter,
     make_vec_env,
 )
@@ -29,11 +30,13 @@ SINGLE: dict[str, Callable[[], gym.Env[Any, Any]]] = {
     "maze": lambda: PlasticMazeEnv(size=5, episode_length=9),
     "patterns": lambda: EpisodeEnv(PatternsTask(n_bits=6, n_patterns=2, n_cycles=1)),
     "one shot": lambda: EpisodeEnv(one_shot()),
+    "recall": lambda: RecallEnv(n_cues=4, delay=2, n_recalls=3),
 }
 BATCHED: dict[str, Callable[[], Any]] = {
     "maze": lambda: make_vec_env("PlasticMaze-v0", N, seed=1, size=5, episode_length=9),
     "patterns": lambda: make_vec_env("PlasticPatterns-v0", N, seed=1, n_bits=6, n_patterns=2, n_cycles=1),
     "one shot": lambda: VectorEnvAdapter(EpisodeVectorEnv(one_shot(), N)),
+    "recall": lambda: make_vec_env("PlasticRecall-v0", N, seed=1, n_cues=4, delay=2, n_recalls=3),
 }
 
 
@@ -128,6 +131,31 @@ def test_a_batch_of_mazes_refuses_what_one_maze_may_be_in() -> None:
     here: Any = PlasticMazeEnv(size=5, episode_length=10)
     with pytest.raises(ValueError, match="the saved mazes have the settings"):
         here.load_state_dict(state["env"])
+
+
+@pytest.mark.parametrize(
+    ("name", "field", "value"),
+    [
+        ("recall", "cues", np.array([[0, 1, 4]])),
+        ("recall", "cues", np.array([[0, -1, 2]])),
+        ("recall", "cues", np.array([0, 1, 2])),
+        ("recall", "step", 10),
+        ("recall", "step", np.array(1)),
+        ("recall", "right", np.array([1])),
+    ],
+)
+def test_a_test_of_memory_refuses_what_it_cannot_be_in(name: str, field: str, value: Any) -> None:
+    env: Any = SINGLE[name]()
+    env.reset(seed=0)
+    with pytest.raises(ValueError, match=f"{field} must be"):
+        env.load_state_dict(changed(env.state_dict(), "episodes", field, value))
+
+
+def test_a_test_of_memory_refuses_other_settings() -> None:
+    env: Any = SINGLE["recall"]()
+    env.reset(seed=0)
+    with pytest.raises(ValueError, match=r"the saved episodes have the settings .*'delay': 2"):
+        RecallEnv().load_state_dict(env.state_dict())
 
 
 @pytest.mark.parametrize(

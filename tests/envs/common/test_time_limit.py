@@ -20,6 +20,7 @@ WORLDS = {
         "steps_off": 1,
         "test_steps": 4,
     },
+    "PlasticRecall-v0": {"n_recalls": 2},
 }
 LIMITS = [1, 5, LENGTH - 1, LENGTH, LENGTH + 1]
 worlds = pytest.mark.parametrize("env_id", WORLDS)
