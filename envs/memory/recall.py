@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple, TypedDict
 
 import gymnasium as gym
@@ -22,7 +21,14 @@ from plasticrl.envs.common.lockstep import (
     Transition,
     limited,
 )
-from plasticrl.envs.common.state_dict import entry, generator_states, restored_generators, whole_numbers
+from plasticrl.envs.common.state_dict import (
+    check_settings,
+    entry,
+    generator_states,
+    restored_generators,
+    step_number,
+    whole_numbers,
+)
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -118,14 +124,9 @@ class RecallDynamics(Dynamics[RecallState]):
         self, saved: Any, count: int, *, over: bool
     ) -> tuple[RecallState, list[np.random.Generator]]:
         """Return the checked content of a :meth:`state_dict`."""
-        if entry(saved, "settings") != self.settings:
-            raise ValueError(
-                f"the saved episodes have the settings {saved['settings']}, these have {self.settings}"
-            )
-        cues, step, right = (entry(entry(saved, "episodes"), name) for name in RecallState._fields)
-        most = self.episode_length if over else self.episode_length - 1
-        if type(step) is not int or not 0 <= step <= most:
-            raise ValueError(f"step must be an integer between 0 and {most}, got {step!r}")
+        check_settings(saved, self.settings)
+        cues, number, right = (entry(entry(saved, "episodes"), name) for name in RecallState._fields)
+        step = step_number(number, self.episode_length - (not over))
         state = RecallState(
             whole_numbers("cues", cues, (count, self.n_recalls), 0, self.n_cues - 1),
             step,
@@ -133,22 +134,20 @@ class RecallDynamics(Dynamics[RecallState]):
         )
         return state, restored_generators(entry(saved, "generators"), count)
 
+    def draw(self, mode: str, history: Sequence[RecallState], row: int) -> str:
+        """Describe one episode in a line.
 
-def draw_text(dynamics: RecallDynamics, mode: str, history: Sequence[RecallState], row: int) -> str:
-    """Describe one episode in a line.
-
-    Args:
-        dynamics: its rules.
-        mode: "ansi", the only mode.
-        history: the latest states; the last one is described.
-        row: number of the episode.
-    """
-    now = history[-1]
-    number, place = divmod(now.step, dynamics.delay + 1)
-    shown = "recall" if place == dynamics.delay else "-"
-    if place == 0 and number < dynamics.n_recalls:
-        shown = f"cue {now.cues[row, number]}"
-    return f"step {now.step}/{dynamics.episode_length}  {shown}  right answers {now.right[row]}"
+        Args:
+            mode: "ansi", the only mode.
+            history: the latest states; the last one is described.
+            row: number of the episode.
+        """
+        now = history[-1]
+        number, place = divmod(now.step, self.delay + 1)
+        shown = "recall" if place == self.delay else "-"
+        if place == 0 and number < self.n_recalls:
+            shown = f"cue {now.cues[row, number]}"
+        return f"step {now.step}/{self.episode_length}  {shown}  right answers {now.right[row]}"
 
 
 class RecallEnv(LockstepEnv[RecallState]):
@@ -176,7 +175,7 @@ class RecallEnv(LockstepEnv[RecallState]):
 
     def __init__(self, *, render_mode: str | None = None, **options: Unpack[RecallOptions]) -> None:
         dynamics = RecallDynamics(**options)
-        super().__init__(dynamics, partial(draw_text, dynamics), render_mode)
+        super().__init__(dynamics, dynamics.draw, render_mode)
 
 
 class RecallVectorEnv(LockstepVectorEnv[RecallState]):
@@ -204,7 +203,7 @@ class RecallVectorEnv(LockstepVectorEnv[RecallState]):
         self, num_envs: int = 1, *, render_mode: str | None = None, **options: Unpack[RecallOptions]
     ) -> None:
         dynamics = RecallDynamics(**options)
-        super().__init__(dynamics, partial(draw_text, dynamics), num_envs, render_mode)
+        super().__init__(dynamics, dynamics.draw, num_envs, render_mode)
 
 
 def make_recall_vector_env(

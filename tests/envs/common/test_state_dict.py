@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from plasticrl.envs import (
+    CueRewardEnv,
     EpisodeEnv,
     EpisodeVectorEnv,
     OneShotTask,
@@ -31,12 +32,14 @@ SINGLE: dict[str, Callable[[], gym.Env[Any, Any]]] = {
     "patterns": lambda: EpisodeEnv(PatternsTask(n_bits=6, n_patterns=2, n_cycles=1)),
     "one shot": lambda: EpisodeEnv(one_shot()),
     "recall": lambda: RecallEnv(n_cues=4, delay=2, n_recalls=3),
+    "cue reward": lambda: CueRewardEnv(n_bits=3, episode_length=25),
 }
 BATCHED: dict[str, Callable[[], Any]] = {
     "maze": lambda: make_vec_env("PlasticMaze-v0", N, seed=1, size=5, episode_length=9),
     "patterns": lambda: make_vec_env("PlasticPatterns-v0", N, seed=1, n_bits=6, n_patterns=2, n_cycles=1),
     "one shot": lambda: VectorEnvAdapter(EpisodeVectorEnv(one_shot(), N)),
     "recall": lambda: make_vec_env("PlasticRecall-v0", N, seed=1, n_cues=4, delay=2, n_recalls=3),
+    "cue reward": lambda: make_vec_env("CueReward-v0", N, seed=1, n_bits=3, episode_length=25),
 }
 
 
@@ -142,6 +145,15 @@ def test_a_batch_of_mazes_refuses_what_one_maze_may_be_in() -> None:
         ("recall", "step", 10),
         ("recall", "step", np.array(1)),
         ("recall", "right", np.array([1])),
+        ("cue reward", "cues", np.zeros((1, 4, 3), np.int8)),
+        ("cue reward", "cues", np.ones((1, 4, 3), np.float32)),
+        ("cue reward", "target", np.array([4])),
+        ("cue reward", "shown", np.full((1, 26), 6)),
+        ("cue reward", "shown", np.zeros((1, 25), np.intp)),
+        ("cue reward", "step", 26),
+        ("cue reward", "step", -1),
+        ("cue reward", "seen", np.zeros(1, np.intp)),
+        ("cue reward", "right", np.array([1])),
     ],
 )
 def test_a_test_of_memory_refuses_what_it_cannot_be_in(name: str, field: str, value: Any) -> None:
@@ -151,11 +163,15 @@ def test_a_test_of_memory_refuses_what_it_cannot_be_in(name: str, field: str, va
         env.load_state_dict(changed(env.state_dict(), "episodes", field, value))
 
 
-def test_a_test_of_memory_refuses_other_settings() -> None:
-    env: Any = SINGLE["recall"]()
+@pytest.mark.parametrize(
+    ("name", "other", "words"),
+    [("recall", RecallEnv, "'delay': 2"), ("cue reward", CueRewardEnv, "'n_bits': 3")],
+)
+def test_a_test_of_memory_refuses_other_settings(name: str, other: Any, words: str) -> None:
+    env: Any = SINGLE[name]()
     env.reset(seed=0)
-    with pytest.raises(ValueError, match=r"the saved episodes have the settings .*'delay': 2"):
-        RecallEnv().load_state_dict(env.state_dict())
+    with pytest.raises(ValueError, match=f"the saved episodes have the settings .*{words}"):
+        other().load_state_dict(env.state_dict())
 
 
 @pytest.mark.parametrize(
