@@ -8,6 +8,7 @@ _MAZES: dict[str, dict[str, Any]] = {
     "PlasticMaze-v0": {},
     "PlasticMazeICLR-v0": {"size": 11, "episode_length": 200, "wall_penalty": 0.0},
     "PlasticMazeMoving-v0": {"relocate_every": 50},
+    "PlasticMazeRandom-v0": {"random_layout": True},
 }
 _TASKS: dict[str, dict[str, Any]] = {
     "PlasticPatterns-v0": {"task": "patterns"},
@@ -21,8 +22,9 @@ def register_envs() -> None:
 
     ``PlasticMaze-v0`` is the maze of Miconi et al. (2018), ``PlasticMazeICLR-v0`` that of the follow-up of
     2019: 11 x 11, 200 steps, no wall penalty; in ``PlasticMazeMoving-v0``, the first maze, the reward moves
-    every 50 steps. ``PlasticRecall-v0`` is the smallest test of memory, ``plasticrl.envs.RecallEnv``, and
-    ``CueReward-v0`` the cue-reward association of 2019, ``plasticrl.envs.CueRewardEnv``.
+    every 50 steps, and in ``PlasticMazeRandom-v0`` every episode has other pillars. ``PlasticRecall-v0`` is
+    the smallest test of memory, ``plasticrl.envs.RecallEnv``, and ``CueReward-v0`` the cue-reward association
+    of 2019, ``plasticrl.envs.CueRewardEnv``.
     ``PlasticPatterns-v0``, ``PlasticImages-v0`` and ``PlasticOmniglot-v0`` are the paper's supervised tasks
     as ``plasticrl.envs.EpisodeEnv``; ``gym.make`` takes the options of ``plasticrl.envs.make_task``, such as
     ``n_bits``, ``n_way`` or ``data_dir``.

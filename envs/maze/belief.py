@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from plasticrl.envs.maze.config import IntArray, MazeConfig, layout_of
+from plasticrl.envs.maze.config import IntArray, MazeConfig
 from plasticrl.envs.maze.env import MazeDynamics, PlasticMazeVectorEnv
 from plasticrl.envs.maze.oracle import maze_bracket, shortest_distances
 from plasticrl.ops.numba.compilation import kernel
@@ -49,17 +49,17 @@ class BeliefFilter:
     """Bayes' rule for the maze.
 
     Args:
-        config: the maze; its reward is positive, so that a find is seen.
+        config: the maze; its reward is positive, so that a find is seen, and its layout is known.
 
     Raises:
-        ValueError: the reward is not positive.
+        ValueError: the reward is not positive, or layouts are random.
     """
 
     def __init__(self, config: MazeConfig) -> None:
         config.check_bracket()
-        self.config = config
-        self.layout = layout = layout_of(config)
-        self.goals = MazeDynamics(config).goals
+        self.config, dynamics = config, MazeDynamics(config)
+        self.layout = layout = dynamics.layout
+        self.goals = dynamics.goals
         self._codes = _window_codes(layout.windows)
         self._rank = np.full(layout.n_squares, -1, dtype=np.intp)  # places of the goals in ``goals``
         self._rank[self.goals] = np.arange(len(self.goals))
@@ -245,7 +245,7 @@ class BeliefAgent:
         config: the maze.
 
     Raises:
-        ValueError: the reward is not positive.
+        ValueError: the reward is not positive, or layouts are random.
     """
 
     def __init__(self, config: MazeConfig) -> None:
@@ -339,7 +339,7 @@ def belief_score(config: MazeConfig) -> BeliefScore:
     Each configuration is computed once.
 
     Raises:
-        ValueError: the reward is not positive.
+        ValueError: the reward is not positive, or layouts are random.
     """
     points = play_belief_agent(config, _EPISODES, _SEED)
     return BeliefScore(float(points.mean()), float(points.std() / np.sqrt(len(points))))
@@ -351,7 +351,7 @@ def belief_share(score: float, config: MazeConfig) -> float | None:
     None if the belief agent is not clearly better than the random one, as in episodes of a single step.
 
     Raises:
-        ValueError: the reward is not positive.
+        ValueError: the reward is not positive, or layouts are random.
     """
     random, belief = maze_bracket(config).random, belief_score(config)
     if belief.mean - random <= _CERTAIN * belief.error:

@@ -13,7 +13,9 @@ from typing import Any, Literal, TypeAlias
 from plasticrl.agents.presets import A2C
 from plasticrl.scripts.settings.groups import RULES, Between, Preset
 
-MazeId: TypeAlias = Literal["PlasticMaze-v0", "PlasticMazeICLR-v0", "PlasticMazeMoving-v0"]
+MazeId: TypeAlias = Literal[
+    "PlasticMaze-v0", "PlasticMazeICLR-v0", "PlasticMazeMoving-v0", "PlasticMazeRandom-v0"
+]
 RuleChoice: TypeAlias = Literal["hebb", "oja", "clipped", "delta", "retroactive", "stp", "fast_weights"]
 LesionChoice: TypeAlias = Literal["frozen", "cleared", "silenced"]
 ModulationChoice: TypeAlias = Literal["none", "sigmoid", "tanh"]
@@ -28,7 +30,7 @@ class MazeSettings:
 
     env: MazeId
     """The environment: the maze of 2018 (9x9, 250 steps), that of 2019 (11x11, 200 steps, no wall penalty), \
-or that of 2018 with a reward that moves every 50 steps."""
+or that of 2018 with a reward that moves every 50 steps or with other pillars in every episode."""
     size: int | None = None
     """Side of the maze inside its outer wall, in squares; odd."""
     episode_length: int | None = None
@@ -49,6 +51,8 @@ or that of 2018 with a reward that moves every 50 steps."""
     """Steps after which the reward moves to another square; None: it stays for the whole episode."""
     layout_seed: int | None = None
     """Seed of a maze with irregular pillars; None: pillars in rows."""
+    random_layout: bool | None = None
+    """Draw another maze with irregular pillars for every episode."""
 
 
 @dataclass(frozen=True)

@@ -905,7 +905,8 @@ def step_of_the_class_of_dynamics(env, patch):
 
 
 def other_table(env, patch):
-    patch.setattr(env.env.dynamics, "rewards", env.env.dynamics.rewards + 0.25)
+    tables = env.env.dynamics.one_layout
+    patch.setattr(env.env.dynamics, "one_layout", tables._replace(rewards=tables.rewards + 0.25))
 
 
 def earlier_end(env, patch):
