@@ -345,15 +345,25 @@ def belief_score(config: MazeConfig) -> BeliefScore:
     return BeliefScore(float(points.mean()), float(points.std() / np.sqrt(len(points))))
 
 
-def belief_share(score: float, config: MazeConfig) -> float | None:
-    """Return a mean episode score on a scale from the random agent (0) to the belief agent (1).
+def belief_points(config: MazeConfig) -> float | None:
+    """Return the mean score of the belief agent; None if it is not clearly better than the random one.
 
-    None if the belief agent is not clearly better than the random one, as in episodes of a single step.
+    That is so in episodes of a single step.
 
     Raises:
         ValueError: the reward is not positive.
     """
-    random, belief = maze_bracket(config).random, belief_score(config)
-    if belief.mean - random <= _CERTAIN * belief.error:
-        return None
-    return (score - random) / (belief.mean - random)
+    belief = belief_score(config)
+    return belief.mean if belief.mean - maze_bracket(config).random > _CERTAIN * belief.error else None
+
+
+def belief_share(score: float, config: MazeConfig) -> float | None:
+    """Return a mean episode score on a scale from the random agent (0) to the belief agent (1).
+
+    None if :func:`belief_points` is.
+
+    Raises:
+        ValueError: the reward is not positive.
+    """
+    random, belief = maze_bracket(config).random, belief_points(config)
+    return None if belief is None else (score - random) / (belief - random)

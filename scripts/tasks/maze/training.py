@@ -14,7 +14,7 @@ from tensorboard.compat.proto.summary_pb2 import Summary  # type: ignore[import-
 from plasticrl.agents import RecurrentA2C
 from plasticrl.agents.common import tags
 from plasticrl.agents.common.tensorboard import log_matrices, tensorboard_writer
-from plasticrl.envs import MazeConfig, oracle_share
+from plasticrl.envs import MazeConfig, belief_score, belief_share, oracle_share
 from plasticrl.scripts.runs.run import Run
 from plasticrl.scripts.runs.terminal import percent
 from plasticrl.scripts.tasks.maze.animation import gif, play
@@ -30,7 +30,7 @@ class MazeInfo(BaseCallback):
     """Callback that logs means over the episodes that ended since the last update.
 
     Args:
-        config: the maze, for the oracle's share of the reward.
+        config: the maze, for the shares of the belief agent's and the oracle's reward.
     """
 
     def __init__(self, config: MazeConfig) -> None:
@@ -51,6 +51,9 @@ class MazeInfo(BaseCallback):
             if mean is not None:
                 self.logger.record(tag, mean)
         reward = float(np.mean([info["episode"]["r"] for info in self._infos]))
+        share = belief_share(reward, self.config)
+        if share is not None:
+            self.logger.record(tags.BELIEF_SHARE, share)
         self.logger.record(tags.ORACLE_SHARE, oracle_share(reward, self.config))
         self._infos.clear()
 
@@ -79,9 +82,12 @@ def make_trainer(run: Run, device: str) -> Trainer:
     """Build the mazes and the agent; see :class:`plasticrl.scripts.experiments.training.TaskCode`."""
     check_run(run)
     config, is_a2c = maze_config(run.maze), run.learner == "a2c"
+    belief_score(config)  # now, so that its time is not counted as training
 
     def score_text(reward: float) -> str:
-        return f"reward {reward:6.1f}  oracle {percent(oracle_share(reward, config)):>4}"
+        share = belief_share(reward, config)
+        name, share = ("oracle", oracle_share(reward, config)) if share is None else ("belief", share)
+        return f"reward {reward:6.1f}  {name} {percent(share):>4}"
 
     def evaluation(agent: Any) -> Evaluation:
         return evaluate(agent, run.maze, episodes=run.eval_episodes, seed=run.seed + EVALUATION_SEEDS)
@@ -98,7 +104,7 @@ def make_trainer(run: Run, device: str) -> Trainer:
         score=_mean_reward,
         score_text=score_text,
         evaluation=evaluation,
-        metrics=(tags.REWARD, tags.ORACLE_SHARE, tags.EVALUATION + "mean_reward"),
+        metrics=(tags.REWARD, tags.BELIEF_SHARE, tags.ORACLE_SHARE, tags.EVALUATION + "mean_reward"),
         callbacks=lambda _: [MazeInfo(config)],
         log_interval=log_interval(run.total, agent.n_steps * run.training.n_envs),
         counter_option="reset_num_timesteps",
