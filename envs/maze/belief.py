@@ -6,6 +6,7 @@ and takes the action of the highest value. It is no upper bound: the value looks
 
 from __future__ import annotations
 
+from contextlib import closing
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -321,14 +322,14 @@ class BeliefScore(NamedTuple):
 
 def play_belief_agent(config: MazeConfig, episodes: int, seed: int) -> NDArray[np.float64]:
     """Return the points of the belief agent in each of some episodes, (episodes,)."""
-    env = PlasticMazeVectorEnv(episodes, **vars(config))
     agent, state = BeliefAgent(config), None
-    observation, _ = env.reset(seed=seed)
     points = np.zeros(episodes)
-    for _ in range(config.episode_length):
-        action, state = agent.predict(observation, state)
-        observation, reward, *_ = env.step(action)
-        points += reward
+    with closing(PlasticMazeVectorEnv(episodes, **vars(config))) as env:
+        observation, _ = env.reset(seed=seed)
+        for _ in range(config.episode_length):
+            action, state = agent.predict(observation, state)
+            observation, reward, *_ = env.step(action)
+            points += reward
     return points
 
 

@@ -13,7 +13,7 @@ from plasticrl.agents import RecurrentA2C
 from plasticrl.agents.ppo.contrib import PlainRecurrentPPO
 from plasticrl.envs import PlasticMazeVectorEnv, make_vec_env
 from plasticrl.scripts.runs.run import Run
-from plasticrl.scripts.tasks.maze.setup import make_mazes, ppo_arguments
+from plasticrl.scripts.tasks.maze.setup import contrib_arguments, make_mazes
 
 
 def plain_step(
@@ -148,7 +148,7 @@ def ppo_iterations(run: Run) -> dict[str, Callable[[], object]]:
 
     def iteration(kind: type[RecurrentPPO]) -> Callable[[], object]:
         env = make_mazes(run.maze, run.training.n_envs, run.seed)
-        agent = kind(env=env, device="cpu", **ppo_arguments(run))
+        agent = kind(env=env, device="cpu", **contrib_arguments(run))
         agent.set_logger(configure(None, []))
         return lambda: agent.learn(agent.n_steps * agent.n_envs)
 

@@ -26,7 +26,7 @@ from plasticrl.scripts.tasks.maze.setup import maze_config
 References: TypeAlias = Mapping[str, Mapping[str, float | None]]
 """The metrics of each reference; None is infinite."""
 
-CORE_COLORS = dict(zip(TASKS["maze"].cores, COLORS, strict=False))
+CORE_COLORS = dict(zip(TASKS["maze"].learners["a2c"].cores, COLORS, strict=False))
 _NOTHING = (None, None, None)
 _STYLES = ("--", ":", "-.")
 _BELIEF, _ORACLE, _RANDOM = "belief agent", "oracle", "random"
@@ -76,7 +76,7 @@ class Comparison:
     def title(self) -> str:
         """Return the title of the table."""
         unit = "steps" if self.is_maze else "episodes, held-out episodes"
-        return f"{self.run.task.capitalize()} after {self.run.total:,} {unit}: {UNCERTAINTY}"
+        return f"{self.run.title} after {self.run.total:,} {unit}: {UNCERTAINTY}"
 
     def rows(self) -> list[tuple[str, int | None, Sequence[Estimate | None]]]:
         """Return name, number of runs, and metrics of each agent: cores between those above and below."""
@@ -164,7 +164,7 @@ class Comparison:
         scale = {name: score for name, score in known.items() if score is not None}
         lines = [name for name in scale if not (self.is_maze and name == _ORACLE)]  # it would squash the rest
         references = [(name, scale[name], style) for name, style in zip(lines, _STYLES, strict=False)]
-        title, steps = self.run.task.capitalize(), self.run.counter
+        title, steps = self.run.title, self.run.counter
         if not self.is_maze:
             label = f"{main.label} (training)"
             return CurveAxes(title, steps, tags.TRAINING + main.name, "episodes", 1.0, label, references)

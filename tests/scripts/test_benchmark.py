@@ -94,7 +94,7 @@ def test_an_iteration_of_a2c_is_an_episode_of_every_maze(case: str, steps: list[
 @pytest.mark.parametrize("case", ["plain", "ours"])
 def test_an_iteration_of_ppo_is_a_rollout(case: str, steps: list[int]) -> None:
     run = EXPERIMENTS["maze", "quick"].condition("recurrent_ppo").run
-    assert run.learner == "ppo"
+    assert run.learner == "sb3_contrib"
     training = replace(run.training, n_envs=2)
     few = run.with_groups(training=training, ppo=replace(run.ppo, hidden_size=5, n_steps=8, batch_size=16))
     ppo_iterations(few)[case]()

@@ -14,8 +14,8 @@ from stable_baselines3.common.evaluation import evaluate_policy
 from stable_baselines3.common.type_aliases import PolicyPredictor
 from torch import Tensor
 
-from plasticrl.agents import RecurrentA2C
 from plasticrl.agents.common import tags
+from plasticrl.agents.recurrent.on_policy_algorithm import RecurrentOnPolicyAlgorithm
 from plasticrl.envs import belief_points, belief_share, maze_bracket, oracle_share
 from plasticrl.scripts.errors import UserError
 from plasticrl.scripts.runs.run import Run
@@ -207,10 +207,10 @@ class LesionedAgent:
     """
 
     def __init__(self, agent: Any, lesion: LesionChoice, step: int) -> None:
-        state = agent.policy.initial_state(1) if isinstance(agent, RecurrentA2C) else None
+        state = agent.policy.initial_state(1) if isinstance(agent, RecurrentOnPolicyAlgorithm) else None
         if not isinstance(state, RecurrentState) or not state.trace.numel():
             raise UserError("--lesion: only a plastic agent has a trace, leave it out")
-        self.agent: RecurrentA2C = agent
+        self.agent: RecurrentOnPolicyAlgorithm = agent
         self.lesion, self.step = lesion, step
         self._done: NDArray[np.int64] | None = None  # steps of each episode so far
         self._frozen: NDArray[np.float32] | None = None
@@ -222,7 +222,7 @@ class LesionedAgent:
         episode_start: NDArray[np.bool_] | None = None,
         deterministic: bool = False,
     ) -> tuple[NDArray[Any], tuple[NDArray[Any], ...] | None]:
-        """Predict as RecurrentA2C does; it must be called at every step of the episodes."""
+        """Predict as the agent does; it must be called at every step of the episodes."""
         assert episode_start is not None
         done = np.zeros(len(episode_start), np.int64) if self._done is None else self._done + 1
         self._done = np.where(episode_start, 0, done)

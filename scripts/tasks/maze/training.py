@@ -11,19 +11,20 @@ from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.utils import safe_mean
 from tensorboard.compat.proto.summary_pb2 import Summary  # type: ignore[import-untyped]
 
-from plasticrl.agents import RecurrentA2C
 from plasticrl.agents.common import tags
 from plasticrl.agents.common.tensorboard import log_matrices, tensorboard_writer
+from plasticrl.agents.recurrent.on_policy_algorithm import RecurrentOnPolicyAlgorithm
 from plasticrl.envs import MazeConfig, belief_score, belief_share, oracle_share
 from plasticrl.scripts.runs.run import Run
 from plasticrl.scripts.runs.terminal import percent
+from plasticrl.scripts.settings.tasks import CONTRIB
 from plasticrl.scripts.tasks.maze.animation import gif, play
 from plasticrl.scripts.tasks.maze.evaluation import Evaluation, evaluate, mean_info
 from plasticrl.scripts.tasks.maze.setup import check_run, load_learner, make_learner, make_mazes, maze_config
 from plasticrl.scripts.tasks.task import EVALUATION_SEEDS, Trainer, log_interval
 
 _ANIMATION_SIZE, _ANIMATION_FPS = 192, 12
-_A2C_REMEDY = "a lower --learning-rate, --eta or --max-grad-norm, or --bound-eta"
+_REMEDY = "a lower --learning-rate, --eta or --max-grad-norm, or --bound-eta"
 
 
 class MazeInfo(BaseCallback):
@@ -59,11 +60,11 @@ class MazeInfo(BaseCallback):
 
 
 def log_pictures(run: Run, agent: Any) -> None:
-    """Log the matrices of a RecurrentA2C's core to TensorBoard, and one episode as an animated picture."""
+    """Log the matrices of an agent's core to TensorBoard, and one episode as an animated picture."""
     writer = tensorboard_writer(agent.logger)
     if writer is None:
         return
-    if isinstance(agent, RecurrentA2C):
+    if isinstance(agent, RecurrentOnPolicyAlgorithm):
         log_matrices(writer, agent.policy.core, agent.core_state, agent.num_timesteps)
     frames = list(play(agent, run.maze, mode="rgb_array", seed=run.seed, size=_ANIMATION_SIZE))
     image = Summary.Image(
@@ -81,7 +82,7 @@ def log_pictures(run: Run, agent: Any) -> None:
 def make_trainer(run: Run, device: str) -> Trainer:
     """Build the mazes and the agent; see :class:`plasticrl.scripts.experiments.training.TaskCode`."""
     check_run(run)
-    config, is_a2c = maze_config(run.maze), run.learner == "a2c"
+    config = maze_config(run.maze)
     belief_score(config)  # now, so that its time is not counted as training
 
     def score_text(reward: float) -> str:
@@ -108,7 +109,7 @@ def make_trainer(run: Run, device: str) -> Trainer:
         callbacks=lambda _: [MazeInfo(config)],
         log_interval=log_interval(run.total, agent.n_steps * run.training.n_envs),
         counter_option="reset_num_timesteps",
-        remedy=_A2C_REMEDY if is_a2c else "a lower learning rate",
+        remedy="a lower learning rate" if run.learner == CONTRIB else _REMEDY,
         show=partial(log_pictures, run),
         close=env.close,
     )
