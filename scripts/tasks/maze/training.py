@@ -14,7 +14,7 @@ from tensorboard.compat.proto.summary_pb2 import Summary  # type: ignore[import-
 from plasticrl.agents.common import tags
 from plasticrl.agents.common.tensorboard import log_matrices, tensorboard_writer
 from plasticrl.agents.recurrent.on_policy_algorithm import RecurrentOnPolicyAlgorithm
-from plasticrl.envs import MazeConfig, belief_score, belief_share, oracle_share
+from plasticrl.envs import MazeConfig, belief_share, oracle_share
 from plasticrl.scripts.runs.run import Run
 from plasticrl.scripts.runs.terminal import percent
 from plasticrl.scripts.settings.tasks import CONTRIB
@@ -83,7 +83,6 @@ def make_trainer(run: Run, device: str) -> Trainer:
     """Build the mazes and the agent; see :class:`plasticrl.scripts.experiments.training.TaskCode`."""
     check_run(run)
     config = maze_config(run.maze)
-    belief_score(config)  # now, so that its time is not counted as training
 
     def score_text(reward: float) -> str:
         share = belief_share(reward, config)
