@@ -296,5 +296,5 @@ _PPO = _tuned(
 )
 PPO_PRESETS: Mapping[str, Preset] = {
     "tuned": _PPO,
-    "demo": _PPO.changed(total_timesteps=2_048_000, checkpoints=3),
+    "demo": _PPO.changed(total_timesteps=2_560_000, checkpoints=3),
 }
