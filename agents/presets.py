@@ -113,6 +113,7 @@ _MAZE_PPO = Preset(
     cores={
         "plastic": _DELTA,
         "homogeneous": _DELTA,
+        "rnn": {"init": "orthogonal", "init_scale": 1.0},
         "lstm": _NO_BIAS,
         "gru": _NO_BIAS,
         "plastic_lstm": {**_DELTA, **_NO_BIAS},

@@ -4,6 +4,7 @@ from .data.cifar import load_cifar as load_cifar
 from .data.download import DataError as DataError
 from .maze.belief import BeliefAgent as BeliefAgent
 from .maze.belief import BeliefScore as BeliefScore
+from .maze.belief import belief_points as belief_points
 from .maze.belief import belief_score as belief_score
 from .maze.belief import belief_share as belief_share
 from .maze.config import MazeConfig as MazeConfig

@@ -1,8 +1,7 @@
 """Measure the speed claims of docs/performance.md side by side, and write them to a folder.
 
 The scans of every cell are compared with autograd through the reference, on demand also with JAX
-(``bench/scans.py``). Elsewhere "plain" is the published equations in plain torch (``bench/cases.py``);
-for RecurrentPPO it is sb3-contrib's own class.
+(``bench/scans.py``). Elsewhere "plain" is the published equations in plain torch (``bench/cases.py``).
 """
 
 import multiprocessing
@@ -48,7 +47,9 @@ class Benchmark:
     threads: int | None = None
     """Number of threads; None keeps torch's default."""
     scans: bool = False
-    """Measure only the scans of every cell, and write scans.json instead."""
+    """Measure only the scans of every cell, and write only scans.json."""
+    iterations: bool = False
+    """Measure only whole iterations of the learners, and write only iterations.json."""
     jax: bool = False
     """Compare the scans with JAX on one core, too; needs JAX (pip install jax)."""
 
@@ -60,8 +61,11 @@ def main(settings: Benchmark) -> None:
     if settings.jax and find_spec("jax") is None:
         raise SystemExit("benchmark.py: --jax needs JAX, which is not installed: pip install jax")
     settings.out.mkdir(parents=True, exist_ok=True)
-    _measure_scans(settings)
-    if settings.scans:
+    if settings.scans or not settings.iterations:
+        _measure_scans(settings)
+    if settings.iterations or not settings.scans:
+        _measure_iterations(settings)
+    if settings.scans or settings.iterations:
         return
     rows: list[dict[str, Any]] = []
 
@@ -80,14 +84,6 @@ def main(settings: Benchmark) -> None:
         )
         memory = {f"{kind}_mb": _memory(kind, shape) for kind in ("plain", "ours")}
         row(f"sequence, {name}", shape, seconds, **memory)
-    for n_envs in (30, 1):
-        seconds = interleaved(a2c_iterations(n_envs, 200), settings.rounds)
-        rollout = seconds.pop("rollout") / 250 * 1e6
-        speeds = _steps_per_second(seconds, 250 * n_envs)
-        row("A2C iteration", (250, n_envs, 200), seconds, **speeds, rollout_us_per_step=rollout)
-    shape, iterations = _ppo()
-    seconds = interleaved(iterations, settings.rounds)
-    row("RecurrentPPO iteration", shape, seconds, **_steps_per_second(seconds, shape[0] * shape[1]))
 
     scaling = {
         axis: [(shape, _cost(shape, settings.rounds)) for shape in shapes] for axis, shapes in SWEEPS.items()
@@ -113,6 +109,23 @@ def _measure_scans(settings: Benchmark) -> None:
             print(row, flush=True)
     load = os.getloadavg()[0] if hasattr(os, "getloadavg") else None
     write_json(settings.out / "scans.json", {"machine": machine(), "load": load, "rows": rows})
+
+
+def _measure_iterations(settings: Benchmark) -> None:
+    """Measure whole iterations of the learners, and write ``iterations.json``: env steps per second."""
+    run = EXPERIMENTS["maze", "quick"].condition("recurrent_ppo").run
+    of_ppo = (run.ppo.n_steps, run.training.n_envs, run.ppo.hidden_size)
+    rows = []
+    for learner, shape, cases in (
+        *(("A2C", (250, n_envs, 200), a2c_iterations(n_envs, 200)) for n_envs in (30, 1)),
+        ("PPO", of_ppo, ppo_iterations(run)),
+    ):
+        seconds = interleaved(cases, settings.rounds)
+        speeds = {name: shape[0] * shape[1] / value for name, value in seconds.items()}
+        rows.append({"learner": learner, "shape": shape, "steps_per_second": speeds})
+        print(f"{learner} iteration {shape!s:15s}", end="  ")
+        print(", ".join(f"{name} {speed:,.0f}" for name, speed in speeds.items()), "steps/s", flush=True)
+    write_json(settings.out / "iterations.json", {"machine": machine(), "rows": rows})
 
 
 def _milliseconds(seconds: dict[str, float], other: str) -> dict[str, float]:
@@ -155,16 +168,6 @@ def _cost(shape: tuple[int, int, int], rounds: int) -> float:
     steps, batch, n = shape
     seconds = interleaved({"ours": _sequence("ours", shape)}, rounds)["ours"]
     return seconds / (steps * batch * n * n) * 1e9
-
-
-def _steps_per_second(seconds: dict[str, float], steps: int) -> dict[str, float]:
-    return {f"{name}_steps_per_s": steps / value for name, value in seconds.items()}
-
-
-def _ppo() -> tuple[tuple[int, int, int], dict[str, Callable[[], object]]]:
-    """Return T, B and the number of cells, and the iterations, of RecurrentPPO in the reproduction."""
-    run = EXPERIMENTS["maze", "quick"].condition("recurrent_ppo").run
-    return (run.ppo.n_steps, run.training.n_envs, run.ppo.hidden_size), ppo_iterations(run)
 
 
 def _draw(scaling: dict[str, list[tuple[tuple[int, int, int], float]]], path: Path) -> None:

@@ -31,8 +31,8 @@ from plasticrl.scripts.errors import UserError
 from plasticrl.scripts.experiments.paper import Budget, TaskName
 from plasticrl.scripts.runs.run import Run
 from plasticrl.scripts.settings.groups import CoreValues, SearchSpace, changed, merged, with_home
-from plasticrl.scripts.settings.maze import Device, OutputSettings
-from plasticrl.scripts.settings.tasks import TASKS, Task, check_core_options
+from plasticrl.scripts.settings.maze import PPO_PRESETS, Device, OutputSettings
+from plasticrl.scripts.settings.tasks import TASKS, Learner, Task, check_core_options
 
 
 class TaskOptions:
@@ -44,6 +44,7 @@ class TaskOptions:
     """
 
     entry: ClassVar[Task]
+    algo: str
     preset: str
     own: CoreValues
     output: OutputSettings
@@ -52,23 +53,28 @@ class TaskOptions:
     def __reduce__(self) -> tuple[Any, ...]:
         """Return the parts to copy or pickle it from: its class is made at run time, so no module has it."""
         values = {field.name: getattr(self, field.name) for field in fields(self)}  # type: ignore[arg-type]
-        return _options_with, (type(self).__base__, self.entry.name, values)
+        return _options_with, (type(self).__base__, self.entry.name, self.algo, values)
 
     @classmethod
     def with_preset(cls, preset: str, **others: Any) -> Self:
         """Return the options with the settings of a preset."""
-        values = cls.entry.presets[preset]
+        values = cls.entry.learners[cls.algo].presets[preset]
         return cls(preset=preset, own=values.cores, **values.groups, **others)  # type: ignore[call-arg]
+
+    @property
+    def learner(self) -> Learner:
+        """The learner."""
+        return self.entry.learners[self.algo]
 
     @property
     def groups(self) -> dict[str, Any]:
         """The settings of a training that cores without own values have, by the name of their group."""
-        return {name: getattr(self, name) for name in self.entry.groups(self.entry.learner)}
+        return {name: getattr(self, name) for name in self.entry.groups(self.algo)}
 
     def make_run(self, core: str, seed: int) -> Run:
         """Return the run with these settings."""
         groups = self.for_core(core).groups
-        return Run(self.entry.name, self.entry.learner, core, seed, groups, self.data_dir)
+        return Run(self.entry.name, self.algo, core, seed, groups, self.data_dir)
 
     def for_core(self, core: str) -> Self:
         """Return a copy in which all cores have the settings of this one."""
@@ -76,7 +82,7 @@ class TaskOptions:
 
     def searched(self, core: str) -> SearchSpace:
         """Return the search space without the settings whose values lie outside it; they stay fixed."""
-        space, settings = self.entry.space(self.preset, core), self.for_core(core)
+        space, settings = self.learner.space(self.preset, core), self.for_core(core)
         return {name: allowed for name, allowed in space.items() if settings.value(name) in allowed}
 
     def value(self, name: str) -> Any:
@@ -155,6 +161,10 @@ space, weak ones are stopped early, and the best ones of each core are printed."
     """Settings to try for each core, those given here first (search)."""
 
 
+_ALGO = (
+    "Learning algorithm: a2c or ppo, which reaches more points with the same steps; both have options of "
+    "their own, shown by --algo NAME --help."
+)
 _DATA_DIR = (
     "Folder with the official files, as an archive or extracted; None: $PLASTICRL_DATA, or if that is not "
     "set, they are downloaded."
@@ -162,36 +172,42 @@ _DATA_DIR = (
 
 
 @cache
-def options_of(kind: Any, task: Task) -> Any:
+def options_of(kind: Any, task: Task, algo: str | None = None) -> Any:
     """Return the options of a command for a task, with the settings of its default preset as defaults.
 
     Args:
         kind: the command's options for every task.
         task: the task.
+        algo: name of the learner; None for the task's default.
     """
     command = next(name for name, options in COMMANDS.items() if options is kind)
-    preset, values = next(iter(task.presets.items()))
-    core: Any = literal_type_from_choices(list(task.cores))
+    algo = algo or task.learner
+    learner = task.learners[algo]
+    preset, values = next(iter(learner.presets.items()))
+    core: Any = literal_type_from_choices(list(learner.cores))
     made: list[tuple[str, Any, Any]] = []
     if issubclass(kind, ManyOptions):
         cores = Annotated[tuple[core, ...], arg(help="Networks to compare; see train.")]
-        made.append(("cores", cores, tuple(task.cores)[:3]))
+        made.append(("cores", cores, tuple(learner.cores)[:3]))
     else:
-        made.append(("core", Annotated[core, arg(help=task.core_help)], next(iter(task.cores))))
+        made.append(("core", Annotated[core, arg(help=task.core_help)], next(iter(learner.cores))))
+    if len(task.algorithms) > 1:
+        algos: Any = literal_type_from_choices(list(task.algorithms))
+        made.append(("algo", Annotated[algos, arg(help=_ALGO)], algo))
     if task.reads_data:
         made.append(("data_dir", Annotated[Path | None, arg(help=_DATA_DIR)], None))
-    choices: Any = literal_type_from_choices(list(task.presets))
-    made.append(("preset", Annotated[choices, arg(help=task.preset_help)], preset))
+    choices: Any = literal_type_from_choices(list(learner.presets))
+    made.append(("preset", Annotated[choices, arg(help=learner.preset_help)], preset))
     own: Any = field(default_factory=lambda: values.cores)
     made.append(("own", Annotated[Any, tyro.conf.Fixed, tyro.conf.Suppress], own))
     made += [(name, type(group), group) for name, group in values.groups.items()]
-    about = {"entry": task, "__doc__": task.about[command], "__module__": __name__}
+    about = {"entry": task, "algo": algo, "__doc__": task.about[command], "__module__": __name__}
     name = f"{command.title()}{task.name.title()}"
     return make_dataclass(name, made, bases=(kind,), namespace=about, frozen=True)
 
 
-def _options_with(kind: Any, task: str, values: Mapping[str, Any]) -> TaskOptions:
-    options: TaskOptions = options_of(kind, TASKS[task])(**values)
+def _options_with(kind: Any, task: str, algo: str, values: Mapping[str, Any]) -> TaskOptions:
+    options: TaskOptions = options_of(kind, TASKS[task], algo)(**values)
     return options
 
 
@@ -298,31 +314,36 @@ class Watch:
     """Device that computes the network."""
 
 
+_DEMO_CORES = ("plastic_lstm", "plastic", "lstm", "rnn")
+
+
 @dataclass(frozen=True)
 class Demo:
     """Show the benefit of plasticity in a few minutes.
 
-    It trains plastic, homogeneous and non-plastic agents on the maze, prints a comparison with a random agent
-    and an oracle, and writes a picture and a GIF. Finished runs are kept, so that a second call is quick;
-    others are trained again.
+    It trains plastic and other agents on the maze with PPO, prints a comparison with agents that need no
+    training, and writes a picture and a GIF. Finished runs are kept, so that a second call is quick; others
+    are trained again.
     """
 
     root: Path = Path("runs/demo")
     """Folder of the demo."""
-    seeds: int = 3
+    seeds: int = 1
     """Runs per core."""
     jobs: int | None = None
     """Runs to train at the same time; None for one per processor."""
-    total_timesteps: int = TASKS["maze"].presets["demo"].training.total_timesteps
+    total_timesteps: int = PPO_PRESETS["demo"].training.total_timesteps
     """Environment steps of each training."""
     quiet: bool = False
     """Show no progress."""
 
     def comparison(self) -> CompareOptions:
         """Return the comparison that the demo makes."""
-        kind = options_of(CompareOptions, TASKS["maze"])
+        kind = options_of(CompareOptions, TASKS["maze"], "ppo")
         output = OutputSettings(root=self.root, overwrite=True, device="cpu", quiet=self.quiet)
-        options: CompareOptions = kind.with_preset("demo", seeds=self.seeds, jobs=self.jobs, output=output)
+        options: CompareOptions = kind.with_preset(
+            "demo", cores=_DEMO_CORES, seeds=self.seeds, jobs=self.jobs, output=output
+        )
         return options.with_values({"total_timesteps": self.total_timesteps})
 
 
@@ -353,6 +374,11 @@ _CHOICES = re.compile(r"(?<=one of )\(([^)]*)\)")
 
 
 @dataclass(frozen=True)
+class _Algo:
+    algo: str = ""
+
+
+@dataclass(frozen=True)
 class _Preset:
     preset: str = ""
 
@@ -378,7 +404,7 @@ def parse(words: Sequence[str]) -> Any:
     if options is not None and not issubclass(options, TaskOptions):
         return _parsed(options, name, words[1:])
     if options is not None and second in TASKS:
-        return _parsed(options_of(options, TASKS[second]), f"{name} {second}", words[2:])
+        return _parsed(_options_in(words[2:], options, TASKS[second]), f"{name} {second}", words[2:])
     if name == "--version":
         if words[1:]:
             raise UserError(f"--version stands alone: leave out {' '.join(words[1:])}")
@@ -391,6 +417,12 @@ def parse(words: Sequence[str]) -> Any:
     if options is not None:
         return _parsed(_any_task(options), name, words[1:], about=options.__doc__)
     return _parsed(reduce(or_, (_any(*item) for item in COMMANDS.items())), "", words, about=_ABOUT)
+
+
+def _options_in(words: Sequence[str], kind: Any, task: Task) -> Any:
+    """Return the options of a command for a task and the learner that the words name."""
+    chosen, _ = tyro.cli(_Algo, args=words, return_unknown_args=True, add_help=False)
+    return options_of(kind, task, chosen.algo if chosen.algo in task.algorithms else None)
 
 
 def _any(name: str, options: type[Any]) -> Any:
@@ -443,7 +475,7 @@ def _parsed(command: Any, named: str, words: Sequence[str], about: str | None = 
     if of_task:
         cores = [parsed.core] if hasattr(parsed, "core") else parsed.cores
         given = _settings_in(words)
-        check_core_options(command.entry.cores, cores, given)
+        check_core_options(parsed.learner.cores, cores, given)
         parsed = parsed.with_given(given)
     return with_home(parsed)
 
@@ -452,7 +484,8 @@ def _defaults(command: type[TaskOptions], words: Sequence[str]) -> TaskOptions:
     """Return the options of a command without those given, but with the settings of preset and core."""
     kind = _PresetAndCore if issubclass(command, TrainOptions) else _Preset
     chosen, _ = tyro.cli(kind, args=words, return_unknown_args=True, add_help=False)
-    default = command.with_preset(chosen.preset) if chosen.preset in command.entry.presets else command()
+    presets = command.entry.learners[command.algo].presets
+    default = command.with_preset(chosen.preset) if chosen.preset in presets else command()
     if isinstance(default, TrainOptions):
         default = default.for_core(getattr(chosen, "core", "") or default.core)
     return default

@@ -29,6 +29,7 @@ CLIP_FRACTION = "train/clip_fraction"
 CLIP_RANGE = "train/clip_range"
 CLIP_RANGE_VF = "train/clip_range_vf"
 
+BELIEF_SHARE = "maze/belief_share"
 ORACLE_SHARE = "maze/oracle_share"
 MAZE_EPISODE = "maze/episode"
 MAZE_INFOS = {

@@ -6,6 +6,7 @@ and takes the action of the highest value. It is no upper bound: the value looks
 
 from __future__ import annotations
 
+from contextlib import closing
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -321,14 +322,14 @@ class BeliefScore(NamedTuple):
 
 def play_belief_agent(config: MazeConfig, episodes: int, seed: int) -> NDArray[np.float64]:
     """Return the points of the belief agent in each of some episodes, (episodes,)."""
-    env = PlasticMazeVectorEnv(episodes, **vars(config))
     agent, state = BeliefAgent(config), None
-    observation, _ = env.reset(seed=seed)
     points = np.zeros(episodes)
-    for _ in range(config.episode_length):
-        action, state = agent.predict(observation, state)
-        observation, reward, *_ = env.step(action)
-        points += reward
+    with closing(PlasticMazeVectorEnv(episodes, **vars(config))) as env:
+        observation, _ = env.reset(seed=seed)
+        for _ in range(config.episode_length):
+            action, state = agent.predict(observation, state)
+            observation, reward, *_ = env.step(action)
+            points += reward
     return points
 
 
@@ -345,15 +346,27 @@ def belief_score(config: MazeConfig) -> BeliefScore:
     return BeliefScore(float(points.mean()), float(points.std() / np.sqrt(len(points))))
 
 
+def belief_points(config: MazeConfig) -> float | None:
+    """Return the mean score of the belief agent; None if it is not clearly better than the random one.
+
+    That is so in episodes of a single step. None, too, where layouts are random, which it cannot know.
+
+    Raises:
+        ValueError: the reward is not positive.
+    """
+    if config.random_layout:
+        return None
+    belief = belief_score(config)
+    return belief.mean if belief.mean - maze_bracket(config).random > _CERTAIN * belief.error else None
+
+
 def belief_share(score: float, config: MazeConfig) -> float | None:
     """Return a mean episode score on a scale from the random agent (0) to the belief agent (1).
 
-    None if the belief agent is not clearly better than the random one, as in episodes of a single step.
+    None if :func:`belief_points` is.
 
     Raises:
-        ValueError: the reward is not positive, or layouts are random.
+        ValueError: the reward is not positive.
     """
-    random, belief = maze_bracket(config).random, belief_score(config)
-    if belief.mean - random <= _CERTAIN * belief.error:
-        return None
-    return (score - random) / (belief.mean - random)
+    random, belief = maze_bracket(config).random, belief_points(config)
+    return None if belief is None else (score - random) / (belief - random)

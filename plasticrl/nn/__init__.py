@@ -1,7 +1,6 @@
 """The plastic networks and their baselines, behind one interface."""
 
-from plasticrl.nn.core import Core, State
-from plasticrl.nn.feedforward import FeedForward, NoState
+from plasticrl.nn.core import Core, FeedForward, NoState, State
 from plasticrl.nn.gated import GRU, LSTM, GRUState, LSTMState
 from plasticrl.nn.plastic_gated import PlasticGRU, PlasticGRUCell, PlasticLSTM, PlasticLSTMCell
 from plasticrl.nn.plastic_linear import PlasticLinear

@@ -1,4 +1,4 @@
-"""The interface of all cores: networks that carry memory between steps."""
+"""The interface of all cores, networks that carry memory between steps, and the core without memory."""
 
 from abc import ABC, abstractmethod
 from typing import Any, NamedTuple, NoReturn
@@ -6,7 +6,8 @@ from typing import Any, NamedTuple, NoReturn
 import torch
 from torch import Tensor, nn
 
-from plasticrl.ops import autocast
+from plasticrl.arguments import check_size
+from plasticrl.ops import tracing
 from plasticrl.ops.checks import check_tensor, check_tensors, kind_and_length
 
 State = tuple[Tensor, ...]
@@ -153,7 +154,7 @@ def check_dtype(inputs: Tensor, dtype: torch.dtype) -> None:
     Raises:
         ValueError: the dtypes differ; the message names both.
     """
-    if inputs.dtype != dtype and not (inputs.is_floating_point() and autocast.is_on(inputs.device)):
+    if inputs.dtype != dtype and not (inputs.is_floating_point() and tracing.autocasts(inputs.device)):
         raise ValueError(f"inputs must be {dtype} like the parameters, not {inputs.dtype}: cast one of them")
 
 
@@ -167,3 +168,42 @@ def check_shape(name: str, tensor: Tensor, shape: tuple[int, ...]) -> None:
     check_tensor(name, tensor)
     if tuple(tensor.shape) != shape:
         raise ValueError(f"{name} must have shape {shape}, not {tuple(tensor.shape)}")
+
+
+class NoState(NamedTuple):
+    """The empty state of a core without memory."""
+
+
+class FeedForward(Core):
+    """``y = tanh(W x + b)``, independently at each step: the control that shows the benefit of memory.
+
+    Args:
+        input_size: features per step.
+        hidden_size: number of neurons n.
+
+    Raises:
+        ValueError: a size is not an integer above 0.
+    """
+
+    def __init__(self, input_size: int, hidden_size: int) -> None:
+        super().__init__()
+        self.input_size = check_size("input_size", input_size)
+        self.hidden_size = self.output_size = check_size("hidden_size", hidden_size)
+        self.linear = nn.Linear(input_size, hidden_size)
+
+    def reset_parameters(self) -> None:
+        """Initialise all parameters, as ``torch.nn.Linear`` does."""
+        self.linear.reset_parameters()
+
+    def initial_state(self, batch_size: int) -> NoState:
+        """Return the empty state."""
+        return NoState()
+
+    def forward(
+        self, inputs: Tensor, state: NoState | None = None, reset: Tensor | None = None
+    ) -> tuple[Tensor, NoState]:
+        """Apply the layer to every step; see :class:`Core`."""
+        self._check_inputs(inputs, reset)
+        if state is not None:
+            parts_of(state, NoState)
+        return torch.tanh(self.linear(inputs)), NoState()

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import Function
 
-from plasticrl.ops import adjoint, autocast, tracing
+from plasticrl.ops import adjoint, tracing
 from plasticrl.ops.cells import Cell, Modulation
 from plasticrl.ops.problem import Cotangents, Engine, Problem, presynaptic, state_of
 from plasticrl.rules import Rule
@@ -117,7 +117,7 @@ class _Gradients(_Once):
         drive: Tensor, w: Tensor, alpha: Tensor | None, eta: Tensor,
         hidden: Tensor, memory: Tensor | None, trace: Tensor, parameters: Tensor | None,
     ) -> tuple[Tensor | None, ...]:  # fmt: skip
-        with autocast.off(drive.device):
+        with tracing.without_autocast(drive.device):
             problem = Problem(
                 drive, w, alpha, eta, hidden, memory, trace, reset, clamp, rule, cell, modulation,
                 _apart(parameters, rule, hidden.shape[-1]),

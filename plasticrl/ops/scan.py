@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from plasticrl.arguments import check_choice
-from plasticrl.ops import adjoint, autocast, tracing
+from plasticrl.ops import adjoint, tracing
 from plasticrl.ops.cells import CELLS, CellName, Modulation
 from plasticrl.ops.checks import check_problem, check_state, check_tensor
 from plasticrl.ops.function import fused_scan
@@ -103,9 +103,9 @@ def plastic_scan(
             forward mode (``jvp``, ``hessian``) was used with it; ``"reference"`` supports both.
     """
     check_tensor("drive", drive)
-    if autocast.is_on(drive.device):
+    if tracing.autocasts(drive.device):
         check_tensor("w", w)
-        with autocast.off(drive.device):
+        with tracing.without_autocast(drive.device):
             return plastic_scan(
                 drive.to(w.dtype), w, alpha, eta, state, reset, clamp,
                 rule=rule, cell=cell, modulation=modulation, rule_parameters=rule_parameters,

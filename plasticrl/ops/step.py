@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from plasticrl.ops import autocast, tracing
+from plasticrl.ops import tracing
 from plasticrl.ops.cells import CellName, Modulation
 from plasticrl.ops.checks import check_tensor, check_tensors, check_writable
 from plasticrl.ops.reference import reference_scan
@@ -53,9 +53,9 @@ def plastic_step_(
         TypeError: an argument is not a tensor, or the state is not a ``PlasticState``.
     """
     check_tensor("drive", drive)
-    if autocast.is_on(drive.device):
+    if tracing.autocasts(drive.device):
         check_tensor("w", w)
-        with autocast.off(drive.device):
+        with tracing.without_autocast(drive.device):
             return plastic_step_(
                 drive.to(w.dtype), w, alpha, eta, state, reset, clamp,
                 rule=rule, cell=cell, modulation=modulation, rule_parameters=rule_parameters,

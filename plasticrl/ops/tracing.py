@@ -1,6 +1,11 @@
-"""Detection of tracers and of ``torch.compile``, which cannot see into the kernels."""
+"""Detection of what changes operations on the way: tracers, ``torch.compile`` and autocast.
+
+Tracers and ``torch.compile`` cannot see into the kernels; under autocast, errors of half precision would
+accumulate in the trace.
+"""
 
 from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager, nullcontext
 from functools import wraps
 from types import NoneType
 from typing import ParamSpec, TypeVar
@@ -75,3 +80,13 @@ def untraced(function: Callable[_P, _R]) -> Callable[_P, _R]:
         return function(*args, **kwargs)
 
     return call
+
+
+def autocasts(device: torch.device) -> bool:
+    """Return True if ``torch.autocast`` is enabled for this type of device."""
+    return torch.amp.is_autocast_available(device.type) and torch.is_autocast_enabled(device.type)
+
+
+def without_autocast(device: torch.device) -> AbstractContextManager[object]:
+    """Return a context manager that disables ``torch.autocast`` for this type of device."""
+    return torch.autocast(device.type, enabled=False) if autocasts(device) else nullcontext()

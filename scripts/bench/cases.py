@@ -1,19 +1,21 @@
 """Cases of the benchmarks: whole iterations of the learners, and the same equations in plain torch."""
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
-from sb3_contrib import RecurrentPPO
+from sb3_contrib import RecurrentPPO as ContribPPO
 from stable_baselines3 import A2C
 from stable_baselines3.common.logger import configure
+from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
 from torch import Tensor, nn
 from torch.nn import functional
 
-from plasticrl.agents import RecurrentA2C
+from plasticrl.agents import RecurrentA2C, RecurrentPPO
 from plasticrl.agents.ppo.contrib import PlainRecurrentPPO
 from plasticrl.envs import PlasticMazeVectorEnv, make_vec_env
 from plasticrl.scripts.runs.run import Run
-from plasticrl.scripts.tasks.maze.setup import make_mazes, ppo_arguments
+from plasticrl.scripts.tasks.maze.setup import contrib_arguments, make_mazes
 
 
 def plain_step(
@@ -102,10 +104,10 @@ class _Player(RecurrentA2C):
         pass
 
 
-def _agent(kind: type[RecurrentA2C], n_envs: int, hidden_size: int) -> RecurrentA2C:
+def _agent(kind: type[RecurrentA2C], n_envs: int, hidden_size: int, core: str = "plastic") -> RecurrentA2C:
     env = make_vec_env("PlasticMaze-v0", n_envs=n_envs, seed=0)
     policy = {"hidden_size": hidden_size, "normalize_observations": False, "normalize_returns": False}
-    agent = kind("PlasticPolicy", env, n_steps=250, policy_kwargs=policy, device="cpu")
+    agent = kind("PlasticPolicy", env, n_steps=250, policy_kwargs={"core": core, **policy}, device="cpu")
     agent.set_logger(configure(None, []))
     return agent
 
@@ -117,7 +119,8 @@ def a2c_iterations(n_envs: int, hidden_size: int) -> dict[str, Callable[[], obje
 
     Returns:
         "plain" uses the published equations, "ours" this package, "rollout" this package without training,
-        and "sb3_mlp" SB3's A2C with a memoryless network, for the same number of steps.
+        "lstm" and "plastic_lstm" this package with other cores, and "sb3_mlp" SB3's A2C with a memoryless
+        network, for the same number of steps.
     """
     agent, player = (_agent(kind, n_envs, hidden_size) for kind in (RecurrentA2C, _Player))
     mlp = A2C(
@@ -128,28 +131,46 @@ def a2c_iterations(n_envs: int, hidden_size: int) -> dict[str, Callable[[], obje
     )
     mlp.set_logger(configure(None, []))
     steps = agent.n_steps * n_envs
+
+    def gated(core: str) -> Callable[[], object]:
+        learner = _agent(RecurrentA2C, n_envs, hidden_size, core)
+        return lambda: learner.learn(steps)
+
     return {
         "plain": PlainA2C(n_envs, hidden_size).iteration,
         "ours": lambda: agent.learn(steps),
         "rollout": lambda: player.learn(steps),
+        "lstm": gated("lstm"),
+        "plastic_lstm": gated("plastic_lstm"),
         "sb3_mlp": lambda: mlp.learn(steps),
     }
 
 
 def ppo_iterations(run: Run) -> dict[str, Callable[[], object]]:
-    """Return functions that run one complete iteration of RecurrentPPO on the maze.
+    """Return functions that run one complete iteration of a recurrent PPO on the maze.
 
     Args:
-        run: the settings.
+        run: settings of sb3-contrib's RecurrentPPO; the others have the same.
 
     Returns:
-        "plain" uses sb3-contrib's class, "ours" this package's.
+        "sb3_contrib" is that learner, "sb3_contrib_faster" the one of the reproduction, which learns the same
+        with states that are reset before each sequence; "lstm" and "plastic_lstm" are this package's.
     """
+    arguments = contrib_arguments(run)
+    policy = {"hidden_size": run.ppo.hidden_size, "normalize_observations": False, "normalize_returns": False}
 
-    def iteration(kind: type[RecurrentPPO]) -> Callable[[], object]:
+    def iteration(kind: type[OnPolicyAlgorithm], **changes: Any) -> Callable[[], object]:
         env = make_mazes(run.maze, run.training.n_envs, run.seed)
-        agent = kind(env=env, device="cpu", **ppo_arguments(run))
+        agent = kind(env=env, device="cpu", **{**arguments, **changes})
         agent.set_logger(configure(None, []))
         return lambda: agent.learn(agent.n_steps * agent.n_envs)
 
-    return {"plain": iteration(RecurrentPPO), "ours": iteration(PlainRecurrentPPO)}
+    def ours(core: str) -> Callable[[], object]:
+        return iteration(RecurrentPPO, policy="PlasticPolicy", policy_kwargs={**policy, "core": core})
+
+    return {
+        "sb3_contrib": iteration(ContribPPO),
+        "sb3_contrib_faster": iteration(PlainRecurrentPPO),
+        "lstm": ours("lstm"),
+        "plastic_lstm": ours("plastic_lstm"),
+    }

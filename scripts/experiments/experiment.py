@@ -182,10 +182,10 @@ def comparison_of(runs: Sequence[Run], root: Path) -> Experiment:
     """
     first = {run.network_name: run for run in reversed(runs)}
     names = dict.fromkeys(run.network_name for run in runs)
-    task = runs[0].task
+    place = runs[0].place
     return Experiment(
-        task,
-        task.capitalize(),
+        place,
+        runs[0].title,
         tuple(Condition(name, first[name]) for name in names),
         len(runs) // len(names),
         root=root,

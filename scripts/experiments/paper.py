@@ -9,8 +9,9 @@ from typing import Any, Literal, TypeAlias
 
 from plasticrl.scripts.experiments.experiment import Condition, Experiment
 from plasticrl.scripts.runs.run import Run
-from plasticrl.scripts.settings.maze import MAZE_PRESETS, PPOSettings
+from plasticrl.scripts.settings.maze import A2C_PRESETS, ContribSettings
 from plasticrl.scripts.settings.supervised import IMAGES_PRESETS, OMNIGLOT_PRESETS, PATTERNS_PRESETS
+from plasticrl.scripts.settings.tasks import CONTRIB
 
 Budget: TypeAlias = Literal["quick", "paper"]
 TaskName: TypeAlias = Literal["maze", "patterns", "images", "omniglot"]
@@ -45,9 +46,9 @@ _FOUND: dict[str, dict[str, Any]] = {
 
 def _recurrent_ppo(name: str, about: str, hidden_size: int, total: int) -> Condition:
     """Return a RecurrentPPO condition with four times as many parallel mazes, since its steps cost more."""
-    tuned = MAZE_PRESETS["tuned"]
+    tuned = A2C_PRESETS["tuned"]
     training = replace(tuned.training, total_timesteps=total, n_envs=128, eval_episodes=500)
-    ppo = PPOSettings(
+    ppo = ContribSettings(
         hidden_size=hidden_size,
         learning_rate=5.9e-3,
         final_learning_rate=0.0,
@@ -60,12 +61,12 @@ def _recurrent_ppo(name: str, about: str, hidden_size: int, total: int) -> Condi
         vf_coef=0.028,
         max_grad_norm=0.58,
     )
-    run = Run("maze", "ppo", "lstm", 0, {"maze": tuned.maze, "ppo": ppo, "training": training})
+    run = Run("maze", CONTRIB, "lstm", 0, {"maze": tuned.maze, "ppo": ppo, "training": training})
     return Condition(name, run, about)
 
 
 def _maze(core: str, hidden_size: int, total: int) -> Condition:
-    tuned = MAZE_PRESETS["tuned"]
+    tuned = A2C_PRESETS["tuned"]
     agent = replace(tuned.agent, hidden_size=hidden_size, n_steps=None, **_FOUND.get(core, {}))
     training = replace(tuned.training, total_timesteps=total, n_envs=32, eval_episodes=500)
     run = Run("maze", "a2c", core, 0, {**tuned.groups, "agent": agent, "training": training})
@@ -73,7 +74,7 @@ def _maze(core: str, hidden_size: int, total: int) -> Condition:
 
 
 def _maze_as_in_the_paper(core: str, total: int) -> Condition:
-    paper = MAZE_PRESETS["paper"]
+    paper = A2C_PRESETS["paper"]
     training = replace(paper.training, total_timesteps=total, eval_episodes=500)
     run = Run("maze", "a2c", core, 0, {**paper.groups, "training": training})
     return Condition(f"{core}_paper", run, f"{_ABOUT[core]}; the paper's own settings", _PAPER_SETTINGS)

@@ -129,7 +129,7 @@ class OnRay:
     @property
     def folder(self) -> Path:
         """Folder of the task, and of Ray's temporary files."""
-        return self.command.output.root / self.command.make_run(self.command.cores[0], 0).task
+        return self.command.output.root / self.command.make_run(self.command.cores[0], 0).place
 
     def run(self, trials: Sequence[Trial], report: Callable[[Report], None]) -> dict[str, str]:
         """Train the trials; see :class:`Executor`.

@@ -121,7 +121,7 @@ class Study:
         self.drawing = Drawing(command, core)
         base = command.make_run(core, FIRST_SEED)
         # Absolute, since Optuna's lock of the file is a link.
-        self.path = (command.output.root / base.task / f"{core}.optuna").absolute()
+        self.path = (command.output.root / base.place / f"{core}.optuna").absolute()
         self.path.parent.mkdir(parents=True, exist_ok=True)
         if command.output.overwrite:
             self._remove()

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple, TypeAlias
 import numpy as np
 
 from plasticrl.agents.common import tags
+from plasticrl.envs import belief_points
 from plasticrl.scripts.errors import UserError, as_user_error
 from plasticrl.scripts.experiments.experiment import Experiment, Trial, by_condition
 from plasticrl.scripts.reports.curves import CurveAxes, common_curves, draw_curves, write_aggregates
@@ -20,16 +21,20 @@ from plasticrl.scripts.runs.folder import read_evaluation, write_csv, write_json
 from plasticrl.scripts.runs.run import Run
 from plasticrl.scripts.runs.terminal import percent, print_table
 from plasticrl.scripts.settings.tasks import TASKS, ShownMetric
+from plasticrl.scripts.tasks.maze.setup import maze_config
 
 References: TypeAlias = Mapping[str, Mapping[str, float | None]]
 """The metrics of each reference; None is infinite."""
 
-CORE_COLORS = dict(zip(TASKS["maze"].cores, COLORS, strict=False))
+CORE_COLORS = dict(zip(TASKS["maze"].learners["a2c"].cores, COLORS, strict=False))
 _NOTHING = (None, None, None)
 _STYLES = ("--", ":", "-.")
-_ORACLE = "oracle"  # the reference that is an upper bound
+_BELIEF, _ORACLE, _RANDOM = "belief agent", "oracle", "random"
+_BELIEF_SHARE = "belief_share"  # a metric
+_ABOVE = (_BELIEF, _ORACLE)  # the references that stand above the cores in tables
 _MAZE = (
     ShownMetric("reward", "points per episode", "{:.1f}".format, 1),
+    ShownMetric(_BELIEF_SHARE, "share of the belief agent", percent, 1),
     ShownMetric("share", "share of the oracle", percent, 1),
     ShownMetric("rewards_found", "rewards found", "{:.1f}".format, 1),
 )
@@ -71,19 +76,19 @@ class Comparison:
     def title(self) -> str:
         """Return the title of the table."""
         unit = "steps" if self.is_maze else "episodes, held-out episodes"
-        return f"{self.run.task.capitalize()} after {self.run.total:,} {unit}: {UNCERTAINTY}"
+        return f"{self.run.title} after {self.run.total:,} {unit}: {UNCERTAINTY}"
 
     def rows(self) -> list[tuple[str, int | None, Sequence[Estimate | None]]]:
-        """Return name, number of runs, and metrics of each agent: cores between upper bounds and others."""
+        """Return name, number of runs, and metrics of each agent: cores between those above and below."""
         references = {
             name: [_known(values.get(one.name, nan)) for one in self.metrics]
             for name, values in self.references.items()
         }
         cores = {core: [scores[one.name] for one in self.metrics] for core, scores in self.cores.items()}
         return [
-            *((name, None, values) for name, values in references.items() if name == _ORACLE),
+            *((name, None, values) for name, values in references.items() if name in _ABOVE),
             *((core, len(found[0].scores), [one.estimate for one in found]) for core, found in cores.items()),
-            *((name, None, values) for name, values in references.items() if name != _ORACLE),
+            *((name, None, values) for name, values in references.items() if name not in _ABOVE),
         ]
 
     def table(self) -> list[Sequence[str]]:
@@ -133,7 +138,13 @@ class Comparison:
                 for column, value in zip(self._columns(name), one.estimate, strict=False)
             }
             rows.append({"core": core, "scores": scores["reward"].scores, **numbers})
-        return {**{name: self.references[name]["reward"] for name in ("random", _ORACLE)}, "cores": rows}
+        points = {name: values["reward"] for name, values in self.references.items()}
+        return {
+            "random": points[_RANDOM],
+            "belief": points.get(_BELIEF),
+            "oracle": points[_ORACLE],
+            "cores": rows,
+        }
 
     @property
     def _kind(self) -> str:
@@ -149,20 +160,20 @@ class Comparison:
     def axes(self) -> CurveAxes:
         """Return the axes and contents of the picture of the learning curves."""
         main = self.metrics[0]
-        references = [
-            (name, score, style)
-            for (name, values), style in zip(self.references.items(), _STYLES, strict=False)
-            if (score := values[main.name]) is not None
-        ]
-        title, steps = self.run.task.capitalize(), self.run.counter
+        known = {name: values[main.name] for name, values in self.references.items()}
+        scale = {name: score for name, score in known.items() if score is not None}
+        lines = [name for name in scale if not (self.is_maze and name == _ORACLE)]  # it would squash the rest
+        references = [(name, scale[name], style) for name, style in zip(lines, _STYLES, strict=False)]
+        title, steps = self.run.title, self.run.counter
         if not self.is_maze:
             label = f"{main.label} (training)"
             return CurveAxes(title, steps, tags.TRAINING + main.name, "episodes", 1.0, label, references)
-        scale = {name: score for name, score, _ in references}
-        share = (scale["random"], scale[_ORACLE], "share of the oracle (%)")
+        whole = _BELIEF if _BELIEF in scale else _ORACLE
+        share = (scale[_RANDOM], scale[whole], f"share of the {whole} (%)")
         unit, name = (1e6, "millions") if self.run.total >= 1e6 else (1e3, "thousands")
         x_label = f"environment steps ({name})"
-        return CurveAxes(title, steps, tags.REWARD, x_label, unit, main.label, references, share)
+        above = [(_ORACLE, scale[_ORACLE])]
+        return CurveAxes(title, steps, tags.REWARD, x_label, unit, main.label, references, above, share)
 
 
 def _known(value: float | None) -> Estimate | None:
@@ -180,9 +191,15 @@ def compare_trials(trials: Sequence[Trial]) -> Comparison:
     """
     run = trials[0].run
     is_maze = run.task == "maze"
+    belief = belief_points(maze_config(run.maze)) if is_maze else None
     metrics = _MAZE if is_maze else run.entry.metrics
+    if is_maze and belief is None:
+        metrics = tuple(one for one in metrics if one.name != _BELIEF_SHARE)
     names = [one.name for one in metrics]
-    read = _read_maze if is_maze else lambda evaluation: _read_episodes(evaluation, names)
+
+    def read(evaluation: Mapping[str, Any]) -> tuple[dict[str, float], References]:
+        return _read_maze(evaluation, belief) if is_maze else _read_episodes(evaluation, names)
+
     found = {
         condition: [read_evaluation(trial.folder, read) for trial in group]
         for condition, group in by_condition(trials).items()
@@ -205,16 +222,18 @@ def compare_trials(trials: Sequence[Trial]) -> Comparison:
     )
 
 
-def _read_maze(evaluation: Mapping[str, Any]) -> tuple[dict[str, float], References]:
+def _read_maze(evaluation: Mapping[str, Any], belief: float | None) -> tuple[dict[str, float], References]:
     reward, found, random, oracle = (
         float(evaluation[name]) for name in ("mean_reward", "rewards_found", "random_reward", "oracle_reward")
     )
-    share = (reward - random) / (oracle - random)
-    references = {
-        _ORACLE: {"reward": oracle, "share": 1.0},
-        "random": {"reward": random, "share": 0.0},
-    }
-    return {"reward": reward, "share": share, "rewards_found": found}, references
+
+    def shares(points: float) -> dict[str, float]:
+        whole = {"share": oracle} if belief is None else {_BELIEF_SHARE: belief, "share": oracle}
+        return {name: (points - random) / (score - random) for name, score in whole.items()}
+
+    known = {_ORACLE: oracle, **({} if belief is None else {_BELIEF: belief}), _RANDOM: random}
+    references = {name: {"reward": points, **shares(points)} for name, points in known.items()}
+    return {"reward": reward, **shares(reward), "rewards_found": found}, references
 
 
 def _read_episodes(

@@ -46,6 +46,7 @@ class CurveAxes:
         x_label, x_unit: label of the x axis, and size of one of its units in steps.
         y_label: label of the score.
         references: name, score and line style of each horizontal line.
+        above: name and score of references that only the legend shows, so that the axes fit the data.
         share: the scores that are 0 and 100 % on a second axis to the right, and its label; None for no
             such axis.
     """
@@ -57,6 +58,7 @@ class CurveAxes:
     x_unit: float
     y_label: str
     references: Sequence[tuple[str, float, str]] = ()
+    above: Sequence[tuple[str, float]] = ()
     share: tuple[float, float, str] | None = None
 
 
@@ -155,6 +157,8 @@ def draw_curves(
             panel.fill_between(steps, low, high, color=colors[name], alpha=0.18, linewidth=0)
         for grey, (name, score, style) in zip(_GREYS, axes.references, strict=False):
             panel.axhline(score, color=grey, linestyle=style, linewidth=1.2, label=name)
+        for name, score in axes.above:
+            panel.plot([], [], linestyle="none", label=f"{name}: {score:.0f}, above the axis")
         if reference is not None:
             _mark_differences(panel, curves, reference, colors, axes.x_unit)
         panel.set_xlim(0, max(curve[0, -1] for curve in curves.values()) / axes.x_unit)

@@ -122,11 +122,13 @@ def write_search(results: SearchResults, command: SweepOptions, folder: Path) ->
 def train_command(command: SweepOptions, core: str, trial: SearchTrial) -> str:
     """Return the command line that trains with these settings."""
     options: Any = command.for_core(core).with_values(trial.settings)
-    of_others = options_of_others(options.entry.cores, core)
+    of_others = options_of_others(options.learner.cores, core)
     words = ["plasticrl", "train", trial.run.task, "--core", core, "--preset", options.preset]
+    if options.algo != options.entry.learner:
+        words += ["--algo", options.algo]
     if options.data_dir is not None:
         words += ["--data-dir", str(options.data_dir)]
-    for name, group in options.entry.presets[options.preset].for_core(core).items():
+    for name, group in options.learner.presets[options.preset].for_core(core).items():
         for field in fields(group):
             value = getattr(getattr(options, name), field.name)
             if value != getattr(group, field.name) and field.name not in of_others:

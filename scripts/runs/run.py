@@ -18,9 +18,9 @@ from plasticrl.scripts.settings.groups import (
     settings_from,
     value_of,
 )
-from plasticrl.scripts.settings.tasks import TASKS, Learner, ShownMetric, Task
+from plasticrl.scripts.settings.tasks import CONTRIB, TASKS, Learner, ShownMetric, Task
 
-VERSION = 3
+VERSION = 4
 """Version of ``config.json``. Files of version 1 have no version and no learner."""
 
 _RECURRENT_PPO = "recurrent_ppo"  # in version 1, the core of RecurrentPPO's runs
@@ -67,6 +67,17 @@ class Run(Grouped):
     def settings(self) -> Any:
         """The settings of the task itself."""
         return self.groups[self.task]
+
+    @property
+    def place(self) -> str:
+        """Folder of all runs of the task with this learner, below the root."""
+        return self.entry.learners[self.learner].folder or self.task
+
+    @property
+    def title(self) -> str:
+        """Task, and learner unless it is the task's default, for titles."""
+        task = self.task.capitalize()
+        return task if self.learner == self.entry.learner else f"{task}, {self.learner.upper()}"
 
     @property
     def network_name(self) -> str:
@@ -133,7 +144,7 @@ class Run(Grouped):
 
     def folder(self, root: Path) -> Path:
         """Return the run's own folder below ``root``."""
-        return root / self.task / self.network_name / f"seed_{self.seed}"
+        return root / self.place / self.network_name / f"seed_{self.seed}"
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain values, for JSON."""
@@ -159,7 +170,9 @@ def run_from_dict(data: Mapping[str, Any]) -> Run:
     task = choice_from(TASKS, "task", data["task"])
     if version == 1:
         ppo = data["core"] == _RECURRENT_PPO
-        data = {**data, "learner": "ppo", "core": "lstm"} if ppo else {**data, "learner": task.learner}
+        data = {**data, "learner": CONTRIB, "core": "lstm"} if ppo else {**data, "learner": task.learner}
+    elif version < 4 and data["learner"] == "ppo":  # then the name of sb3-contrib's
+        data = {**data, "learner": CONTRIB}
     learner: Learner = choice_from(task.learners, "learner", data["learner"])
     choice_from(learner.cores, "core", data["core"])
     groups = task.groups(data["learner"])

@@ -10,8 +10,9 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
-from plasticrl.agents.presets import A2C
-from plasticrl.scripts.settings.groups import RULES, Between, Preset
+from plasticrl.agents.presets import A2C, PPO
+from plasticrl.agents.presets import Preset as Tuned
+from plasticrl.scripts.settings.groups import RULES, Between, OneOf, Preset, SearchSpace
 
 MazeId: TypeAlias = Literal[
     "PlasticMaze-v0", "PlasticMazeICLR-v0", "PlasticMazeMoving-v0", "PlasticMazeRandom-v0"
@@ -57,7 +58,7 @@ or that of 2018 with a reward that moves every 50 steps or with other pillars in
 
 @dataclass(frozen=True)
 class AgentSettings:
-    """The network and the learning rule of A2C."""
+    """The network, and the settings of learning that A2C and PPO share."""
 
     hidden_size: int
     """Number of neurons of the recurrent core."""
@@ -88,29 +89,49 @@ first (cores with gates)."""
     final_learning_rate: float
     """Final learning rate, approached linearly."""
     n_steps: int | None = field(default=None, kw_only=True)
-    """Steps of each maze per update, through which gradients flow; None: a whole episode, the most."""
+    """Steps of each maze per rollout, through which gradients flow; None: a whole episode, the most."""
     gamma: float
     """Discount factor."""
     gae_lambda: float
     """Bias-variance trade-off of the advantages; 1 uses full returns."""
     ent_coef: float
     """Weight of an entropy bonus."""
-    concentration_coef: float
-    """Weight of the penalty on concentrated policies, the sum of squared probabilities."""
     vf_coef: float
     """Weight of the value loss."""
     max_grad_norm: float | None
     """Clip the gradient to this norm; None for no clipping."""
-    max_grad_ratio: float | None = field(default=None, kw_only=True)
-    """Skip an update if the gradient's norm exceeds this multiple of the usual norm and of --max-grad-norm; \
-None: skip none."""
     normalize_advantage: bool
-    """Scale the advantages of an update to zero mean and unit variance."""
+    """Scale the advantages of an update, or of each of PPO's minibatches, to zero mean and unit variance."""
 
 
 @dataclass(frozen=True)
-class PPOSettings:
-    """Network and learning algorithm of RecurrentPPO; settings not listed here are sb3-contrib's defaults."""
+class A2CSettings(AgentSettings):
+    """The network and the learning rule of A2C."""
+
+    concentration_coef: float
+    """Weight of the penalty on concentrated policies, the sum of squared probabilities."""
+    max_grad_ratio: float | None = field(default=None, kw_only=True)
+    """Skip an update if the gradient's norm exceeds this multiple of the usual norm and of --max-grad-norm; \
+None: skip none."""
+
+
+@dataclass(frozen=True)
+class PPOSettings(AgentSettings):
+    """The network and the learning rule of PPO on whole sequences."""
+
+    batch_size: int | None
+    """Steps of a minibatch, a multiple of the rollout's length; None: four minibatches."""
+    n_epochs: int
+    """Number of passes over a rollout."""
+    clip_range: float
+    """Clip the ratio of new to old probabilities to 1 plus or minus this."""
+    target_kl: float | None
+    """End an update once the policy has moved by 1.5 times this divergence; None: never."""
+
+
+@dataclass(frozen=True)
+class ContribSettings:
+    """Network and learning algorithm of sb3-contrib's RecurrentPPO; the other settings are its defaults."""
 
     hidden_size: int
     """Number of LSTM cells."""
@@ -194,32 +215,41 @@ parallel."""
     """Show no progress."""
 
 
-_A2C = A2C["PlasticMaze-v0"]
+_MAZE: MazeId = "PlasticMaze-v0"
 
 
-def _agent() -> AgentSettings:
-    """Return the settings of the plastic core, which cores without own values share."""
-    tuned = _A2C.for_core("plastic")
-    rates = {"learning_rate": tuned.learning_rate, "final_learning_rate": tuned.final_learning_rate}
-    values: dict[str, Any] = {**tuned.learner, **tuned.policy, **rates}
-    return AgentSettings(
-        **{one.name: values[one.name] for one in fields(AgentSettings) if one.name in values}
+def _tuned(kind: type[AgentSettings], tuned: Tuned, space: SearchSpace, **others: Any) -> Preset:
+    """Return the preset of a learner on the maze; settings that it lacks have the given values."""
+
+    def agent(core: str) -> dict[str, Any]:
+        own = tuned.for_core(core)
+        rates = {"learning_rate": own.learning_rate, "final_learning_rate": own.final_learning_rate}
+        return {**others, **own.learner, **own.policy, **rates}
+
+    values = agent("plastic")  # cores without own values share those of the plastic core
+    training = TrainingSettings(
+        total_timesteps=tuned.total_timesteps, n_envs=tuned.n_envs, eval_episodes=200, checkpoints=10
+    )
+    return Preset(
+        {
+            "maze": MazeSettings(env=_MAZE),
+            "agent": kind(**{one.name: values[one.name] for one in fields(kind) if one.name in values}),
+            "training": training,
+        },
+        {**space, "alpha_scale": Between(0.01, 1.0)},
+        tuned.cores,
     )
 
 
 def _network(core: str) -> dict[str, Any]:
     """Return those values of a core's own that are of its network."""
-    return {name: value for name, value in _A2C.cores[core].items() if name in _A2C.for_core(core).policy}
+    tuned = A2C[_MAZE]
+    return {name: value for name, value in tuned.cores[core].items() if name in tuned.for_core(core).policy}
 
 
-_TUNED = Preset(
-    {
-        "maze": MazeSettings(env="PlasticMaze-v0"),
-        "agent": _agent(),
-        "training": TrainingSettings(
-            total_timesteps=_A2C.total_timesteps, n_envs=_A2C.n_envs, eval_episodes=200, checkpoints=10
-        ),
-    },
+_A2C = _tuned(
+    A2CSettings,
+    A2C[_MAZE],
     {
         "learning_rate": Between(3e-4, 1e-2),
         "gae_lambda": Between(0.8, 1.0, log=False),
@@ -228,16 +258,13 @@ _TUNED = Preset(
         "init_scale": Between(0.003, 0.1),
         "rule": RULES,
         "eta": Between(0.003, 0.3),
-        "alpha_scale": Between(0.01, 1.0),
     },
-    _A2C.cores,
 )
-
-MAZE_PRESETS: Mapping[str, Preset] = {
-    "tuned": _TUNED,
+A2C_PRESETS: Mapping[str, Preset] = {
+    "tuned": _A2C,
     # Miconi, Clune & Stanley 2018, section 4.4: one episode per update, 200,000 episodes; the agent sees
     # only the walls and the reward.
-    "paper": _TUNED.changed(
+    "paper": _A2C.changed(
         {"learning_rate": Between(3e-5, 1e-3)},
         {core: _network(core) for core in ("plastic_lstm", "plastic_gru")},  # which the paper lacks
         observe_action=False,
@@ -255,7 +282,23 @@ MAZE_PRESETS: Mapping[str, Preset] = {
         total_timesteps=50_000_000,
         n_envs=1,
     ),
-    # Short enough that nine runs take a few minutes on two cores, none of which has collapsed permanently
-    # without a limit on the ratio.
-    "demo": _TUNED.changed(max_grad_ratio=None, total_timesteps=1_500_000, checkpoints=3),
+}
+
+_PPO = _tuned(
+    PPOSettings,
+    PPO[_MAZE],
+    {
+        "learning_rate": Between(1e-3, 2e-2),
+        "gae_lambda": Between(0.9, 1.0, log=False),
+        "ent_coef": Between(1e-4, 1e-2),
+        "max_grad_norm": Between(0.1, 5.0),
+        "rule": OneOf((*RULES.choices, "delta")),
+        "eta": Between(0.01, 0.9),
+    },
+    batch_size=None,
+    target_kl=None,
+)
+PPO_PRESETS: Mapping[str, Preset] = {
+    "tuned": _PPO,
+    "demo": _PPO.changed(total_timesteps=2_560_000, checkpoints=3),
 }

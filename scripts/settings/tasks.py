@@ -9,8 +9,10 @@ from typing import Any, Literal, NamedTuple, TypeAlias
 from plasticrl.scripts.errors import UserError
 from plasticrl.scripts.settings.groups import Preset, SearchSpace
 from plasticrl.scripts.settings.maze import (
-    MAZE_PRESETS,
-    AgentSettings,
+    A2C_PRESETS,
+    PPO_PRESETS,
+    A2CSettings,
+    ContribSettings,
     MazeEvaluation,
     MazeSettings,
     PPOSettings,
@@ -65,12 +67,24 @@ class Learner:
     Attributes:
         groups: the settings of network and learning by the name of their group.
         cores: the cores that it trains.
+        presets: all settings by the name of the preset; the first one is the default. Commands train only
+            with learners that have presets.
+        preset_help: help text of the option ``--preset``.
         names: names of networks in folders and tables that differ from that of the core.
+        folder: folder of its runs below the root; None for the name of the task.
     """
 
     groups: Mapping[str, type[Any]]
     cores: CoreOptions
+    presets: Mapping[str, Preset] = field(default_factory=dict)
+    preset_help: str = ""
     names: Mapping[str, str] = field(default_factory=dict)
+    folder: str | None = None
+
+    def space(self, preset: str, core: str) -> SearchSpace:
+        """Return the search space of one core, without the settings that only other cores have."""
+        others = options_of_others(self.cores, core)
+        return {name: allowed for name, allowed in self.presets[preset].space.items() if name not in others}
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,10 +97,8 @@ class Task:
         about: help text of each command, by the command's name.
         settings: the settings of the task itself.
         training: the settings of a training's length.
-        learners: the learners by name; commands train with the first one.
+        learners: the learners by name; commands train with the first one by default.
         core_help: help text of the option ``--core``.
-        presets: all settings by the name of the preset; the first one is the default.
-        preset_help: help text of the option ``--preset``.
         metrics: the metrics in tables; the first one ranks the networks.
         mean: returns the mean of a metric from the evaluation in a ``result.json``.
         total: the setting of the training's length.
@@ -102,8 +114,6 @@ class Task:
     training: type[Any]
     learners: Mapping[str, Learner]
     core_help: str
-    presets: Mapping[str, Preset]
-    preset_help: str
     metrics: tuple[ShownMetric, ...]
     mean: Callable[[Mapping[str, Any], str], float]
     total: str
@@ -113,13 +123,13 @@ class Task:
 
     @property
     def learner(self) -> str:
-        """Name of the learner that commands train with."""
+        """Name of the learner that commands train with by default."""
         return next(iter(self.learners))
 
     @property
-    def cores(self) -> CoreOptions:
-        """The cores of that learner."""
-        return self.learners[self.learner].cores
+    def algorithms(self) -> tuple[str, ...]:
+        """Names of the learners that commands can train with."""
+        return tuple(name for name, learner in self.learners.items() if learner.presets)
 
     def groups(self, learner: str) -> dict[str, type[Any]]:
         """Return the settings of a run by the name of their group."""
@@ -128,11 +138,6 @@ class Task:
             **self.learners[learner].groups,
             "training": self.training,
         }
-
-    def space(self, preset: str, core: str) -> SearchSpace:
-        """Return the search space of one core, without the settings that only other cores have."""
-        others = options_of_others(self.cores, core)
-        return {name: allowed for name, allowed in self.presets[preset].space.items() if name not in others}
 
 
 def options_of_others(options: CoreOptions, core: str) -> set[str]:
@@ -166,6 +171,18 @@ def check_core_options(options: CoreOptions, cores: Sequence[str], given: Collec
 _TRACE, _INIT = ("rule", "eta", "bound_eta"), ("init", "init_scale")
 _MODULATED = (*_TRACE, "modulation", "modulate", "alpha_scale", *_INIT)
 _GATES = ("forget_bias",)
+_RECURRENT: CoreOptions = {
+    "plastic": _MODULATED,
+    "homogeneous": _MODULATED,
+    "rnn": _INIT,
+    "lstm": _GATES,
+    "gru": _GATES,
+    "feedforward": (),
+    "plastic_lstm": (*_MODULATED, *_GATES),
+    "plastic_gru": (*_MODULATED, *_GATES),
+}
+CONTRIB = "sb3_contrib"
+"""Name of the learner that is sb3-contrib's RecurrentPPO, for comparisons."""
 _ONE_SHOT = ("init_scale", "input_mean", "input_std", "n_filters")
 _ALPHA = "plastic (a plasticity coefficient for every connection), homogeneous (one for all)"
 
@@ -180,14 +197,15 @@ _MAZE = Task(
     about={
         "train": """Train one agent on the maze.
 
-The run goes to ROOT/maze/CORE/seed_SEED: settings, checkpoints, TensorBoard events, progress.csv, and
-the result of an evaluation at the end. The same command resumes a stopped run. A folder that holds
-another run is refused; --overwrite removes the files of that run first.""",
+The run goes to ROOT/maze/CORE/seed_SEED, with --algo ppo to ROOT/maze_ppo: settings, checkpoints,
+TensorBoard events, progress.csv, and the result of an evaluation at the end. The same command resumes a
+stopped run. A folder that holds another run is refused; --overwrite removes the files of that run first.""",
         "compare": """Train several cores on the maze and compare them.
 
 It trains the missing runs, several at a time, prints a table, and writes it with a picture of the
-learning curves to ROOT/maze. Finished runs with the same settings are kept, and unfinished ones are
-resumed. Runs with other settings are refused; --overwrite trains them again.""",
+learning curves to ROOT/maze, with --algo ppo to ROOT/maze_ppo. Finished runs with the same settings are
+kept, and unfinished ones are resumed. Runs with other settings are refused; --overwrite trains them
+again.""",
         "sweep": """Train many runs on the maze, on one machine or a Ray cluster, and compare the cores.
 
 It does the same as compare, with the same folders, table and picture. A run whose process or machine
@@ -200,24 +218,22 @@ them share. Without the extra (pip install 'plasticrl[sweep]') it trains one run
     training=TrainingSettings,
     learners={
         "a2c": Learner(
-            {"agent": AgentSettings},
-            {
-                "plastic": _MODULATED,
-                "homogeneous": _MODULATED,
-                "rnn": _INIT,
-                "lstm": _GATES,
-                "gru": _GATES,
-                "feedforward": (),
-                "plastic_lstm": (*_MODULATED, *_GATES),
-                "plastic_gru": (*_MODULATED, *_GATES),
-            },
+            {"agent": A2CSettings},
+            _RECURRENT,
+            A2C_PRESETS,
+            "Defaults of the options below: tuned, or the paper's (Miconi et al. 2018).",
         ),
-        "ppo": Learner({"ppo": PPOSettings}, {"lstm": ()}, {"lstm": "recurrent_ppo"}),
+        "ppo": Learner(
+            {"agent": PPOSettings},
+            _RECURRENT,
+            PPO_PRESETS,
+            "Defaults of the options below: tuned, or the demo's.",
+            folder="maze_ppo",
+        ),
+        CONTRIB: Learner({"ppo": ContribSettings}, {"lstm": ()}, names={"lstm": "recurrent_ppo"}),
     },
     core_help=f"Network: {_ALPHA}, rnn (no plasticity), lstm, gru, feedforward (no memory), or plastic_lstm \
 and plastic_gru. A preset has own values for some cores; --help shows those of the core that is given.",
-    presets=MAZE_PRESETS,
-    preset_help="Defaults of the options below: tuned, the paper's (Miconi et al. 2018), or the demo's.",
     metrics=(ShownMetric("mean_reward", "points per episode", "{:.1f}".format, 1),),
     mean=lambda evaluation, name: float(evaluation[name]),
     total="total_timesteps",
@@ -252,20 +268,25 @@ def _supervised(name: str, subject: str, what: str, **own: Any) -> Task:
     )
 
 
-_COMPLETION = {
-    "learners": {
-        "supervised": Learner(
-            {"network": CompletionSettings, "descent": DescentSettings},
-            {
-                "plastic": (*_TRACE, *_INIT),
-                "homogeneous": (*_TRACE, *_INIT),
-                "rnn": (*_INIT, "extra_neurons"),
-                "lstm": ("hidden_size",),
-            },
-        )
-    },
-    "core_help": f"Network: {_ALPHA}, rnn (no plasticity), or lstm.",
-}
+def _completion(presets: Mapping[str, Preset], preset_help: str) -> dict[str, Any]:
+    """Return learner and cores of a task that completes patterns or images."""
+    learner = Learner(
+        {"network": CompletionSettings, "descent": DescentSettings},
+        {
+            "plastic": (*_TRACE, *_INIT),
+            "homogeneous": (*_TRACE, *_INIT),
+            "rnn": (*_INIT, "extra_neurons"),
+            "lstm": ("hidden_size",),
+        },
+        presets,
+        preset_help,
+    )
+    return {
+        "learners": {"supervised": learner},
+        "core_help": f"Network: {_ALPHA}, rnn (no plasticity), or lstm.",
+    }
+
+
 _PATTERNS = _supervised(
     "patterns",
     "patterns",
@@ -274,10 +295,11 @@ _PATTERNS = _supervised(
 
 The run goes to ROOT/patterns/CORE/seed_SEED; otherwise as train maze.""",
     settings=PatternsSettings,
-    **_COMPLETION,
-    presets=PATTERNS_PRESETS,
-    preset_help="Defaults of the options below: the 1,000-bit task as in the paper's text or as in its "
-    "program, or the small 50-bit comparison with non-plastic networks.",
+    **_completion(
+        PATTERNS_PRESETS,
+        "Defaults of the options below: the 1,000-bit task as in the paper's text or as in its program, or "
+        "the small 50-bit comparison with non-plastic networks.",
+    ),
     metrics=(
         ShownMetric("bit_error", "wrong bits", _share, -1),
         ShownMetric("hidden_bit_error", "wrong hidden bits", _share, -1),
@@ -292,9 +314,7 @@ _IMAGES = _supervised(
 The run goes to ROOT/images/CORE/seed_SEED; otherwise as train maze. It is trained and evaluated on
 different images.""",
     settings=ImagesSettings,
-    **_COMPLETION,
-    presets=IMAGES_PRESETS,
-    preset_help="Defaults of the options below: the paper's (Miconi et al. 2018).",
+    **_completion(IMAGES_PRESETS, "Defaults of the options below: the paper's (Miconi et al. 2018)."),
     metrics=(
         ShownMetric("hidden_mse", "squared error, hidden pixels", "{:.4f}".format, -1),
         ShownMetric("hidden_psnr", "PSNR (dB)", "{:.2f}".format, 1),
@@ -320,11 +340,11 @@ different characters.""",
                 "homogeneous": (*_TRACE, "alpha_scale", *_ONE_SHOT),
                 "rnn": _ONE_SHOT,
             },
+            OMNIGLOT_PRESETS,
+            "Defaults of the options below: tuned, or the paper's (Miconi et al. 2018).",
         )
     },
     core_help=f"Last layer: {_ALPHA}, or rnn (no plasticity).",
-    presets=OMNIGLOT_PRESETS,
-    preset_help="Defaults of the options below: tuned, or the paper's (Miconi et al. 2018).",
     metrics=(ShownMetric("accuracy", "right answers", _share, 1),),
     evaluation=OmniglotEvaluation,
     reads_data=True,

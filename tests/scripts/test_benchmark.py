@@ -85,16 +85,16 @@ def steps(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     return taken
 
 
-@pytest.mark.parametrize("case", ["plain", "ours", "rollout", "sb3_mlp"])
+@pytest.mark.parametrize("case", ["plain", "ours", "rollout", "lstm", "plastic_lstm", "sb3_mlp"])
 def test_an_iteration_of_a2c_is_an_episode_of_every_maze(case: str, steps: list[int]) -> None:
     a2c_iterations(n_envs=2, hidden_size=5)[case]()
     assert steps == [2] * 250
 
 
-@pytest.mark.parametrize("case", ["plain", "ours"])
+@pytest.mark.parametrize("case", ["sb3_contrib", "sb3_contrib_faster", "lstm", "plastic_lstm"])
 def test_an_iteration_of_ppo_is_a_rollout(case: str, steps: list[int]) -> None:
     run = EXPERIMENTS["maze", "quick"].condition("recurrent_ppo").run
-    assert run.learner == "ppo"
+    assert run.learner == "sb3_contrib"
     training = replace(run.training, n_envs=2)
     few = run.with_groups(training=training, ppo=replace(run.ppo, hidden_size=5, n_steps=8, batch_size=16))
     ppo_iterations(few)[case]()

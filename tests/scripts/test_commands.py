@@ -28,13 +28,13 @@ from plasticrl.scripts.errors import UserError
 from plasticrl.scripts.main import main
 from plasticrl.scripts.settings import maze as settings
 from plasticrl.scripts.settings import supervised as episode_settings
-from plasticrl.scripts.settings.maze import MAZE_PRESETS, OutputSettings
+from plasticrl.scripts.settings.maze import A2C_PRESETS, OutputSettings
 from plasticrl.scripts.settings.supervised import PATTERNS_PRESETS
 from plasticrl.scripts.settings.tasks import TASKS
 
 
 def test_choices_are_those_of_the_code() -> None:
-    assert tuple(TASKS["maze"].cores) == CORE_NAMES
+    assert tuple(TASKS["maze"].learners["ppo"].cores) == CORE_NAMES
     assert set(get_args(settings.RuleChoice)) == set(RULES)
     assert get_args(settings.InitChoice) == get_args(Init)
     assert get_args(settings.ModulationChoice) == get_args(Modulation)
@@ -46,8 +46,8 @@ def test_choices_are_those_of_the_code() -> None:
 def test_choices_of_the_supervised_tasks_are_those_of_the_code() -> None:
     supervised = tuple(name for name, task in TASKS.items() if task.kind == "supervised")
     assert supervised == get_args(TaskName)
-    assert tuple(TASKS["patterns"].cores) == tuple(TASKS["images"].cores) == NETWORK_NAMES
-    assert tuple(TASKS["omniglot"].cores) == tuple(name for name in NETWORK_NAMES if name != "lstm")
+    assert tuple(CORE_OPTIONS["patterns"]) == tuple(CORE_OPTIONS["images"]) == NETWORK_NAMES
+    assert tuple(CORE_OPTIONS["omniglot"]) == tuple(name for name in NETWORK_NAMES if name != "lstm")
     assert get_args(episode_settings.OcclusionChoice) == get_args(OcclusionKind)
     assert get_args(episode_settings.DatasetChoice) == get_args(ImageSet)
     assert get_args(episode_settings.SplitChoice) == get_args(SplitBy)
@@ -79,10 +79,10 @@ def test_every_task_takes_its_preset_and_options_override_it(task: str, preset: 
     assert run.network.eta == 0.5
 
 
-@pytest.mark.parametrize("preset", list(MAZE_PRESETS))
+@pytest.mark.parametrize("preset", list(A2C_PRESETS))
 def test_preset_gives_the_defaults_and_options_override_it(preset: str) -> None:
     command = parse(["train", "maze", "--gamma", "0.5", "--preset", preset])
-    values = MAZE_PRESETS[preset]
+    values = A2C_PRESETS[preset]
     assert (command.maze, command.training) == (values.maze, values.training)
     assert command.agent.gamma == 0.5
     assert command.agent.learning_rate == values.agent.learning_rate
@@ -94,7 +94,11 @@ OF_TASKS = [name for name, kind in COMMANDS.items() if issubclass(kind, TaskOpti
 @pytest.mark.parametrize("command", OF_TASKS)
 def test_options_are_the_same_in_another_process(command: str) -> None:
     output = OutputSettings(root=Path("other"))
-    every = [replace(options_of(COMMANDS[command], task)(), output=output) for task in TASKS.values()]
+    every = [
+        replace(options_of(COMMANDS[command], task, algo)(), output=output)
+        for task in TASKS.values()
+        for algo in task.algorithms
+    ]
     assert copy.deepcopy(every) == every
     code = "import pickle, sys; sys.stdout.buffer.write(pickle.dumps(pickle.load(sys.stdin.buffer)))"
     words = [sys.executable, "-c", code]
@@ -114,8 +118,8 @@ def test_compare_makes_every_pair_of_core_and_seed() -> None:
     }
 
 
-CORE_OPTIONS = {name: task.cores for name, task in TASKS.items()}
-PRESETS = {name: task.presets for name, task in TASKS.items()}
+CORE_OPTIONS = {name: task.learners[task.learner].cores for name, task in TASKS.items()}
+PRESETS = {name: task.learners[task.learner].presets for name, task in TASKS.items()}
 
 
 def as_words(task: str, preset: str, option: str) -> list[str]:

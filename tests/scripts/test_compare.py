@@ -37,7 +37,7 @@ def test_table_is_that_of_the_result_files(compared: Path) -> None:
     data = json.loads((compared / "maze" / "comparison.json").read_text())
     with (compared / "maze" / "comparison.csv").open(newline="") as file:
         rows = {row["agent"]: row for row in csv.DictReader(file)}
-    assert set(rows) == {"oracle", "random", "plastic", "rnn"}
+    assert set(rows) == {"oracle", "belief agent", "random", "plastic", "rnn"}
     for core in data["cores"]:
         scores = results(compared, core["core"])
         assert core["scores"] == scores

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 import torch
 
-from plasticrl.agents import CORE_NAMES, RecurrentA2C
-from plasticrl.agents.presets import A2C
+from plasticrl.agents import CORE_NAMES, RecurrentA2C, RecurrentPPO
+from plasticrl.agents.presets import A2C, PPO
 from plasticrl.nn.plastic_rnn import PlasticCore
 from plasticrl.scripts.commands import COMMANDS, CompareOptions, SweepOptions, TaskOptions, options_of, parse
 from plasticrl.scripts.errors import UserError
@@ -20,12 +20,12 @@ from plasticrl.scripts.reports.search_report import train_command
 from plasticrl.scripts.runs.checkpoints import check_network
 from plasticrl.scripts.runs.folder import read_run
 from plasticrl.scripts.runs.run import run_from_dict
-from plasticrl.scripts.settings.maze import MAZE_PRESETS
+from plasticrl.scripts.settings.maze import A2C_PRESETS
 from plasticrl.scripts.settings.tasks import TASKS
 from plasticrl.scripts.tasks.maze.setup import make_learner, make_mazes
 
-MAZE = TASKS["maze"]
-PLASTIC = [core for core, options in MAZE.cores.items() if "rule" in options]
+MAZE_CORES = TASKS["maze"].learners["a2c"].cores
+PLASTIC = [core for core, options in MAZE_CORES.items() if "rule" in options]
 GATED = ["plastic_lstm", "plastic_gru"]
 
 
@@ -40,9 +40,12 @@ def checkpoint(folder: Path) -> Path:
 
 
 @pytest.mark.parametrize("core", CORE_NAMES)
-def test_the_commands_train_the_maze_with_the_settings_of_the_presets_for_python(core: str) -> None:
-    tuned = A2C["PlasticMaze-v0"].for_core(core)
-    trained = agent(f"train maze --core {core}", core)
+@pytest.mark.parametrize(("algo", "presets"), [("a2c", A2C), ("ppo", PPO)])
+def test_the_commands_train_the_maze_with_the_settings_of_the_presets_for_python(
+    algo: str, presets: Any, core: str
+) -> None:
+    tuned = presets["PlasticMaze-v0"].for_core(core)
+    trained = agent(f"train maze --algo {algo} --core {core}", core)
     others = {"n_steps", "normalize_observations", "normalize_returns"}
     expected = {
         **tuned.learner,
@@ -54,18 +57,28 @@ def test_the_commands_train_the_maze_with_the_settings_of_the_presets_for_python
     for name in expected.keys() - others:
         assert getattr(trained, name) == expected[name], name
     for command in ("compare", "sweep"):
-        assert agent(f"{command} maze --cores rnn {core}", core) == trained or core == "rnn"
+        assert agent(f"{command} maze --cores rnn {core} --algo={algo}", core) == trained or core == "rnn"
 
 
-@pytest.mark.parametrize("env_id", A2C)
-@pytest.mark.parametrize("core", ["plastic", "lstm", "plastic_lstm"])
-def test_an_agent_of_a_command_is_the_one_that_python_makes(env_id: str, core: str) -> None:
+PRESETS = [("a2c", RecurrentA2C, env_id) for env_id in A2C] + [
+    ("ppo", RecurrentPPO, env_id) for env_id in PPO
+]
+
+
+@pytest.mark.parametrize(("algo", "learner", "env_id"), PRESETS)
+@pytest.mark.parametrize("core", ["plastic", "lstm", "plastic_lstm", "rnn"])
+def test_an_agent_of_a_command_is_the_one_that_python_makes(
+    algo: str, learner: Any, env_id: str, core: str
+) -> None:
     """Even the parameters are the same."""
-    command: Any = parse(["train", "maze", "--env", env_id, "--core", core, "--n-envs", "2"])
-    with closing(make_mazes(command.maze, 2, 0)) as env:
+    words = ["train", "maze", "--algo", algo, "--env", env_id, "--core", core, "--n-envs", "4"]
+    command: Any = parse(words)
+    with closing(make_mazes(command.maze, 4, 0)) as env:
         ours: Any = make_learner(command.make_run(core, 0), env, "cpu")
-        theirs = RecurrentA2C.from_preset(env_id, core, env, seed=0, device="cpu")  # type: ignore[arg-type]
-    for name in theirs.file_format.settings.keys() - {"learning_rate", "stats_window_size"}:
+        theirs = learner.from_preset(env_id, core, env, seed=0, device="cpu")
+    assert type(ours) is learner
+    schedules = {"learning_rate", "clip_range"}
+    for name in theirs.file_format.settings.keys() - schedules - {"stats_window_size"}:
         assert getattr(ours, name) == getattr(theirs, name), name
     assert [ours.lr_schedule(at) for at in (1.0, 0.5)] == [theirs.lr_schedule(at) for at in (1.0, 0.5)]
     assert ours.policy_kwargs.items() >= theirs.policy_kwargs.items()
@@ -74,11 +87,11 @@ def test_an_agent_of_a_command_is_the_one_that_python_makes(env_id: str, core: s
     assert all(torch.equal(value, expected[name]) for name, value in found.items())
 
 
-@pytest.mark.parametrize("preset", MAZE_PRESETS)
+@pytest.mark.parametrize("preset", A2C_PRESETS)
 def test_a_core_has_its_own_values_and_else_the_common_ones(preset: str) -> None:
-    values = MAZE_PRESETS[preset]
-    assert values.cores.keys() <= MAZE.cores.keys()
-    for core in MAZE.cores:
+    values = A2C_PRESETS[preset]
+    assert values.cores.keys() <= MAZE_CORES.keys()
+    for core in MAZE_CORES:
         own = values.cores.get(core, {})
         found = values.for_core(core)
         assert found.keys() == values.groups.keys()
@@ -92,9 +105,9 @@ def test_a_core_has_its_own_values_and_else_the_common_ones(preset: str) -> None
 
 def test_the_paper_keeps_its_values_for_its_own_networks() -> None:
     for core in ("plastic", "homogeneous", "rnn", "lstm", "gru", "feedforward"):
-        assert agent(f"train maze --preset paper --core {core}", core) == MAZE_PRESETS["paper"].agent
+        assert agent(f"train maze --preset paper --core {core}", core) == A2C_PRESETS["paper"].agent
     for core in GATED:
-        found, paper = agent(f"train maze --preset paper --core {core}", core), MAZE_PRESETS["paper"].agent
+        found, paper = agent(f"train maze --preset paper --core {core}", core), A2C_PRESETS["paper"].agent
         assert (found.rule, found.eta, found.modulation, found.init) == ("delta", 0.5, "sigmoid", "fan_in")
         for name in ("hidden_size", "learning_rate", "gae_lambda", "concentration_coef", "max_grad_norm"):
             assert getattr(found, name) == getattr(paper, name)
@@ -117,27 +130,27 @@ def test_the_paper_keeps_its_values_for_its_own_networks() -> None:
     ],
 )
 def test_what_is_given_is_for_all_cores_and_nothing_else_is(words: str, name: str, value: Any) -> None:
-    cores = list(MAZE.cores)
+    cores = list(MAZE_CORES)
     compared: Any = parse(f"compare maze {words} --cores {' '.join(cores)}".split())
     for core in cores:
         before = agent(f"train maze --core {core}", core)
         expected = replace(before, **{name: value})
         assert compared.make_run(core, 0).agent == expected
-        if name in MAZE.cores[core] or not any(name in options for options in MAZE.cores.values()):
+        if name in MAZE_CORES[core] or not any(name in options for options in MAZE_CORES.values()):
             assert agent(f"train maze {words} --core {core}", core) == expected
             assert agent(f"train maze --core={core} {words}", core) == expected
 
 
 def test_values_of_other_cores_stay_where_values_are_set_from_python() -> None:
-    options = options_of(CompareOptions, MAZE)()
+    options = options_of(CompareOptions, TASKS["maze"])()
     changed = options.with_values({"eta": 0.25})
-    for core in MAZE.cores:
+    for core in MAZE_CORES:
         before = options.make_run(core, 0)
         assert changed.make_run(core, 0) == before.with_groups(agent=replace(before.agent, eta=0.25))
         assert changed.for_core(core).make_run("rnn", 0).agent == changed.make_run(core, 0).agent
 
 
-@pytest.mark.parametrize("core", list(MAZE.cores))
+@pytest.mark.parametrize("core", list(MAZE_CORES))
 def test_a_run_comes_back_from_its_settings(core: str) -> None:
     command: Any = parse(["compare", "maze", "--cores", core, "--gamma", "0.8"])
     run = command.make_run(core, 3)
@@ -179,7 +192,7 @@ def test_what_is_no_option_is_not_taken_as_one(command: str) -> None:
 
 @pytest.mark.parametrize("core", GATED)
 def test_a_search_draws_from_the_space_around_the_cores_own_settings(core: str) -> None:
-    sweep = options_of(SweepOptions, MAZE)()
+    sweep = options_of(SweepOptions, TASKS["maze"])()
     space = sweep.searched(core)
     assert space.keys() == {
         *("learning_rate", "gae_lambda", "concentration_coef", "max_grad_norm", "alpha_scale"),
@@ -190,7 +203,7 @@ def test_a_search_draws_from_the_space_around_the_cores_own_settings(core: str) 
     assert given.searched(core).keys() == {*space, "eta", "rule"}  # type: ignore[attr-defined]
 
 
-@pytest.mark.parametrize("core", list(MAZE.cores))
+@pytest.mark.parametrize("core", list(MAZE_CORES))
 def test_the_best_settings_of_a_search_are_told_without_those_that_the_core_has_anyway(core: str) -> None:
     command: Any = parse(["sweep", "maze", "--search", "--cores", core])
     own = command.for_core(core).agent

@@ -14,17 +14,17 @@ def test_demo_prints_the_table_and_writes_the_pictures(
     assert main([*words, "--quiet"]) == 0
     shown = capsys.readouterr().out
     rows = [line.split()[0] for line in shown.splitlines() if line.startswith("  ") and line.strip()]
-    assert {"oracle", "plastic", "homogeneous", "rnn", "random"} <= set(rows)
+    assert {"oracle", "belief", "plastic_lstm", "plastic", "lstm", "rnn", "random"} <= set(rows)
     assert f"tensorboard --logdir {tmp_path}" in shown
-    assert (tmp_path / "maze" / "learning_curves.png").is_file()
+    assert (tmp_path / "maze_ppo" / "learning_curves.png").is_file()
     assert (tmp_path / "plastic.gif").stat().st_size < 2_000_000
     with Image.open(tmp_path / "plastic.gif") as image:
         assert getattr(image, "n_frames", 1) > 100
-    results = sorted(tmp_path.glob("maze/*/seed_0/result.json"))
-    assert [path.parent.parent.name for path in results] == ["homogeneous", "plastic", "rnn"]
+    results = sorted(tmp_path.glob("maze_ppo/*/seed_0/result.json"))
+    assert [path.parent.parent.name for path in results] == ["lstm", "plastic", "plastic_lstm", "rnn"]
 
     before = [path.stat().st_mtime_ns for path in results]
     assert main(words) == 0
     assert "kept" in capsys.readouterr().err
     assert [path.stat().st_mtime_ns for path in results] == before
-    assert json.loads(results[0].read_text())["steps"] == 4000
+    assert json.loads(results[0].read_text())["steps"] == 32_000

@@ -36,7 +36,7 @@ def small(condition: Condition) -> Condition:
     )
     if run.learner == "a2c":
         return replace(condition, run=run.with_groups(agent=replace(run.agent, hidden_size=6)))
-    assert run.learner == "ppo"
+    assert run.learner == "sb3_contrib"
     ppo = replace(run.ppo, hidden_size=6, n_steps=20, batch_size=40, n_epochs=2)
     return replace(condition, run=run.with_groups(ppo=ppo))
 
@@ -274,7 +274,7 @@ def test_of_those_that_are_not_asked_for_a_part_counts_too_and_other_settings_do
     (folder(tmp_path, "plastic", 1) / "result.json").unlink()
     shutil.rmtree(folder(tmp_path, "plastic_letter", 2))
     first, rnn, ppo, letter = experiment.conditions
-    assert ppo.run.learner == "ppo"
+    assert ppo.run.learner == "sb3_contrib"
     other = replace(ppo, run=ppo.run.with_groups(ppo=replace(ppo.run.ppo, gamma=0.5)))
     changed = replace(experiment, conditions=(first, rnn, other, letter))
     monkeypatch.setattr(reproduce, "EXPERIMENTS", {("maze", "quick"): changed})

@@ -130,7 +130,7 @@ def test_progress_is_told_on_stderr_and_the_score_on_stdout(
     assert main(["train", "maze", "--root", str(tmp_path), *options]) == 0
     shown = capsys.readouterr()
     assert "100%" in shown.err
-    assert "oracle" in shown.err
+    assert "belief" in shown.err
     assert "steps/s" in shown.err
     assert "points per episode" in shown.out
     assert f"tensorboard --logdir {tmp_path}" in shown.out

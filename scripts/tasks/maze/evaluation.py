@@ -14,9 +14,9 @@ from stable_baselines3.common.evaluation import evaluate_policy
 from stable_baselines3.common.type_aliases import PolicyPredictor
 from torch import Tensor
 
-from plasticrl.agents import RecurrentA2C
 from plasticrl.agents.common import tags
-from plasticrl.envs import maze_bracket, oracle_share
+from plasticrl.agents.recurrent.on_policy_algorithm import RecurrentOnPolicyAlgorithm
+from plasticrl.envs import belief_points, belief_share, maze_bracket, oracle_share
 from plasticrl.scripts.errors import UserError
 from plasticrl.scripts.runs.run import Run
 from plasticrl.scripts.runs.terminal import percent
@@ -37,6 +37,8 @@ class Evaluation(Scores):
         episodes: number of episodes.
         mean_reward: points per episode.
         std_reward: standard deviation over the episodes.
+        belief_share: 0 for random actions, 1 for the belief agent; None if that is not better than random, or
+            layouts are random.
         oracle_share: 0 for random actions, 1 for shortest paths to the reward, whose place is known.
         rewards_found: rewards per episode.
         wall_hits: steps into a wall per episode.
@@ -44,12 +46,14 @@ class Evaluation(Scores):
         mean_steps_later: steps from one find to the next, over the episodes that have two.
         points_by_fifth: points in each fifth of the episode; they grow if the agent learns within it.
         random_reward: expected points of random actions.
+        belief_reward: mean points of the belief agent; None as above.
         oracle_reward: expected points of the oracle.
     """
 
     episodes: int
     mean_reward: float
     std_reward: float
+    belief_share: float | None
     oracle_share: float
     rewards_found: float | None
     wall_hits: float | None
@@ -57,6 +61,7 @@ class Evaluation(Scores):
     mean_steps_later: float | None
     points_by_fifth: tuple[float, ...]
     random_reward: float
+    belief_reward: float | None
     oracle_reward: float
 
     def as_dict(self) -> dict[str, Any]:
@@ -64,15 +69,19 @@ class Evaluation(Scores):
         return asdict(self)
 
     def summary(self) -> str:
-        """Return points and oracle share, in half a line."""
+        """Return points and shares, in a line."""
+        belief = ""
+        if self.belief_reward is not None and self.belief_share is not None:
+            belief = f"{percent(self.belief_share)} of the belief agent's {self.belief_reward:.0f}, "
         return (
-            f"{self.mean_reward:.1f} points per episode, {percent(self.oracle_share)} of the oracle's "
-            f"{self.oracle_reward:.0f} (random: {self.random_reward:.1f})"
+            f"{self.mean_reward:.1f} points per episode, {belief}{percent(self.oracle_share)} of "
+            f"the oracle's {self.oracle_reward:.0f} (random: {self.random_reward:.1f})"
         )
 
     def scalars(self) -> dict[str, float]:
-        """Return points and oracle share for TensorBoard."""
-        return {"mean_reward": self.mean_reward, "oracle_share": self.oracle_share}
+        """Return points and shares for TensorBoard."""
+        belief = {} if self.belief_share is None else {"belief_share": self.belief_share}
+        return {"mean_reward": self.mean_reward, **belief, "oracle_share": self.oracle_share}
 
     def rows(self) -> list[tuple[str, str]]:
         """Return all scores with their names, for a table."""
@@ -83,7 +92,9 @@ class Evaluation(Scores):
         return [
             ("points per episode", f"{self.mean_reward:.1f} ± {self.std_reward:.1f}"),
             ("acting at random", number(self.random_reward)),
+            ("belief agent", number(self.belief_reward)),
             ("oracle", number(self.oracle_reward)),
+            ("share of the belief agent", "-" if self.belief_share is None else f"{self.belief_share:.1%}"),
             ("share of the oracle", f"{self.oracle_share:.1%}"),
             ("rewards found", number(self.rewards_found)),
             ("steps to the first", number(self.first_reward_step)),
@@ -173,10 +184,12 @@ def evaluate(
         episodes=len(finals),
         mean_reward=mean,
         std_reward=float(np.std(rewards)),
+        belief_share=belief_share(mean, config),
         oracle_share=oracle_share(mean, config),
         **{name: mean_info(finals, name) for name in tags.MAZE_INFOS},
         points_by_fifth=tuple(float(part.sum()) / len(finals) for part in np.array_split(points, _PARTS)),
         random_reward=bracket.random,
+        belief_reward=belief_points(config),
         oracle_reward=bracket.oracle,
     )
 
@@ -195,10 +208,10 @@ class LesionedAgent:
     """
 
     def __init__(self, agent: Any, lesion: LesionChoice, step: int) -> None:
-        state = agent.policy.initial_state(1) if isinstance(agent, RecurrentA2C) else None
+        state = agent.policy.initial_state(1) if isinstance(agent, RecurrentOnPolicyAlgorithm) else None
         if not isinstance(state, RecurrentState) or not state.trace.numel():
             raise UserError("--lesion: only a plastic agent has a trace, leave it out")
-        self.agent: RecurrentA2C = agent
+        self.agent: RecurrentOnPolicyAlgorithm = agent
         self.lesion, self.step = lesion, step
         self._done: NDArray[np.int64] | None = None  # steps of each episode so far
         self._frozen: NDArray[np.float32] | None = None
@@ -210,7 +223,7 @@ class LesionedAgent:
         episode_start: NDArray[np.bool_] | None = None,
         deterministic: bool = False,
     ) -> tuple[NDArray[Any], tuple[NDArray[Any], ...] | None]:
-        """Predict as RecurrentA2C does; it must be called at every step of the episodes."""
+        """Predict as the agent does; it must be called at every step of the episodes."""
         assert episode_start is not None
         done = np.zeros(len(episode_start), np.int64) if self._done is None else self._done + 1
         self._done = np.where(episode_start, 0, done)

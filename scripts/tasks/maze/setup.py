@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import asdict
 from pathlib import Path
@@ -14,14 +15,15 @@ from stable_baselines3.common.utils import LinearSchedule
 from stable_baselines3.common.vec_env import VecEnv
 
 import plasticrl.envs.registration  # noqa: F401  (registers the mazes)
-from plasticrl.agents import RecurrentA2C
+from plasticrl.agents import RecurrentA2C, RecurrentPPO
 from plasticrl.agents.ppo.contrib import PlainRecurrentPPO
 from plasticrl.arguments import check_number
 from plasticrl.envs import MazeConfig, make_vec_env
 from plasticrl.scripts.errors import UserError, as_user_error
 from plasticrl.scripts.runs.checkpoints import check_network, checkpoint_errors
 from plasticrl.scripts.runs.run import Run
-from plasticrl.scripts.settings.maze import AgentSettings, MazeSettings, PPOSettings
+from plasticrl.scripts.settings.maze import A2CSettings, AgentSettings, ContribSettings, MazeSettings
+from plasticrl.scripts.settings.tasks import CONTRIB
 from plasticrl.scripts.tasks.task import (
     check_at_least,
     check_learning_rates,
@@ -29,6 +31,15 @@ from plasticrl.scripts.tasks.task import (
     check_shares,
     process_count,
 )
+
+_LEARNERS: Mapping[str, type[RecurrentA2C] | type[RecurrentPPO]] = {"a2c": RecurrentA2C, "ppo": RecurrentPPO}
+# Settings that are arguments of the learner's constructor under the same name.
+_ARGUMENTS = ("gamma", "gae_lambda", "ent_coef", "vf_coef", "max_grad_norm", "normalize_advantage")
+_OWN_ARGUMENTS = {
+    "a2c": ("concentration_coef", "max_grad_ratio"),
+    "ppo": ("batch_size", "n_epochs", "clip_range", "target_kl"),
+}
+_LIMITS = {"max_grad_norm", "max_grad_ratio"}  # None for no limit
 
 
 def check_run(run: Run) -> None:
@@ -47,14 +58,14 @@ def check_run(run: Run) -> None:
         checkpoints=training.checkpoints,
     )
     check_shares(n_envs=training.n_envs)
-    if run.learner == "ppo":
-        _check_ppo(run)
+    if run.learner == CONTRIB:
+        _check_contrib(run)
     else:
         _check_agent(run.agent)
 
 
 def _check_agent(agent: AgentSettings) -> None:
-    """Check the settings that RecurrentA2C does not.
+    """Check the settings that the learners do not.
 
     Raises:
         UserError: a setting is out of its range.
@@ -62,6 +73,8 @@ def _check_agent(agent: AgentSettings) -> None:
     check_learning_rates(agent.learning_rate, agent.final_learning_rate, agent.max_grad_norm)
     if agent.n_steps is not None:
         check_at_least(1, n_steps=agent.n_steps)
+    if not isinstance(agent, A2CSettings):
+        return
     if agent.max_grad_ratio is not None and not 1 < agent.max_grad_ratio < math.inf:
         raise UserError(
             "max_grad_ratio must be finite and above 1, or None to leave no update out, not "
@@ -71,7 +84,7 @@ def _check_agent(agent: AgentSettings) -> None:
         raise UserError("max_grad_ratio needs a max_grad_norm: give --max-grad-ratio None, too")
 
 
-def _check_ppo(run: Run) -> None:
+def _check_contrib(run: Run) -> None:
     """Check all settings, since sb3-contrib checks few of them.
 
     Raises:
@@ -132,27 +145,22 @@ def make_learner(run: Run, env: VecEnv, device: str) -> OnPolicyAlgorithm:
     Raises:
         UserError: a setting is invalid.
     """
-    if run.learner == "ppo":
+    if run.learner == CONTRIB:
         with as_user_error(ValueError, TypeError, AssertionError):
-            return PlainRecurrentPPO(env=env, device=device, **ppo_arguments(run))
+            return PlainRecurrentPPO(env=env, device=device, **contrib_arguments(run))
     agent, episode = run.agent, maze_config(run.maze).episode_length
+    given = {name: getattr(agent, name) for name in (*_ARGUMENTS, *_OWN_ARGUMENTS[run.learner])}
+    unlimited = {name: math.inf for name in _LIMITS & given.keys() if given[name] is None}
     with as_user_error(ValueError, TypeError):
-        return RecurrentA2C(
+        return _LEARNERS[run.learner](
             "PlasticPolicy",
             env,
             learning_rate=learning_rate(agent),
             n_steps=min(episode, agent.n_steps or episode),
-            gamma=agent.gamma,
-            gae_lambda=agent.gae_lambda,
-            ent_coef=agent.ent_coef,
-            concentration_coef=agent.concentration_coef,
-            vf_coef=agent.vf_coef,
-            max_grad_norm=math.inf if agent.max_grad_norm is None else agent.max_grad_norm,
-            max_grad_ratio=math.inf if agent.max_grad_ratio is None else agent.max_grad_ratio,
-            normalize_advantage=agent.normalize_advantage,
             policy_kwargs=policy_kwargs(run),
             seed=run.seed,
             device=device,
+            **{**given, **unlimited},
         )
 
 
@@ -162,11 +170,11 @@ def load_learner(run: Run, checkpoint: Path, env: VecEnv, device: str) -> OnPoli
     Raises:
         UserError: the file is not a checkpoint of this kind of run, or has other spaces.
     """
-    if run.learner == "ppo":
+    if run.learner == CONTRIB:
         with checkpoint_errors(checkpoint):
-            return PlainRecurrentPPO.load(checkpoint, env, device, **ppo_arguments(run))
+            return PlainRecurrentPPO.load(checkpoint, env, device, **contrib_arguments(run))
     with checkpoint_errors(checkpoint):
-        agent = RecurrentA2C.load(checkpoint, env=env, device=device)
+        agent = _LEARNERS[run.learner].load(checkpoint, env=env, device=device)
     check_network(checkpoint, policy_kwargs(run), agent.policy_kwargs)
     return agent
 
@@ -193,8 +201,8 @@ def policy_kwargs(run: Run) -> dict[str, Any]:
     }
 
 
-def ppo_arguments(run: Run) -> dict[str, Any]:
-    """Return the arguments of RecurrentPPO's constructor, except the environment and the device."""
+def contrib_arguments(run: Run) -> dict[str, Any]:
+    """Return the arguments of sb3-contrib's RecurrentPPO, except the environment and the device."""
     ppo = run.ppo
     same = ("n_steps", "batch_size", "n_epochs", "gamma", "gae_lambda", "ent_coef", "vf_coef")
     return {
@@ -207,7 +215,7 @@ def ppo_arguments(run: Run) -> dict[str, Any]:
     }
 
 
-def learning_rate(agent: AgentSettings | PPOSettings) -> float | LinearSchedule:
+def learning_rate(agent: AgentSettings | ContribSettings) -> float | LinearSchedule:
     """Return a number if it is constant, else a schedule."""
     if agent.final_learning_rate == agent.learning_rate:
         return agent.learning_rate

@@ -11,26 +11,27 @@ from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.utils import safe_mean
 from tensorboard.compat.proto.summary_pb2 import Summary  # type: ignore[import-untyped]
 
-from plasticrl.agents import RecurrentA2C
 from plasticrl.agents.common import tags
 from plasticrl.agents.common.tensorboard import log_matrices, tensorboard_writer
-from plasticrl.envs import MazeConfig, oracle_share
+from plasticrl.agents.recurrent.on_policy_algorithm import RecurrentOnPolicyAlgorithm
+from plasticrl.envs import MazeConfig, belief_share, oracle_share
 from plasticrl.scripts.runs.run import Run
 from plasticrl.scripts.runs.terminal import percent
+from plasticrl.scripts.settings.tasks import CONTRIB
 from plasticrl.scripts.tasks.maze.animation import gif, play
 from plasticrl.scripts.tasks.maze.evaluation import Evaluation, evaluate, mean_info
 from plasticrl.scripts.tasks.maze.setup import check_run, load_learner, make_learner, make_mazes, maze_config
 from plasticrl.scripts.tasks.task import EVALUATION_SEEDS, Trainer, log_interval
 
 _ANIMATION_SIZE, _ANIMATION_FPS = 192, 12
-_A2C_REMEDY = "a lower --learning-rate, --eta or --max-grad-norm, or --bound-eta"
+_REMEDY = "a lower --learning-rate, --eta or --max-grad-norm, or --bound-eta"
 
 
 class MazeInfo(BaseCallback):
     """Callback that logs means over the episodes that ended since the last update.
 
     Args:
-        config: the maze, for the oracle's share of the reward.
+        config: the maze, for the shares of the belief agent's and the oracle's reward.
     """
 
     def __init__(self, config: MazeConfig) -> None:
@@ -51,16 +52,19 @@ class MazeInfo(BaseCallback):
             if mean is not None:
                 self.logger.record(tag, mean)
         reward = float(np.mean([info["episode"]["r"] for info in self._infos]))
+        share = belief_share(reward, self.config)
+        if share is not None:
+            self.logger.record(tags.BELIEF_SHARE, share)
         self.logger.record(tags.ORACLE_SHARE, oracle_share(reward, self.config))
         self._infos.clear()
 
 
 def log_pictures(run: Run, agent: Any) -> None:
-    """Log the matrices of a RecurrentA2C's core to TensorBoard, and one episode as an animated picture."""
+    """Log the matrices of an agent's core to TensorBoard, and one episode as an animated picture."""
     writer = tensorboard_writer(agent.logger)
     if writer is None:
         return
-    if isinstance(agent, RecurrentA2C):
+    if isinstance(agent, RecurrentOnPolicyAlgorithm):
         log_matrices(writer, agent.policy.core, agent.core_state, agent.num_timesteps)
     frames = list(play(agent, run.maze, mode="rgb_array", seed=run.seed, size=_ANIMATION_SIZE))
     image = Summary.Image(
@@ -78,10 +82,12 @@ def log_pictures(run: Run, agent: Any) -> None:
 def make_trainer(run: Run, device: str) -> Trainer:
     """Build the mazes and the agent; see :class:`plasticrl.scripts.experiments.training.TaskCode`."""
     check_run(run)
-    config, is_a2c = maze_config(run.maze), run.learner == "a2c"
+    config = maze_config(run.maze)
 
     def score_text(reward: float) -> str:
-        return f"reward {reward:6.1f}  oracle {percent(oracle_share(reward, config)):>4}"
+        share = belief_share(reward, config)
+        name, share = ("oracle", oracle_share(reward, config)) if share is None else ("belief", share)
+        return f"reward {reward:6.1f}  {name} {percent(share):>4}"
 
     def evaluation(agent: Any) -> Evaluation:
         return evaluate(agent, run.maze, episodes=run.eval_episodes, seed=run.seed + EVALUATION_SEEDS)
@@ -98,11 +104,11 @@ def make_trainer(run: Run, device: str) -> Trainer:
         score=_mean_reward,
         score_text=score_text,
         evaluation=evaluation,
-        metrics=(tags.REWARD, tags.ORACLE_SHARE, tags.EVALUATION + "mean_reward"),
+        metrics=(tags.REWARD, tags.BELIEF_SHARE, tags.ORACLE_SHARE, tags.EVALUATION + "mean_reward"),
         callbacks=lambda _: [MazeInfo(config)],
         log_interval=log_interval(run.total, agent.n_steps * run.training.n_envs),
         counter_option="reset_num_timesteps",
-        remedy=_A2C_REMEDY if is_a2c else "a lower learning rate",
+        remedy="a lower learning rate" if run.learner == CONTRIB else _REMEDY,
         show=partial(log_pictures, run),
         close=env.close,
     )

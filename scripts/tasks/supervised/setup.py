@@ -109,7 +109,7 @@ def make_learner(run: Run, tasks: Tasks, device: str) -> EpisodeLearner:
     Raises:
         UserError: a setting is invalid, or the task has no such core.
     """
-    options, descent = run.entry.cores, run.descent
+    options, descent = run.entry.learners[run.learner].cores, run.descent
     if run.core not in options:
         raise UserError(f"{run.task} has no core {run.core}: choose one of {', '.join(options)}")
     with as_user_error(ValueError, TypeError):

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from plasticrl.envs import MazeConfig, belief_score
 from plasticrl.scripts.commands import CompareOptions, options_of
 from plasticrl.scripts.errors import UserError
 from plasticrl.scripts.experiments.experiment import Trial, comparison_of
@@ -27,19 +28,49 @@ def compared(command: Any, evaluations: dict[str, list[Any]]) -> Comparison:
     return compare_trials(trials)
 
 
-def maze(reward: float) -> dict[str, float]:
-    return {"mean_reward": reward, "rewards_found": 2.0, "random_reward": 10.0, "oracle_reward": 110.0}
+BELIEF = belief_score(MazeConfig()).mean
 
 
-def test_the_oracle_stands_above_and_random_below(tmp_path: Path) -> None:
+def maze(share: float) -> dict[str, float]:
+    """An evaluation with this share of the belief agent's points, and half of it of the oracle's."""
+    points = BELIEF - 10
+    return {
+        "mean_reward": 10 + share * points,
+        "rewards_found": 2.0,
+        "random_reward": 10.0,
+        "oracle_reward": 10 + 2 * points,
+    }
+
+
+def test_oracle_and_belief_agent_stand_above_and_random_below(tmp_path: Path) -> None:
     command = options_of(CompareOptions, TASKS["maze"])(output=OutputSettings(root=tmp_path))
-    found = compared(command, {"rnn": [maze(5.0), maze(15.0)], "plastic": [maze(60.0), maze(80.0)]})
-    assert [row[0] for row in found.table()] == ["agent", "oracle", "plastic", "rnn", "random"]
-    assert found.table()[2] == ("plastic", "2", "70.0  [60.0, 80.0]", "60%  [50%, 70%]", "2.0")
+    found = compared(command, {"rnn": [maze(0.0), maze(0.2)], "plastic": [maze(0.6), maze(0.8)]})
+    assert [row[0] for row in found.table()] == [
+        "agent",
+        "oracle",
+        "belief agent",
+        "plastic",
+        "rnn",
+        "random",
+    ]
+    assert found.table()[3][3:] == ("70%  [60%, 80%]", "35%  [30%, 40%]", "2.0")
     rows = {row[0]: row[1:] for row in found.csv_rows()}
-    assert rows["plastic"] == (2, 70.0, 60.0, 80.0, 0.6, 0.5, 0.7, 2.0)
-    assert rows["oracle"] == ("", 110.0, "", "", 1.0, "", "", "")
-    assert found.axes().share == (10.0, 110.0, "share of the oracle (%)")
+    assert rows["plastic"][4:] == pytest.approx((0.7, 0.6, 0.8, 0.35, 0.3, 0.4, 2.0))
+    assert rows["belief agent"] == pytest.approx(("", BELIEF, "", "", 1.0, "", "", 0.5, "", "", ""))
+    axes = found.axes()
+    assert axes.share == (10.0, BELIEF, "share of the belief agent (%)")
+    assert [name for name, *_ in axes.references] == ["belief agent", "random"]
+    assert axes.above == [("oracle", 10 + 2 * (BELIEF - 10))]
+
+
+def test_where_memory_is_of_no_use_there_is_no_belief_agent(tmp_path: Path) -> None:
+    command = options_of(CompareOptions, TASKS["maze"])(output=OutputSettings(root=tmp_path))
+    command = replace(command, maze=replace(command.maze, episode_length=1))
+    found = compared(command, {"rnn": [maze(0.0)], "plastic": [maze(0.6)]})
+    assert [row[0] for row in found.table()] == ["agent", "oracle", "plastic", "rnn", "random"]
+    assert found.table()[0][2:] == ("points per episode", "share of the oracle", "rewards found")
+    assert found.axes().share == (10.0, 10 + 2 * (BELIEF - 10), "share of the oracle (%)")
+    assert json.dumps(found.as_dict(), allow_nan=False)
 
 
 def images(mse: float, psnr: float | None) -> dict[str, Any]:

@@ -22,10 +22,11 @@ RESULTS = Path(__file__).parents[3] / "results"
 KEPT = sorted(RESULTS.rglob("config.json"))
 RUNS = [
     *(
-        Run(name, task.learner, core, 3, preset.for_core(core))
+        Run(name, algo, core, 3, preset.for_core(core))
         for name, task in TASKS.items()
-        for preset in task.presets.values()
-        for core in task.cores
+        for algo, learner in task.learners.items()
+        for preset in learner.presets.values()
+        for core in learner.cores
     ),
     *(one.run for experiment in EXPERIMENTS.values() for one in experiment.conditions),
 ]
@@ -35,7 +36,7 @@ RECURRENT_PPO = EXPERIMENTS["maze", "quick"].condition("recurrent_ppo").run
 def of_version_1(run: Run) -> dict[str, Any]:
     """The ``config.json`` of a run as version 1 wrote it."""
     plain = {name: value for name, value in run.as_dict().items() if name not in ("version", "learner")}
-    return {**plain, "core": "recurrent_ppo"} if run.learner == "ppo" else plain
+    return {**plain, "core": "recurrent_ppo"} if run.learner == "sb3_contrib" else plain
 
 
 def test_all_kept_runs_are_here() -> None:
@@ -72,11 +73,13 @@ def test_a_kept_run_is_read_with_just_its_settings(path: Path) -> None:
         assert is_kept(run, path.parents[3])
 
 
-@pytest.mark.parametrize("run", RUNS, ids=lambda run: f"{run.task}-{run.network_name}")
+@pytest.mark.parametrize("run", RUNS, ids=lambda run: f"{run.place}-{run.network_name}")
 def test_a_run_comes_back_from_every_version_and_from_its_copies(run: Run) -> None:
     plain = json.loads(json.dumps(run.as_dict()))
-    assert plain["version"] == VERSION == 3
-    for data in (plain, {**plain, "version": 2}, of_version_1(run)):
+    assert plain["version"] == VERSION == 4
+    former = {**plain, "learner": "ppo" if run.learner == "sb3_contrib" else run.learner}
+    older = [{**former, "version": 3}, {**former, "version": 2}, of_version_1(run)]
+    for data in (plain, *(older if run.learner != "ppo" else [])):  # which is new in this version
         assert run_from_dict(data) == run
         assert in_this_version(data) == plain
     assert copy.deepcopy(run) == pickle.loads(pickle.dumps(run)) == run
@@ -84,8 +87,10 @@ def test_a_run_comes_back_from_every_version_and_from_its_copies(run: Run) -> No
     assert run.settings is run.groups[run.task]
 
 
-def test_recurrent_ppo_is_a_learner_with_the_folder_that_it_always_had() -> None:
-    assert (RECURRENT_PPO.learner, RECURRENT_PPO.core) == ("ppo", "lstm")
+def test_each_learner_has_its_folder() -> None:
+    ppo = TASKS["maze"].learners["ppo"].presets["tuned"].for_core("gru")
+    assert Run("maze", "ppo", "gru", 1, ppo).folder(Path("runs")) == Path("runs/maze_ppo/gru/seed_1")
+    assert (RECURRENT_PPO.learner, RECURRENT_PPO.core) == ("sb3_contrib", "lstm")
     assert RECURRENT_PPO.folder(Path("runs")) == Path("runs/maze/recurrent_ppo/seed_0")
     lstm = EXPERIMENTS["maze", "quick"].condition("lstm").run
     assert lstm.folder(Path("runs")) == Path("runs/maze/lstm/seed_0")
@@ -166,7 +171,7 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"task": []}, r"task is \[\]"),
     ({"task": "images"}, "learner is 'a2c', not one of supervised"),
     ({"learner": "dqn"}, "learner is 'dqn', not one of a2c, ppo"),
-    ({"learner": "ppo"}, "core is 'plastic', not one of lstm"),
+    ({"learner": "sb3_contrib"}, "core is 'plastic', not one of lstm"),
     ({"core": "transformer"}, "core is 'transformer', not one of plastic, "),
     ({"core": {}}, r"core is \{\}"),
     ({"seed": 0.5}, "seed is 0.5"),

@@ -66,7 +66,7 @@ def small(name: str) -> Run:
         training = replace(run.training, total_episodes=10, eval_episodes=2, checkpoints=5)
         return run.with_groups(patterns=replace(run.settings, n_bits=12, n_cycles=1), training=training)
     run = on_maze(name)
-    if run.learner == "ppo":
+    if run.learner == "sb3_contrib":
         return run.with_groups(ppo=replace(run.ppo, hidden_size=6, n_steps=20, batch_size=40, n_epochs=2))
     assert run.learner == "a2c"
     return run.with_groups(agent=replace(run.agent, hidden_size=6))

@@ -7,12 +7,18 @@ import pytest
 from plasticrl.scripts.errors import UserError
 from plasticrl.scripts.experiments.paper import EXPERIMENTS
 from plasticrl.scripts.settings.groups import data_place, settings_from, with_home
-from plasticrl.scripts.settings.maze import MAZE_PRESETS, AgentSettings
+from plasticrl.scripts.settings.maze import A2C_PRESETS, A2CSettings
 from plasticrl.scripts.settings.tasks import TASKS
 
-AGENT = MAZE_PRESETS["tuned"].agent
+AGENT = A2C_PRESETS["tuned"].agent
 PPO = EXPERIMENTS["maze", "quick"].condition("recurrent_ppo").run.ppo
-GROUPS = [group for t in TASKS.values() for one in t.presets.values() for group in one.groups.values()]
+GROUPS = [
+    group
+    for task in TASKS.values()
+    for learner in task.learners.values()
+    for one in learner.presets.values()
+    for group in one.groups.values()
+]
 
 
 @pytest.mark.parametrize("settings", GROUPS, ids=lambda settings: type(settings).__name__)
@@ -21,11 +27,11 @@ def test_settings_are_made_again(settings: Any) -> None:
 
 
 def test_a_whole_number_will_do_for_a_float_but_not_the_other_way_round() -> None:
-    found = settings_from(AgentSettings, {**asdict(AGENT), "gamma": 1})
+    found = settings_from(A2CSettings, {**asdict(AGENT), "gamma": 1})
     assert found == replace(AGENT, gamma=1.0)
     assert type(found.gamma) is float
     with pytest.raises(TypeError, match=r"hidden_size is 64\.0"):
-        settings_from(AgentSettings, {**asdict(AGENT), "hidden_size": 64.0})
+        settings_from(A2CSettings, {**asdict(AGENT), "hidden_size": 64.0})
 
 
 @pytest.mark.parametrize(
@@ -44,7 +50,7 @@ def test_a_whole_number_will_do_for_a_float_but_not_the_other_way_round() -> Non
 )
 def test_a_value_of_another_type_is_refused_by_name(name: str, value: Any) -> None:
     with pytest.raises(TypeError, match=name):
-        settings_from(AgentSettings, {**asdict(AGENT), name: value})
+        settings_from(A2CSettings, {**asdict(AGENT), name: value})
 
 
 @pytest.mark.parametrize(
@@ -65,12 +71,12 @@ def test_of_missing_ones_those_alone_are_filled_in_that_have_a_default(group: An
 def test_missing_and_unknown_ones_are_refused_by_name() -> None:
     plain = asdict(AGENT)
     with pytest.raises(TypeError, match="etas is unknown"):
-        settings_from(AgentSettings, {**plain, "etas": 1})
+        settings_from(A2CSettings, {**plain, "etas": 1})
     del plain["eta"]
     with pytest.raises(TypeError, match="eta is missing"):
-        settings_from(AgentSettings, plain)
+        settings_from(A2CSettings, plain)
     with pytest.raises(TypeError, match="object"):
-        settings_from(AgentSettings, [])
+        settings_from(A2CSettings, [])
 
 
 @dataclass(frozen=True)

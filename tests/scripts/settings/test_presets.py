@@ -14,11 +14,17 @@ from plasticrl.scripts.settings.groups import Between, OneOf
 from plasticrl.scripts.settings.tasks import TASKS
 
 CASES = [
-    pytest.param(task, preset, core, id=f"{task.name}-{preset}-{core}")
+    pytest.param(task, algo, preset, core, id=f"{task.name}-{algo}-{preset}-{core}")
     for task in TASKS.values()
-    for preset, core in product(task.presets, task.cores)
+    for algo, learner in task.learners.items()
+    for preset, core in product(learner.presets, learner.cores)
 ]
-PRESETS = [preset for task in TASKS.values() for preset in task.presets.values()]
+PRESETS = [
+    preset
+    for task in TASKS.values()
+    for learner in task.learners.values()
+    for preset in learner.presets.values()
+]
 
 
 @pytest.mark.parametrize("preset", PRESETS)
@@ -29,10 +35,10 @@ def test_a_group_of_a_preset_is_an_attribute_also_of_its_copies(preset: Any) -> 
             _ = one.mazes
 
 
-@pytest.mark.parametrize(("task", "preset", "core"), CASES)
-def test_a_core_is_searched_in_what_it_has(task: Any, preset: str, core: str) -> None:
-    sweep = options_of(SweepOptions, task).with_preset(preset)
-    space, options = task.space(preset, core), task.cores
+@pytest.mark.parametrize(("task", "algo", "preset", "core"), CASES)
+def test_a_core_is_searched_in_what_it_has(task: Any, algo: str, preset: str, core: str) -> None:
+    sweep = options_of(SweepOptions, task, algo).with_preset(preset)
+    space, options = sweep.learner.space(preset, core), sweep.learner.cores
     assert "learning_rate" in space
     others = {name for names in options.values() for name in names} - set(options[core])
     assert not others & space.keys()
@@ -64,13 +70,15 @@ def test_membership() -> None:
     assert "hebb" not in OneOf(("oja",))
 
 
-@pytest.mark.parametrize("core", list(TASKS["maze"].cores))
-def test_the_best_settings_are_told_as_a_command_that_the_core_takes(core: str) -> None:
+@pytest.mark.parametrize("algo", TASKS["maze"].algorithms)
+@pytest.mark.parametrize("core", list(TASKS["maze"].learners["ppo"].cores))
+def test_the_best_settings_are_told_as_a_command_that_the_core_takes(algo: str, core: str) -> None:
     words = ["sweep", "maze", "--search", "--cores", "plastic", core, "--rule", "clipped", "--gamma", "0.8"]
+    words += ["--algo", algo]
     command: Any = parse(list(dict.fromkeys(words)))
     best = SearchTrial({"learning_rate": 0.002}, command.make_run(core, 0), 1.0, "finished", 1)
     told: Any = parse(train_command(command, core, best).split()[1:])
     agent = told.make_run(core, 0).agent
-    assert (told.core, agent.gamma, agent.learning_rate) == (core, 0.8, 0.002)
-    maze = TASKS["maze"]
-    assert agent.rule == ("clipped" if "rule" in maze.cores[core] else maze.presets["tuned"].agent.rule)
+    assert (told.algo, told.core, agent.gamma, agent.learning_rate) == (algo, core, 0.8, 0.002)
+    learner = TASKS["maze"].learners[algo]
+    assert agent.rule == ("clipped" if "rule" in learner.cores[core] else learner.presets["tuned"].agent.rule)

@@ -69,12 +69,12 @@ ECHO = Task(
         "supervised": Learner(
             {"network": EchoNetwork, "descent": DescentSettings},
             {"plastic": ("rule",), "lstm": ("cells",)},
+            {"near": Preset(NEAR, SPACE), "far": Preset({**NEAR, "echo": EchoSettings(delay=9)}, SPACE)},
+            "Defaults of the options below: a near echo, or a far one.",
             {"lstm": "long_lstm"},
         )
     },
     core_help="Network: plastic, or lstm.",
-    presets={"near": Preset(NEAR, SPACE), "far": Preset({**NEAR, "echo": EchoSettings(delay=9)}, SPACE)},
-    preset_help="Defaults of the options below: a near echo, or a far one.",
     metrics=(ShownMetric("error", "error", "{:.2f}".format, -1),),
     mean=lambda evaluation, name: float(evaluation[name]),
     total="total_episodes",
@@ -142,8 +142,9 @@ def test_an_entry_names_the_code_that_trains_it() -> None:
 def test_an_entry_is_complete_and_its_presets_fit_it(name: str) -> None:
     task: Any = TASKS[name]
     assert {command for command, kind in COMMANDS.items() if issubclass(kind, TaskOptions)} == set(task.about)
-    for preset in task.presets.values():
-        assert {group: type(one) for group, one in preset.groups.items()} == task.groups(task.learner)
+    for name, learner in task.learners.items():
+        for preset in learner.presets.values():
+            assert {group: type(one) for group, one in preset.groups.items()} == task.groups(name)
     for learner in task.learners.values():
         settings = {field for kind in learner.groups.values() for field in kind.__dataclass_fields__}
         assert {option for options in learner.cores.values() for option in options} <= settings
@@ -152,8 +153,8 @@ def test_an_entry_is_complete_and_its_presets_fit_it(name: str) -> None:
 
 
 def test_options_of_no_core_in_particular_suit_all() -> None:
-    check_core_options(ECHO.cores, ["lstm"], {"delay", "cells", "batch_size"})
-    check_core_options(ECHO.cores, [], {"rule"})
+    check_core_options(ECHO.learners["supervised"].cores, ["lstm"], {"delay", "cells", "batch_size"})
+    check_core_options(ECHO.learners["supervised"].cores, [], {"rule"})
 
 
 @pytest.mark.parametrize("task", TASKS.values(), ids=list(TASKS))

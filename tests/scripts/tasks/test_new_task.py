@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -49,28 +49,16 @@ class EchoSettings:
 
 
 PATTERNS = TASKS["patterns"]
+_COMMON = {name: group for name, group in PATTERNS_PRESETS["text"].groups.items() if name != "patterns"}
+NEAR = Preset({**_COMMON, "echo": EchoSettings(delay=2)}, {"learning_rate": Between(1e-4, 1e-2)})
 ECHO = Task(
     name="echo",
     kind="supervised",
     about={name: f"{name.title()} on echoes." for name in PATTERNS.about},
     settings=EchoSettings,
     training=EpisodeTrainingSettings,
-    learners=PATTERNS.learners,
+    learners={"supervised": replace(PATTERNS.learners["supervised"], presets={"near": NEAR})},
     core_help=PATTERNS.core_help,
-    presets={
-        "near": Preset(
-            {
-                **{
-                    name: group
-                    for name, group in PATTERNS_PRESETS["text"].groups.items()
-                    if name != "patterns"
-                },
-                "echo": EchoSettings(delay=2),
-            },
-            {"learning_rate": Between(1e-4, 1e-2)},
-        )
-    },
-    preset_help="Defaults of the options below.",
     metrics=(ShownMetric("hidden_bit_error", "wrong hidden bits", "{:.2f}".format, -1),),
     mean=PATTERNS.mean,
     total="total_episodes",
@@ -80,7 +68,7 @@ TINY = ["--total-episodes", "12", "--eval-episodes", "4", "--checkpoints", "2", 
 
 
 @pytest.mark.parametrize(("kind", "references"), [(EchoTask, set()), (ComparedEchoTask, {"zero"})])
-@pytest.mark.parametrize("core", list(ECHO.cores))
+@pytest.mark.parametrize("core", list(ECHO.learners["supervised"].cores))
 def test_a_new_task_is_trained_evaluated_and_compared(
     kind: type[EchoTask],
     references: set[str],

@@ -23,7 +23,7 @@ TOTAL = 800
 
 def small() -> Run:
     run = EXPERIMENTS["maze", "quick"].condition("recurrent_ppo").run
-    assert run.learner == "ppo"
+    assert run.learner == "sb3_contrib"
     return run.with_groups(
         maze=replace(run.maze, size=5, episode_length=20),
         training=replace(run.training, total_timesteps=TOTAL, n_envs=4, eval_episodes=6, checkpoints=4),
@@ -87,7 +87,7 @@ def test_its_files_call_it_as_they_always_did(finished: Path) -> None:
     assert finished.parts[-3:] == ("maze", "recurrent_ppo", "seed_0")
     assert json.loads((finished / "result.json").read_text())["core"] == "recurrent_ppo"
     config = json.loads((finished / "config.json").read_text())
-    assert (config["version"], config["learner"], config["core"]) == (3, "ppo", "lstm")
+    assert (config["version"], config["learner"], config["core"]) == (4, "sb3_contrib", "lstm")
 
 
 def test_it_can_be_watched(finished: Path, tmp_path: Path) -> None:
