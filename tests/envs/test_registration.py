@@ -26,6 +26,7 @@ from plasticrl.envs.supervised import one_shot as omniglot
         "import gymnasium; gym = gymnasium.make('plasticrl:PlasticPatterns-v0'); gym.reset()",
         "import gymnasium; gymnasium.make_vec('plasticrl:PlasticPatterns-v0', num_envs=2).reset()",
         "import gymnasium; gymnasium.make_vec('plasticrl:PlasticRecall-v0', num_envs=2).reset()",
+        "import gymnasium; gymnasium.make_vec('plasticrl:PlasticMazeRandom-v0', num_envs=2).reset()",
         "from plasticrl.envs import CueRewardVectorEnv; CueRewardVectorEnv(2).reset()",
     ],
 )

@@ -29,6 +29,7 @@ def one_shot() -> OneShotTask:
 
 SINGLE: dict[str, Callable[[], gym.Env[Any, Any]]] = {
     "maze": lambda: PlasticMazeEnv(size=5, episode_length=9),
+    "random maze": lambda: PlasticMazeEnv(size=5, episode_length=9, random_layout=True),
     "patterns": lambda: EpisodeEnv(PatternsTask(n_bits=6, n_patterns=2, n_cycles=1)),
     "one shot": lambda: EpisodeEnv(one_shot()),
     "recall": lambda: RecallEnv(n_cues=4, delay=2, n_recalls=3),
@@ -36,6 +37,7 @@ SINGLE: dict[str, Callable[[], gym.Env[Any, Any]]] = {
 }
 BATCHED: dict[str, Callable[[], Any]] = {
     "maze": lambda: make_vec_env("PlasticMaze-v0", N, seed=1, size=5, episode_length=9),
+    "random maze": lambda: make_vec_env("PlasticMazeRandom-v0", N, seed=1, size=5, episode_length=9),
     "patterns": lambda: make_vec_env("PlasticPatterns-v0", N, seed=1, n_bits=6, n_patterns=2, n_cycles=1),
     "one shot": lambda: VectorEnvAdapter(EpisodeVectorEnv(one_shot(), N)),
     "recall": lambda: make_vec_env("PlasticRecall-v0", N, seed=1, n_cues=4, delay=2, n_recalls=3),
@@ -121,6 +123,29 @@ def test_a_maze_refuses_what_no_maze_can_be_in(field: str, value: Any) -> None:
     env.reset(seed=0)
     with pytest.raises(ValueError, match=field):
         env.load_state_dict(changed(env.state_dict(), "mazes", field, value))
+
+
+@pytest.mark.parametrize("value", [np.array([-1]), np.array([2**31]), np.array([0.5]), np.array([1, 2])])
+def test_a_maze_refuses_a_layout_that_there_is_not(value: Any) -> None:
+    env: Any = SINGLE["random maze"]()
+    env.reset(seed=0)
+    with pytest.raises(ValueError, match="layout must be"):
+        env.load_state_dict(changed(env.state_dict(), "mazes", "layout", value))
+
+
+def test_a_state_from_before_layouts_were_random_is_loaded() -> None:
+    """It lacks the setting; that of a maze with one layout has no layout numbers, as before."""
+    here: Any = SINGLE["maze"]()
+    there: Any = SINGLE["maze"]()
+    here.reset(seed=0)
+    state = here.state_dict()
+    assert "layout" not in state["mazes"]
+    del state["config"]["random_layout"]
+    there.load_state_dict(state)
+    np.testing.assert_array_equal(here.step(1)[0], there.step(1)[0])
+    random: Any = SINGLE["random maze"]()
+    with pytest.raises(ValueError, match="the saved mazes have the settings"):
+        random.load_state_dict(state)
 
 
 def test_a_batch_of_mazes_refuses_what_one_maze_may_be_in() -> None:
