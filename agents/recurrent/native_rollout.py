@@ -26,7 +26,8 @@ from plasticrl.agents.recurrent.normalization import Moments, ObservationNormali
 from plasticrl.agents.recurrent.policies import PlasticPolicy, draws_from_softmax
 from plasticrl.agents.recurrent.rollout import Actor, Record, Rollout
 from plasticrl.envs.common.vec_env import VectorEnvAdapter
-from plasticrl.envs.maze.env import MazeDynamics, MazeTables, PlasticMazeVectorEnv
+from plasticrl.envs.maze.config import MazeTables
+from plasticrl.envs.maze.env import MazeDynamics, PlasticMazeVectorEnv
 from plasticrl.envs.maze.kernel import Stretch, stretches
 from plasticrl.nn import PlasticGRU, Plasticity, PlasticLSTM, PlasticRNN
 from plasticrl.nn.plastic_rnn import HOOKS, PlasticCore, hooks_for_all

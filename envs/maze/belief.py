@@ -13,14 +13,13 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from plasticrl.envs.maze.config import IntArray, MazeConfig
+from plasticrl.envs.maze.config import REWARD, IntArray, MazeConfig
 from plasticrl.envs.maze.env import MazeDynamics, PlasticMazeVectorEnv
 from plasticrl.envs.maze.oracle import maze_bracket, shortest_distances
 from plasticrl.ops.numba.compilation import kernel
 
 _GAMMA, _CURIOSITY = 0.8, 0.1  # judged in the standard maze, that of ICLR, and one with a moving reward
 _EPISODES, _SEED = 1000, 0  # of the score
-_REWARD = 9  # column of the reward in an observation
 _DIGITS = 9  # of the values that are compared: equal ones must not be ranked by their rounding
 _CERTAIN = 3.0  # standard errors
 
@@ -89,7 +88,7 @@ class BeliefFilter:
         Raises:
             ValueError: no hypothesis explains an observation: it is not of this maze.
         """
-        found = observation[:, _REWARD] > 0
+        found = observation[:, REWARD] > 0
         episode, square = belief.episode, self.layout.next_square[belief.square, action[belief.episode]]
         kept = (square == belief.goal) == found[episode]
         belief = belief._replace(square=square).rows(kept)

@@ -1,4 +1,4 @@
-"""The validated settings of the maze, ``PlasticMaze-v0``, and the layouts that they allow."""
+"""The validated settings of the maze, ``PlasticMaze-v0``, their layouts, and these as lookup tables."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 
 ACTIONS = ("up", "down", "left", "right")
 _MOVES = np.array([(-1, 0), (1, 0), (0, -1), (0, 1)])  # row and column change of each action
+REWARD = 9  # column of the previous reward in an observation, after the 3x3 window
+_ACTION = slice(10, 14)  # columns of the previous action
 
 
 class MazeOptions(TypedDict, total=False):
@@ -220,7 +222,7 @@ def maze_layouts(size: int, seeds: Sequence[int | None]) -> MazeLayouts:
     return MazeLayouts(
         walls=walls,
         squares=squares,
-        start=number[:, centre, centre],
+        start=number[:, centre, centre].copy(),  # contiguous, for compiled code
         on_border=((squares == 1) | (squares == size)).any(axis=2),
         next_square=np.where(reached < 0, several[:, None], reached),
         windows=near[which, squares[..., 0] - 1, squares[..., 1] - 1].astype(np.float32),
@@ -235,6 +237,56 @@ def layout_of(config: MazeConfig, number: int = 0) -> MazeLayout:
         number: number of the layout, if every episode has its own (``MazeState.layout``).
     """
     return maze_layout(int(config.size), number if config.random_layout else config.layout_seed)
+
+
+class MazeTables(NamedTuple):
+    """L layouts as tables, one after the other; F squares and at most G goals each, D observed numbers.
+
+    Square and action determine everything except finds, so these tables hold whole observations.
+    """
+
+    next_square: IntArray  # (L * F * 4,) the square that each action leads to, by layout, square and action
+    hits: IntArray  # (L * F * 4,) 1 where the action runs into a wall
+    rewards: NDArray[np.float64]  # (L * F * 4,) without a find
+    observations: NDArray[np.float32]  # (L * F * 4, D) after each action without a find
+    windows: NDArray[np.float32]  # (L * F, 9)
+    start: IntArray  # (L,) the start square
+    start_observation: NDArray[np.float32]  # (L, D) the first one of an episode
+    goals: IntArray  # (L, G) the squares where the reward may lie, ascending; F where there are fewer
+    n_goals: IntArray  # (L,)
+
+
+def maze_tables(config: MazeConfig, seeds: Sequence[int | None]) -> MazeTables:
+    """Return the tables of mazes with these settings, but for the layouts, which are those of L seeds."""
+    layouts = maze_layouts(int(config.size), seeds)
+    count, n_squares = layouts.on_border.shape
+    squares = np.arange(n_squares)
+    hit = layouts.next_square == squares[:, None]  # (L, F, 4)
+    rewards = np.where(hit, 0.0 - config.wall_penalty, 0.0)  # 0.0 - 0.0, never -0.0
+    width = 10 + 4 * config.observe_action + config.observe_time
+    observations = np.zeros((*hit.shape, width), dtype=np.float32)
+    which = np.arange(count)[:, None]
+    observations[..., :9] = layouts.windows[which[..., None], layouts.next_square]
+    observations[..., REWARD] = rewards
+    if config.observe_action:
+        observations[..., _ACTION] = np.eye(4)
+    start_observation = np.zeros((count, width), dtype=np.float32)
+    start_observation[:, :9] = layouts.windows[which[:, 0], layouts.start]
+    allowed = layouts.on_border if config.reward_on_border else np.ones_like(layouts.on_border)
+    allowed = allowed & (squares != layouts.start[:, None])
+    n_goals = allowed.sum(axis=1)
+    goals = np.sort(np.where(allowed, squares, n_squares), axis=1)[:, : n_goals.max()]
+    return MazeTables(
+        layouts.next_square.ravel(),
+        hit.ravel().astype(np.intp),
+        rewards.ravel(),
+        observations.reshape(-1, width),
+        layouts.windows.reshape(-1, 9),
+        layouts.start,
+        start_observation,
+        np.ascontiguousarray(goals),
+        n_goals,
+    )
 
 
 def _scattered(size: int, count: int, seed: int) -> list[tuple[int, int]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import gymnasium as gym
 import numpy as np
@@ -24,71 +24,22 @@ from plasticrl.envs.common.lockstep import (
 from plasticrl.envs.common.state_dict import entry, generator_states, restored_generators, whole_numbers
 from plasticrl.envs.maze.config import (
     ACTIONS,
+    REWARD,
     IntArray,
     MazeConfig,
     MazeLayout,
-    MazeLayouts,
     MazeOptions,
     MazeState,
+    MazeTables,
     layout_of,
-    maze_layouts,
+    maze_tables,
 )
 from plasticrl.envs.maze.rendering import MazeView
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
-_REWARD = 9  # column of the previous reward in an observation, after the 3x3 window
-_ACTION = slice(10, 14)  # columns of the previous action
 LAYOUTS = 2**31  # numbers of random layouts, each the seed of one
-
-
-class MazeTables(NamedTuple):
-    """L layouts as tables, one after the other; F squares and at most G goals each, D observed numbers.
-
-    Square and action determine everything except finds, so these tables hold whole observations.
-    """
-
-    next_square: IntArray  # (L * F * 4,) the square that each action leads to, by layout, square and action
-    hits: IntArray  # (L * F * 4,) 1 where the action runs into a wall
-    rewards: NDArray[np.float64]  # (L * F * 4,) without a find
-    observations: NDArray[np.float32]  # (L * F * 4, D) after each action without a find
-    windows: NDArray[np.float32]  # (L * F, 9)
-    start: IntArray  # (L,) the start square
-    start_observation: NDArray[np.float32]  # (L, D) the first one of an episode
-    goals: IntArray  # (L, G) the squares where the reward may lie, ascending; F where there are fewer
-    n_goals: IntArray  # (L,)
-
-
-def _tables(config: MazeConfig, layouts: MazeLayouts) -> MazeTables:
-    count, n_squares = layouts.on_border.shape
-    squares = np.arange(n_squares)
-    hit = layouts.next_square == squares[:, None]  # (L, F, 4)
-    rewards = np.where(hit, 0.0 - config.wall_penalty, 0.0)  # 0.0 - 0.0, never -0.0
-    width = 10 + 4 * config.observe_action + config.observe_time
-    observations = np.zeros((*hit.shape, width), dtype=np.float32)
-    which = np.arange(count)[:, None]
-    observations[..., :9] = layouts.windows[which[..., None], layouts.next_square]
-    observations[..., _REWARD] = rewards
-    if config.observe_action:
-        observations[..., _ACTION] = np.eye(4)
-    start_observation = np.zeros((count, width), dtype=np.float32)
-    start_observation[:, :9] = layouts.windows[which[:, 0], layouts.start]
-    allowed = layouts.on_border if config.reward_on_border else np.ones_like(layouts.on_border)
-    allowed = allowed & (squares != layouts.start[:, None])
-    n_goals = allowed.sum(axis=1)
-    goals = np.sort(np.where(allowed, squares, n_squares), axis=1)[:, : n_goals.max()]
-    return MazeTables(
-        layouts.next_square.ravel(),
-        hit.ravel().astype(np.intp),
-        rewards.ravel(),
-        observations.reshape(-1, width),
-        layouts.windows.reshape(-1, 9),
-        layouts.start,
-        start_observation,
-        np.ascontiguousarray(goals),
-        n_goals,
-    )
 
 
 class MazeDynamics(Dynamics[MazeState]):
@@ -108,17 +59,16 @@ class MazeDynamics(Dynamics[MazeState]):
 
     def __init__(self, config: MazeConfig) -> None:
         self.config = config
-        one = maze_layouts(int(config.size), [config.layout_seed])
-        self.n_squares = one.squares.shape[1]
-        tables = _tables(config, one)
+        tables = maze_tables(config, [config.layout_seed])
+        self.n_squares = len(tables.windows)
         self.one_layout = None if config.random_layout else tables
         self.draws = 1 + config.random_layout
         self._latest: dict[bytes, MazeTables] = {}
 
         low = np.zeros_like(tables.start_observation[0])
         high = np.ones_like(low)
-        low[_REWARD] = min(0.0 - config.wall_penalty, config.reward, 0.0)
-        high[_REWARD] = max(0.0, config.reward)
+        low[REWARD] = min(0.0 - config.wall_penalty, config.reward, 0.0)
+        high[REWARD] = max(0.0, config.reward)
         self.observation_space = gym.spaces.Box(low, high, dtype=np.float32)
         self.action_space = gym.spaces.Discrete(len(ACTIONS))
         self.episode_length = config.episode_length
@@ -130,11 +80,7 @@ class MazeDynamics(Dynamics[MazeState]):
         Raises:
             ValueError: every episode has its own.
         """
-        if self.config.random_layout:
-            raise ValueError(
-                "random_layout gives every episode another layout, so there is none to know beforehand: "
-                "choose one with layout_seed"
-            )
+        self._only()
         return layout_of(self.config)
 
     @property
@@ -144,10 +90,16 @@ class MazeDynamics(Dynamics[MazeState]):
         Raises:
             ValueError: every episode has its own layout.
         """
-        layout = self.layout
-        allowed = layout.border if self.config.reward_on_border else np.arange(layout.n_squares)
-        goals: IntArray = allowed[allowed != layout.start]
+        goals: IntArray = self._only().goals[0]
         return goals
+
+    def _only(self) -> MazeTables:
+        if self.one_layout is None:
+            raise ValueError(
+                "random_layout gives every episode another layout, so there is none to know beforehand: "
+                "choose one with layout_seed"
+            )
+        return self.one_layout
 
     def tables(self, layout: IntArray) -> MazeTables:
         """Return the tables of B episodes by the numbers of their layouts, (B,); or those of the only one."""
@@ -157,7 +109,7 @@ class MazeDynamics(Dynamics[MazeState]):
         if key not in self._latest:
             if len(self._latest) > 1:  # those of the episodes under way, and of the next ones
                 del self._latest[next(iter(self._latest))]
-            self._latest[key] = _tables(self.config, maze_layouts(int(self.config.size), layout.tolist()))
+            self._latest[key] = maze_tables(self.config, layout.tolist())
         return self._latest[key]
 
     def start(self, rngs: Generators) -> tuple[MazeState, NDArray[np.float32]]:
@@ -198,7 +150,8 @@ class MazeDynamics(Dynamics[MazeState]):
         Raises:
             ValueError: the actions are not B integers in 0 .. 3.
         """
-        tables, code = self.one_layout, state.square * 4 + _checked(action, state.square.shape)
+        config, tables = self.config, self.one_layout
+        code = state.square * 4 + _checked(action, state.square.shape)
         if tables is None:
             tables = self.tables(state.layout)
             code += np.arange(len(code)) * (4 * self.n_squares)
@@ -206,12 +159,12 @@ class MazeDynamics(Dynamics[MazeState]):
         reward = tables.rewards.take(code)
         observation = tables.observations.take(code, axis=0)
         step = state.step + 1
-        ended = step >= self.config.episode_length
+        ended = step >= config.episode_length
         finds, first, last = state.finds, state.first_find, state.last_find
         found = square == state.goal
         if np.count_nonzero(found):
-            reward[found] = self.config.reward
-            observation[found, _REWARD] = self.config.reward
+            reward[found] = config.reward
+            observation[found, REWARD] = config.reward
             finds = finds + found
             first = np.where(found & (first < 0), step, first)
             last = np.where(found, step, last)
@@ -220,11 +173,11 @@ class MazeDynamics(Dynamics[MazeState]):
             if self.one_layout is None:
                 place = place + rows * self.n_squares
             observation[rows, :9] = tables.windows[place]
-        if self.config.observe_time:
-            observation[:, -1] = step / self.config.episode_length
+        if config.observe_time:
+            observation[:, -1] = step / config.episode_length
         goal = state.goal
-        if self.config.relocate_every is not None:
-            moving = (step % self.config.relocate_every == 0) & ~ended
+        if config.relocate_every is not None:
+            moving = (step % config.relocate_every == 0) & ~ended
             goal = self._relocated(tables, goal, np.flatnonzero(moving), rngs)
         wall_hits = state.wall_hits + tables.hits.take(code)
         after = MazeState(square, goal, step, wall_hits, finds, first, last, state.layout)
@@ -273,9 +226,8 @@ class MazeDynamics(Dynamics[MazeState]):
     def restored(self, saved: Any, count: int, *, over: bool) -> tuple[MazeState, list[np.random.Generator]]:
         """Return the checked content of a :meth:`state_dict`; compiled code indexes by it without checks."""
         config, found = asdict(self.config), entry(saved, "config")
-        if (
-            not isinstance(found, Mapping) or {"random_layout": False, **found} != config
-        ):  # early ones lack it
+        early = {"random_layout": False}  # what early states lack
+        if not isinstance(found, Mapping) or {**early, **found} != config:
             raise ValueError(f"the saved mazes have the settings {found}, these have {config}")
         mazes = entry(saved, "mazes")
 
@@ -330,7 +282,8 @@ class PlasticMazeEnv(LockstepEnv[MazeState]):
     wall leaves the agent where it is and costs ``wall_penalty``. After ``episode_length`` steps the
     episode is ``terminated``, since the lifetime is over and there is nothing to bootstrap from; the
     environment is therefore registered without a time limit. A find on the last step does not move the
-    agent.
+    agent. With ``random_layout`` each episode has other pillars, by a number that is drawn at its start:
+    ``maze_layout(size, number)`` is its layout.
 
     Actions: 0 up, 1 down, 2 left, 3 right.
 
