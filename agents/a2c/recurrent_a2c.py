@@ -139,6 +139,7 @@ class RecurrentA2C(RecurrentOnPolicyAlgorithm):
             rollout.state,
             torch.as_tensor(rollout.episode_starts, device=self.device),
             *([known] if known else []),
+            **rollout.mask_argument(self.device),
         )
         returns = torch.as_tensor(rollout.returns, device=self.device).flatten()
         advantages = torch.as_tensor(rollout.advantages, device=self.device).flatten()
