@@ -59,7 +59,7 @@ class RecurrentPPO(RecurrentOnPolicyAlgorithm):
     Args:
         policy: ``"PlasticPolicy"`` or a subclass of :class:`PlasticPolicy`.
         env: a Gymnasium env, its id, an SB3 ``VecEnv``, or a Gymnasium ``VectorEnv`` that resets in the
-            same step.
+            same step. Actions that its ``action_masks()`` forbids, if it has any, are never taken.
         learning_rate: learning rate of the optimiser, or a function of the remaining progress (1 to 0).
             Default 1e-3.
         n_steps: steps per environment and rollout, through which gradients flow. Default 128, or the length

@@ -336,7 +336,9 @@ class VectorEnvAdapter(VecEnv):
         result = self.get_attr(method_name, 0)[0](*method_args, **method_kwargs)
         if method_name in _ONE_FOR_EACH and isinstance(result, tuple) and len(result) == self.num_envs:
             return list(result)
-        return list(result) if method_name == _MASKS else [result] * self.num_envs
+        if method_name == _MASKS and isinstance(result, (np.ndarray, list, tuple)):
+            return list(result)
+        return [result] * self.num_envs
 
     def env_is_wrapped(
         self, wrapper_class: type[gym.Wrapper[Any, Any, Any, Any]], indices: VecEnvIndices = None
