@@ -193,7 +193,7 @@ def evaluate_policy(
     )
 
 
-class MaskedEvalCallback(EvalCallback):  # type: ignore[misc]
+class MaskedEvalCallback(EvalCallback):
     """SB3's ``EvalCallback``, with the ``action_masks()`` of its env; arguments as there.
 
     sb3-contrib's callback for masks does not pass the agent's memory from step to step; this one does.
