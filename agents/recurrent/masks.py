@@ -40,10 +40,14 @@ def part_sizes(space: spaces.Space[Any]) -> npt.NDArray[np.int64]:
     if isinstance(space, spaces.MultiBinary):
         return np.full(np.prod(space.shape), 2, dtype=np.int64)
     raise ValueError(
-        f"action_masks are for actions in Discrete, MultiDiscrete or MultiBinary, not in {space}: leave them "
-        "out (an env must not have the method action_masks), or divide the actions into categories in a "
-        "gymnasium.ActionWrapper"
+        f"action_masks are for actions in Discrete, MultiDiscrete or MultiBinary, not in {_line(space)}: "
+        "leave them out (an env must not have the method action_masks), or divide the actions into "
+        "categories in a gymnasium.ActionWrapper"
     )
+
+
+def _line(space: spaces.Space[Any]) -> str:
+    return " ".join(str(space).split())  # numpy divides long or nested arrays into lines
 
 
 def has_masks(env: VecEnv) -> bool:
@@ -77,7 +81,8 @@ def checked_masks(masks: Any, space: spaces.Space[Any], batch: int) -> Masks:
     """
     sizes = part_sizes(space)
     size = int(sizes.sum())
-    advice = f"action_masks of {space} must be {size} bools for each environment, shape ({batch}, {size})"
+    name = _line(space)
+    advice = f"action_masks of {name} must be {size} bools for each environment, shape ({batch}, {size})"
     try:
         array = np.asarray(masks)
     except ValueError as error:
@@ -96,7 +101,7 @@ def checked_masks(masks: Any, space: spaces.Space[Any], batch: int) -> Masks:
         row, part = np.argwhere(~possible)[0]
         where = f"part {part} of the action" if len(sizes) > 1 else "the action"
         raise ValueError(
-            f"action_masks of environment {row} allow none of the {sizes[part]} values of {where}, {space}: "
+            f"action_masks of environment {row} allow none of the {sizes[part]} values of {where}, {name}: "
             "allow at least one, or end the episode where nothing is left to do"
         )
     return allowed
