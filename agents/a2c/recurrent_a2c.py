@@ -31,7 +31,7 @@ class RecurrentA2C(RecurrentOnPolicyAlgorithm):
     Args:
         policy: ``"PlasticPolicy"`` or a subclass of :class:`PlasticPolicy`.
         env: a Gymnasium env, its id, an SB3 ``VecEnv``, or a Gymnasium ``VectorEnv`` that resets in the
-            same step.
+            same step. Actions that its ``action_masks()`` forbids, if it has any, are never taken.
         learning_rate: learning rate of the optimiser, or a function of the remaining progress (1 to 0).
             Default 2e-3.
         n_steps: steps per environment and update, through which gradients flow: longer ones learn to
@@ -139,6 +139,7 @@ class RecurrentA2C(RecurrentOnPolicyAlgorithm):
             rollout.state,
             torch.as_tensor(rollout.episode_starts, device=self.device),
             *([known] if known else []),
+            **rollout.mask_argument(self.device),
         )
         returns = torch.as_tensor(rollout.returns, device=self.device).flatten()
         advantages = torch.as_tensor(rollout.advantages, device=self.device).flatten()

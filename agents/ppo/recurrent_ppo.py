@@ -59,7 +59,7 @@ class RecurrentPPO(RecurrentOnPolicyAlgorithm):
     Args:
         policy: ``"PlasticPolicy"`` or a subclass of :class:`PlasticPolicy`.
         env: a Gymnasium env, its id, an SB3 ``VecEnv``, or a Gymnasium ``VectorEnv`` that resets in the
-            same step.
+            same step. Actions that its ``action_masks()`` forbids, if it has any, are never taken.
         learning_rate: learning rate of the optimiser, or a function of the remaining progress (1 to 0).
             Default 1e-3.
         n_steps: steps per environment and rollout, through which gradients flow. Default 128, or the length
@@ -248,7 +248,9 @@ class RecurrentPPO(RecurrentOnPolicyAlgorithm):
         """Return what every pass over the rollout compares with."""
         rollout, scale = self.rollout_buffer, self._scale()
         with torch.no_grad():
-            distribution = self.policy.distribution(rollout.outputs.flatten(0, 1))
+            distribution = self.policy.distribution(
+                rollout.outputs.flatten(0, 1), **rollout.mask_argument(self.device)
+            )
             log_probs = distribution.log_prob(self._taken())
         progress = self._current_progress_remaining
         clip_vf = self.clip_range_vf
@@ -286,6 +288,7 @@ class RecurrentPPO(RecurrentOnPolicyAlgorithm):
             rollout.flat_observations(self.device, rows),
             type(rollout.state)(*(part[rows] for part in rollout.state)),
             torch.as_tensor(rollout.episode_starts[:, rows], device=self.device),
+            **rollout.mask_argument(self.device, rows),
         )
         advantages = steps.advantages[:, rows + share.start]
         if self.normalize_advantage:

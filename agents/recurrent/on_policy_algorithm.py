@@ -54,6 +54,7 @@ from plasticrl.agents.recurrent.checkpoint import (
     own_copy,
 )
 from plasticrl.agents.recurrent.distributed import Episodes
+from plasticrl.agents.recurrent.masks import has_masks, masks_of
 from plasticrl.agents.recurrent.native_rollout import Played, Replay, arrays_fit, can_play, mark, play_ahead
 from plasticrl.agents.recurrent.policies import PlasticPolicy
 from plasticrl.agents.recurrent.rollout import ALL, Rollout, Rows, by_key, returns_and_advantages
@@ -98,6 +99,7 @@ class RecurrentOnPolicyAlgorithm(ParameterExchange, OnPolicyAlgorithm):
     _whole_env: VecEnv | None = None  # environments of all processes
     _others_wait = False  # the other processes wait for a message of the first
     _state: Any = None  # the core's state; None until the first rollout
+    _masked: bool = False  # the training envs have masks of their actions
     _discounted: Any = None  # rewards since the episodes began, discounted, (B,); None until then
     _ahead: Played | None = None  # a rollout that was played ahead, while the envs take its steps
     _replay: Replay | None = None  # of the last rollout
@@ -146,6 +148,7 @@ class RecurrentOnPolicyAlgorithm(ParameterExchange, OnPolicyAlgorithm):
         )
         if n_steps is None and self.env is not None:
             self.n_steps = min([self.default_n_steps, *_episode_lengths(self.env)])
+        self._masked = self.env is not None and has_masks(self.env)
         if _init_setup_model:
             self._setup_model()
 
@@ -245,7 +248,9 @@ class RecurrentOnPolicyAlgorithm(ParameterExchange, OnPolicyAlgorithm):
         if self.env is None:
             raise ValueError("there is no environment to train in: call set_env(), or give env= to load()")
         self._settle()  # an interrupt may have prevented it
-        self.rollout_buffer = Rollout(self.n_steps, self.n_envs, self.observation_space, self.action_space)
+        self.rollout_buffer = Rollout(
+            self.n_steps, self.n_envs, self.observation_space, self.action_space, self._masked
+        )
         self._log_interval = log_interval
         name = self.file_format.name.rpartition(".")[2] if tb_log_name is None else tb_log_name
         with PostponedInterrupt() as self._interrupt:
@@ -317,9 +322,9 @@ class RecurrentOnPolicyAlgorithm(ParameterExchange, OnPolicyAlgorithm):
 
         The callback's ``locals`` have SB3's names: ``self``, ``env``, ``callback``, ``rollout_buffer``,
         ``n_rollout_steps``, ``n_steps``, ``obs_tensor``, ``actions``, ``clipped_actions``, ``new_obs``,
-        ``rewards``, ``dones`` and ``infos``. ``values`` and ``log_probs`` are missing: values are computed
-        together after the last step, and log-probabilities in the update. Read ``rollout_buffer.values`` in
-        ``_on_rollout_end`` instead.
+        ``rewards``, ``dones`` and ``infos``, and ``action_masks`` if the envs have them. ``values`` and
+        ``log_probs`` are missing: values are computed together after the last step, and log-probabilities in
+        the update. Read ``rollout_buffer.values`` in ``_on_rollout_end`` instead.
 
         Raises:
             NonFiniteError: an observation, a reward, the core's state or a value is NaN or infinite.
@@ -350,7 +355,8 @@ class RecurrentOnPolicyAlgorithm(ParameterExchange, OnPolicyAlgorithm):
             rollout_buffer.state = self._state  # after the callback, which may change it
             self._replay = Replay(self.policy, rollout_buffer)
             if (
-                self._draws_unmodified()
+                rollout_buffer.action_masks is None
+                and self._draws_unmodified()
                 and can_play(self.policy, env)
                 and arrays_fit(env, self._state, new_obs)
             ):
@@ -372,7 +378,10 @@ class RecurrentOnPolicyAlgorithm(ParameterExchange, OnPolicyAlgorithm):
                     outputs = self.policy.step_(
                         obs_tensor, self._state, torch.as_tensor(dones, device=self.device)
                     )
-                    actions = to_numpy(self._sampled(outputs))
+                    if rollout_buffer.action_masks is not None:
+                        rollout_buffer.action_masks[t] = given["action_masks"] = masks_of(env)
+                    masks = rollout_buffer.mask_argument(self.device, steps=slice(t, t + 1))
+                    actions = to_numpy(self._sampled(outputs, **masks))
                     rollout_buffer.outputs[t] = outputs
                     left = self._core_mark(rollout_buffer)
                 else:
@@ -456,9 +465,10 @@ class RecurrentOnPolicyAlgorithm(ParameterExchange, OnPolicyAlgorithm):
             while self.ranks.broadcast(_CONTINUE) == _SAVE:  # the others send their shares to the first
                 self._gather()
 
-    def _sampled(self, outputs: Tensor) -> Tensor:
+    def _sampled(self, outputs: Tensor, **masks: Tensor) -> Tensor:
         """Draw actions; each process draws those of all, so that torch's generators stay the same."""
-        return self.policy.sample(self.ranks.among_all(outputs))[
+        of_all = {name: self.ranks.among_all(mask) for name, mask in masks.items()}
+        return self.policy.sample(self.ranks.among_all(outputs), **of_all)[
             self.ranks.share(len(outputs) * self.ranks.size)
         ]
 
@@ -580,6 +590,28 @@ class RecurrentOnPolicyAlgorithm(ParameterExchange, OnPolicyAlgorithm):
             f"The parameters are still those of the last update{advice}"
         )
 
+    def predict(
+        self,
+        observation: npt.NDArray[Any] | dict[str, npt.NDArray[Any]],
+        state: tuple[npt.NDArray[Any], ...] | None = None,
+        episode_start: npt.NDArray[Any] | None = None,
+        deterministic: bool = False,
+        action_masks: npt.NDArray[Any] | None = None,
+    ) -> tuple[npt.NDArray[Any], tuple[npt.NDArray[Any], ...] | None]:
+        """Return actions and the new state; arguments and errors are those of :meth:`PlasticPolicy.predict`.
+
+        Raises:
+            ValueError: the training env has masks, but ``action_masks`` are missing.
+        """
+        if action_masks is not None:
+            return self.policy.predict(observation, state, episode_start, deterministic, action_masks)
+        if self._masked:
+            raise ValueError(
+                "predict() got no action_masks, but the training env has them: give those of the env acted "
+                "in, or evaluate with evaluate_policy or MaskedEvalCallback of plasticrl.agents"
+            )
+        return self.policy.predict(observation, state, episode_start, deterministic)
+
     # Environments
 
     def set_env(self, env: GymEnv | str, force_reset: bool = True) -> None:
@@ -616,6 +648,7 @@ class RecurrentOnPolicyAlgorithm(ParameterExchange, OnPolicyAlgorithm):
         env = self._wrap_env(env, self.verbose)
         check_for_correct_spaces(env, self.observation_space, self.action_space)
         self.n_envs = env.num_envs  # SB3 would refuse another number: its buffer has a fixed size
+        self._masked = has_masks(env)
         super().set_env(env, force_reset=False)
 
     def _start_over(self) -> None:

@@ -1,5 +1,6 @@
 """Actor and critic on a recurrent core."""
 
+import warnings
 from difflib import get_close_matches
 from functools import partial
 from inspect import signature
@@ -41,6 +42,7 @@ from plasticrl.agents.checkpoint.random_state import undisturbed
 from plasticrl.agents.checkpoint.tensor_file import PathOrFile, TensorFileError
 from plasticrl.agents.checkpoint.tree import Absent, held, holds, plain_space, space_from_plain
 from plasticrl.agents.common.feature_extractors import DictExtractor, image_extractor
+from plasticrl.agents.recurrent.masks import as_argument, checked_masks, masked_head
 from plasticrl.agents.recurrent.normalization import Moments, ObservationNormalizer
 from plasticrl.agents.recurrent.rollout import ObservationTensor
 from plasticrl.agents.recurrent.spaces import (
@@ -265,6 +267,7 @@ class PlasticPolicy(BasePolicy):
         state: Any,
         episode_starts: Tensor,
         known: tuple[Tensor, Any] | None = None,
+        action_masks: Tensor | None = None,
     ) -> tuple[Distribution, Tensor, Any]:
         """Unroll over whole sequences, with gradient.
 
@@ -275,6 +278,7 @@ class PlasticPolicy(BasePolicy):
             known: the outputs of :meth:`step_` at each step, ``(T, B, hidden_size)``, and the state after
                 the last one. A plastic core then skips the forward pass. The policy must compute the same in
                 training and have been run with the same parameters; this is not checked.
+            action_masks: the allowed values of the actions, bool ``(T * B, size)``. Default: all.
 
         Returns:
             Distribution of the ``T * B`` actions, values ``(T * B,)``, and the final state.
@@ -286,23 +290,34 @@ class PlasticPolicy(BasePolicy):
         else:
             latent, state = self.core.replay(features, state, episode_starts, known)
         latent = latent.flatten(0, 1)
-        return self.distribution(latent), self.values(latent), state
+        return self.distribution(latent, **as_argument(action_masks)), self.values(latent), state
 
-    def distribution(self, outputs: Tensor) -> Distribution:
-        """Return the distribution of the actions, given the core's outputs ``(N, hidden_size)``."""
-        head = self.action_net(outputs)
+    def distribution(self, outputs: Tensor, action_masks: Tensor | None = None) -> Distribution:
+        """Return the distribution of the actions.
+
+        Args:
+            outputs: the core's outputs ``(N, hidden_size)``.
+            action_masks: the allowed values of the actions, bool ``(N, size)``. Default: all. The others
+                have probability 0, and no part in the entropy.
+        """
+        head = self._head(outputs, action_masks)
         if isinstance(self.action_dist, DiagGaussianDistribution):
             assert self.log_std is not None
             return self.action_dist.proba_distribution(head, self.log_std)
         return self.action_dist.proba_distribution(head)
 
-    def sample(self, outputs: Tensor) -> Tensor:
-        """Draw actions without gradient, given the core's outputs ``(B, hidden_size)``."""
+    def _head(self, outputs: Tensor, action_masks: Tensor | None) -> Tensor:
+        head: Tensor = self.action_net(outputs)
+        return head if action_masks is None else masked_head(head, action_masks, self.action_space)
+
+    def sample(self, outputs: Tensor, action_masks: Tensor | None = None) -> Tensor:
+        """Draw actions without gradient; the arguments are those of :meth:`distribution`."""
         with torch.no_grad():
             if draws_from_softmax(self):
                 # The draw of Categorical.sample(), without building the distribution at every step.
-                return torch.multinomial(torch.softmax(self.action_net(outputs), dim=-1), 1).squeeze(-1)
-            return self.distribution(outputs).sample()
+                head = self._head(outputs, action_masks)
+                return torch.multinomial(torch.softmax(head, dim=-1), 1).squeeze(-1)
+            return self.distribution(outputs, **as_argument(action_masks)).sample()
 
     def values(self, outputs: Tensor) -> Tensor:
         """Return the value estimates ``(...)``, given the core's outputs ``(..., hidden_size)``."""
@@ -327,7 +342,12 @@ class PlasticPolicy(BasePolicy):
         return values
 
     def evaluate_actions(
-        self, obs: ObservationTensor, actions: Tensor, state: Any, episode_starts: Tensor
+        self,
+        obs: ObservationTensor,
+        actions: Tensor,
+        state: Any,
+        episode_starts: Tensor,
+        action_masks: Tensor | None = None,
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Evaluate given actions, with gradient; named as in SB3, with the state as in sb3-contrib.
 
@@ -337,23 +357,28 @@ class PlasticPolicy(BasePolicy):
                 exceed its bounds.
             state: the core's state before the observations, not changed; None for the start of episodes.
             episode_starts: ``(B,)``, or ``(T, B)``.
+            action_masks: the allowed values of the actions, bool ``(T * B, size)``. Default: all.
 
         Returns:
             Values, log-probabilities of the actions, and entropies, each with one entry per observation.
         """
-        distribution, values, _ = self(obs, *self._whole(state, episode_starts))
+        distribution, values, _ = self(obs, *self._whole(state, episode_starts), **as_argument(action_masks))
         log_prob: Tensor = distribution.log_prob(actions_from_env(actions, self.action_space))
         return values, log_prob, distribution.entropy()
 
     def get_distribution(
-        self, obs: ObservationTensor, state: Any, episode_starts: Tensor
+        self,
+        obs: ObservationTensor,
+        state: Any,
+        episode_starts: Tensor,
+        action_masks: Tensor | None = None,
     ) -> tuple[Distribution, Any]:
         """Return the distribution of the actions, with gradient, and the state after the observations.
 
         The arguments are those of :meth:`evaluate_actions`. The categories of Discrete and MultiDiscrete
         actions are counted from 0, whatever the space's start; actions of a Box are not clipped.
         """
-        distribution, _, after = self(obs, *self._whole(state, episode_starts))
+        distribution, _, after = self(obs, *self._whole(state, episode_starts), **as_argument(action_masks))
         return distribution, after
 
     def reset_noise(self, n_envs: int = 1) -> None:
@@ -370,6 +395,7 @@ class PlasticPolicy(BasePolicy):
         state: tuple[npt.NDArray[Any], ...] | None = None,
         episode_start: npt.NDArray[Any] | None = None,
         deterministic: bool = False,
+        action_masks: npt.NDArray[Any] | None = None,
     ) -> tuple[npt.NDArray[Any], tuple[npt.NDArray[Any], ...] | None]:
         """Return actions, as ``RecurrentPPO.predict`` does; the given state is not changed.
 
@@ -378,13 +404,15 @@ class PlasticPolicy(BasePolicy):
             state: the state returned by the previous call; None at the start.
             episode_start: bool ``(B,)``, true if an episode begins. Default: none begins.
             deterministic: return the most probable action instead of a sample.
+            action_masks: the allowed values of the actions, as the env's ``action_masks()`` returns them,
+                ``(size,)`` or ``(B, size)``. Default: all.
 
         Returns:
             Actions and the new state, a tuple of arrays with B rows.
 
         Raises:
-            ValueError: the observation does not fit the space, or the state or ``episode_start`` is for
-                another number of environments.
+            ValueError: the observation does not fit the space, the state, ``episode_start`` or
+                ``action_masks`` is for another number of environments, or the masks allow no action.
         """
         self.set_training_mode(False)
         if isinstance(observation, tuple) and observation and isinstance(observation[-1], (dict, list)):
@@ -400,10 +428,22 @@ class PlasticPolicy(BasePolicy):
             raise ValueError(
                 f"episode_start must be one bool for each of {batch} environments, not {episode_start!r}"
             )
+        masks = None
+        if action_masks is not None:
+            checked = checked_masks(action_masks, self.action_space, batch)
+            masks = torch.as_tensor(checked, device=self.device)
+            if current and state is None and episode_start is not None and not starts.all():
+                warnings.warn(
+                    "predict() got no state within an episode, so the agent does not remember its beginning; "
+                    "sb3-contrib's evaluation with masks passes none: use evaluate_policy or "
+                    "MaskedEvalCallback of plasticrl.agents",
+                    stacklevel=3,
+                )
         with torch.no_grad():
             first = torch.as_tensor(starts.astype(np.bool_), device=self.device).expand(batch)
             outputs = self.step_(obs, current, first)
-            chosen = to_numpy(self.distribution(outputs).get_actions(deterministic=deterministic))
+            distribution = self.distribution(outputs, **as_argument(masks))
+            chosen = to_numpy(distribution.get_actions(deterministic=deterministic))
         actions = actions_to_env(chosen, self.action_space)
         if not vectorized:
             actions = actions.squeeze(axis=0)

@@ -10,6 +10,7 @@ from gymnasium import spaces
 from stable_baselines3.common.preprocessing import get_action_dim
 from torch import Tensor
 
+from plasticrl.agents.recurrent.masks import Masks, as_argument, part_sizes
 from plasticrl.agents.recurrent.spaces import chosen_space
 
 Observation: TypeAlias = npt.NDArray[Any] | dict[str, npt.NDArray[Any]]
@@ -34,10 +35,12 @@ class Rollout:
         n_envs: B.
         observation_space: space of the observations.
         action_space: space of the actions.
+        masked: keep masks of the actions. Default False.
 
     Attributes:
         observations: ``(T, B, ...)``, or a dict of such arrays.
         actions: ``(T, B, action_dim)``, as drawn; Discrete and MultiDiscrete as int64, counted from 0.
+        action_masks: bool ``(T, B, size)``, true where a value is allowed; None without masks.
         rewards: ``(T, B)``.
         episode_starts: bool ``(T, B)``.
         state: the core's state before the first step.
@@ -57,7 +60,12 @@ class Rollout:
     advantages: npt.NDArray[np.float32]
 
     def __init__(
-        self, n_steps: int, n_envs: int, observation_space: spaces.Space[Any], action_space: spaces.Space[Any]
+        self,
+        n_steps: int,
+        n_envs: int,
+        observation_space: spaces.Space[Any],
+        action_space: spaces.Space[Any],
+        masked: bool = False,
     ) -> None:
         shape = (n_steps, n_envs)
 
@@ -73,6 +81,9 @@ class Rollout:
         whole = isinstance(action_space, (spaces.Discrete, spaces.MultiDiscrete))
         self.actions = np.empty(
             (*shape, get_action_dim(chosen_space(action_space))), dtype=np.int64 if whole else np.float32
+        )
+        self.action_masks: Masks | None = (
+            np.empty((*shape, part_sizes(action_space).sum()), dtype=np.bool_) if masked else None
         )
         self.rewards = np.empty(shape, dtype=np.float32)
         self.episode_starts = np.empty(shape, dtype=np.bool_)
@@ -105,6 +116,14 @@ class Rollout:
     def flat_actions(self, device: torch.device, rows: Rows = ALL) -> Tensor:
         """Return the actions of some environments, all by default, as a tensor ``(T * rows, action_dim)``."""
         return _flat(self.actions, device, rows)
+
+    def mask_argument(self, device: torch.device, rows: Rows = ALL, steps: slice = ALL) -> dict[str, Tensor]:
+        """Return the masks of some environments and steps, all by default, as an argument of the policy.
+
+        It is ``action_masks``, bool ``(T * rows, size)``; without masks there is no argument.
+        """
+        masks = self.action_masks
+        return as_argument(None if masks is None else _flat(masks[steps], device, rows))
 
 
 def _flat(array: npt.NDArray[Any], device: torch.device, rows: Rows) -> Tensor:

@@ -13,7 +13,7 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 from gymnasium.envs.registration import load_env_creator
-from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv, VectorEnv
+from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv, VectorEnv, VectorWrapper
 from numpy.typing import NDArray
 from stable_baselines3.common.env_util import make_vec_env as sb3_make_vec_env
 from stable_baselines3.common.monitor import Monitor
@@ -24,6 +24,7 @@ from plasticrl.arguments import check_count
 from plasticrl.envs.common.state_dict import entry, finite_array, whole_numbers
 
 _ONE_FOR_EACH = ("render", "call", "get_attr")  # VectorEnv methods that return one result per environment
+_MASKS = "action_masks"  # sb3-contrib's name; a batch returns masks (num_envs, size)
 
 
 def make_vec_env(
@@ -290,8 +291,12 @@ class VectorEnvAdapter(VecEnv):
         if self._is_of_singles(attr_name):
             each = self._singles.get_attr(attr_name)
             return [each[row] for row in rows]
-        holder = self.env if hasattr(self.env, attr_name) else self.env.unwrapped
-        return [getattr(holder, attr_name) for _ in rows]
+        value = getattr(self._holder(attr_name), attr_name)
+        return [value for _ in rows]
+
+    def has_attr(self, attr_name: str) -> bool:
+        """Return True if there is such an attribute; unlike ``get_attr``, call no method of single ones."""
+        return hasattr(self._holder(attr_name), attr_name) or self._is_of_singles(attr_name)
 
     def set_attr(self, attr_name: str, value: Any, indices: VecEnvIndices = None) -> None:
         """Set an attribute of the batch, or of each single environment in it.
@@ -311,8 +316,8 @@ class VectorEnvAdapter(VecEnv):
         """Call a method of the batch once, and repeat its result for each environment.
 
         A method that only the single environments in the batch have is called for each of them. ``render``,
-        and Gymnasium's ``call`` and ``get_attr`` of batches of single environments, already return one result
-        per environment.
+        Gymnasium's ``call`` and ``get_attr`` of batches of single environments, and ``action_masks``, already
+        return one result per environment.
 
         Raises:
             ValueError: ``indices`` does not name all environments, or the method is ``reset`` or ``step``,
@@ -331,6 +336,8 @@ class VectorEnvAdapter(VecEnv):
         result = self.get_attr(method_name, 0)[0](*method_args, **method_kwargs)
         if method_name in _ONE_FOR_EACH and isinstance(result, tuple) and len(result) == self.num_envs:
             return list(result)
+        if method_name == _MASKS and isinstance(result, (np.ndarray, list, tuple)):
+            return list(result)
         return [result] * self.num_envs
 
     def env_is_wrapped(
@@ -338,6 +345,13 @@ class VectorEnvAdapter(VecEnv):
     ) -> list[bool]:
         """Return True for ``Monitor``, since this class does the same, and False for all other wrappers."""
         return [wrapper_class is Monitor for _ in self._rows(indices)]
+
+    def _holder(self, name: str) -> Any:
+        """Return the outermost wrapper that has an attribute, or else the environment itself."""
+        holder: Any = self.env
+        while isinstance(holder, VectorWrapper) and not hasattr(holder, name):
+            holder = holder.env
+        return holder
 
     @property
     def _singles(self) -> Any:
@@ -347,7 +361,7 @@ class VectorEnvAdapter(VecEnv):
 
     def _is_of_singles(self, name: str) -> bool:
         """Return True if only the single environments have ``name``; a missing one would end a worker."""
-        if self._singles is None or hasattr(self.env, name) or hasattr(self.env.unwrapped, name):
+        if self._singles is None or hasattr(self._holder(name), name):
             return False
         return all(self._singles.call("has_wrapper_attr", name))
 

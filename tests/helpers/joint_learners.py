@@ -18,6 +18,7 @@ from plasticrl.agents.common.finite_checks import NonFiniteError
 from plasticrl.agents.recurrent.normalization import Moments
 from plasticrl.agents.recurrent.on_policy_algorithm import RecurrentOnPolicyAlgorithm
 from plasticrl.envs import make_task, make_vec_env
+from plasticrl.envs.maze.env import PlasticMazeVectorEnv
 from plasticrl.envs.supervised.one_shot import OneShotTask
 from plasticrl.signals import StoppedBetweenUpdates
 
@@ -139,6 +140,27 @@ def train_all(ranks: Ranks, folder: Path) -> None:
         one = make().join(ranks)
         train(one, UPDATES)
         one.leave().save(folder / f"{kind}_{ranks.rank}")
+
+
+def all_but_one(mazes: PlasticMazeVectorEnv) -> Any:
+    """Masks that forbid one action in each maze, another one for each square and step."""
+    masks = np.ones((mazes.num_envs, 4), dtype=np.bool_)
+    masks[np.arange(mazes.num_envs), (mazes.state.square + mazes.state.step) % 4] = False
+    return masks
+
+
+def masked_agent() -> RecurrentPPO:
+    """A learner in mazes that have masks, if their class was given them."""
+    return ppo(policy={}, batch_size=2 * LENGTH, ent_coef=0.1)
+
+
+def train_masked(ranks: Ranks, folder: Path) -> None:
+    """Train in mazes with masks; only this process's mazes have them."""
+    PlasticMazeVectorEnv.action_masks = all_but_one  # type: ignore[attr-defined]
+    one = masked_agent().join(ranks)
+    train(one, UPDATES)
+    assert one.rollout_buffer.action_masks is not None
+    one.leave().save(folder / f"masked_{ranks.rank}")
 
 
 def go_on(ranks: Ranks, folder: Path) -> None:

@@ -7,12 +7,16 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from sb3_parity import ACTIONS, OPTIMIZERS, assert_equal_parameters, walks
+from gymnasium import spaces
+from sb3_contrib import MaskablePPO
+from sb3_contrib.common.maskable.buffers import MaskableRolloutBuffer
+from sb3_parity import ACTIONS, OPTIMIZERS, RandomWalk, assert_equal_parameters, walks
 from sb3_parity import train_both as train_alike
 from stable_baselines3 import PPO
 from stable_baselines3.common.buffers import RolloutBuffer
+from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.type_aliases import RolloutBufferSamples
-from stable_baselines3.common.vec_env import VecNormalize
+from stable_baselines3.common.vec_env import VecEnv, VecNormalize
 
 from plasticrl.agents import RecurrentPPO
 
@@ -23,15 +27,36 @@ OPTIONS: dict[str, Any] = {"batch_size": 2 * N_STEPS, "n_epochs": 3, "normalize_
 class SequenceBuffer(RolloutBuffer):
     """SB3's storage, with minibatches of whole sequences of environments that are drawn as ours are."""
 
+    names = ("observations", "actions", "values", "log_probs", "advantages", "returns")
+
     def get(self, batch_size: int | None = None) -> Iterator[RolloutBufferSamples]:
         assert batch_size is not None
         if not self.generator_ready:
-            for name in ("observations", "actions", "values", "log_probs", "advantages", "returns"):
+            for name in self.names:
                 vars(self)[name] = self.swap_and_flatten(getattr(self, name))
             self.generator_ready = True
         for rows in torch.randperm(self.n_envs).split(batch_size // self.buffer_size):
             steps = rows.numpy()[:, None] * self.buffer_size + np.arange(self.buffer_size)
             yield self._get_samples(steps.flatten())
+
+
+class MaskedSequenceBuffer(SequenceBuffer, MaskableRolloutBuffer):
+    """sb3-contrib's, with the same minibatches."""
+
+    names = (*SequenceBuffer.names, "action_masks")
+
+
+class MaskedWalk(RandomWalk):
+    """Forbids some actions, others at each step."""
+
+    def _observe(self) -> Any:
+        space, draw = self.action_space, self.np_random
+        sizes = [space.n] if isinstance(space, spaces.Discrete) else space.nvec.tolist()  # type: ignore[attr-defined]
+        self._masks = np.concatenate([draw.permutation(n) < draw.integers(1, n + 1) for n in sizes])
+        return super()._observe()
+
+    def action_masks(self) -> Any:
+        return self._masks
 
 
 PPOOfSequences = partial(PPO, rollout_buffer_class=SequenceBuffer)
@@ -84,6 +109,19 @@ def test_epochs_end_alike(target_kl: float) -> None:
 
 def test_five_rollouts_on_normalised_observations() -> None:
     ours, theirs = train_both(lambda: VecNormalize(walks(ACTIONS["discrete"]), gamma=0.95), **OPTIONS)
+    assert_equal_parameters(ours, theirs)
+
+
+@pytest.mark.parametrize("actions", ["discrete", "multi-discrete"])
+def test_five_rollouts_with_masks(actions: str) -> None:
+    """Its policies for MultiBinary have two logits for each bit, ours one."""
+    masked_ppo = partial(MaskablePPO, rollout_buffer_class=MaskedSequenceBuffer)
+
+    def masked_walks() -> VecEnv:
+        return make_vec_env(lambda: MaskedWalk(ACTIONS[actions]), n_envs=4, seed=5)
+
+    ours, theirs = train_alike(RecurrentPPO, masked_ppo, masked_walks, ent_coef=0.05, **OPTIONS)
+    assert not ours.rollout_buffer.action_masks.all()  # type: ignore[union-attr]
     assert_equal_parameters(ours, theirs)
 
 

@@ -3,7 +3,7 @@ import warnings
 import gymnasium as gym
 import numpy as np
 import pytest
-from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv, VectorEnv
+from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv, VectorEnv, VectorWrapper
 from gymnasium.wrappers import TimeLimit, TransformReward
 from gymnasium.wrappers.vector import RecordEpisodeStatistics
 from stable_baselines3 import A2C
@@ -424,6 +424,39 @@ def test_attributes_and_methods_of_single_environments(batch):
         assert env.step(np.zeros(2, int))[1].tolist() == [3, 3]
     finally:
         env.close()
+
+
+class Masks(Toy):
+    def action_masks(self):
+        return np.array([True, self.step_number > 1])
+
+
+class Unready(Toy):
+    def action_masks(self):
+        raise AssertionError("called before there was an episode")
+
+
+@pytest.mark.parametrize("batch", [SyncVectorEnv, AsyncVectorEnv])
+def test_methods_of_single_environments_are_found_without_a_call(batch):
+    env = VectorEnvAdapter(toys(Unready, batch=batch))
+    try:
+        assert env.has_attr("action_masks")
+        assert not env.has_attr("no_such_thing")
+    finally:
+        env.close()
+
+
+def test_masks_of_a_batch_are_dealt_out():
+    class Batch(VectorWrapper):
+        def action_masks(self):
+            return np.array([[True, True], [False, True]])
+
+    batched = VectorEnvAdapter(VectorWrapper(Batch(toys())))
+    assert batched.has_attr("action_masks")
+    assert [masks.tolist() for masks in batched.env_method("action_masks")] == [[True, True], [False, True]]
+    singles = VectorEnvAdapter(VectorWrapper(toys(Masks)))
+    singles.reset()
+    assert [masks.tolist() for masks in singles.env_method("action_masks")] == [[True, False]] * 2
 
 
 def test_seeds_may_be_numpys():
