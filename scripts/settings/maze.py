@@ -52,8 +52,6 @@ or that of 2018 with a reward that moves every 50 steps or with other pillars in
     """Steps after which the reward moves to another square; None: it stays for the whole episode."""
     layout_seed: int | None = None
     """Seed of a maze with irregular pillars; None: pillars in rows."""
-    random_layout: bool | None = None
-    """Draw another maze with irregular pillars for every episode."""
 
 
 @dataclass(frozen=True)

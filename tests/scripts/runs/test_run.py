@@ -49,7 +49,6 @@ def test_all_kept_runs_are_here() -> None:
 LATER = [
     ("maze", "relocate_every", None),
     ("maze", "layout_seed", None),
-    ("maze", "random_layout", None),
     ("agent", "max_grad_ratio", None),
     ("agent", "modulation", "none"),
     ("agent", "modulate", "neurons"),
