@@ -178,7 +178,7 @@ def test_scores_over_random_layouts_are_what_playing_gives(config, agent, policy
         score += env.step((rng.random((count, 1)) > chance).sum(axis=1))[1]
     maze_bracket.cache_clear()
     expected = getattr(maze_bracket(config), agent)
-    error = 0.01 * maze_bracket(config).oracle  # twice the bracket's own
+    error = 0.02 * maze_bracket(config).oracle  # three times the bracket's own
     assert abs(score.mean() - expected) < 4 * score.std() / np.sqrt(count) + error
 
 
