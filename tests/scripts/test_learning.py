@@ -10,15 +10,14 @@ import pytest
 from scipy.stats import mannwhitneyu
 
 from plasticrl.scripts import learning
-from plasticrl.scripts.bench.tasks import TASKS
 
 ROOT = Path(__file__).parents[2]
-OWN = [name for name, task in TASKS.items() if not task.needs]
+OWN = [name for name, task in learning.TASKS.items() if not task.needs]
 
 
 @pytest.mark.parametrize("name", OWN)
 def test_observations_of_every_task_are_in_their_space(name: str) -> None:
-    env = TASKS[name].make()
+    env = learning.TASKS[name].make()
     env.action_space.seed(0)
     observation, _ = env.reset(seed=0)
     over = False
@@ -61,7 +60,7 @@ def test_the_scores_of_ppo_have_a_folder_of_their_own(
 @pytest.mark.parametrize("name", ["recall_5", "maze"])
 def test_a_score_is_that_of_a_trained_agent(algo: str, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """A single rollout teaches nothing: about half of the bits, about no points."""
-    monkeypatch.setitem(TASKS, name, TASKS[name]._replace(steps=1))
+    monkeypatch.setitem(learning.TASKS, name, learning.TASKS[name]._replace(steps=1))
     monkeypatch.setattr(learning, "EPISODES", 40)
     found = learning.score(algo, name, "lstm", 0)
     assert 0.1 < found < 0.9 if name == "recall_5" else -10 < found < 10
