@@ -94,7 +94,7 @@ A2C: Mapping[str, Preset] = {"PlasticMaze-v0": _MAZE, "PlasticMazeICLR-v0": _MAZ
 
 _NO_BIAS: Mapping[str, Any] = {"forget_bias": 0.0}
 _MAZE_PPO = Preset(
-    n_envs=128,
+    n_envs=32,  # four times the updates of 128, which is worth 30 to 70 points after 2,500,000 steps
     total_timesteps=5_000_000,
     learning_rate=5.9e-3,
     final_learning_rate=0.0,

@@ -26,7 +26,6 @@ from gymnasium.wrappers import TransformObservation
 from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.evaluation import evaluate_policy
 
-import plasticrl.envs
 from plasticrl.agents import CORE_NAMES, RecurrentA2C, RecurrentPPO
 from plasticrl.nn.factory import CoreName
 from plasticrl.scripts.runs.folder import write_json
@@ -52,16 +51,13 @@ class Task(NamedTuple):
         make: makes one environment.
         steps: env steps of a training.
         needs: the package to install, if it is not one of plasticrl's.
-        preset: id of the environment whose preset the agents have; empty for the general defaults.
     """
 
     make: Callable[[], gym.Env[Any, Any]]
     steps: int
     needs: str = ""
-    preset: str = ""
 
 
-_MAZE = "PlasticMaze-v0"
 TASKS = {
     **{
         f"recall_{delay}": Task(partial(gym.make, "PlasticRecall-v0", delay=delay), 120_000)
@@ -69,8 +65,6 @@ TASKS = {
     },
     "cartpole": Task(partial(gym.make, "CartPole-v1"), 100_000),
     "cartpole_positions": Task(partial(without_velocities, "CartPole-v1", (0, 2)), 150_000),
-    "maze": Task(partial(gym.make, _MAZE), 2_500_000, preset=_MAZE),
-    "maze_5m": Task(partial(gym.make, _MAZE), 5_000_000, preset=_MAZE),
     "pendulum_positions": Task(partial(without_velocities, "Pendulum-v1", (0, 1)), 300_000),
     "repeat_first": Task(partial(_popgym, "RepeatFirstEasy"), 300_000, "popgym"),
     "repeat_previous": Task(partial(_popgym, "RepeatPreviousEasy"), 300_000, "popgym"),
@@ -88,9 +82,8 @@ class Learning:
 
     algo: Literal["a2c", "ppo"] = "a2c"
     """Learner; the scores of ppo go to a folder of that name."""
-    tasks: tuple[str, ...] = tuple(name for name, task in TASKS.items() if not (task.needs or task.preset))
-    """Tasks; repeat_first and repeat_previous need pip install popgym. The mazes have the settings of their \
-preset."""
+    tasks: tuple[str, ...] = tuple(name for name, task in TASKS.items() if not task.needs)
+    """Tasks; repeat_first and repeat_previous need pip install popgym."""
     cores: tuple[CoreName, ...] = CORE_NAMES
     """Cores of the policy."""
     seeds: int = 5
@@ -104,28 +97,21 @@ preset."""
 
 
 def score(algo: str, task: str, core: CoreName, seed: int) -> float:
-    """Train one agent, and return its mean reward in new episodes.
-
-    It takes its most probable actions, but for an env with a preset: there it draws them, as in training.
-    """
+    """Train one agent, and return its mean reward in new episodes, with its most probable actions."""
     torch.set_num_threads(1)
-    make, steps, _, preset = TASKS[task]
-    if preset:
-        agent = LEARNERS[algo].from_preset(preset, core=core, seed=seed, device="cpu")
-        test = plasticrl.envs.make_vec_env(preset, n_envs=EPISODES, seed=seed + 500_000)
-    else:
-        env, learner = make_vec_env(make, N_ENVS, seed=seed), LEARNERS[algo]
-        agent = learner(
-            "PlasticPolicy",
-            env,
-            n_steps=learner.default_n_steps,  # even where an episode is shorter: one setting for all tasks
-            policy_kwargs={"core": core},
-            seed=seed,
-            device="cpu",
-        )
-        test = make_vec_env(make, N_ENVS, seed=seed + 500_000)
+    make, steps, _ = TASKS[task]
+    learner = LEARNERS[algo]
+    agent = learner(
+        "PlasticPolicy",
+        make_vec_env(make, N_ENVS, seed=seed),
+        n_steps=learner.default_n_steps,  # even where an episode is shorter: one setting for all tasks
+        policy_kwargs={"core": core},
+        seed=seed,
+        device="cpu",
+    )
     agent.learn(steps)
-    rewards, _ = evaluate_policy(agent, test, EPISODES, deterministic=not preset, return_episode_rewards=True)
+    test = make_vec_env(make, N_ENVS, seed=seed + 500_000)
+    rewards, _ = evaluate_policy(agent, test, EPISODES, return_episode_rewards=True)
     return float(np.mean(rewards))
 
 

@@ -298,5 +298,5 @@ _PPO = _tuned(
 )
 PPO_PRESETS: Mapping[str, Preset] = {
     "tuned": _PPO,
-    "demo": _PPO.changed(total_timesteps=2_560_000, checkpoints=3),
+    "demo": _PPO.changed(total_timesteps=1_600_000, checkpoints=3),
 }

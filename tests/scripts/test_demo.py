@@ -27,4 +27,4 @@ def test_demo_prints_the_table_and_writes_the_pictures(
     assert main(words) == 0
     assert "kept" in capsys.readouterr().err
     assert [path.stat().st_mtime_ns for path in results] == before
-    assert json.loads(results[0].read_text())["steps"] == 32_000
+    assert json.loads(results[0].read_text())["steps"] == 8_000
