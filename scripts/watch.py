@@ -15,8 +15,8 @@ from plasticrl.scripts.errors import UserError, as_user_error
 from plasticrl.scripts.main import main
 from plasticrl.scripts.runs.checkpoints import find_checkpoint
 from plasticrl.scripts.runs.folder import read_run
-from plasticrl.scripts.tasks.maze.animation import captioned, gif, play, side_by_side
-from plasticrl.scripts.tasks.maze.setup import load_to_act, make_learner, make_mazes
+from plasticrl.scripts.tasks.environments.animation import captioned, gif, play, side_by_side
+from plasticrl.scripts.tasks.environments.setup import load_to_act, make_learner, make_mazes
 from plasticrl.scripts.tasks.task import check_seed, set_up_torch
 from plasticrl.whole_files import write_whole
 

@@ -23,7 +23,7 @@ from plasticrl.scripts.experiments.experiment import Trial
 from plasticrl.scripts.experiments.training import check_run, train
 from plasticrl.scripts.runs.folder import check_claim
 from plasticrl.scripts.runs.run import Run
-from plasticrl.scripts.runs.terminal import ProgressDisplay, Report, lasting_streams
+from plasticrl.scripts.runs.terminal import ProgressDisplay, Report, lasting_streams, one_line_warnings
 from plasticrl.scripts.settings.maze import OutputSettings
 from plasticrl.scripts.tasks.task import processors, set_up_torch
 from plasticrl.signals import INTERRUPTED, STOP_SIGNALS, interrupt_once
@@ -174,7 +174,7 @@ def work(run: Run, output: OutputSettings, sender: Connection) -> None:
                 parent_is_alive = False
                 signal.raise_signal(signal.SIGTERM)  # stops between two updates
 
-    with lasting_streams():
+    with lasting_streams(), one_line_warnings():
         try:
             if reason := reason_of_failure(partial(train, run, output, send)):
                 send(reason)

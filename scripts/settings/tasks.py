@@ -92,8 +92,9 @@ class Task:
     """A task.
 
     Attributes:
-        name: name of the task, of its folder, and of its group of settings.
+        name: name of the task, and by default of its folder and of its group of settings.
         kind: the code that trains and evaluates it, see :mod:`plasticrl.scripts.experiments.training`.
+            A maze is an environment with references to compare with.
         about: help text of each command, by the command's name.
         settings: the settings of the task itself.
         training: the settings of a training's length.
@@ -105,10 +106,11 @@ class Task:
         counter: column of ``progress.csv`` that counts its unit.
         evaluation: options of ``evaluate`` for this task only.
         reads_data: True if the task reads files of a dataset.
+        group: name of its group of settings; None for the name of the task.
     """
 
     name: str
-    kind: Literal["maze", "supervised"]
+    kind: Literal["maze", "environment", "supervised"]
     about: Mapping[str, str]
     settings: type[Any]
     training: type[Any]
@@ -120,6 +122,12 @@ class Task:
     counter: str
     evaluation: type[Any] = PlainEvaluation
     reads_data: bool = False
+    group: str | None = None
+
+    @property
+    def own_group(self) -> str:
+        """Name of the group of settings of the task itself."""
+        return self.group or self.name
 
     @property
     def learner(self) -> str:
@@ -134,7 +142,7 @@ class Task:
     def groups(self, learner: str) -> dict[str, type[Any]]:
         """Return the settings of a run by the name of their group."""
         return {
-            self.name: self.settings,
+            self.own_group: self.settings,
             **self.learners[learner].groups,
             "training": self.training,
         }
@@ -171,7 +179,7 @@ def check_core_options(options: CoreOptions, cores: Sequence[str], given: Collec
 _TRACE, _INIT = ("rule", "eta", "bound_eta"), ("init", "init_scale")
 _MODULATED = (*_TRACE, "modulation", "modulate", "alpha_scale", *_INIT)
 _GATES = ("forget_bias",)
-_RECURRENT: CoreOptions = {
+RECURRENT: CoreOptions = {
     "plastic": _MODULATED,
     "homogeneous": _MODULATED,
     "rnn": _INIT,
@@ -181,10 +189,14 @@ _RECURRENT: CoreOptions = {
     "plastic_lstm": (*_MODULATED, *_GATES),
     "plastic_gru": (*_MODULATED, *_GATES),
 }
+"""The cores of agents in environments."""
 CONTRIB = "sb3_contrib"
 """Name of the learner that is sb3-contrib's RecurrentPPO, for comparisons."""
 _ONE_SHOT = ("init_scale", "input_mean", "input_std", "n_filters")
 _ALPHA = "plastic (a plasticity coefficient for every connection), homogeneous (one for all)"
+RECURRENT_HELP = f"Network: {_ALPHA}, rnn (no plasticity), lstm, gru, feedforward (no memory), or \
+plastic_lstm and plastic_gru. A preset has own values for some cores; --help shows those of the core that is \
+given."
 
 
 def _share(value: float) -> str:
@@ -219,21 +231,20 @@ them share. Without the extra (pip install 'plasticrl[sweep]') it trains one run
     learners={
         "a2c": Learner(
             {"agent": A2CSettings},
-            _RECURRENT,
+            RECURRENT,
             A2C_PRESETS,
             "Defaults of the options below: tuned, or the paper's (Miconi et al. 2018).",
         ),
         "ppo": Learner(
             {"agent": PPOSettings},
-            _RECURRENT,
+            RECURRENT,
             PPO_PRESETS,
             "Defaults of the options below: tuned, or the demo's.",
             folder="maze_ppo",
         ),
         CONTRIB: Learner({"ppo": ContribSettings}, {"lstm": ()}, names={"lstm": "recurrent_ppo"}),
     },
-    core_help=f"Network: {_ALPHA}, rnn (no plasticity), lstm, gru, feedforward (no memory), or plastic_lstm \
-and plastic_gru. A preset has own values for some cores; --help shows those of the core that is given.",
+    core_help=RECURRENT_HELP,
     metrics=(ShownMetric("mean_reward", "points per episode", "{:.1f}".format, 1),),
     mean=lambda evaluation, name: float(evaluation[name]),
     total="total_timesteps",

@@ -13,8 +13,8 @@ from plasticrl.scripts.experiments.experiment import Trial
 from plasticrl.scripts.main import main
 from plasticrl.scripts.runs.folder import read_run
 from plasticrl.scripts.settings.maze import OutputSettings
-from plasticrl.scripts.tasks.maze.animation import play
-from plasticrl.scripts.tasks.maze.setup import load_to_act
+from plasticrl.scripts.tasks.environments.animation import play
+from plasticrl.scripts.tasks.environments.setup import load_to_act
 
 
 class Envs:

@@ -11,9 +11,9 @@ from PIL import Image, ImageSequence
 from plasticrl.envs import PlasticMazeVectorEnv
 from plasticrl.scripts.main import main
 from plasticrl.scripts.runs.folder import read_run
-from plasticrl.scripts.tasks.maze.animation import play
-from plasticrl.scripts.tasks.maze.setup import load_to_act
-from plasticrl.scripts.tasks.maze.training import make_trainer
+from plasticrl.scripts.tasks.environments.animation import play
+from plasticrl.scripts.tasks.environments.setup import load_to_act
+from plasticrl.scripts.tasks.environments.training import make_trainer
 
 
 def test_gif(trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

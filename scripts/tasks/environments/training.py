@@ -1,7 +1,8 @@
-"""A training on the maze: the agent, its callbacks, and its scores."""
+"""A training in an environment: the agent, its callbacks, and its scores."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import ExitStack, closing
 from functools import partial
 from typing import Any
@@ -17,11 +18,18 @@ from plasticrl.agents.recurrent.on_policy_algorithm import RecurrentOnPolicyAlgo
 from plasticrl.envs import MazeConfig, belief_share, oracle_share
 from plasticrl.scripts.runs.run import Run
 from plasticrl.scripts.runs.terminal import percent
+from plasticrl.scripts.settings.maze import MazeSettings
 from plasticrl.scripts.settings.tasks import CONTRIB
-from plasticrl.scripts.tasks.maze.animation import gif, play
-from plasticrl.scripts.tasks.maze.evaluation import Evaluation, evaluate, mean_info
-from plasticrl.scripts.tasks.maze.setup import check_run, load_learner, make_learner, make_mazes, maze_config
-from plasticrl.scripts.tasks.task import EVALUATION_SEEDS, Trainer, log_interval
+from plasticrl.scripts.tasks.environments.animation import gif, play
+from plasticrl.scripts.tasks.environments.evaluation import evaluate, evaluate_in_env, mean_info
+from plasticrl.scripts.tasks.environments.setup import (
+    check_run,
+    load_learner,
+    make_envs,
+    make_learner,
+    maze_config,
+)
+from plasticrl.scripts.tasks.task import EVALUATION_SEEDS, Scores, Trainer, log_interval
 
 _ANIMATION_SIZE, _ANIMATION_FPS = 192, 12
 _REMEDY = "a lower --learning-rate, --eta or --max-grad-norm, or --bound-eta"
@@ -60,12 +68,14 @@ class MazeInfo(BaseCallback):
 
 
 def log_pictures(run: Run, agent: Any) -> None:
-    """Log the matrices of an agent's core to TensorBoard, and one episode as an animated picture."""
+    """Log the matrices of an agent's core to TensorBoard, and one episode in the maze as a moving picture."""
     writer = tensorboard_writer(agent.logger)
     if writer is None:
         return
     if isinstance(agent, RecurrentOnPolicyAlgorithm):
         log_matrices(writer, agent.policy.core, agent.core_state, agent.num_timesteps)
+    if not isinstance(run.settings, MazeSettings):
+        return
     frames = list(play(agent, run.maze, mode="rgb_array", seed=run.seed, size=_ANIMATION_SIZE))
     image = Summary.Image(
         height=_ANIMATION_SIZE,
@@ -80,20 +90,22 @@ def log_pictures(run: Run, agent: Any) -> None:
 
 
 def make_trainer(run: Run, device: str) -> Trainer:
-    """Build the mazes and the agent; see :class:`plasticrl.scripts.experiments.training.TaskCode`."""
+    """Build the environments and the agent; see ``TaskCode`` of ``experiments/training.py``."""
     check_run(run)
-    config = maze_config(run.maze)
-
-    def score_text(reward: float) -> str:
-        share = belief_share(reward, config)
-        name, share = ("oracle", oracle_share(reward, config)) if share is None else ("belief", share)
-        return f"reward {reward:6.1f}  {name} {percent(share):>4}"
-
-    def evaluation(agent: Any) -> Evaluation:
-        return evaluate(agent, run.maze, episodes=run.eval_episodes, seed=run.seed + EVALUATION_SEEDS)
-
+    episodes, seed = run.eval_episodes, run.seed + EVALUATION_SEEDS
+    evaluation: Callable[[Any], Scores]
+    score_text: Callable[[float], str] = _reward_text
+    shares: tuple[str, ...] = ()
+    callbacks: list[BaseCallback] = []
+    if isinstance(run.settings, MazeSettings):
+        config = maze_config(run.settings)
+        shares = (tags.BELIEF_SHARE, tags.ORACLE_SHARE)
+        callbacks, score_text = [MazeInfo(config)], partial(_share_text, config)
+        evaluation = partial(evaluate, maze=run.settings, episodes=episodes, seed=seed)
+    else:
+        evaluation = partial(evaluate_in_env, run=run, episodes=episodes, seed=seed)
     with ExitStack() as stack:
-        env = stack.enter_context(closing(make_mazes(run.maze, run.training.n_envs, run.seed)))
+        env = stack.enter_context(closing(make_envs(run, run.training.n_envs, run.seed)))
         agent: Any = make_learner(run, env, device)
         stack.pop_all()
     return Trainer(
@@ -104,14 +116,24 @@ def make_trainer(run: Run, device: str) -> Trainer:
         score=_mean_reward,
         score_text=score_text,
         evaluation=evaluation,
-        metrics=(tags.REWARD, tags.BELIEF_SHARE, tags.ORACLE_SHARE, tags.EVALUATION + "mean_reward"),
-        callbacks=lambda _: [MazeInfo(config)],
+        metrics=(tags.REWARD, *shares, tags.EVALUATION + "mean_reward"),
+        callbacks=lambda _: list(callbacks),
         log_interval=log_interval(run.total, agent.n_steps * run.training.n_envs),
         counter_option="reset_num_timesteps",
         remedy="a lower learning rate" if run.learner == CONTRIB else _REMEDY,
         show=partial(log_pictures, run),
         close=env.close,
     )
+
+
+def _reward_text(reward: float) -> str:
+    return f"reward {reward:8.2f}"
+
+
+def _share_text(config: MazeConfig, reward: float) -> str:
+    share = belief_share(reward, config)
+    name, share = ("oracle", oracle_share(reward, config)) if share is None else ("belief", share)
+    return f"reward {reward:6.1f}  {name} {percent(share):>4}"
 
 
 def _mean_reward(agent: Any) -> float | None:

@@ -12,8 +12,8 @@ from PIL import Image, ImageDraw
 from stable_baselines3.common.type_aliases import PolicyPredictor
 
 from plasticrl.scripts.settings.maze import MazeSettings
-from plasticrl.scripts.tasks.maze.evaluation import OwnRandomNumbers
-from plasticrl.scripts.tasks.maze.setup import make_mazes
+from plasticrl.scripts.tasks.environments.evaluation import OwnRandomNumbers
+from plasticrl.scripts.tasks.environments.setup import make_mazes
 
 _COLORS = 64
 _PALETTE_FRAMES = 8

@@ -1,11 +1,15 @@
-"""Building, loading and checking the environments and the learner of a run on the maze."""
+"""Building, loading and checking the environments and the learner of a run."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from contextlib import closing
+import os
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager
 from dataclasses import asdict
+from difflib import get_close_matches
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +21,13 @@ from stable_baselines3.common.vec_env import VecEnv
 import plasticrl.envs.registration  # noqa: F401  (registers the mazes)
 from plasticrl.agents import RecurrentA2C, RecurrentPPO
 from plasticrl.agents.ppo.contrib import PlainRecurrentPPO
+from plasticrl.agents.recurrent.spaces import check_spaces
 from plasticrl.arguments import check_number
 from plasticrl.envs import MazeConfig, make_vec_env
-from plasticrl.scripts.errors import UserError, as_user_error
+from plasticrl.scripts.errors import UserError, as_user_error, one_line
 from plasticrl.scripts.runs.checkpoints import check_network, checkpoint_errors
 from plasticrl.scripts.runs.run import Run
+from plasticrl.scripts.settings.environments import EnvironmentSettings
 from plasticrl.scripts.settings.maze import A2CSettings, AgentSettings, ContribSettings, MazeSettings
 from plasticrl.scripts.settings.tasks import CONTRIB
 from plasticrl.scripts.tasks.task import (
@@ -106,6 +112,98 @@ def _check_contrib(run: Run) -> None:
         raise UserError("RecurrentPPO trains in a single process: start it without torchrun")
 
 
+def make_envs(run: Run, n_envs: int, seed: int, **more: Any) -> VecEnv:
+    """Build the vectorized environments of a run.
+
+    Args:
+        run: the run.
+        n_envs: number of environments.
+        seed: seed of the environments.
+        **more: further arguments of the environment, such as ``render_mode``.
+
+    Raises:
+        UserError: there is no such environment, or a setting is not allowed.
+    """
+    if isinstance(run.settings, MazeSettings):
+        return make_mazes(run.settings, n_envs, seed, **more)
+    env_id = registered(run.task, run.env)
+    arguments = {"render_mode": None, **run.env.env_kwargs, **more}
+    with _env_errors(env_id):
+        one = gym.make(env_id, **arguments)
+    with closing(one), as_user_error(ValueError, about=env_id):
+        # With others, the vectorized environments would fail in words of their own.
+        check_spaces(one.observation_space, one.action_space)
+    with _env_errors(env_id):
+        return make_vec_env(env_id, n_envs=n_envs, seed=seed, **arguments)
+
+
+def registered(task: str, settings: EnvironmentSettings) -> str:
+    """Import the modules that register a run's environment, and return its id without a module.
+
+    Args:
+        task: the run's task, an id or ``module:id``.
+        settings: the run's own modules.
+
+    Raises:
+        UserError: a module cannot be imported, or no environment with this id is registered then.
+    """
+    module, colon, env_id = task.rpartition(":")
+    if "" not in sys.path and os.getcwd() not in sys.path:
+        sys.path.append(os.getcwd())  # where a program that is installed does not look
+    for name in (*settings.imports, *([module] if colon else [])):
+        _import(name)
+    if env_id in gym.registry:
+        return env_id
+    close = get_close_matches(env_id, gym.registry, n=2)
+    perhaps = f"perhaps you meant {' or '.join(close)}; " if close else ""
+    namespace, slash, _ = env_id.rpartition("/")
+    origin = f"{namespace} is the namespace of a package: install it and " if slash else "otherwise "
+    if any(id_.startswith(f"{namespace}/") for id_ in gym.registry):
+        origin = "otherwise "
+    raise UserError(
+        f"no environment {env_id} is registered: {perhaps}{origin}give the module that registers it, as in "
+        "--import ale_py for the games of ale-py"
+    )
+
+
+def _import(name: str) -> None:
+    try:
+        import_module(name)
+    except ModuleNotFoundError as error:
+        if error.name is not None and f"{name}.".startswith(f"{error.name}."):
+            raise UserError(
+                f"--import {name}: there is no module {error.name}: give the name of an installed module, or "
+                "of a file in the current folder, without .py"
+            ) from error
+        raise UserError(
+            f"--import {name}: it needs the module {error.name}, which is missing: pip install {error.name}"
+        ) from error
+    except Exception as error:  # whatever its code raises
+        raise UserError(f"--import {name}: it fails: {_in_words(error)}: repair it") from error
+
+
+@contextmanager
+def _env_errors(env_id: str) -> Iterator[None]:
+    """Turn an error of an environment's construction into a UserError."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        raise UserError(
+            f"{env_id} needs the module {error.name}, which is missing: pip install {error.name}"
+        ) from error
+    except gym.error.DependencyNotInstalled as error:
+        raise UserError(f"{env_id} needs a package that is missing: {one_line(error)}") from error
+    except TypeError as error:
+        cause = one_line(str(error).partition(" was raised from")[0])
+        raise UserError(f"{env_id} refuses its arguments: {cause}: see --env-kwargs") from error
+    except (AssertionError, LookupError, OSError, ValueError, gym.error.Error) as error:
+        raise UserError(f"{env_id} cannot be made: {_in_words(error)}: see --env-kwargs") from error
+
+
+def _in_words(error: Exception) -> str:
+    return one_line(f"{error} ({type(error).__name__})" if str(error) else type(error).__name__)
+
+
 def make_mazes(maze: MazeSettings, n_envs: int, seed: int, **more: Any) -> VecEnv:
     """Build vectorized mazes.
 
@@ -148,7 +246,7 @@ def make_learner(run: Run, env: VecEnv, device: str) -> OnPolicyAlgorithm:
     if run.learner == CONTRIB:
         with as_user_error(ValueError, TypeError, AssertionError):
             return PlainRecurrentPPO(env=env, device=device, **contrib_arguments(run))
-    agent, episode = run.agent, maze_config(run.maze).episode_length
+    agent = run.agent
     given = {name: getattr(agent, name) for name in (*_ARGUMENTS, *_OWN_ARGUMENTS[run.learner])}
     unlimited = {name: math.inf for name in _LIMITS & given.keys() if given[name] is None}
     with as_user_error(ValueError, TypeError):
@@ -156,12 +254,21 @@ def make_learner(run: Run, env: VecEnv, device: str) -> OnPolicyAlgorithm:
             "PlasticPolicy",
             env,
             learning_rate=learning_rate(agent),
-            n_steps=min(episode, agent.n_steps or episode),
+            n_steps=_n_steps(run),
             policy_kwargs=policy_kwargs(run),
             seed=run.seed,
             device=device,
             **{**given, **unlimited},
         )
+
+
+def _n_steps(run: Run) -> int | None:
+    """Return the steps of a rollout; None for the learner's own choice."""
+    given: int | None = run.agent.n_steps
+    if not isinstance(run.settings, MazeSettings):
+        return given
+    episode = maze_config(run.settings).episode_length
+    return min(episode, given or episode)
 
 
 def load_learner(run: Run, checkpoint: Path, env: VecEnv, device: str) -> OnPolicyAlgorithm:
@@ -185,20 +292,14 @@ def load_to_act(run: Run, checkpoint: Path, device: str) -> OnPolicyAlgorithm:
     Raises:
         UserError: as :func:`load_learner`.
     """
-    with closing(make_mazes(run.maze, 1, run.seed)) as env:
+    with closing(make_envs(run, 1, run.seed)) as env:
         return load_learner(run, checkpoint, env, device)
 
 
 def policy_kwargs(run: Run) -> dict[str, Any]:
-    """Return the core and its settings. The maze's numbers need no normalization."""
-    own = {name: getattr(run.agent, name) for name in run.core_options}
-    return {
-        "core": run.core,
-        "hidden_size": run.agent.hidden_size,
-        **own,
-        "normalize_observations": False,
-        "normalize_returns": False,
-    }
+    """Return the arguments of the policy: the core, its settings, and the normalization."""
+    names = ("hidden_size", *run.core_options, "normalize_observations", "normalize_returns")
+    return {"core": run.core, **{name: getattr(run.agent, name) for name in names}}
 
 
 def contrib_arguments(run: Run) -> dict[str, Any]:
