@@ -19,7 +19,7 @@ from plasticrl.scripts.settings.groups import (
     settings_from,
     value_of,
 )
-from plasticrl.scripts.settings.tasks import CONTRIB, Learner, ShownMetric, Task
+from plasticrl.scripts.settings.tasks import CONTRIB, TASKS, Learner, ShownMetric, Task
 
 VERSION = 4
 """Version of ``config.json``. Files of version 1 have no version and no learner."""
@@ -155,8 +155,13 @@ class Run(Grouped):
             "learner": self.learner,
             "core": self.core,
             "seed": self.seed,
-            **{name: asdict(group) for name, group in self.groups.items()},
+            **{name: asdict(group, dict_factory=_listed) for name, group in self.groups.items()},
         }
+
+
+def _listed(items: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Return a dict without tuples, which would come back from JSON as lists."""
+    return {name: list(value) if isinstance(value, tuple) else value for name, value in items}
 
 
 def run_from_dict(data: Mapping[str, Any]) -> Run:
@@ -168,7 +173,10 @@ def run_from_dict(data: Mapping[str, Any]) -> Run:
         UserError: a later version wrote it.
     """
     version = checked_version(data.get("version", 1), VERSION)
-    task = task_named(value_of(str, "task", data["task"]))
+    if "env" in data:  # which only the run of an environment has
+        task = task_named(value_of(str, "task", data["task"]))
+    else:
+        task = choice_from(TASKS, "task", data["task"])
     if version == 1:
         ppo = data["core"] == _RECURRENT_PPO
         data = {**data, "learner": CONTRIB, "core": "lstm"} if ppo else {**data, "learner": task.learner}

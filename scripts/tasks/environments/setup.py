@@ -127,6 +127,8 @@ def make_envs(run: Run, n_envs: int, seed: int, **more: Any) -> VecEnv:
     if isinstance(run.settings, MazeSettings):
         return make_mazes(run.settings, n_envs, seed, **more)
     env_id = registered(run.task, run.env)
+    if "render_mode" in run.env.env_kwargs:
+        raise UserError("render_mode is chosen by watch: leave it out of --env-kwargs")
     arguments = {"render_mode": None, **run.env.env_kwargs, **more}
     with _env_errors(env_id):
         one = gym.make(env_id, **arguments)
