@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from math import isfinite
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal, TypeAlias
 
 from gymnasium.envs.registration import ENV_ID_RE
 from tyro.conf import UseAppendAction, arg
@@ -80,6 +80,9 @@ _Arguments = Annotated[
 ]
 
 
+VecChoice: TypeAlias = Literal["dummy", "subproc"]
+
+
 @dataclass(frozen=True)
 class EnvironmentSettings:
     """The environment."""
@@ -90,6 +93,17 @@ otherwise as text."""
     imports: Annotated[tuple[str, ...], UseAppendAction, arg(name="import", metavar="MODULE")]
     """Module that registers environments, to be imported first: an installed one, or a file in the current \
 folder (without .py); repeatable."""
+    wrapper: Annotated[tuple[str, ...], UseAppendAction, arg(metavar="MODULE:CLASS")] = ()
+    """Wrapper of each environment, such as gymnasium.wrappers:FlattenObservation; repeatable, the innermost \
+first. Points are those that the outermost one gives."""
+    normalize: bool = False
+    """Scale observations and rewards by their running moments, with SB3's VecNormalize. The policy does so \
+itself unless told otherwise."""
+    frame_stack: int = 1
+    """Number of successive observations that the agent sees at once, with SB3's VecFrameStack."""
+    vec: VecChoice = "dummy"
+    """dummy: step the environments one after another, or as one batch if they can; subproc: in processes of \
+their own, which pays if a step takes a millisecond."""
 
 
 @dataclass(frozen=True)

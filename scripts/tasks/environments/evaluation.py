@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from stable_baselines3.common.type_aliases import PolicyPredictor
-from stable_baselines3.common.vec_env import VecEnv
+from stable_baselines3.common.vec_env import VecEnv, unwrap_vec_normalize
 from torch import Tensor
 
 from plasticrl.agents import evaluate_policy
@@ -202,10 +202,13 @@ def _played(
 
 
 def evaluate_in_env(
-    agent: PolicyPredictor, run: Run, episodes: int, seed: int, deterministic: bool = True
+    agent: Any, run: Run, episodes: int, seed: int, deterministic: bool = True
 ) -> EpisodePoints:
     """Play episodes in a run's environment; the arguments are those of :func:`evaluate`."""
     env = make_envs(run, min(episodes, run.training.n_envs), seed)
+    here, trained = unwrap_vec_normalize(env), unwrap_vec_normalize(agent.get_env())
+    if here is not None and trained is not None:
+        here.obs_rms, here.training, here.norm_reward = trained.obs_rms, False, False
     rewards, lengths = _played(agent, env, episodes, seed, deterministic)
     return EpisodePoints(
         len(rewards), float(np.mean(rewards)), float(np.std(rewards)), float(np.median(lengths))

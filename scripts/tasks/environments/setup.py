@@ -9,34 +9,29 @@ from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import asdict
 from difflib import get_close_matches
+from functools import partial
 from importlib import import_module
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import gymnasium as gym
 from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
 from stable_baselines3.common.utils import LinearSchedule
-from stable_baselines3.common.vec_env import VecEnv
+from stable_baselines3.common.vec_env import SubprocVecEnv, VecEnv, VecFrameStack, VecNormalize
 
 import plasticrl.envs.registration  # noqa: F401  (registers the mazes)
 from plasticrl.agents import RecurrentA2C, RecurrentPPO
+from plasticrl.agents.checkpoint.env_state import restore_means
 from plasticrl.agents.ppo.contrib import PlainRecurrentPPO
 from plasticrl.agents.recurrent.spaces import check_spaces
-from plasticrl.arguments import check_number
 from plasticrl.envs import MazeConfig, make_vec_env
 from plasticrl.scripts.errors import UserError, as_user_error, one_line
 from plasticrl.scripts.runs.checkpoints import check_network, checkpoint_errors
 from plasticrl.scripts.runs.run import Run
 from plasticrl.scripts.settings.environments import EnvironmentSettings
-from plasticrl.scripts.settings.maze import A2CSettings, AgentSettings, ContribSettings, MazeSettings
+from plasticrl.scripts.settings.maze import AgentSettings, ContribSettings, MazeSettings
 from plasticrl.scripts.settings.tasks import CONTRIB
-from plasticrl.scripts.tasks.task import (
-    check_at_least,
-    check_learning_rates,
-    check_seed,
-    check_shares,
-    process_count,
-)
 
 _LEARNERS: Mapping[str, type[RecurrentA2C] | type[RecurrentPPO]] = {"a2c": RecurrentA2C, "ppo": RecurrentPPO}
 # Settings that are arguments of the learner's constructor under the same name.
@@ -46,70 +41,6 @@ _OWN_ARGUMENTS = {
     "ppo": ("batch_size", "n_epochs", "clip_range", "target_kl"),
 }
 _LIMITS = {"max_grad_norm", "max_grad_ratio"}  # None for no limit
-
-
-def check_run(run: Run) -> None:
-    """Check the settings that neither the environment nor the agent checks.
-
-    Raises:
-        UserError: a setting is out of its range.
-    """
-    check_seed(run.seed)
-    training = run.training
-    check_at_least(
-        1,
-        total_timesteps=training.total_timesteps,
-        n_envs=training.n_envs,
-        eval_episodes=training.eval_episodes,
-        checkpoints=training.checkpoints,
-    )
-    check_shares(n_envs=training.n_envs)
-    if run.learner == CONTRIB:
-        _check_contrib(run)
-    else:
-        _check_agent(run.agent)
-
-
-def _check_agent(agent: AgentSettings) -> None:
-    """Check the settings that the learners do not.
-
-    Raises:
-        UserError: a setting is out of its range.
-    """
-    check_learning_rates(agent.learning_rate, agent.final_learning_rate, agent.max_grad_norm)
-    if agent.n_steps is not None:
-        check_at_least(1, n_steps=agent.n_steps)
-    if not isinstance(agent, A2CSettings):
-        return
-    if agent.max_grad_ratio is not None and not 1 < agent.max_grad_ratio < math.inf:
-        raise UserError(
-            "max_grad_ratio must be finite and above 1, or None to leave no update out, not "
-            f"{agent.max_grad_ratio}"
-        )
-    if agent.max_grad_ratio is not None and agent.max_grad_norm is None:
-        raise UserError("max_grad_ratio needs a max_grad_norm: give --max-grad-ratio None, too")
-
-
-def _check_contrib(run: Run) -> None:
-    """Check all settings, since sb3-contrib checks few of them.
-
-    Raises:
-        UserError: a setting is out of its range.
-    """
-    ppo = run.ppo
-    check_learning_rates(ppo.learning_rate, ppo.final_learning_rate, ppo.max_grad_norm)
-    check_at_least(1, hidden_size=ppo.hidden_size, n_steps=ppo.n_steps, n_epochs=ppo.n_epochs)
-    check_at_least(2, batch_size=ppo.batch_size)
-    with as_user_error(ValueError):
-        check_number("gamma", ppo.gamma, most=1)
-        check_number("gae_lambda", ppo.gae_lambda, most=1)
-        check_number("ent_coef", ppo.ent_coef)
-        check_number("vf_coef", ppo.vf_coef)
-    steps = ppo.n_steps * run.training.n_envs
-    if steps % ppo.batch_size == 1:  # the advantages of a single step have no standard deviation
-        raise UserError(f"batch_size {ppo.batch_size} with {steps} steps leaves a batch of one: change it")
-    if process_count() > 1:
-        raise UserError("RecurrentPPO trains in a single process: start it without torchrun")
 
 
 def make_envs(run: Run, n_envs: int, seed: int, **more: Any) -> VecEnv:
@@ -126,17 +57,74 @@ def make_envs(run: Run, n_envs: int, seed: int, **more: Any) -> VecEnv:
     """
     if isinstance(run.settings, MazeSettings):
         return make_mazes(run.settings, n_envs, seed, **more)
-    env_id = registered(run.task, run.env)
-    if "render_mode" in run.env.env_kwargs:
+    given: EnvironmentSettings = run.env
+    if "render_mode" in given.env_kwargs:
         raise UserError("render_mode is chosen by watch: leave it out of --env-kwargs")
-    arguments = {"render_mode": None, **run.env.env_kwargs, **more}
-    with _env_errors(env_id):
-        one = gym.make(env_id, **arguments)
-    with closing(one), as_user_error(ValueError, about=env_id):
+    arguments = {"render_mode": None, **given.env_kwargs, **more}
+    with closing(make_one(run.task, given, **arguments)) as one, as_user_error(ValueError, about=run.task):
         # With others, the vectorized environments would fail in words of their own.
         check_spaces(one.observation_space, one.action_space)
+    in_processes = given.vec == "subproc" and n_envs > 1
+    maker: Any = registered(run.task, given)
+    if given.wrapper or in_processes:
+        maker = partial(make_one, run.task, given)
+    kind: Any = {"vec_env_cls": SubprocVecEnv} if in_processes else {}
+    with _env_errors(run.task):
+        env = make_vec_env(maker, n_envs=n_envs, seed=seed, env_kwargs=arguments, **kind)
+    if given.normalize:
+        with _vec_errors("--normalize", env):
+            env = VecNormalize(env, gamma=run.agent.gamma)
+    if given.frame_stack > 1:
+        with _vec_errors("--frame-stack", env):
+            env = VecFrameStack(env, given.frame_stack)
+    return env
+
+
+@contextmanager
+def _vec_errors(option: str, env: VecEnv) -> Iterator[None]:
+    """Turn the error of a vectorized wrapper into a UserError, and close what it cannot wrap."""
+    try:
+        yield
+    except (AssertionError, TypeError, ValueError) as error:
+        env.close()
+        raise UserError(f"{option}: {one_line(error)}: leave it out") from error
+
+
+def make_one(task: str, settings: EnvironmentSettings, **arguments: Any) -> gym.Env[Any, Any]:
+    """Make one environment with its wrappers; also called in other processes, which have imported nothing.
+
+    Raises:
+        UserError: it cannot be made, or a wrapper does not fit.
+    """
+    env_id = registered(task, settings)
+    kinds = [(name, _wrapper(name)) for name in settings.wrapper]
     with _env_errors(env_id):
-        return make_vec_env(env_id, n_envs=n_envs, seed=seed, **arguments)
+        env = gym.make(env_id, **arguments)
+    for name, kind in kinds:
+        try:
+            env = kind(env)
+        except Exception as error:  # whatever its code raises
+            raise UserError(
+                f"--wrapper {name} cannot wrap {env_id}: {_in_words(error)}: give a class that takes the "
+                "environment alone, or write one in a module in the current folder"
+            ) from error
+        if not isinstance(env, gym.Env):
+            raise UserError(f"--wrapper {name} makes no environment: give a subclass of gymnasium.Wrapper")
+    return env
+
+
+def _wrapper(name: str) -> Any:
+    module, _, kind = name.partition(":")
+    if not (module and kind):
+        raise UserError(
+            f"--wrapper {name}: write MODULE:CLASS, such as gymnasium.wrappers:FlattenObservation"
+        )
+    found = getattr(_import("--wrapper", module), kind, None)
+    if found is None:
+        close = get_close_matches(kind, dir(import_module(module)), n=1)
+        perhaps = f": perhaps you meant {close[0]}" if close else ", see its documentation"
+        raise UserError(f"--wrapper {name}: {module} has no {kind}{perhaps}")
+    return found
 
 
 def registered(task: str, settings: EnvironmentSettings) -> str:
@@ -153,7 +141,7 @@ def registered(task: str, settings: EnvironmentSettings) -> str:
     if "" not in sys.path and os.getcwd() not in sys.path:
         sys.path.append(os.getcwd())  # where a program that is installed does not look
     for name in (*settings.imports, *([module] if colon else [])):
-        _import(name)
+        _import("--import", name)
     if env_id in gym.registry:
         return env_id
     close = get_close_matches(env_id, gym.registry, n=2)
@@ -168,20 +156,25 @@ def registered(task: str, settings: EnvironmentSettings) -> str:
     )
 
 
-def _import(name: str) -> None:
+def _import(option: str, name: str) -> ModuleType:
+    """Import a module that an option names.
+
+    Raises:
+        UserError: it cannot be imported.
+    """
     try:
-        import_module(name)
+        return import_module(name)
     except ModuleNotFoundError as error:
         if error.name is not None and f"{name}.".startswith(f"{error.name}."):
             raise UserError(
-                f"--import {name}: there is no module {error.name}: give the name of an installed module, or "
+                f"{option} {name}: there is no module {error.name}: give the name of an installed module, or "
                 "of a file in the current folder, without .py"
             ) from error
         raise UserError(
-            f"--import {name}: it needs the module {error.name}, which is missing: pip install {error.name}"
+            f"{option} {name}: it needs the module {error.name}, which is missing: pip install {error.name}"
         ) from error
     except Exception as error:  # whatever its code raises
-        raise UserError(f"--import {name}: it fails: {_in_words(error)}: repair it") from error
+        raise UserError(f"{option} {name}: it fails: {_in_words(error)}: repair it") from error
 
 
 @contextmanager
@@ -285,6 +278,9 @@ def load_learner(run: Run, checkpoint: Path, env: VecEnv, device: str) -> OnPoli
     with checkpoint_errors(checkpoint):
         agent = _LEARNERS[run.learner].load(checkpoint, env=env, device=device)
     check_network(checkpoint, policy_kwargs(run), agent.policy_kwargs)
+    if isinstance(run.settings, EnvironmentSettings) and run.settings.normalize:
+        with checkpoint_errors(checkpoint):
+            restore_means(env, agent.file_format.load(checkpoint)["env"])
     return agent
 
 

@@ -1,7 +1,8 @@
-"""A training in an environment: the agent, its callbacks, and its scores."""
+"""A training in an environment: checks of its settings, the agent, its callbacks, and its scores."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from contextlib import ExitStack, closing
 from functools import partial
@@ -15,24 +16,97 @@ from tensorboard.compat.proto.summary_pb2 import Summary  # type: ignore[import-
 from plasticrl.agents.common import tags
 from plasticrl.agents.common.tensorboard import log_matrices, tensorboard_writer
 from plasticrl.agents.recurrent.on_policy_algorithm import RecurrentOnPolicyAlgorithm
+from plasticrl.arguments import check_number
 from plasticrl.envs import MazeConfig, belief_share, oracle_share
+from plasticrl.scripts.errors import UserError, as_user_error
 from plasticrl.scripts.runs.run import Run
 from plasticrl.scripts.runs.terminal import percent
-from plasticrl.scripts.settings.maze import MazeSettings
+from plasticrl.scripts.settings.environments import EnvironmentSettings
+from plasticrl.scripts.settings.maze import A2CSettings, AgentSettings, MazeSettings
 from plasticrl.scripts.settings.tasks import CONTRIB
 from plasticrl.scripts.tasks.environments.animation import gif, play
 from plasticrl.scripts.tasks.environments.evaluation import evaluate, evaluate_in_env, mean_info
-from plasticrl.scripts.tasks.environments.setup import (
-    check_run,
-    load_learner,
-    make_envs,
-    make_learner,
-    maze_config,
+from plasticrl.scripts.tasks.environments.setup import load_learner, make_envs, make_learner, maze_config
+from plasticrl.scripts.tasks.task import (
+    EVALUATION_SEEDS,
+    Scores,
+    Trainer,
+    check_at_least,
+    check_learning_rates,
+    check_seed,
+    check_shares,
+    log_interval,
+    process_count,
 )
-from plasticrl.scripts.tasks.task import EVALUATION_SEEDS, Scores, Trainer, log_interval
 
 _ANIMATION_SIZE, _ANIMATION_FPS = 192, 12
 _REMEDY = "a lower --learning-rate, --eta or --max-grad-norm, or --bound-eta"
+
+
+def check_run(run: Run) -> None:
+    """Check the settings that neither the environment nor the agent checks.
+
+    Raises:
+        UserError: a setting is out of its range.
+    """
+    check_seed(run.seed)
+    training = run.training
+    check_at_least(
+        1,
+        total_timesteps=training.total_timesteps,
+        n_envs=training.n_envs,
+        eval_episodes=training.eval_episodes,
+        checkpoints=training.checkpoints,
+    )
+    check_shares(n_envs=training.n_envs)
+    if isinstance(run.settings, EnvironmentSettings):
+        check_at_least(1, frame_stack=run.settings.frame_stack)
+    if run.learner == CONTRIB:
+        _check_contrib(run)
+    else:
+        _check_agent(run.agent)
+
+
+def _check_agent(agent: AgentSettings) -> None:
+    """Check the settings that the learners do not.
+
+    Raises:
+        UserError: a setting is out of its range.
+    """
+    check_learning_rates(agent.learning_rate, agent.final_learning_rate, agent.max_grad_norm)
+    if agent.n_steps is not None:
+        check_at_least(1, n_steps=agent.n_steps)
+    if not isinstance(agent, A2CSettings):
+        return
+    if agent.max_grad_ratio is not None and not 1 < agent.max_grad_ratio < math.inf:
+        raise UserError(
+            "max_grad_ratio must be finite and above 1, or None to leave no update out, not "
+            f"{agent.max_grad_ratio}"
+        )
+    if agent.max_grad_ratio is not None and agent.max_grad_norm is None:
+        raise UserError("max_grad_ratio needs a max_grad_norm: give --max-grad-ratio None, too")
+
+
+def _check_contrib(run: Run) -> None:
+    """Check all settings, since sb3-contrib checks few of them.
+
+    Raises:
+        UserError: a setting is out of its range.
+    """
+    ppo = run.ppo
+    check_learning_rates(ppo.learning_rate, ppo.final_learning_rate, ppo.max_grad_norm)
+    check_at_least(1, hidden_size=ppo.hidden_size, n_steps=ppo.n_steps, n_epochs=ppo.n_epochs)
+    check_at_least(2, batch_size=ppo.batch_size)
+    with as_user_error(ValueError):
+        check_number("gamma", ppo.gamma, most=1)
+        check_number("gae_lambda", ppo.gae_lambda, most=1)
+        check_number("ent_coef", ppo.ent_coef)
+        check_number("vf_coef", ppo.vf_coef)
+    steps = ppo.n_steps * run.training.n_envs
+    if steps % ppo.batch_size == 1:  # the advantages of a single step have no standard deviation
+        raise UserError(f"batch_size {ppo.batch_size} with {steps} steps leaves a batch of one: change it")
+    if process_count() > 1:
+        raise UserError("RecurrentPPO trains in a single process: start it without torchrun")
 
 
 class MazeInfo(BaseCallback):

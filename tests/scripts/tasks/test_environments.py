@@ -58,6 +58,11 @@ class Corridor(gym.Env):
         return np.float32([self.at / self.length]), float(action), over, self.steps == 12, {}
 
 
+class Twice(gym.RewardWrapper):
+    def reward(self, reward):
+        return 2 * reward
+
+
 gym.register("Corridor-v0", Corridor)
 gym.register("own/Corridor-v0", Corridor)
 '''
@@ -99,7 +104,14 @@ def test_an_id_gets_what_the_maze_gets(env_id: str, module: Path, capsys: pytest
     config = json.loads((folder / "config.json").read_text())
     assert config["task"] == env_id
     imports = ["corridor"] if "--import" in options else []
-    assert config["env"] == {"env_kwargs": ARGUMENTS.get(env_id, {}), "imports": imports}
+    assert config["env"] == {
+        "env_kwargs": ARGUMENTS.get(env_id, {}),
+        "imports": imports,
+        "wrapper": [],
+        "normalize": False,
+        "frame_stack": 1,
+        "vec": "dummy",
+    }
     with (folder / "progress.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     assert [int(row[tags.TIMESTEPS]) for row in rows] == list(range(40, 241, 40))
@@ -178,6 +190,64 @@ def test_forbidden_actions_are_not_taken(module: Path) -> None:
     assert main(["evaluate", "runs/Corridor-v0/plastic/seed_0", "--no-deterministic"]) == 0
 
 
+SHAPED = {
+    "normalize": ["--normalize", "--no-normalize-observations"],
+    "frames": ["--frame-stack", "3"],
+    "wrapper": ["--wrapper", "corridor:Twice", "--wrapper", "gymnasium.wrappers:FlattenObservation"],
+    "all": ["--wrapper", "corridor:Twice", "--normalize", "--frame-stack", "2", "--vec", "subproc"],
+}
+
+
+@pytest.mark.parametrize("options", SHAPED.values(), ids=SHAPED)
+def test_an_environment_is_wrapped_in_training_and_evaluation(
+    options: list[str], module: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    small = [*SMALL, "--n-envs", "2"]  # a process each with --vec subproc
+    assert main(["train", "Corridor-v0", "--import", "corridor", *options, *small]) == 0
+    folder = module / "runs" / "Corridor-v0" / "plastic" / "seed_0"
+    expected = json.loads((folder / "result.json").read_text())["evaluation"]
+    capsys.readouterr()
+    assert main(["evaluate", str(folder), "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert {name: told[name] for name in expected} == expected
+    agent = RecurrentA2C.load(max((folder / "checkpoints").iterdir()))
+    width = {"frames": 3, "all": 2}.get(next(name for name, one in SHAPED.items() if one is options), 1)
+    assert agent.observation_space.shape == (width,)
+    # Of at most 5 steps to the right, and 12 in all; the wrapper pays for each of them twice.
+    assert expected["mean_reward"] <= 12 * (2 if "corridor:Twice" in options else 1)
+    assert (folder.parents[1] / "plastic").is_dir()
+
+
+def test_points_are_those_that_the_wrapper_gives(module: Path) -> None:
+    found = []
+    for wrapper in ([], ["--wrapper", "corridor:Twice"], ["--wrapper", "corridor:Twice"] * 2):
+        words = ["train", "Corridor-v0", "--import", "corridor", "--root", f"r{len(wrapper)}", *wrapper]
+        assert main([*words, *SMALL, "--learning-rate", "1e-9"]) == 0
+        folder = Path(f"r{len(wrapper)}/Corridor-v0/plastic/seed_0")
+        found.append(json.loads((folder / "result.json").read_text())["evaluation"]["mean_reward"])
+    assert found[0] > 0
+    assert found == [found[0], 2 * found[0], 4 * found[0]]
+
+
+def means_in(folder: Path) -> Any:
+    """The running moments of the observations in a run's newest checkpoint."""
+    parts = RecurrentA2C.file_format.load(max((folder / "checkpoints").iterdir()))
+    return parts["env"]["means"]["observation "]
+
+
+def test_running_moments_are_saved_and_resumed(module: Path) -> None:
+    words = ["train", "Corridor-v0", "--import", "corridor", "--normalize", *SMALL]
+    assert main([*words, "--root", "whole"]) == 0
+    stopped([*words, "--root", "parts"], at=160)
+    folders = [Path(root, "Corridor-v0", "plastic", "seed_0") for root in ("whole", "parts")]
+    with pytest.warns(UserWarning, match="Corridor cannot save its state"):
+        assert main(["train", "--resume", str(folders[1]), "--threads", "1", "--quiet"]) == 0
+    counts = [means_in(folder)[2] for folder in folders]
+    resets = 4  # the observations of each environment's first reset, one more where new episodes begin
+    assert counts == pytest.approx([240 + resets, 240 + 2 * resets], abs=0.01)
+    assert [np.shape(means_in(folder)[0]) for folder in folders] == [(1,), (1,)]
+
+
 def stopped(words: list[str], at: int) -> None:
     """Train until ``at`` steps, then fail."""
 
@@ -199,8 +269,11 @@ def rows_of(folder: Path) -> list[list[str]]:
         ]
 
 
-def test_an_environment_that_saves_its_state_is_resumed_to_the_same_bits(module: Path) -> None:
-    words = ["train", "PlasticMaze-v0", "--env-kwargs", "size=5", "episode_length=20", *SMALL]
+@pytest.mark.parametrize("options", [[], ["--normalize", "--frame-stack", "2"]], ids=" ".join)
+def test_an_environment_that_saves_its_state_is_resumed_to_the_same_bits(
+    options: list[str], module: Path
+) -> None:
+    words = ["train", "PlasticMaze-v0", "--env-kwargs", "size=5", "episode_length=20", *options, *SMALL]
     assert main([*words, "--root", "whole"]) == 0
     stopped([*words, "--root", "parts"], at=160)
     folders = [module / root / "PlasticMaze-v0" / "plastic" / "seed_0" for root in ("whole", "parts")]
@@ -288,6 +361,18 @@ WRONG = [
     ([*ODD, "kind=text"], "the observation space Dict holds 'a': Text, which is not Box"),
     ([*ODD, "kind=actions"], "the action space Box must have finite bounds"),
     ([*ODD, "kind=package"], "Odd-v0 needs the module no_module_of_that_name, which is missing: pip install"),
+    (["train", "CartPole-v1", "--wrapper", "json"], "--wrapper json: write MODULE:CLASS, such as gymnasium."),
+    (["train", "CartPole-v1", "--wrapper", "odd_:X"], "--wrapper odd_: there is no module odd_"),
+    (
+        ["train", "CartPole-v1", "--wrapper", "gymnasium.wrappers:FlatenObservation"],
+        "gymnasium.wrappers has no FlatenObservation: perhaps you meant FlattenObservation",
+    ),
+    (["train", "CartPole-v1", "--wrapper", "gymnasium.wrappers:TimeLimit"], "takes the environment alone"),
+    (["train", "CartPole-v1", "--wrapper", "builtins:str"], "builtins:str makes no environment"),
+    (["train", "FrozenLake-v1", "--normalize"], "--normalize: VecNormalize only supports"),
+    (["train", "FrozenLake-v1", "--frame-stack", "2"], "--frame-stack: VecFrameStack only works with"),
+    (["train", "CartPole-v1", "--frame-stack", "0"], "frame_stack must be at least 1"),
+    (["train", "CartPole-v1", "--vec", "threads"], "'dummy', 'subproc'"),
     (["train", "CartPole-v1", "--core", "lstm", "--rule", "oja"], "--rule is for the cores"),
     (["train", "CartPole-v1", "--size", "5"], "train CartPole-v1 has no --size 5"),
     (["train", "CartPole-v1", "--n-envs", "0"], "n_envs must be at least 1"),
