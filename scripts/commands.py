@@ -302,18 +302,21 @@ class Resume:
 
 @dataclass(frozen=True)
 class Watch:
-    """Watch an agent in the maze for one episode: in the terminal, or as a GIF."""
+    """Watch an agent for one episode: in the terminal, or as a GIF.
+
+    An environment needs the render mode ansi for the one, and rgb_array for the other.
+    """
 
     run: tyro.conf.Positional[Path]
     """A run's folder (its newest checkpoint is used), or a checkpoint file in one."""
     gif: Path | None = None
     """GIF file to write or replace; None shows the episode in the terminal."""
     before: bool = False
-    """Also show the untrained agent, on the left, in the same maze."""
+    """Also show the untrained agent, on the left, in an environment with the same seed."""
     fps: float = 12.0
     """Steps per second."""
     seed: int = 0
-    """Seed of the maze and the actions."""
+    """Seed of the environment and the actions."""
     deterministic: bool = False
     """Take the most probable action instead of drawing one, as in training."""
     device: Device = "auto"

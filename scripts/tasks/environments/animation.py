@@ -2,53 +2,88 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+import os
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import closing
 from io import BytesIO
-from typing import Any, Literal
+from itertools import zip_longest
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 from PIL import Image, ImageDraw
-from stable_baselines3.common.type_aliases import PolicyPredictor
 
+from plasticrl.agents.recurrent.masks import has_masks, masks_of
+from plasticrl.scripts.errors import COLOR, UserError
+from plasticrl.scripts.runs.run import Run
 from plasticrl.scripts.settings.maze import MazeSettings
 from plasticrl.scripts.tasks.environments.evaluation import OwnRandomNumbers
-from plasticrl.scripts.tasks.environments.setup import make_mazes
+from plasticrl.scripts.tasks.environments.setup import env_errors, make_one, make_test_envs
 
+RenderMode: TypeAlias = Literal["rgb_array", "ansi"]
 _COLORS = 64
 _PALETTE_FRAMES = 8
 _CAPTION = 14  # height of a line of text in pixels
 
 
+def check_mode(run: Run, mode: RenderMode) -> None:
+    """Check that a run's environment can be shown as pictures or as text.
+
+    Raises:
+        UserError: it cannot; the message names what it can.
+    """
+    if isinstance(run.settings, MazeSettings):
+        return
+    with closing(make_one(run.task, run.env, render_mode=None)) as env:
+        modes = env.metadata.get("render_modes", ())
+    if mode in modes:
+        return
+    if "rgb_array" in modes:
+        raise UserError(f"{run.task} shows itself only as pictures: give --gif FILE, such as episode.gif")
+    if "ansi" in modes:
+        raise UserError(f"{run.task} shows itself only as text: leave out --gif")
+    raise UserError(
+        f"{run.task} cannot be watched: an environment needs the render mode rgb_array or ansi, and it has "
+        f"{', '.join(map(str, modes)) or 'none'}"
+    )
+
+
 def play(
-    agent: PolicyPredictor,
-    maze: MazeSettings,
+    agent: Any,
+    run: Run,
     *,
-    mode: Literal["rgb_array", "ansi"],
+    mode: RenderMode,
     seed: int,
     deterministic: bool = False,
     size: int = 384,
 ) -> Generator[Any, None, None]:
     """Play one episode and yield a frame before every step, while it is played.
 
-    The maze is closed with the generator.
+    The environment is closed with the generator.
 
     Args:
         agent: the agent; its training is not affected.
-        maze: settings of the maze.
-        mode: pictures ``(size, size, 3)`` uint8, or text.
-        seed: seed of the maze and of the actions.
+        run: the agent's run.
+        mode: pictures ``(height, width, 3)`` uint8, or text.
+        seed: seed of the environment and of the actions.
         deterministic: take the most probable action instead of drawing one.
-        size: side of a picture in pixels.
+        size: side of a picture of the maze in pixels.
+
+    Raises:
+        UserError: the environment lacks a package that draws.
     """
+    os.environ.setdefault("PYGAME_HIDE_SUPPORT_PROMPT", "1")  # it would be part of the text shown
     numbers = OwnRandomNumbers(seed)
-    with closing(make_mazes(maze, 1, seed, render_mode=mode, render_size=size)) as env:
+    shape = {"render_size": size} if isinstance(run.settings, MazeSettings) else {}
+    with closing(make_test_envs(agent, run, 1, seed, render_mode=mode, **shape)) as env:
         observation, state, starts = env.reset(), None, np.ones(1, dtype=np.bool_)
         over = False
         while not over:
-            yield env.env_method("render")[0]
+            with env_errors(run.task):
+                frame = env.env_method("render")[0]
+            yield frame
+            masks = {"action_masks": masks_of(env)} if has_masks(env) else {}
             with numbers:
-                action, state = agent.predict(observation, state, starts, deterministic)  # type: ignore[arg-type]
+                action, state = agent.predict(observation, state, starts, deterministic, **masks)
             observation, _, starts, _ = env.step(action)
             over = bool(starts[0])
 
@@ -62,13 +97,25 @@ def captioned(frame: Any, text: str) -> Any:
     return np.vstack([np.asarray(line), frame])
 
 
+def in_step(episodes: Sequence[Iterable[Any]]) -> Iterator[tuple[Any, ...]]:
+    """Yield the frames of several episodes together; the last one of a shorter episode stays."""
+    shown: list[Any] = [None] * len(episodes)
+    for frames in zip_longest(*episodes):
+        shown = [last if frame is None else frame for frame, last in zip(frames, shown, strict=True)]
+        yield tuple(shown)
+
+
 def side_by_side(*frames: Any) -> Any:
-    """Join pictures, or texts with the same number of lines."""
+    """Join pictures of the same height, or texts."""
     if not isinstance(frames[0], str):
         return np.hstack(frames)
-    width = max(len(line) for frame in frames for line in frame.splitlines()) + 3
-    rows = zip(*map(str.splitlines, frames), strict=True)
-    return "\n".join("".join(line.ljust(width) for line in row).rstrip() for row in rows)
+    width = max(_width(line) for frame in frames for line in frame.splitlines()) + 3
+    rows = zip_longest(*map(str.splitlines, frames), fillvalue="")
+    return "\n".join("".join(line + " " * (width - _width(line)) for line in row).rstrip() for row in rows)
+
+
+def _width(line: str) -> int:
+    return len(COLOR.sub("", line))
 
 
 def gif(frames: list[Any], fps: float) -> bytes:

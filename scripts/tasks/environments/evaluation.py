@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from stable_baselines3.common.type_aliases import PolicyPredictor
-from stable_baselines3.common.vec_env import VecEnv, unwrap_vec_normalize
+from stable_baselines3.common.vec_env import VecEnv
 from torch import Tensor
 
 from plasticrl.agents import evaluate_policy
@@ -23,7 +23,7 @@ from plasticrl.scripts.runs.run import Run
 from plasticrl.scripts.runs.terminal import percent
 from plasticrl.scripts.settings.environments import EnvironmentEvaluation
 from plasticrl.scripts.settings.maze import LesionChoice, MazeEvaluation, MazeSettings
-from plasticrl.scripts.tasks.environments.setup import load_to_act, make_envs, make_mazes, maze_config
+from plasticrl.scripts.tasks.environments.setup import load_to_act, make_mazes, make_test_envs, maze_config
 from plasticrl.scripts.tasks.task import Evaluated, Scores, changed_settings, in_words
 from plasticrl.state import RecurrentState
 
@@ -205,10 +205,7 @@ def evaluate_in_env(
     agent: Any, run: Run, episodes: int, seed: int, deterministic: bool = True
 ) -> EpisodePoints:
     """Play episodes in a run's environment; the arguments are those of :func:`evaluate`."""
-    env = make_envs(run, min(episodes, run.training.n_envs), seed)
-    here, trained = unwrap_vec_normalize(env), unwrap_vec_normalize(agent.get_env())
-    if here is not None and trained is not None:
-        here.obs_rms, here.training, here.norm_reward = trained.obs_rms, False, False
+    env = make_test_envs(agent, run, min(episodes, run.training.n_envs), seed)
     rewards, lengths = _played(agent, env, episodes, seed, deterministic)
     return EpisodePoints(
         len(rewards), float(np.mean(rewards)), float(np.std(rewards)), float(np.median(lengths))

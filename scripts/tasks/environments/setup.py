@@ -18,7 +18,13 @@ from typing import Any
 import gymnasium as gym
 from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
 from stable_baselines3.common.utils import LinearSchedule
-from stable_baselines3.common.vec_env import SubprocVecEnv, VecEnv, VecFrameStack, VecNormalize
+from stable_baselines3.common.vec_env import (
+    SubprocVecEnv,
+    VecEnv,
+    VecFrameStack,
+    VecNormalize,
+    unwrap_vec_normalize,
+)
 
 import plasticrl.envs.registration  # noqa: F401  (registers the mazes)
 from plasticrl.agents import RecurrentA2C, RecurrentPPO
@@ -69,7 +75,7 @@ def make_envs(run: Run, n_envs: int, seed: int, **more: Any) -> VecEnv:
     if given.wrapper or in_processes:
         maker = partial(make_one, run.task, given)
     kind: Any = {"vec_env_cls": SubprocVecEnv} if in_processes else {}
-    with _env_errors(run.task):
+    with env_errors(run.task):
         env = make_vec_env(maker, n_envs=n_envs, seed=seed, env_kwargs=arguments, **kind)
     if given.normalize:
         with _vec_errors("--normalize", env):
@@ -77,6 +83,18 @@ def make_envs(run: Run, n_envs: int, seed: int, **more: Any) -> VecEnv:
     if given.frame_stack > 1:
         with _vec_errors("--frame-stack", env):
             env = VecFrameStack(env, given.frame_stack)
+    return env
+
+
+def make_test_envs(agent: Any, run: Run, n_envs: int, seed: int, **more: Any) -> VecEnv:
+    """Build environments in which a run's agent is evaluated: its running moments stay as they are.
+
+    The arguments are those of :func:`make_envs`, after the agent.
+    """
+    env = make_envs(run, n_envs, seed, **more)
+    here, trained = unwrap_vec_normalize(env), unwrap_vec_normalize(agent.get_env())
+    if here is not None and trained is not None:
+        here.obs_rms, here.training, here.norm_reward = trained.obs_rms, False, False
     return env
 
 
@@ -98,7 +116,7 @@ def make_one(task: str, settings: EnvironmentSettings, **arguments: Any) -> gym.
     """
     env_id = registered(task, settings)
     kinds = [(name, _wrapper(name)) for name in settings.wrapper]
-    with _env_errors(env_id):
+    with env_errors(env_id):
         env = gym.make(env_id, **arguments)
     for name, kind in kinds:
         try:
@@ -178,8 +196,8 @@ def _import(option: str, name: str) -> ModuleType:
 
 
 @contextmanager
-def _env_errors(env_id: str) -> Iterator[None]:
-    """Turn an error of an environment's construction into a UserError."""
+def env_errors(env_id: str) -> Iterator[None]:
+    """Turn an error of an environment that is made or drawn into a UserError."""
     try:
         yield
     except ModuleNotFoundError as error:

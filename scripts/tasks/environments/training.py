@@ -150,7 +150,7 @@ def log_pictures(run: Run, agent: Any) -> None:
         log_matrices(writer, agent.policy.core, agent.core_state, agent.num_timesteps)
     if not isinstance(run.settings, MazeSettings):
         return
-    frames = list(play(agent, run.maze, mode="rgb_array", seed=run.seed, size=_ANIMATION_SIZE))
+    frames = list(play(agent, run, mode="rgb_array", seed=run.seed, size=_ANIMATION_SIZE))
     image = Summary.Image(
         height=_ANIMATION_SIZE,
         width=_ANIMATION_SIZE,
