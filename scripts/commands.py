@@ -427,7 +427,8 @@ def parse(words: Sequence[str]) -> Any:
         others = [*TASKS, "the ids of Gymnasium environments"]
         raise UserError(_no_such_name("task", word, others, gym.registry))
     if options is not None:
-        return _parsed(_any_task(options), name, words[1:], about=options.__doc__)
+        about = f"{options.__doc__} The id of a Gymnasium environment, such as CartPole-v1, is a task, too."
+        return _parsed(_any_task(options), name, words[1:], about)
     return _parsed(reduce(or_, (_any(*item) for item in COMMANDS.items())), "", words, about=_ABOUT)
 
 

@@ -77,7 +77,7 @@ class Run(Grouped):
     @property
     def title(self) -> str:
         """Task, and learner unless it is the task's default, for titles."""
-        task = self.task[0].upper() + self.task[1:]
+        task = self.task if self.entry.kind == "environment" else self.task.capitalize()
         return task if self.learner == self.entry.learner else f"{task}, {self.learner.upper()}"
 
     @property

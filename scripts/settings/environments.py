@@ -92,10 +92,10 @@ class EnvironmentSettings:
 otherwise as text."""
     imports: Annotated[tuple[str, ...], UseAppendAction, arg(name="import", metavar="MODULE")]
     """Module that registers environments, to be imported first: an installed one, or a file in the current \
-folder (without .py); repeatable."""
+folder, without .py."""
     wrapper: Annotated[tuple[str, ...], UseAppendAction, arg(metavar="MODULE:CLASS")] = ()
-    """Wrapper of each environment, such as gymnasium.wrappers:FlattenObservation; repeatable, the innermost \
-first. Points are those that the outermost one gives."""
+    """Wrapper of each environment, such as gymnasium.wrappers:FlattenObservation, the innermost first. \
+Points are those that the outermost one gives."""
     normalize: bool = False
     """Scale observations and rewards by their running moments, with SB3's VecNormalize. The policy does so \
 itself unless told otherwise."""

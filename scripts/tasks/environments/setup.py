@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import signal
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
@@ -38,6 +39,7 @@ from plasticrl.scripts.runs.run import Run
 from plasticrl.scripts.settings.environments import EnvironmentSettings
 from plasticrl.scripts.settings.maze import AgentSettings, ContribSettings, MazeSettings
 from plasticrl.scripts.settings.tasks import CONTRIB
+from plasticrl.signals import FROM_TERMINAL
 
 _LEARNERS: Mapping[str, type[RecurrentA2C] | type[RecurrentPPO]] = {"a2c": RecurrentA2C, "ppo": RecurrentPPO}
 # Settings that are arguments of the learner's constructor under the same name.
@@ -73,7 +75,7 @@ def make_envs(run: Run, n_envs: int, seed: int, **more: Any) -> VecEnv:
     in_processes = given.vec == "subproc" and n_envs > 1
     maker: Any = registered(run.task, given)
     if given.wrapper or in_processes:
-        maker = partial(make_one, run.task, given)
+        maker = partial(_make_in_process if in_processes else make_one, run.task, given)
     kind: Any = {"vec_env_cls": SubprocVecEnv} if in_processes else {}
     with env_errors(run.task):
         env = make_vec_env(maker, n_envs=n_envs, seed=seed, env_kwargs=arguments, **kind)
@@ -109,7 +111,7 @@ def _vec_errors(option: str, env: VecEnv) -> Iterator[None]:
 
 
 def make_one(task: str, settings: EnvironmentSettings, **arguments: Any) -> gym.Env[Any, Any]:
-    """Make one environment with its wrappers; also called in other processes, which have imported nothing.
+    """Make one environment with its wrappers.
 
     Raises:
         UserError: it cannot be made, or a wrapper does not fit.
@@ -129,6 +131,13 @@ def make_one(task: str, settings: EnvironmentSettings, **arguments: Any) -> gym.
         if not isinstance(env, gym.Env):
             raise UserError(f"--wrapper {name} makes no environment: give a subclass of gymnasium.Wrapper")
     return env
+
+
+def _make_in_process(task: str, settings: EnvironmentSettings, **arguments: Any) -> gym.Env[Any, Any]:
+    """Make one environment in a process of its own, which ends only when the training closes it."""
+    for number in FROM_TERMINAL:
+        signal.signal(number, signal.SIG_IGN)  # the update under way is completed first
+    return make_one(task, settings, **arguments)
 
 
 def _wrapper(name: str) -> Any:

@@ -3,6 +3,8 @@
 import csv
 import json
 import math
+import os
+import signal
 import sys
 from collections.abc import Iterator
 from contextlib import closing
@@ -13,6 +15,7 @@ import gymnasium as gym
 import numpy as np
 import pytest
 import torch
+from stable_baselines3.common.vec_env import SubprocVecEnv
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from plasticrl.agents import CORE_NAMES, CoreName, RecurrentA2C, RecurrentPPO, evaluate_policy
@@ -216,6 +219,19 @@ def test_an_environment_is_wrapped_in_training_and_evaluation(
     # Of at most 5 steps to the right, and 12 in all; the wrapper pays for each of them twice.
     assert expected["mean_reward"] <= 12 * (2 if "corridor:Twice" in options else 1)
     assert (folder.parents[1] / "plastic").is_dir()
+
+
+def test_ctrl_c_leaves_the_processes_of_environments_to_the_training(module: Path) -> None:
+    """A terminal sends it to all processes, and the update under way still needs its environments."""
+    words = ["train", "Corridor-v0", "--import", "corridor", "--vec", "subproc", *SMALL]
+    run = parse(words).make_run("plastic", 0)
+    with closing(make_envs(run, 2, 0)) as env:
+        assert isinstance(env, SubprocVecEnv)
+        env.reset()
+        for process in env.processes:
+            os.kill(process.pid or 0, signal.SIGINT)
+        _, rewards, _, _ = env.step(np.array([0, 1]))
+        assert rewards.tolist() == [0.0, 1.0]
 
 
 def test_points_are_those_that_the_wrapper_gives(module: Path) -> None:
