@@ -186,7 +186,7 @@ class Blind(gym.Env[Any, Any]):
 
 
 def test_an_environment_that_shows_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    gym.register("Blind-v0", lambda render_mode=None: Blind())
+    gym.register("Blind-v0", Blind)
     try:
         assert main(["train", "Blind-v0", *SMALL, "--root", str(tmp_path)]) == 0
         folder = tmp_path / "Blind-v0" / "plastic" / "seed_0"

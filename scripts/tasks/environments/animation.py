@@ -17,7 +17,7 @@ from plasticrl.scripts.errors import COLOR, UserError
 from plasticrl.scripts.runs.run import Run
 from plasticrl.scripts.settings.maze import MazeSettings
 from plasticrl.scripts.tasks.environments.evaluation import OwnRandomNumbers
-from plasticrl.scripts.tasks.environments.setup import env_errors, make_one, make_test_envs
+from plasticrl.scripts.tasks.environments.setup import make_one, make_test_envs, package_errors
 
 RenderMode: TypeAlias = Literal["rgb_array", "ansi"]
 _COLORS = 64
@@ -33,7 +33,7 @@ def check_mode(run: Run, mode: RenderMode) -> None:
     """
     if isinstance(run.settings, MazeSettings):
         return
-    with closing(make_one(run.task, run.env, render_mode=None)) as env:
+    with closing(make_one(run.task, run.env, **run.env.env_kwargs)) as env:
         modes = env.metadata.get("render_modes", ())
     if mode in modes:
         return
@@ -78,7 +78,7 @@ def play(
         observation, state, starts = env.reset(), None, np.ones(1, dtype=np.bool_)
         over = False
         while not over:
-            with env_errors(run.task):
+            with package_errors(run.task):
                 frame = env.env_method("render")[0]
             yield frame
             masks = {"action_masks": masks_of(env)} if has_masks(env) else {}

@@ -68,16 +68,16 @@ def make_envs(run: Run, n_envs: int, seed: int, **more: Any) -> VecEnv:
     given: EnvironmentSettings = run.env
     if "render_mode" in given.env_kwargs:
         raise UserError("render_mode is chosen by watch: leave it out of --env-kwargs")
-    arguments = {"render_mode": None, **given.env_kwargs, **more}
+    arguments = {**given.env_kwargs, **more}
     with closing(make_one(run.task, given, **arguments)) as one, as_user_error(ValueError, about=run.task):
         # With others, the vectorized environments would fail in words of their own.
         check_spaces(one.observation_space, one.action_space)
     in_processes = given.vec == "subproc" and n_envs > 1
     maker: Any = registered(run.task, given)
-    if given.wrapper or in_processes:
+    if given.wrapper or in_processes or gym.spec(maker).vector_entry_point is None:
         maker = partial(_make_in_process if in_processes else make_one, run.task, given)
     kind: Any = {"vec_env_cls": SubprocVecEnv} if in_processes else {}
-    with env_errors(run.task):
+    with _construction_errors(run.task):
         env = make_vec_env(maker, n_envs=n_envs, seed=seed, env_kwargs=arguments, **kind)
     if given.normalize:
         with _vec_errors("--normalize", env):
@@ -118,12 +118,13 @@ def make_one(task: str, settings: EnvironmentSettings, **arguments: Any) -> gym.
     """
     env_id = registered(task, settings)
     kinds = [(name, _wrapper(name)) for name in settings.wrapper]
-    with env_errors(env_id):
+    with _construction_errors(env_id):
         env = gym.make(env_id, **arguments)
     for name, kind in kinds:
         try:
             env = kind(env)
         except Exception as error:  # whatever its code raises
+            env.close()
             raise UserError(
                 f"--wrapper {name} cannot wrap {env_id}: {_in_words(error)}: give a class that takes the "
                 "environment alone, or write one in a module in the current folder"
@@ -174,9 +175,8 @@ def registered(task: str, settings: EnvironmentSettings) -> str:
     close = get_close_matches(env_id, gym.registry, n=2)
     perhaps = f"perhaps you meant {' or '.join(close)}; " if close else ""
     namespace, slash, _ = env_id.rpartition("/")
-    origin = f"{namespace} is the namespace of a package: install it and " if slash else "otherwise "
-    if any(id_.startswith(f"{namespace}/") for id_ in gym.registry):
-        origin = "otherwise "
+    known = not slash or any(name.startswith(f"{namespace}/") for name in gym.registry)
+    origin = "otherwise " if known else f"{namespace} is the namespace of a package: install it and "
     raise UserError(
         f"no environment {env_id} is registered: {perhaps}{origin}give the module that registers it, as in "
         "--import ale_py for the games of ale-py"
@@ -205,8 +205,8 @@ def _import(option: str, name: str) -> ModuleType:
 
 
 @contextmanager
-def env_errors(env_id: str) -> Iterator[None]:
-    """Turn an error of an environment that is made or drawn into a UserError."""
+def package_errors(env_id: str) -> Iterator[None]:
+    """Turn the error of an environment whose package is missing into a UserError."""
     try:
         yield
     except ModuleNotFoundError as error:
@@ -215,6 +215,14 @@ def env_errors(env_id: str) -> Iterator[None]:
         ) from error
     except gym.error.DependencyNotInstalled as error:
         raise UserError(f"{env_id} needs a package that is missing: {one_line(error)}") from error
+
+
+@contextmanager
+def _construction_errors(env_id: str) -> Iterator[None]:
+    """Turn the error of an environment that cannot be made into a UserError."""
+    try:
+        with package_errors(env_id):
+            yield
     except TypeError as error:
         cause = one_line(str(error).partition(" was raised from")[0])
         raise UserError(f"{env_id} refuses its arguments: {cause}: see --env-kwargs") from error

@@ -44,7 +44,7 @@ class Corridor(gym.Env):
     observation_space = gym.spaces.Box(0, 1, (1,), np.float32)
     action_space = gym.spaces.Discrete(2)
 
-    def __init__(self, length=5, masked=False, render_mode=None):
+    def __init__(self, length=5, masked=False):
         self.length = length
         if masked:
             self.action_masks = lambda: np.array([self.at > 0, True])
@@ -343,7 +343,7 @@ import gymnasium as gym, numpy as np
 from gymnasium import spaces
 class Env(gym.Env):
     action_space = spaces.Discrete(2)
-    def __init__(self, kind, render_mode=None):
+    def __init__(self, kind):
         self.observation_space = {
             "tuple": spaces.Tuple([spaces.Discrete(2), spaces.Discrete(3)]),
             "text": spaces.Dict(a=spaces.Text(3), b=spaces.Discrete(2)),
@@ -389,6 +389,7 @@ WRONG = [
     (["train", "FrozenLake-v1", "--frame-stack", "2"], "--frame-stack: VecFrameStack only works with"),
     (["train", "CartPole-v1", "--frame-stack", "0"], "frame_stack must be at least 1"),
     (["train", "CartPole-v1", "--vec", "threads"], "'dummy', 'subproc'"),
+    (["train", "Odd-v0", "--import", "odd"], "missing 1 required positional argument: 'kind'"),
     (["train", "CartPole-v1", "--core", "lstm", "--rule", "oja"], "--rule is for the cores"),
     (["train", "CartPole-v1", "--size", "5"], "train CartPole-v1 has no --size 5"),
     (["train", "CartPole-v1", "--n-envs", "0"], "n_envs must be at least 1"),
