@@ -31,10 +31,9 @@ from plasticrl import __version__
 from plasticrl.scripts.errors import COLOR, UserError
 from plasticrl.scripts.experiments.paper import Budget, TaskName
 from plasticrl.scripts.runs.run import Run
-from plasticrl.scripts.settings.environments import task_named
 from plasticrl.scripts.settings.groups import CoreValues, SearchSpace, changed, merged, with_home
 from plasticrl.scripts.settings.maze import PPO_PRESETS, Device, OutputSettings
-from plasticrl.scripts.settings.tasks import TASKS, Learner, Task, check_core_options
+from plasticrl.scripts.settings.tasks import TASKS, Learner, Task, check_core_options, task_named
 
 
 class TaskOptions:

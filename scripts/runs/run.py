@@ -10,7 +10,6 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from plasticrl.scripts.settings.environments import task_named
 from plasticrl.scripts.settings.groups import (
     Grouped,
     checked_version,
@@ -19,7 +18,7 @@ from plasticrl.scripts.settings.groups import (
     settings_from,
     value_of,
 )
-from plasticrl.scripts.settings.tasks import CONTRIB, TASKS, Learner, ShownMetric, Task
+from plasticrl.scripts.settings.tasks import CONTRIB, TASKS, Learner, ShownMetric, Task, task_named
 
 VERSION = 4
 """Version of ``config.json``. Files of version 1 have no version and no learner."""

@@ -1,37 +1,20 @@
-"""Any Gymnasium environment as a task: its settings, its presets, and its entry."""
+"""Typed settings of a training in any Gymnasium environment, and their presets."""
 
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
 from math import isfinite
 from typing import Annotated, Any, Literal, TypeAlias
 
-from gymnasium.envs.registration import ENV_ID_RE
 from tyro.conf import UseAppendAction, arg
 from tyro.constructors import PrimitiveConstructorSpec
 
 from plasticrl.agents.presets import A2C, A2C_DEFAULTS, PPO, PPO_DEFAULTS
 from plasticrl.agents.presets import Preset as Tuned
 from plasticrl.scripts.settings.groups import RULES, Between, OneOf, Preset, SearchSpace
-from plasticrl.scripts.settings.maze import (
-    A2CSettings,
-    AgentSettings,
-    PPOSettings,
-    TrainingSettings,
-    preset_of,
-)
-from plasticrl.scripts.settings.tasks import (
-    RECURRENT,
-    RECURRENT_HELP,
-    TASKS,
-    Learner,
-    ShownMetric,
-    Task,
-)
+from plasticrl.scripts.settings.maze import A2CSettings, AgentSettings, PPOSettings, preset_of
 
 
 def arguments_from(words: Sequence[str]) -> dict[str, Any]:
@@ -125,10 +108,19 @@ _SPACE: SearchSpace = {
 _EVAL_EPISODES = 100
 
 
+def a2c_presets(env_id: str) -> dict[str, Preset]:
+    """Return the presets of A2C in an environment: the tuned one, if there is one, and the general one."""
+    return _presets(env_id, A2CSettings, A2C, A2C_DEFAULTS)
+
+
+def ppo_presets(env_id: str) -> dict[str, Preset]:
+    """Return the presets of PPO, likewise."""
+    return _presets(env_id, PPOSettings, PPO, PPO_DEFAULTS)
+
+
 def _presets(
     env_id: str, kind: type[AgentSettings], tuned: Mapping[str, Tuned], default: Tuned
 ) -> dict[str, Preset]:
-    """Return the presets of a learner: the tuned one of this environment, if any, and the general one."""
     place = {"env": EnvironmentSettings(env_kwargs={}, imports=())}
     others = {"n_steps": None, "max_grad_ratio": None, "batch_size": None, "target_kl": None}
     of_id = {"tuned": tuned[env_id]} if env_id in tuned else {}
@@ -136,60 +128,3 @@ def _presets(
         name: preset_of(kind, one, place, _SPACE, _EVAL_EPISODES, **others)
         for name, one in {**of_id, "default": default}.items()
     }
-
-
-def task_named(name: str) -> Task:
-    """Return the entry of a task, or of the environment with this id, which need not be registered yet.
-
-    Raises:
-        TypeError: it is neither the name of a task nor an id as Gymnasium allows.
-    """
-    return TASKS.get(name) or _environment(name)
-
-
-@cache
-def _environment(name: str) -> Task:
-    _, _, env_id = name.rpartition(":")
-    if ENV_ID_RE.fullmatch(env_id) is None:
-        raise TypeError(f"task is {name!r}, neither one of {', '.join(TASKS)} nor the id of an environment")
-    folder = re.sub(r"[^\w.-]|^\.+", "_", name)
-    preset_help = "Defaults of the options below: those for any environment" + (
-        ", or tuned for this one." if env_id in A2C.keys() | PPO.keys() else "."
-    )
-    return Task(
-        name=name,
-        kind="environment",
-        about={
-            "train": f"""Train one agent in the environment {name}.
-
-The run goes to ROOT/{folder}/CORE/seed_SEED, with --algo ppo to ROOT/{folder}_ppo; otherwise as train maze.
-The environments are those of Gymnasium, of installed packages, and of modules of your own.""",
-            "compare": f"Train several cores in the environment {name} and compare them; see compare maze.",
-            "sweep": f"Train many runs in {name}, on one machine or a Ray cluster; see sweep maze.",
-        },
-        settings=EnvironmentSettings,
-        training=TrainingSettings,
-        learners={
-            "a2c": Learner(
-                {"agent": A2CSettings},
-                RECURRENT,
-                _presets(env_id, A2CSettings, A2C, A2C_DEFAULTS),
-                preset_help,
-                folder=folder,
-            ),
-            "ppo": Learner(
-                {"agent": PPOSettings},
-                RECURRENT,
-                _presets(env_id, PPOSettings, PPO, PPO_DEFAULTS),
-                preset_help,
-                folder=f"{folder}_ppo",
-            ),
-        },
-        core_help=RECURRENT_HELP,
-        metrics=(ShownMetric("mean_reward", "points per episode", "{:.2f}".format, 1),),
-        mean=lambda evaluation, metric: float(evaluation[metric]),
-        total="total_timesteps",
-        counter="time/total_timesteps",
-        evaluation=EnvironmentEvaluation,
-        group="env",
-    )

@@ -1,12 +1,22 @@
-"""The tasks: one entry for each, from which its commands, its runs and its tables follow."""
+"""The tasks and environments: one entry for each, from which its commands, its runs and its tables follow."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any, Literal, NamedTuple, TypeAlias
 
+from gymnasium.envs.registration import ENV_ID_RE
+
 from plasticrl.scripts.errors import UserError
+from plasticrl.scripts.settings.environments import (
+    EnvironmentEvaluation,
+    EnvironmentSettings,
+    a2c_presets,
+    ppo_presets,
+)
 from plasticrl.scripts.settings.groups import Preset, SearchSpace
 from plasticrl.scripts.settings.maze import (
     A2C_PRESETS,
@@ -179,7 +189,7 @@ def check_core_options(options: CoreOptions, cores: Sequence[str], given: Collec
 _TRACE, _INIT = ("rule", "eta", "bound_eta"), ("init", "init_scale")
 _MODULATED = (*_TRACE, "modulation", "modulate", "alpha_scale", *_INIT)
 _GATES = ("forget_bias",)
-RECURRENT: CoreOptions = {
+_RECURRENT: CoreOptions = {
     "plastic": _MODULATED,
     "homogeneous": _MODULATED,
     "rnn": _INIT,
@@ -189,12 +199,11 @@ RECURRENT: CoreOptions = {
     "plastic_lstm": (*_MODULATED, *_GATES),
     "plastic_gru": (*_MODULATED, *_GATES),
 }
-"""The cores of agents in environments."""
 CONTRIB = "sb3_contrib"
 """Name of the learner that is sb3-contrib's RecurrentPPO, for comparisons."""
 _ONE_SHOT = ("init_scale", "input_mean", "input_std", "n_filters")
 _ALPHA = "plastic (a plasticity coefficient for every connection), homogeneous (one for all)"
-RECURRENT_HELP = f"Network: {_ALPHA}, rnn (no plasticity), lstm, gru, feedforward (no memory), or \
+_RECURRENT_HELP = f"Network: {_ALPHA}, rnn (no plasticity), lstm, gru, feedforward (no memory), or \
 plastic_lstm and plastic_gru. A preset has own values for some cores; --help shows those of the core that is \
 given."
 
@@ -231,20 +240,20 @@ them share. Without the extra (pip install 'plasticrl[sweep]') it trains one run
     learners={
         "a2c": Learner(
             {"agent": A2CSettings},
-            RECURRENT,
+            _RECURRENT,
             A2C_PRESETS,
             "Defaults of the options below: tuned, or the paper's (Miconi et al. 2018).",
         ),
         "ppo": Learner(
             {"agent": PPOSettings},
-            RECURRENT,
+            _RECURRENT,
             PPO_PRESETS,
             "Defaults of the options below: tuned, or the demo's.",
             folder="maze_ppo",
         ),
         CONTRIB: Learner({"ppo": ContribSettings}, {"lstm": ()}, names={"lstm": "recurrent_ppo"}),
     },
-    core_help=RECURRENT_HELP,
+    core_help=_RECURRENT_HELP,
     metrics=(ShownMetric("mean_reward", "points per episode", "{:.1f}".format, 1),),
     mean=lambda evaluation, name: float(evaluation[name]),
     total="total_timesteps",
@@ -362,3 +371,58 @@ different characters.""",
 )
 
 TASKS: dict[str, Task] = {task.name: task for task in (_MAZE, _PATTERNS, _IMAGES, _OMNIGLOT)}
+
+
+def task_named(name: str) -> Task:
+    """Return the entry of a task, or of the environment with this id, which need not be registered yet.
+
+    Raises:
+        TypeError: it is neither the name of a task nor an id as Gymnasium allows.
+    """
+    return TASKS.get(name) or _environment(name)
+
+
+@cache
+def _environment(name: str) -> Task:
+    _, _, env_id = name.rpartition(":")
+    if ENV_ID_RE.fullmatch(env_id) is None:
+        raise TypeError(f"task is {name!r}, neither one of {', '.join(TASKS)} nor the id of an environment")
+    folder = re.sub(r"[^\w.-]|^\.+", "_", name)
+    preset_help = "Defaults of the options below: those for any environment, or tuned for this one."
+    return Task(
+        name=name,
+        kind="environment",
+        about={
+            "train": f"""Train one agent in the environment {name}.
+
+The run goes to ROOT/{folder}/CORE/seed_SEED, with --algo ppo to ROOT/{folder}_ppo; otherwise as train maze.
+The environments are those of Gymnasium, of installed packages, and of modules of your own.""",
+            "compare": f"Train several cores in the environment {name} and compare them; see compare maze.",
+            "sweep": f"Train many runs in {name}, on one machine or a Ray cluster; see sweep maze.",
+        },
+        settings=EnvironmentSettings,
+        training=TrainingSettings,
+        learners={
+            "a2c": Learner(
+                {"agent": A2CSettings},
+                _RECURRENT,
+                a2c_presets(env_id),
+                preset_help,
+                folder=folder,
+            ),
+            "ppo": Learner(
+                {"agent": PPOSettings},
+                _RECURRENT,
+                ppo_presets(env_id),
+                preset_help,
+                folder=f"{folder}_ppo",
+            ),
+        },
+        core_help=_RECURRENT_HELP,
+        metrics=(ShownMetric("mean_reward", "points per episode", "{:.2f}".format, 1),),
+        mean=lambda evaluation, metric: float(evaluation[metric]),
+        total="total_timesteps",
+        counter="time/total_timesteps",
+        evaluation=EnvironmentEvaluation,
+        group="env",
+    )

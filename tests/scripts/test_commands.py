@@ -28,10 +28,9 @@ from plasticrl.scripts.errors import UserError
 from plasticrl.scripts.main import main
 from plasticrl.scripts.settings import maze as settings
 from plasticrl.scripts.settings import supervised as episode_settings
-from plasticrl.scripts.settings.environments import task_named
 from plasticrl.scripts.settings.maze import A2C_PRESETS, OutputSettings
 from plasticrl.scripts.settings.supervised import PATTERNS_PRESETS
-from plasticrl.scripts.settings.tasks import TASKS
+from plasticrl.scripts.settings.tasks import TASKS, task_named
 
 
 def test_choices_are_those_of_the_code() -> None:

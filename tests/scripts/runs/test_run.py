@@ -16,8 +16,7 @@ from plasticrl.scripts.experiments.paper import EXPERIMENTS
 from plasticrl.scripts.main import main
 from plasticrl.scripts.runs.folder import is_kept, read_run
 from plasticrl.scripts.runs.run import VERSION, Run, in_this_version, run_from_dict
-from plasticrl.scripts.settings.environments import task_named
-from plasticrl.scripts.settings.tasks import TASKS
+from plasticrl.scripts.settings.tasks import TASKS, task_named
 
 RESULTS = Path(__file__).parents[3] / "results"
 KEPT = sorted(RESULTS.rglob("config.json"))

@@ -10,8 +10,8 @@ from plasticrl.scripts.commands import parse
 from plasticrl.scripts.experiments.experiment import SearchTrial
 from plasticrl.scripts.reports.search_report import train_command
 from plasticrl.scripts.runs.run import run_from_dict
-from plasticrl.scripts.settings.environments import arguments_from, task_named, words_of
-from plasticrl.scripts.settings.tasks import TASKS
+from plasticrl.scripts.settings.environments import arguments_from, words_of
+from plasticrl.scripts.settings.tasks import TASKS, task_named
 
 
 @pytest.mark.parametrize(
