@@ -1,4 +1,4 @@
-"""The maze and the supervised tasks as Gymnasium environments, single and batched.
+"""The maze, tests of memory and the supervised tasks as Gymnasium environments, single and batched.
 
 The public names are listed in ``__init__.pyi``. They are loaded when first used, so that importing this
 package needs neither torch nor Stable-Baselines3.

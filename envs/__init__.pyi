@@ -15,6 +15,12 @@ from .maze.oracle import maze_bracket as maze_bracket
 from .maze.oracle import oracle_policy as oracle_policy
 from .maze.oracle import oracle_share as oracle_share
 from .maze.oracle import random_policy as random_policy
+from .memory.cue_reward import CueRewardBracket as CueRewardBracket
+from .memory.cue_reward import CueRewardEnv as CueRewardEnv
+from .memory.cue_reward import CueRewardVectorEnv as CueRewardVectorEnv
+from .memory.cue_reward import cue_reward_bracket as cue_reward_bracket
+from .memory.recall import RecallEnv as RecallEnv
+from .memory.recall import RecallVectorEnv as RecallVectorEnv
 from .supervised.env import EpisodeEnv as EpisodeEnv
 from .supervised.env import EpisodeVectorEnv as EpisodeVectorEnv
 from .supervised.images import ImagesTask as ImagesTask

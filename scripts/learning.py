@@ -7,27 +7,74 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
+from functools import partial
 from importlib.util import find_spec
 from itertools import product
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal, NamedTuple
 
+import gymnasium as gym
 import numpy as np
 import torch
 import tyro
+from gymnasium import spaces
+from gymnasium.wrappers import TransformObservation
 from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.evaluation import evaluate_policy
 
 import plasticrl.envs
 from plasticrl.agents import CORE_NAMES, RecurrentA2C, RecurrentPPO
 from plasticrl.nn.factory import CoreName
-from plasticrl.scripts.bench.tasks import TASKS
 from plasticrl.scripts.runs.folder import write_json
 from plasticrl.scripts.settings.groups import with_home
+
+
+def without_velocities(env_id: str, keep: Sequence[int]) -> gym.Env[Any, Any]:
+    """Return an environment whose observations have only the given columns."""
+    env = gym.make(env_id)
+    assert isinstance(env.observation_space, spaces.Box)
+    low, high = (bound[list(keep)] for bound in (env.observation_space.low, env.observation_space.high))
+    return TransformObservation(env, lambda seen: seen[list(keep)], spaces.Box(low, high, dtype=np.float32))
+
+
+def _popgym(env_id: str) -> gym.Env[Any, Any]:
+    return gym.make(f"popgym:popgym-{env_id}-v0")
+
+
+class Task(NamedTuple):
+    """A task of the benchmark.
+
+    Attributes:
+        make: makes one environment.
+        steps: env steps of a training.
+        needs: the package to install, if it is not one of plasticrl's.
+        preset: id of the environment whose preset the agents have; empty for the general defaults.
+    """
+
+    make: Callable[[], gym.Env[Any, Any]]
+    steps: int
+    needs: str = ""
+    preset: str = ""
+
+
+_MAZE = "PlasticMaze-v0"
+TASKS = {
+    **{
+        f"recall_{delay}": Task(partial(gym.make, "PlasticRecall-v0", delay=delay), 120_000)
+        for delay in (5, 10, 20)
+    },
+    "cartpole": Task(partial(gym.make, "CartPole-v1"), 100_000),
+    "cartpole_positions": Task(partial(without_velocities, "CartPole-v1", (0, 2)), 150_000),
+    "maze": Task(partial(gym.make, _MAZE), 2_500_000, preset=_MAZE),
+    "maze_5m": Task(partial(gym.make, _MAZE), 5_000_000, preset=_MAZE),
+    "pendulum_positions": Task(partial(without_velocities, "Pendulum-v1", (0, 1)), 300_000),
+    "repeat_first": Task(partial(_popgym, "RepeatFirstEasy"), 300_000, "popgym"),
+    "repeat_previous": Task(partial(_popgym, "RepeatPreviousEasy"), 300_000, "popgym"),
+}
 
 FIRST_SEED = 2000  # the defaults were chosen with seeds below it
 N_ENVS = 8
@@ -67,8 +114,15 @@ def score(algo: str, task: str, core: CoreName, seed: int) -> float:
         agent = LEARNERS[algo].from_preset(preset, core=core, seed=seed, device="cpu")
         test = plasticrl.envs.make_vec_env(preset, n_envs=EPISODES, seed=seed + 500_000)
     else:
-        env = make_vec_env(make, N_ENVS, seed=seed)
-        agent = LEARNERS[algo]("PlasticPolicy", env, policy_kwargs={"core": core}, seed=seed, device="cpu")
+        env, learner = make_vec_env(make, N_ENVS, seed=seed), LEARNERS[algo]
+        agent = learner(
+            "PlasticPolicy",
+            env,
+            n_steps=learner.default_n_steps,  # even where an episode is shorter: one setting for all tasks
+            policy_kwargs={"core": core},
+            seed=seed,
+            device="cpu",
+        )
         test = make_vec_env(make, N_ENVS, seed=seed + 500_000)
     agent.learn(steps)
     rewards, _ = evaluate_policy(agent, test, EPISODES, deterministic=not preset, return_episode_rewards=True)

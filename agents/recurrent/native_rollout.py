@@ -26,8 +26,9 @@ from plasticrl.agents.recurrent.normalization import Moments, ObservationNormali
 from plasticrl.agents.recurrent.policies import PlasticPolicy, draws_from_softmax
 from plasticrl.agents.recurrent.rollout import Actor, Record, Rollout
 from plasticrl.envs.common.vec_env import VectorEnvAdapter
+from plasticrl.envs.maze.config import MazeTables
 from plasticrl.envs.maze.env import MazeDynamics, PlasticMazeVectorEnv
-from plasticrl.envs.maze.kernel import maze_tables
+from plasticrl.envs.maze.kernel import Stretch, stretches
 from plasticrl.nn import PlasticGRU, Plasticity, PlasticLSTM, PlasticRNN
 from plasticrl.nn.plastic_rnn import HOOKS, PlasticCore, hooks_for_all
 from plasticrl.ops.numba import engine as native
@@ -320,13 +321,21 @@ def can_play(policy: BasePolicy, env: VecEnv) -> bool:
         and isinstance(policy.core, PlasticCore)
         and policy.core.backend == "auto"
         and has_numbers(policy.core.plasticity.rule)
-        and _sizes_fit(policy, policy.core, len(dynamics.start_observation))
         and not torch.is_autocast_enabled("cpu")
         and type(dynamics) is MazeDynamics
         and maze.config is dynamics.config
-        and dynamics.next_square.shape == dynamics.rewards.shape == dynamics.observations.shape[:1]
-        and len(dynamics.rewards) == 4 * len(dynamics.layout.windows)
-        and dynamics.observations.shape[1:] == dynamics.start_observation.shape
+        and _sizes_fit(policy, policy.core, dynamics.observation_space.shape[0])
+        and (dynamics.one_layout is None or _tables_fit(dynamics, dynamics.one_layout))
+    )
+
+
+def _tables_fit(dynamics: MazeDynamics, tables: MazeTables) -> bool:
+    """True where the kernel, which does not check its indices, can read the tables of the only layout."""
+    squares, observed = dynamics.n_squares, dynamics.observation_space.shape
+    return (
+        tables.next_square.shape == tables.rewards.shape == tables.observations.shape[:1] == (4 * squares,)
+        and tables.windows.shape == (squares, 9)
+        and tables.observations.shape[1:] == tables.start_observation.shape[1:] == observed
     )
 
 
@@ -395,7 +404,7 @@ def play_ahead(
     assert isinstance(env, VectorEnvAdapter)
     assert isinstance(env.env, PlasticMazeVectorEnv)
     assert isinstance(policy.core, PlasticCore)
-    core, maze, at = policy.core, env.env, env.env.state
+    core, maze = policy.core, env.env
     batch, n = len(obs), core.hidden_size
     outputs = native.empty(n_steps, batch, n)
     record = Record(
@@ -420,20 +429,20 @@ def play_ahead(
             torch.from_numpy(record.starts[:-1]), None, core.plasticity.rule, core.cell, core.modulation,
         )  # fmt: skip
         noise = Noise(n_steps, batch, len(actor.action_bias), ranks)
-        world = (
-            maze_tables(maze.dynamics),
-            np.stack([at.square, at.goal, at.step], axis=1),
-            maze.upcoming(n_steps),
-            noise.own,
-        )
         trace = state.trace if alpha is None else native.padded(state.trace)
         call = native.kernel_call(problem, _memory(state), trace, outputs, None)
-        samples = native.split_batch(problem)
-        native.run_parallel(
-            lambda k: play(*call.arguments, samples[k], actor, *world, record),
-            len(samples),
-            (call.memory, actor, world, record),
-        )
+        samples, uniform = native.split_batch(problem), maze.upcoming(n_steps)
+
+        def play_stretch(stretch: Stretch) -> None:
+            world = (stretch.mazes, stretch.positions, uniform, noise.own)
+            native.run_parallel(
+                lambda k: play(*call.arguments, samples[k], stretch.steps, actor, *world, record),
+                len(samples),
+                (call.memory, actor, world, record),
+            )
+
+        for stretch in stretches(maze, uniform, record.observations):
+            play_stretch(stretch)
         state.hidden.copy_(outputs[-1])
         if alpha is not None:
             state.trace.copy_(trace[..., :n])

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from plasticrl.agents.recurrent.rollout import Actor, Record
-from plasticrl.envs.maze.kernel import MazePosition, MazeTables, maze_step
+from plasticrl.envs.maze.kernel import MazePosition, Mazes, maze_of, maze_step
 from plasticrl.ops.numba.forward import Addresses, forward
 from plasticrl.ops.numba.plain import plain_forward
 from plasticrl.ops.numba.sizes import RNN, Numbers, Sizes
@@ -24,26 +24,29 @@ def play(
     limit: np.float32 | None,
     sizes: Sizes,
     samples: Range,
+    steps: Range,
     actor: Actor,
-    tables: MazeTables,
+    mazes: Mazes,
     positions: NDArray[np.intp],
     uniform: NDArray[np.float64],
     noise: NDArray[np.float32],
     record: Record,
 ) -> None:
-    """Play T steps in the mazes of the range ``samples``.
+    """Play the range ``steps`` of T steps in the mazes of the range ``samples``.
 
     The first five arguments are those of the core's kernel, with the addresses of the record's drive,
-    starts and outputs. ``positions`` (B, 3) holds the square, goal and step of each maze, ``uniform`` (B, U)
-    the numbers in [0, 1) that each maze draws next, enough for T steps, and ``noise`` (T, B, A) the random
-    numbers that decide the actions.
+    starts and outputs. ``positions`` (B, 4) holds the square, goal and step of each maze and the random
+    numbers that it has used, before the range; it is changed to those after it. ``uniform`` (B, U) are the
+    numbers in [0, 1) that each maze draws, enough for T steps, and ``noise`` (T, B, A) the random numbers
+    that decide the actions.
     """
     whole = (0, sizes.n)
     plain = not addresses.alpha and sizes.cell == RNN
     logits = np.empty(len(actor.action_bias), np.float32)
     for b in range(samples[0], samples[1]):
-        at = MazePosition(positions[b, 0], positions[b, 1], positions[b, 2], 0)
-        for t in range(sizes.steps):
+        maze = maze_of(mazes, b)
+        at = MazePosition(positions[b, 0], positions[b, 1], positions[b, 2], positions[b, 3])
+        for t in range(steps[0], steps[1]):
             _drive(actor, record.observations[t, b], record.drive[t, b])
             if plain:
                 plain_forward(addresses, rule, limit, sizes, (b, b + 1), (t, t + 1), whole)
@@ -52,8 +55,9 @@ def play(
             _logits(actor, record.outputs[t, b], logits)
             action = _choose(logits, noise[t, b])
             record.actions[t, b] = action
-            at, _, ended = maze_step(tables, at, action, uniform[b], record.observations[t + 1, b])
+            at, _, ended = maze_step(maze, at, action, uniform[b], record.observations[t + 1, b])
             record.starts[t + 1, b] = ended
+        positions[b, 0], positions[b, 1], positions[b, 2], positions[b, 3] = at
 
 
 @kernel

@@ -1,4 +1,4 @@
-"""Helpers of the environments' ``state_dict`` and ``load_state_dict``: generators, and checks of arrays."""
+"""Helpers of the environments' ``state_dict`` and ``load_state_dict``: generators, and checks of values."""
 
 from __future__ import annotations
 
@@ -44,6 +44,28 @@ def entry(saved: Any, name: str) -> Any:
     if not isinstance(saved, Mapping) or name not in saved:
         raise ValueError(f"the saved state has no {name!r}")
     return saved[name]
+
+
+def check_settings(saved: Any, settings: Mapping[str, Any]) -> None:
+    """Check that the saved episodes are of an environment with these settings.
+
+    Raises:
+        ValueError: they are of one with others.
+    """
+    found = entry(saved, "settings")
+    if found != settings:
+        raise ValueError(f"the saved episodes have the settings {found}, these have {settings}")
+
+
+def step_number(value: Any, most: int) -> int:
+    """Return the number of a batch's step after checking it.
+
+    Raises:
+        ValueError: it is not a whole number from 0 to ``most``.
+    """
+    if type(value) is not int or not 0 <= value <= most:
+        raise ValueError(f"step must be an integer between 0 and {most}, got {value!r}")
+    return value
 
 
 def whole_numbers(name: str, value: Any, shape: tuple[int, ...], least: Any, most: Any) -> NDArray[np.intp]:

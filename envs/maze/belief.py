@@ -13,14 +13,13 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from plasticrl.envs.maze.config import IntArray, MazeConfig, layout_of
+from plasticrl.envs.maze.config import REWARD, IntArray, MazeConfig
 from plasticrl.envs.maze.env import MazeDynamics, PlasticMazeVectorEnv
 from plasticrl.envs.maze.oracle import maze_bracket, shortest_distances
 from plasticrl.ops.numba.compilation import kernel
 
 _GAMMA, _CURIOSITY = 0.8, 0.1  # judged in the standard maze, that of ICLR, and one with a moving reward
 _EPISODES, _SEED = 1000, 0  # of the score
-_REWARD = 9  # column of the reward in an observation
 _DIGITS = 9  # of the values that are compared: equal ones must not be ranked by their rounding
 _CERTAIN = 3.0  # standard errors
 
@@ -50,17 +49,17 @@ class BeliefFilter:
     """Bayes' rule for the maze.
 
     Args:
-        config: the maze; its reward is positive, so that a find is seen.
+        config: the maze; its reward is positive, so that a find is seen, and its layout is known.
 
     Raises:
-        ValueError: the reward is not positive.
+        ValueError: the reward is not positive, or layouts are random.
     """
 
     def __init__(self, config: MazeConfig) -> None:
         config.check_bracket()
-        self.config = config
-        self.layout = layout = layout_of(config)
-        self.goals = MazeDynamics(config).goals
+        self.config, dynamics = config, MazeDynamics(config)
+        self.layout = layout = dynamics.layout
+        self.goals = dynamics.goals
         self._codes = _window_codes(layout.windows)
         self._rank = np.full(layout.n_squares, -1, dtype=np.intp)  # places of the goals in ``goals``
         self._rank[self.goals] = np.arange(len(self.goals))
@@ -89,7 +88,7 @@ class BeliefFilter:
         Raises:
             ValueError: no hypothesis explains an observation: it is not of this maze.
         """
-        found = observation[:, _REWARD] > 0
+        found = observation[:, REWARD] > 0
         episode, square = belief.episode, self.layout.next_square[belief.square, action[belief.episode]]
         kept = (square == belief.goal) == found[episode]
         belief = belief._replace(square=square).rows(kept)
@@ -246,7 +245,7 @@ class BeliefAgent:
         config: the maze.
 
     Raises:
-        ValueError: the reward is not positive.
+        ValueError: the reward is not positive, or layouts are random.
     """
 
     def __init__(self, config: MazeConfig) -> None:
@@ -340,7 +339,7 @@ def belief_score(config: MazeConfig) -> BeliefScore:
     Each configuration is computed once.
 
     Raises:
-        ValueError: the reward is not positive.
+        ValueError: the reward is not positive, or layouts are random.
     """
     points = play_belief_agent(config, _EPISODES, _SEED)
     return BeliefScore(float(points.mean()), float(points.std() / np.sqrt(len(points))))
@@ -349,11 +348,13 @@ def belief_score(config: MazeConfig) -> BeliefScore:
 def belief_points(config: MazeConfig) -> float | None:
     """Return the mean score of the belief agent; None if it is not clearly better than the random one.
 
-    That is so in episodes of a single step.
+    That is so in episodes of a single step. None, too, where layouts are random, which it cannot know.
 
     Raises:
         ValueError: the reward is not positive.
     """
+    if config.random_layout:
+        return None
     belief = belief_score(config)
     return belief.mean if belief.mean - maze_bracket(config).random > _CERTAIN * belief.error else None
 

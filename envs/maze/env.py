@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -21,69 +22,118 @@ from plasticrl.envs.common.lockstep import (
     limited,
 )
 from plasticrl.envs.common.state_dict import entry, generator_states, restored_generators, whole_numbers
-from plasticrl.envs.maze.config import ACTIONS, IntArray, MazeConfig, MazeOptions, MazeState, layout_of
+from plasticrl.envs.maze.config import (
+    ACTIONS,
+    REWARD,
+    IntArray,
+    MazeConfig,
+    MazeLayout,
+    MazeOptions,
+    MazeState,
+    MazeTables,
+    layout_of,
+    maze_tables,
+)
 from plasticrl.envs.maze.rendering import MazeView
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
-_REWARD = 9  # column of the previous reward in an observation, after the 3x3 window
-_ACTION = slice(10, 14)  # columns of the previous action
+LAYOUTS = 2**31  # numbers of random layouts, each the seed of one
 
 
 class MazeDynamics(Dynamics[MazeState]):
-    """The rules of one maze as pure functions of a batch of states.
+    """The rules of a maze as pure functions of a batch of states.
 
-    Square and action determine everything except finds. The next square, the reward and the whole
-    observation therefore come from lookup tables; only the rows that find the reward are handled one by one.
+    The next square, the reward and the whole observation of a step come from tables; only the rows that find
+    the reward are handled one by one. The tables of random layouts are those of the latest batches.
 
     Args:
         config: the maze.
 
     Attributes:
-        next_square: (S * 4,) the square that each action leads to, by square and action.
-        rewards: (S * 4,) the reward of each action without a find.
-        observations: (S * 4, D) the observation after each action without a find.
-        start_observation: (D,) the first observation of an episode.
-        goals: the squares where the reward may lie, in ascending order.
+        n_squares: number F of free squares.
+        one_layout: the tables if all episodes have the same layout, else None.
+        draws: random numbers with which an episode starts.
     """
 
     def __init__(self, config: MazeConfig) -> None:
         self.config = config
-        self.layout = layout = layout_of(config)
-        squares = np.arange(layout.n_squares)
-        goals = layout.border if config.reward_on_border else squares
-        self.goals = goals[goals != layout.start]
+        tables = maze_tables(config, [config.layout_seed])
+        self.n_squares = len(tables.windows)
+        self.one_layout = None if config.random_layout else tables
+        self.draws = 1 + config.random_layout
+        self._latest: dict[bytes, MazeTables] = {}
 
-        hit = layout.next_square == squares[:, None]  # (F, 4)
-        self.next_square = layout.next_square.ravel()
-        self._hit = hit.ravel().astype(np.intp)
-        self.rewards = np.where(hit, 0.0 - config.wall_penalty, 0.0).ravel()  # 0.0 - 0.0, never -0.0
-        width = 10 + 4 * config.observe_action + config.observe_time
-        table = np.zeros((layout.n_squares, 4, width), dtype=np.float32)
-        table[..., :9] = layout.windows[layout.next_square]
-        table[..., _REWARD] = self.rewards.reshape(hit.shape)
-        if config.observe_action:
-            table[..., _ACTION] = np.eye(4)
-        self.observations = table.reshape(-1, width)
-        self.start_observation = np.zeros(width, dtype=np.float32)
-        self.start_observation[:9] = layout.windows[layout.start]
-
-        low, high = np.zeros_like(self.start_observation), np.ones_like(self.start_observation)
-        low[_REWARD] = min(0.0 - config.wall_penalty, config.reward, 0.0)
-        high[_REWARD] = max(0.0, config.reward)
+        low = np.zeros_like(tables.start_observation[0])
+        high = np.ones_like(low)
+        low[REWARD] = min(0.0 - config.wall_penalty, config.reward, 0.0)
+        high[REWARD] = max(0.0, config.reward)
         self.observation_space = gym.spaces.Box(low, high, dtype=np.float32)
         self.action_space = gym.spaces.Discrete(len(ACTIONS))
         self.episode_length = config.episode_length
 
+    @property
+    def layout(self) -> MazeLayout:
+        """The layout of all episodes.
+
+        Raises:
+            ValueError: every episode has its own.
+        """
+        self._only()
+        return layout_of(self.config)
+
+    @property
+    def goals(self) -> IntArray:
+        """The squares of :attr:`layout` where the reward may lie, ascending.
+
+        Raises:
+            ValueError: every episode has its own layout.
+        """
+        goals: IntArray = self._only().goals[0]
+        return goals
+
+    def _only(self) -> MazeTables:
+        if self.one_layout is None:
+            raise ValueError(
+                "random_layout gives every episode another layout, so there is none to know beforehand: "
+                "choose one with layout_seed"
+            )
+        return self.one_layout
+
+    def tables(self, layout: IntArray) -> MazeTables:
+        """Return the tables of B episodes by the numbers of their layouts, (B,); or those of the only one."""
+        if self.one_layout is not None:
+            return self.one_layout
+        key = layout.tobytes()
+        if key not in self._latest:
+            if len(self._latest) > 1:  # those of the episodes under way, and of the next ones
+                del self._latest[next(iter(self._latest))]
+            self._latest[key] = maze_tables(self.config, layout.tolist())
+        return self._latest[key]
+
     def start(self, rngs: Generators) -> tuple[MazeState, NDArray[np.float32]]:
         """Start one episode per generator; return their states and first observations (B, D)."""
-        count = len(rngs)
-        goal = self.goals[_draw(rngs, len(self.goals))]
+        uniform = np.array([rng.random() for rng in rngs for _ in range(self.draws)])
+        return self.begin(uniform.reshape(len(rngs), self.draws))
+
+    def begin(self, uniform: NDArray[np.float64]) -> tuple[MazeState, NDArray[np.float32]]:
+        """Start B episodes with given random numbers; return their states and first observations (B, D).
+
+        Args:
+            uniform: (B, draws) in [0, 1): one for the layout if it is random, and one for the goal.
+        """
+        count = len(uniform)
         zero, none = np.zeros(count, dtype=np.intp), np.full(count, -1, dtype=np.intp)
-        square = np.full(count, self.layout.start, dtype=np.intp)
-        state = MazeState(square, goal, zero, zero, zero, none, none)
-        return state, np.tile(self.start_observation, (count, 1))
+        layout = (uniform[:, 0] * LAYOUTS).astype(np.intp) if self.config.random_layout else zero
+        tables, which = self.tables(layout), self._which(np.arange(count))
+        goal = tables.goals[which, (uniform[:, -1] * tables.n_goals[which]).astype(np.intp)]
+        state = MazeState(tables.start[which], goal, zero, zero, zero, none, none, layout)
+        return state, tables.start_observation[which]
+
+    def _which(self, rows: IntArray) -> IntArray:
+        """Return the places of episodes' layouts in the tables."""
+        return rows if self.one_layout is None else np.zeros_like(rows)
 
     def step(self, state: MazeState, action: NDArray[Any], rngs: Generators) -> Transition:
         """Step every episode.
@@ -100,45 +150,52 @@ class MazeDynamics(Dynamics[MazeState]):
         Raises:
             ValueError: the actions are not B integers in 0 .. 3.
         """
+        config, tables = self.config, self.one_layout
         code = state.square * 4 + _checked(action, state.square.shape)
-        square = self.next_square.take(code)
-        reward = self.rewards.take(code)
-        observation = self.observations.take(code, axis=0)
+        if tables is None:
+            tables = self.tables(state.layout)
+            code += np.arange(len(code)) * (4 * self.n_squares)
+        square = tables.next_square.take(code)
+        reward = tables.rewards.take(code)
+        observation = tables.observations.take(code, axis=0)
         step = state.step + 1
-        ended = step >= self.config.episode_length
+        ended = step >= config.episode_length
         finds, first, last = state.finds, state.first_find, state.last_find
         found = square == state.goal
         if np.count_nonzero(found):
-            reward[found] = self.config.reward
-            observation[found, _REWARD] = self.config.reward
+            reward[found] = config.reward
+            observation[found, REWARD] = config.reward
             finds = finds + found
             first = np.where(found & (first < 0), step, first)
             last = np.where(found, step, last)
             rows = np.flatnonzero(found & ~ended)
-            square[rows] = self._respawn(state.goal[rows], [rngs[row] for row in rows.tolist()])
-            observation[rows, :9] = self.layout.windows[square[rows]]
-        if self.config.observe_time:
-            observation[:, -1] = step / self.config.episode_length
+            place = square[rows] = self._respawn(tables, state.goal, rows, rngs)
+            if self.one_layout is None:
+                place = place + rows * self.n_squares
+            observation[rows, :9] = tables.windows[place]
+        if config.observe_time:
+            observation[:, -1] = step / config.episode_length
         goal = state.goal
-        if self.config.relocate_every is not None:
-            goal = self._relocated(
-                goal, np.flatnonzero((step % self.config.relocate_every == 0) & ~ended), rngs
-            )
-        wall_hits = state.wall_hits + self._hit.take(code)
-        after = MazeState(square, goal, step, wall_hits, finds, first, last)
+        if config.relocate_every is not None:
+            moving = (step % config.relocate_every == 0) & ~ended
+            goal = self._relocated(tables, goal, np.flatnonzero(moving), rngs)
+        wall_hits = state.wall_hits + tables.hits.take(code)
+        after = MazeState(square, goal, step, wall_hits, finds, first, last, state.layout)
         return Transition(after, observation, reward, ended)
 
-    def _respawn(self, goal: IntArray, rngs: Generators) -> IntArray:
+    def _respawn(self, tables: MazeTables, goal: IntArray, rows: IntArray, rngs: Generators) -> IntArray:
         if self.config.recenter:
-            return np.full(len(goal), self.layout.start, dtype=np.intp)
-        square = _draw(rngs, self.layout.n_squares - 1)
-        return square + (square >= goal)  # uniform over the squares that are not the goal
+            return tables.start[self._which(rows)]
+        square = _draw([rngs[row] for row in rows.tolist()], self.n_squares - 1)
+        return square + (square >= goal[rows])  # uniform over the squares that are not the goal
 
-    def _relocated(self, goal: IntArray, rows: IntArray, rngs: Generators) -> IntArray:
-        number = _draw([rngs[row] for row in rows.tolist()], len(self.goals) - 1)
-        number = number + (number >= np.searchsorted(self.goals, goal[rows]))  # uniform over the other goals
+    def _relocated(self, tables: MazeTables, goal: IntArray, rows: IntArray, rngs: Generators) -> IntArray:
+        which = self._which(rows)
+        number = _draw([rngs[row] for row in rows.tolist()], tables.n_goals[which] - 1)
+        goals = tables.goals[which]
+        number = number + (number >= (goals < goal[rows, None]).sum(axis=1))  # uniform over the other goals
         goal = goal.copy()
-        goal[rows] = self.goals[number]
+        goal[rows] = np.take_along_axis(goals, number[:, None], axis=1)[:, 0]
         return goal
 
     def steps_taken(self, state: MazeState) -> int:
@@ -161,24 +218,27 @@ class MazeDynamics(Dynamics[MazeState]):
 
     def state_dict(self, state: MazeState, rngs: Generators) -> dict[str, Any]:
         """Return the full state of B mazes."""
-        return {
-            "config": asdict(self.config),
-            "generators": generator_states(rngs),
-            "mazes": {name: array.copy() for name, array in state._asdict().items()},
-        }
+        mazes = {name: array.copy() for name, array in state._asdict().items()}
+        if not self.config.random_layout:
+            del mazes["layout"]
+        return {"config": asdict(self.config), "generators": generator_states(rngs), "mazes": mazes}
 
     def restored(self, saved: Any, count: int, *, over: bool) -> tuple[MazeState, list[np.random.Generator]]:
         """Return the checked content of a :meth:`state_dict`; compiled code indexes by it without checks."""
-        config = asdict(self.config)
-        if entry(saved, "config") != config:
-            raise ValueError(f"the saved mazes have the settings {saved['config']}, these have {config}")
+        config, found = asdict(self.config), entry(saved, "config")
+        early = {"random_layout": False}  # what early states lack
+        if not isinstance(found, Mapping) or {**early, **found} != config:
+            raise ValueError(f"the saved mazes have the settings {found}, these have {config}")
         mazes = entry(saved, "mazes")
 
         def field(name: str, least: int, most: Any) -> Any:
             return whole_numbers(name, entry(mazes, name), (count,), least, most)
 
-        squares = self.layout.n_squares - 1
+        squares = self.n_squares - 1
         step = field("step", 0, self.episode_length - (not over))
+        layout = np.zeros_like(step)
+        if self.config.random_layout:
+            layout = field("layout", 0, LAYOUTS - 1)
         state = MazeState(
             square=field("square", 0, squares),
             goal=field("goal", 0, squares),
@@ -187,15 +247,17 @@ class MazeDynamics(Dynamics[MazeState]):
             finds=field("finds", 0, step),
             first_find=field("first_find", -1, step),
             last_find=field("last_find", -1, step),
+            layout=layout,
         )
-        if not np.isin(state.goal, self.goals).all():
+        goals = self.tables(layout).goals[self._which(np.arange(count))]
+        if not (state.goal[:, None] == goals).any(axis=1).all():
             raise ValueError(f"goal must be squares where the reward may lie, got {state.goal.tolist()}")
         if (step != step[0]).any():
             raise ValueError(f"step must be the same for all mazes, got {step.tolist()}")
         return state, restored_generators(entry(saved, "generators"), count)
 
 
-def _draw(rngs: Generators, n: int) -> IntArray:
+def _draw(rngs: Generators, n: int | IntArray) -> IntArray:
     """Draw one integer below n from each generator; ``random`` is several times faster than ``integers``."""
     uniform = np.array([rng.random() for rng in rngs], dtype=np.float64)
     return (uniform * n).astype(np.intp)
@@ -220,7 +282,8 @@ class PlasticMazeEnv(LockstepEnv[MazeState]):
     wall leaves the agent where it is and costs ``wall_penalty``. After ``episode_length`` steps the
     episode is ``terminated``, since the lifetime is over and there is nothing to bootstrap from; the
     environment is therefore registered without a time limit. A find on the last step does not move the
-    agent.
+    agent. With ``random_layout`` each episode has other pillars, by a number that is drawn at its start:
+    ``maze_layout(size, number)`` is its layout.
 
     Actions: 0 up, 1 down, 2 left, 3 right.
 
@@ -293,9 +356,11 @@ class PlasticMazeVectorEnv(LockstepVectorEnv[MazeState]):
         """Return the next random numbers of each maze, enough for ``steps`` steps, without drawing them.
 
         Returns:
-            (num_envs, steps), or (num_envs, 2 * steps) if the reward moves, since a step may then use two.
+            (num_envs, steps), or (num_envs, 2 * steps) if the reward moves or layouts are random, since a
+            step may then use two.
         """
-        count = steps if self.config.relocate_every is None else 2 * steps
+        one = self.config.relocate_every is None and not self.config.random_layout
+        count = steps if one else 2 * steps
         numbers = np.empty((self.num_envs, count))
         for row, rng in enumerate(self._rngs):
             before = rng.bit_generator.state

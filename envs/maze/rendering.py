@@ -75,7 +75,8 @@ class MazeView:
         """
         from plasticrl.envs.maze import picture as draw  # loads Pillow
 
-        scene = draw.maze_scene(layout_of(self.config), self.config.episode_length, history, row)
+        layout = layout_of(self.config, int(history[-1].layout[row]))
+        scene = draw.maze_scene(layout, self.config.episode_length, history, row)
         if mode == "ansi":
             return draw.draw_text(scene)
         picture = draw.draw_picture(scene, self.size)

@@ -18,6 +18,7 @@ from plasticrl.envs.common.state_dict import (
     finite_array,
     generator_states,
     restored_generators,
+    step_number,
     whole_numbers,
 )
 from plasticrl.envs.supervised.task import EpisodeTask, check_task, task_fingerprint
@@ -181,9 +182,7 @@ class EpisodeDynamics(Dynamics[EpisodeState]):
         target_mask = array_of("target_mask", fields["target_mask"], (steps, count), "b")
         if not target_mask.any(axis=0).all():
             raise ValueError("target_mask must be true at a step of every episode")
-        step, most = fields["step"], steps if over else steps - 1
-        if type(step) is not int or not 0 <= step <= most:
-            raise ValueError(f"step must be an integer between 0 and {most}, got {step!r}")
+        step = step_number(fields["step"], steps - (not over))
         target: Any
         hidden = fields["hidden"]
         if classes is not None:

@@ -14,7 +14,9 @@ from plasticrl.agents.presets import A2C, PPO
 from plasticrl.agents.presets import Preset as Tuned
 from plasticrl.scripts.settings.groups import RULES, Between, OneOf, Preset, SearchSpace
 
-MazeId: TypeAlias = Literal["PlasticMaze-v0", "PlasticMazeICLR-v0", "PlasticMazeMoving-v0"]
+MazeId: TypeAlias = Literal[
+    "PlasticMaze-v0", "PlasticMazeICLR-v0", "PlasticMazeMoving-v0", "PlasticMazeRandom-v0"
+]
 RuleChoice: TypeAlias = Literal["hebb", "oja", "clipped", "delta", "retroactive", "stp", "fast_weights"]
 LesionChoice: TypeAlias = Literal["frozen", "cleared", "silenced"]
 ModulationChoice: TypeAlias = Literal["none", "sigmoid", "tanh"]
@@ -29,7 +31,7 @@ class MazeSettings:
 
     env: MazeId
     """The environment: the maze of 2018 (9x9, 250 steps), that of 2019 (11x11, 200 steps, no wall penalty), \
-or that of 2018 with a reward that moves every 50 steps."""
+or that of 2018 with a reward that moves every 50 steps or with other pillars in every episode."""
     size: int | None = None
     """Side of the maze inside its outer wall, in squares; odd."""
     episode_length: int | None = None

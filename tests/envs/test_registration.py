@@ -25,6 +25,9 @@ from plasticrl.envs.supervised import one_shot as omniglot
         "from plasticrl.envs import PlasticMazeEnv, maze_bracket, MazeConfig; maze_bracket(MazeConfig())",
         "import gymnasium; gym = gymnasium.make('plasticrl:PlasticPatterns-v0'); gym.reset()",
         "import gymnasium; gymnasium.make_vec('plasticrl:PlasticPatterns-v0', num_envs=2).reset()",
+        "import gymnasium; gymnasium.make_vec('plasticrl:PlasticRecall-v0', num_envs=2).reset()",
+        "import gymnasium; gymnasium.make_vec('plasticrl:PlasticMazeRandom-v0', num_envs=2).reset()",
+        "from plasticrl.envs import CueRewardVectorEnv; CueRewardVectorEnv(2).reset()",
     ],
 )
 def test_the_envs_need_neither_torch_nor_sb3_nor_pillow_nor_pygame(code):

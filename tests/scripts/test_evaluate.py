@@ -57,6 +57,19 @@ def test_an_agent_is_tried_in_the_other_maze(trained: Path, capsys: pytest.Captu
     assert json.loads(capsys.readouterr().out)["episodes"] == 3
 
 
+def test_an_agent_is_tried_among_other_pillars_in_every_episode(
+    trained: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """No belief agent knows these, and nothing is compared with one."""
+    here = scores([str(trained)], capsys)
+    random = scores([str(trained), "--env", "PlasticMazeRandom-v0"], capsys)
+    assert random["oracle_reward"] != here["oracle_reward"]
+    assert (random["belief_reward"], random["belief_share"]) == (None, None)
+    options = [str(trained), "--env", "PlasticMazeRandom-v0", "--layout-seed", "3"]
+    assert main(["evaluate", *options]) != 0
+    assert "leave out layout_seed=3" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("elsewhere", [["--layout-seed", "3"], ["--relocate-every", "5"]], ids=str)
 def test_a_maze_that_it_was_not_trained_in(
     elsewhere: list[str], trained: Path, capsys: pytest.CaptureFixture[str]

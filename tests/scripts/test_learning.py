@@ -7,19 +7,17 @@ from typing import Any
 
 import numpy as np
 import pytest
-from gymnasium.utils.env_checker import check_env
 from scipy.stats import mannwhitneyu
 
 from plasticrl.scripts import learning
-from plasticrl.scripts.bench.tasks import TASKS, Recall
 
 ROOT = Path(__file__).parents[2]
-OWN = [name for name, task in TASKS.items() if not task.needs]
+OWN = [name for name, task in learning.TASKS.items() if not task.needs]
 
 
 @pytest.mark.parametrize("name", OWN)
 def test_observations_of_every_task_are_in_their_space(name: str) -> None:
-    env = TASKS[name].make()
+    env = learning.TASKS[name].make()
     env.action_space.seed(0)
     observation, _ = env.reset(seed=0)
     over = False
@@ -27,25 +25,6 @@ def test_observations_of_every_task_are_in_their_space(name: str) -> None:
         assert env.observation_space.contains(observation)
         observation, _, terminated, truncated, _ = env.step(env.action_space.sample())
         over = terminated or truncated
-
-
-def test_recall_is_an_env() -> None:
-    check_env(Recall(3), skip_render_check=True)
-
-
-@pytest.mark.parametrize("delay", [1, 5])
-def test_recall_pays_the_cue_at_the_end_alone(delay: int) -> None:
-    env = Recall(delay)
-    for seed in range(10):
-        observation, _ = env.reset(seed=seed)
-        cue = int(np.argmax(observation))
-        assert observation.sum() == 1
-        rewards, over = [], False
-        while not over:
-            observation, reward, over, _, _ = env.step(cue if seed % 2 else 1 - cue)
-            rewards.append(reward)
-            assert observation[:2].sum() == 0
-        assert rewards == [0.0] * delay + [float(seed % 2)]
 
 
 def test_the_command_keeps_scores_and_trains_what_is_missing(
@@ -81,7 +60,7 @@ def test_the_scores_of_ppo_have_a_folder_of_their_own(
 @pytest.mark.parametrize("name", ["recall_5", "maze"])
 def test_a_score_is_that_of_a_trained_agent(algo: str, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """A single rollout teaches nothing: about half of the bits, about no points."""
-    monkeypatch.setitem(TASKS, name, TASKS[name]._replace(steps=1))
+    monkeypatch.setitem(learning.TASKS, name, learning.TASKS[name]._replace(steps=1))
     monkeypatch.setattr(learning, "EPISODES", 40)
     found = learning.score(algo, name, "lstm", 0)
     assert 0.1 < found < 0.9 if name == "recall_5" else -10 < found < 10

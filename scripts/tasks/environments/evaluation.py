@@ -75,7 +75,8 @@ class Evaluation(Scores):
         episodes: number of episodes.
         mean_reward: points per episode.
         std_reward: standard deviation over the episodes.
-        belief_share: 0 for random actions, 1 for the belief agent; None if that is not better than random.
+        belief_share: 0 for random actions, 1 for the belief agent; None if that is not better than random, or
+            layouts are random.
         oracle_share: 0 for random actions, 1 for shortest paths to the reward, whose place is known.
         rewards_found: rewards per episode.
         wall_hits: steps into a wall per episode.

@@ -28,6 +28,10 @@ def mazes() -> VecEnv:
     return make_vec_env("PlasticMaze-v0", N_ENVS, seed=5, size=5, episode_length=10)
 
 
+def random_mazes() -> VecEnv:
+    return make_vec_env("PlasticMazeRandom-v0", N_ENVS, seed=5, size=5, episode_length=9)
+
+
 def single_mazes() -> VecEnv:
     def one() -> gym.Env[Any, Any]:
         return Monitor(gym.make("PlasticMaze-v0", size=5, episode_length=10))
@@ -88,7 +92,19 @@ def test_with_a_new_env_of_the_same_id_training_goes_on_to_the_same_bits(
     check_resumes(mazes, core, tmp_path / "half", policy={} if normalizes else maze_settings.POLICY)
 
 
-@pytest.mark.parametrize("make", [single_mazes, normalised, patterns])
+@pytest.mark.parametrize("normalizes", [True, False])
+def test_among_random_layouts_training_goes_on_to_the_same_bits(normalizes: bool, tmp_path: Path) -> None:
+    """In the middle of episodes, which keep their layouts."""
+    check_resumes(
+        random_mazes, "plastic", tmp_path / "half", policy={} if normalizes else maze_settings.POLICY
+    )
+
+
+def cues() -> VecEnv:
+    return make_vec_env("CueReward-v0", N_ENVS, seed=5, episode_length=25)
+
+
+@pytest.mark.parametrize("make", [single_mazes, normalised, patterns, cues])
 def test_on_every_kind_of_env_that_tells_its_state(make: Callable[[], VecEnv], tmp_path: Path) -> None:
     check_resumes(make, "plastic", tmp_path / "half")
 

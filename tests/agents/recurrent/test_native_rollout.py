@@ -22,7 +22,7 @@ from stable_baselines3.common.torch_layers import FlattenExtractor
 from stable_baselines3.common.vec_env import VecEnvWrapper, VecNormalize
 from torch.nn.utils import prune
 
-from plasticrl.agents import PlasticPolicy, RecurrentA2C
+from plasticrl.agents import PlasticPolicy, RecurrentA2C, RecurrentPPO
 from plasticrl.agents.recurrent import on_policy_algorithm
 from plasticrl.agents.recurrent.native_rollout import (
     Played,
@@ -73,15 +73,22 @@ class Recorder(BaseCallback):
 
 
 def trained(
-    stepwise: bool, n_steps: int, total: int, callback: Any, core: str, n_envs: int = 3, **more: Any
-) -> RecurrentA2C:
-    every = more.pop("relocate_every", None)
-    maze = {"size": 5, "episode_length": 20, "relocate_every": every}
+    stepwise: bool,
+    n_steps: int,
+    total: int,
+    callback: Any,
+    core: str,
+    n_envs: int = 3,
+    kind: Any = RecurrentA2C,
+    maze: dict[str, Any] | None = None,
+    **more: Any,
+) -> Any:
+    maze = {"size": 5, "episode_length": 20, **(maze or {})}
     env = make_vec_env("PlasticMaze-v0", n_envs=n_envs, seed=5, **maze)
     kwargs = {"core": core, "hidden_size": 19, **maze_settings.POLICY, **more}
     if core != "rnn":
         kwargs["eta"] = 0.1
-    model = RecurrentA2C(
+    model = kind(
         "PlasticPolicy",
         Stepwise(env) if stepwise else env,
         n_steps=n_steps,
@@ -102,9 +109,25 @@ def test_playing_ahead_is_stepping(core, rule, n_steps):
 
 
 @pytest.mark.parametrize("n_steps", [20, 33, 7])
-@pytest.mark.parametrize("relocate_every", [1, 3])
-def test_playing_ahead_is_stepping_where_the_reward_moves(n_steps, relocate_every):
-    check_playing_ahead("plastic", n_steps, relocate_every=relocate_every)
+@pytest.mark.parametrize(
+    "maze",
+    [
+        {"relocate_every": 1},
+        {"relocate_every": 3},
+        {"random_layout": True},
+        {"random_layout": True, "episode_length": 1},
+        {"random_layout": True, "relocate_every": 3, "reward_on_border": True, "observe_time": True},
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("kind", [RecurrentA2C, RecurrentPPO])
+def test_playing_ahead_is_stepping_in_other_mazes(n_steps, maze, kind):
+    check_playing_ahead("plastic", n_steps, kind=kind, maze=maze)
+
+
+@pytest.mark.parametrize("core", CORES)
+def test_playing_ahead_among_random_layouts_is_stepping_with_every_core(core):
+    check_playing_ahead(core, 33, maze={"random_layout": True})
 
 
 def check_playing_ahead(core, n_steps, **more):
@@ -606,6 +629,18 @@ def test_where_nothing_changes_every_step_is_played_ahead_and_nothing_is_compute
     assert again == [True] * 4
 
 
+@pytest.mark.parametrize(
+    "maze", [{"random_layout": True}, {"random_layout": True, "relocate_every": 4}], ids=str
+)
+@pytest.mark.parametrize("kind", [RecurrentA2C, RecurrentPPO])
+def test_among_random_layouts_every_step_is_played_ahead(kind, maze, monkeypatch):
+    """Also where a rollout holds the end of two episodes."""
+    went_on, goes_on = [], Played.goes_on
+    monkeypatch.setattr(Played, "goes_on", lambda *given: went_on.append(goes_on(*given)) or went_on[-1])
+    trained(False, 50, 4 * 3 * 50, None, "plastic_lstm", kind=kind, maze=maze)
+    assert went_on == [True] * 200
+
+
 @pytest.mark.parametrize("rollout", [1, 2])
 def test_a_change_that_no_step_notices_is_no_silent_one(rollout):
     """One of ten thousand weights, past torch's counter: found at the end, before anything is learned."""
@@ -905,7 +940,8 @@ def step_of_the_class_of_dynamics(env, patch):
 
 
 def other_table(env, patch):
-    patch.setattr(env.env.dynamics, "rewards", env.env.dynamics.rewards + 0.25)
+    tables = env.env.dynamics.one_layout
+    patch.setattr(env.env.dynamics, "one_layout", tables._replace(rewards=tables.rewards + 0.25))
 
 
 def earlier_end(env, patch):

@@ -8,11 +8,13 @@ import numpy as np
 import pytest
 
 from plasticrl.envs import (
+    CueRewardEnv,
     EpisodeEnv,
     EpisodeVectorEnv,
     OneShotTask,
     PatternsTask,
     PlasticMazeEnv,
+    RecallEnv,
     VectorEnvAdapter,
     make_vec_env,
 )
@@ -27,13 +29,19 @@ def one_shot() -> OneShotTask:
 
 SINGLE: dict[str, Callable[[], gym.Env[Any, Any]]] = {
     "maze": lambda: PlasticMazeEnv(size=5, episode_length=9),
+    "random maze": lambda: PlasticMazeEnv(size=5, episode_length=9, random_layout=True),
     "patterns": lambda: EpisodeEnv(PatternsTask(n_bits=6, n_patterns=2, n_cycles=1)),
     "one shot": lambda: EpisodeEnv(one_shot()),
+    "recall": lambda: RecallEnv(n_cues=4, delay=2, n_recalls=3),
+    "cue reward": lambda: CueRewardEnv(n_bits=3, episode_length=25),
 }
 BATCHED: dict[str, Callable[[], Any]] = {
     "maze": lambda: make_vec_env("PlasticMaze-v0", N, seed=1, size=5, episode_length=9),
+    "random maze": lambda: make_vec_env("PlasticMazeRandom-v0", N, seed=1, size=5, episode_length=9),
     "patterns": lambda: make_vec_env("PlasticPatterns-v0", N, seed=1, n_bits=6, n_patterns=2, n_cycles=1),
     "one shot": lambda: VectorEnvAdapter(EpisodeVectorEnv(one_shot(), N)),
+    "recall": lambda: make_vec_env("PlasticRecall-v0", N, seed=1, n_cues=4, delay=2, n_recalls=3),
+    "cue reward": lambda: make_vec_env("CueReward-v0", N, seed=1, n_bits=3, episode_length=25),
 }
 
 
@@ -117,6 +125,29 @@ def test_a_maze_refuses_what_no_maze_can_be_in(field: str, value: Any) -> None:
         env.load_state_dict(changed(env.state_dict(), "mazes", field, value))
 
 
+@pytest.mark.parametrize("value", [np.array([-1]), np.array([2**31]), np.array([0.5]), np.array([1, 2])])
+def test_a_maze_refuses_a_layout_that_there_is_not(value: Any) -> None:
+    env: Any = SINGLE["random maze"]()
+    env.reset(seed=0)
+    with pytest.raises(ValueError, match="layout must be"):
+        env.load_state_dict(changed(env.state_dict(), "mazes", "layout", value))
+
+
+def test_a_state_from_before_layouts_were_random_is_loaded() -> None:
+    """It lacks the setting; that of a maze with one layout has no layout numbers, as before."""
+    here: Any = SINGLE["maze"]()
+    there: Any = SINGLE["maze"]()
+    here.reset(seed=0)
+    state = here.state_dict()
+    assert "layout" not in state["mazes"]
+    del state["config"]["random_layout"]
+    there.load_state_dict(state)
+    np.testing.assert_array_equal(here.step(1)[0], there.step(1)[0])
+    random: Any = SINGLE["random maze"]()
+    with pytest.raises(ValueError, match="the saved mazes have the settings"):
+        random.load_state_dict(state)
+
+
 def test_a_batch_of_mazes_refuses_what_one_maze_may_be_in() -> None:
     env: Any = BATCHED["maze"]()
     env.reset()
@@ -128,6 +159,44 @@ def test_a_batch_of_mazes_refuses_what_one_maze_may_be_in() -> None:
     here: Any = PlasticMazeEnv(size=5, episode_length=10)
     with pytest.raises(ValueError, match="the saved mazes have the settings"):
         here.load_state_dict(state["env"])
+
+
+@pytest.mark.parametrize(
+    ("name", "field", "value"),
+    [
+        ("recall", "cues", np.array([[0, 1, 4]])),
+        ("recall", "cues", np.array([[0, -1, 2]])),
+        ("recall", "cues", np.array([0, 1, 2])),
+        ("recall", "step", 10),
+        ("recall", "step", np.array(1)),
+        ("recall", "right", np.array([1])),
+        ("cue reward", "cues", np.zeros((1, 4, 3), np.int8)),
+        ("cue reward", "cues", np.ones((1, 4, 3), np.float32)),
+        ("cue reward", "target", np.array([4])),
+        ("cue reward", "shown", np.full((1, 26), 6)),
+        ("cue reward", "shown", np.zeros((1, 25), np.intp)),
+        ("cue reward", "step", 26),
+        ("cue reward", "step", -1),
+        ("cue reward", "seen", np.zeros(1, np.intp)),
+        ("cue reward", "right", np.array([1])),
+    ],
+)
+def test_a_test_of_memory_refuses_what_it_cannot_be_in(name: str, field: str, value: Any) -> None:
+    env: Any = SINGLE[name]()
+    env.reset(seed=0)
+    with pytest.raises(ValueError, match=f"{field} must be"):
+        env.load_state_dict(changed(env.state_dict(), "episodes", field, value))
+
+
+@pytest.mark.parametrize(
+    ("name", "other", "words"),
+    [("recall", RecallEnv, "'delay': 2"), ("cue reward", CueRewardEnv, "'n_bits': 3")],
+)
+def test_a_test_of_memory_refuses_other_settings(name: str, other: Any, words: str) -> None:
+    env: Any = SINGLE[name]()
+    env.reset(seed=0)
+    with pytest.raises(ValueError, match=f"the saved episodes have the settings .*{words}"):
+        other().load_state_dict(env.state_dict())
 
 
 @pytest.mark.parametrize(

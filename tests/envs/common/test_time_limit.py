@@ -20,6 +20,8 @@ WORLDS = {
         "steps_off": 1,
         "test_steps": 4,
     },
+    "PlasticRecall-v0": {"n_recalls": 2},
+    "CueReward-v0": {"episode_length": LENGTH},
 }
 LIMITS = [1, 5, LENGTH - 1, LENGTH, LENGTH + 1]
 worlds = pytest.mark.parametrize("env_id", WORLDS)

@@ -10,6 +10,7 @@ from plasticrl.envs import (
     BeliefAgent,
     MazeConfig,
     PlasticMazeVectorEnv,
+    belief_points,
     belief_score,
     belief_share,
     maze_bracket,
@@ -195,3 +196,15 @@ def test_share():
 def test_no_share_where_one_step_is_all():
     """All first steps are equally good: even perfect memory is no better than chance."""
     assert belief_share(1.0, MazeConfig(episode_length=1)) is None
+
+
+@pytest.mark.parametrize("use", [BeliefAgent, belief_score])
+def test_a_maze_that_it_cannot_know_is_refused(use):
+    with pytest.raises(ValueError, match=r"random_layout gives every episode another layout.*layout_seed"):
+        use(MazeConfig(random_layout=True))
+
+
+def test_random_layouts_have_no_points_of_the_belief_agent():
+    config = MazeConfig(size=5, episode_length=20, random_layout=True)
+    assert belief_points(config) is None
+    assert belief_share(3.0, config) is None

@@ -30,6 +30,8 @@ from plasticrl.envs.maze.config import MazeOptions
         ({"relocate_every": 2.5}, TypeError, "relocate_every must be an integer or None, got 2.5"),
         ({"layout_seed": -1}, ValueError, "layout_seed must be 0 or more, or None, got -1"),
         ({"layout_seed": True}, TypeError, "layout_seed must be an integer or None, got True"),
+        ({"random_layout": 1}, TypeError, "random_layout must be True or False, got 1"),
+        ({"random_layout": True, "layout_seed": 3}, ValueError, "random_layout.*leave out layout_seed=3"),
         ({"sizes": 9}, TypeError, "sizes"),
     ],
 )

@@ -4,10 +4,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from plasticrl.envs import MazeConfig
-from plasticrl.envs.maze.env import MazeDynamics
+from plasticrl.envs.maze.config import layout_of, maze_layout
+from plasticrl.envs.maze.env import LAYOUTS, MazeDynamics
 
 CONFIGS = st.builds(
-    MazeConfig,
+    lambda layout, **others: MazeConfig(**layout, **others),
     size=st.sampled_from([3, 5, 7, 9, 11]),
     episode_length=st.integers(1, 40),
     reward=st.sampled_from([10.0, 1.0, 0.3, -2.0]),
@@ -17,7 +18,7 @@ CONFIGS = st.builds(
     reward_on_border=st.booleans(),
     recenter=st.booleans(),
     relocate_every=st.none() | st.integers(1, 12),
-    layout_seed=st.none() | st.integers(0, 3),
+    layout=st.sampled_from([{}, {"layout_seed": 1}, {"layout_seed": 2}, {"random_layout": True}]),
 )
 
 
@@ -41,18 +42,23 @@ def placed(dynamics, square, goal, **fields):
 @given(config=CONFIGS, seed=st.integers(0, 2**32))
 def test_every_episode_keeps_the_rules(config, seed):
     dynamics = MazeDynamics(config)
-    layout, rngs, actions = dynamics.layout, generators(8, seed), np.random.default_rng(seed)
+    rngs, actions = generators(8, seed), np.random.default_rng(seed)
     state, observation = dynamics.start(rngs)
+    layouts = [layout_of(config, int(number)) for number in state.layout]
+    start = np.array([layout.start for layout in layouts])
+    assert len(set(state.layout.tolist())) == (8 if config.random_layout else 1)
     low, high = dynamics.observation_space.low, dynamics.observation_space.high
-    goal = state.goal
-    assert (state.square == layout.start).all()
-    assert (goal != layout.start).all()
+    goal, numbers = state.goal, state.layout
+    assert (state.square == start).all()
+    assert (goal != start).all()
     if config.reward_on_border:
-        assert np.isin(goal, layout.border).all()
+        assert all(one in layout.border for one, layout in zip(goal, layouts, strict=True))
     paid, bumped = np.zeros(8, dtype=int), np.zeros(8, dtype=int)
     for step in range(1, config.episode_length + 1):
         action = actions.integers(0, 4, 8)
-        target = layout.next_square[state.square, action]
+        target = np.array(
+            [one.next_square[tuple(at)] for one, *at in zip(layouts, state.square, action, strict=True)]
+        )
         before = state.square
         state, observation, reward, ended = dynamics.step(state, action, rngs)
         last = step == config.episode_length
@@ -66,18 +72,22 @@ def test_every_episode_keeps_the_rules(config, seed):
             assert np.array_equal(state.goal, goal)
         else:
             assert (state.goal != goal).all()
-            assert np.isin(state.goal, dynamics.goals).all()
+            assert (state.goal != start).all()
+            if config.reward_on_border:
+                assert all(one in layout.border for one, layout in zip(state.goal, layouts, strict=True))
         stays = ~found | last
         assert np.array_equal(state.square[stays], target[stays])
         moved = state.square[~stays]
         assert (moved != goal[~stays]).all()
-        assert ((moved >= 0) & (moved < layout.n_squares)).all()
+        assert ((moved >= 0) & (moved < dynamics.n_squares)).all()
         if config.recenter:
-            assert (moved == layout.start).all()
+            assert (moved == start[~stays]).all()
+        assert np.array_equal(state.layout, numbers)
         goal = state.goal
         assert observation.dtype == np.float32
         assert ((low <= observation) & (observation <= high)).all()
-        assert np.array_equal(observation[:, :9], layout.windows[state.square])
+        windows = [one.windows[square] for one, square in zip(layouts, state.square, strict=True)]
+        assert np.array_equal(observation[:, :9], windows)
         assert (observation[:, 4] == 0).all(), "the agent stands in a wall"
         assert np.array_equal(observation[:, 9], expected.astype(np.float32))
         if config.observe_action:
@@ -221,3 +231,25 @@ def test_every_integer_type_is_an_action(kind):
     state, _ = dynamics.start(generators(4))
     squares = dynamics.step(state, np.arange(4, dtype=kind), generators(4)).state.square
     assert squares.tolist() == dynamics.layout.next_square[dynamics.layout.start].tolist()
+
+
+def test_random_layouts_are_those_of_their_seeds_and_drawn_evenly():
+    dynamics = MazeDynamics(MazeConfig(random_layout=True))
+    rngs = generators(1000)
+    state, observation = dynamics.start(rngs)
+    again = np.array([rng.random() for rng in generators(1000)])
+    assert np.array_equal(state.layout, (again * LAYOUTS).astype(int))
+    assert len(set(state.layout.tolist())) == 1000
+    assert abs(state.layout.mean() / LAYOUTS - 1 / 2) < 5 / np.sqrt(12 * 1000)
+    for row in range(0, 1000, 100):
+        layout = maze_layout(9, int(state.layout[row]))
+        assert np.array_equal(observation[row, :9], layout.windows[layout.start])
+    later, _ = dynamics.start(rngs)
+    assert not np.isin(later.layout, state.layout).any()
+
+
+def test_a_maze_with_random_layouts_has_no_layout_of_its_own():
+    dynamics = MazeDynamics(MazeConfig(random_layout=True))
+    for name in ("layout", "goals"):
+        with pytest.raises(ValueError, match="random_layout gives every episode another layout"):
+            getattr(dynamics, name)

@@ -19,6 +19,7 @@ SETTINGS = [
     {"size": 11, "episode_length": 200, "wall_penalty": 0.0},
     {"size": 3, "episode_length": 1, "reward": -5.0, "recenter": True},
     {"reward_on_border": True},
+    {"random_layout": True},
 ]
 
 
@@ -54,6 +55,8 @@ def test_registered_with_the_published_settings():
     assert (second.config.size, second.config.episode_length, second.config.wall_penalty) == (11, 200, 0.0)
     moving = gym.make("PlasticMazeMoving-v0").unwrapped.config
     assert moving == dataclasses.replace(first.config, relocate_every=50)
+    random = gym.make("PlasticMazeRandom-v0").unwrapped.config
+    assert random == dataclasses.replace(first.config, random_layout=True)
 
 
 @pytest.mark.parametrize("settings", SETTINGS)
@@ -127,9 +130,10 @@ def test_episodes_of_one_seed_differ():
     assert len(set(goals)) > 20
 
 
+@pytest.mark.parametrize("random_layout", [False, True])
 @pytest.mark.parametrize("duplicate", [copy.deepcopy, lambda env: pickle.loads(pickle.dumps(env))])
-def test_a_copy_in_mid_episode_goes_on_identically(duplicate):
-    env = PlasticMazeEnv(size=3, render_mode="rgb_array")
+def test_a_copy_in_mid_episode_goes_on_identically(duplicate, random_layout):
+    env = PlasticMazeEnv(size=5, render_mode="rgb_array", random_layout=random_layout)
     env.reset(seed=2)
     actions = np.random.default_rng(0).integers(0, 4, 500)
     for action in actions[:100]:

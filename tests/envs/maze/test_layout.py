@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
+from scipy.ndimage import label
 
-from plasticrl.envs.maze.config import maze_layout
+from plasticrl.envs.maze.config import maze_layout, maze_layouts
 
 SIZES = [3, 5, 7, 9, 11, 15]
 
@@ -63,6 +64,37 @@ def test_irregular_pillars_are_as_many_and_cut_nothing_off(size, seed):
     while new := set(layout.next_square[list(reached)].ravel().tolist()) - reached:
         reached |= new
     assert len(reached) == layout.n_squares
+
+
+def pillars_by_labels(size, seed):
+    """The same pillars, with the free regions counted by scipy after each."""
+    walls = np.ones((size + 2, size + 2), dtype=bool)
+    walls[1:-1, 1:-1] = False
+    left, centre = int(maze_layout(size).walls[1:-1, 1:-1].sum()), (size + 1) // 2
+    for number in np.random.default_rng(seed).permutation(size * size):
+        square = number // size + 1, number % size + 1
+        if left and square != (centre, centre):
+            walls[square] = True
+            walls[square] = label(~walls)[1] == 1
+            left -= walls[square]
+    return walls
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_a_pillar_stands_where_it_cuts_nothing_off(size):
+    for seed in range(40):
+        assert np.array_equal(maze_layout(size, seed).walls, pillars_by_labels(size, seed))
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_layouts_side_by_side_are_those_of_each_seed(size):
+    seeds = [3, None, 0, 3]
+    several = maze_layouts(size, seeds)
+    for row, seed in enumerate(seeds):
+        one = maze_layout(size, seed)
+        for name in ("walls", "squares", "start", "next_square", "windows"):
+            assert np.array_equal(getattr(several, name)[row], getattr(one, name))
+        assert np.array_equal(np.flatnonzero(several.on_border[row]), one.border)
 
 
 def test_each_seed_has_its_own_maze():

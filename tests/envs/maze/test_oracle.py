@@ -157,6 +157,41 @@ def test_expected_scores_are_what_playing_gives(config, agent, policy_of):
     assert abs(score.mean() - expected) < 4 * score.std() / np.sqrt(count)
 
 
+RANDOM = [
+    MazeConfig(size=7, episode_length=80, random_layout=True),
+    MazeConfig(size=5, episode_length=40, random_layout=True, reward_on_border=True, relocate_every=9),
+]
+
+
+@pytest.mark.parametrize(("agent", "policy_of"), POLICIES)
+@pytest.mark.parametrize("config", RANDOM, ids=str)
+def test_scores_over_random_layouts_are_what_playing_gives(config, agent, policy_of, monkeypatch):
+    """Within the errors of both: each episode of the play has a layout of its own."""
+    count = 600
+    env = PlasticMazeVectorEnv(count, **vars(config))
+    env.reset(seed=0)
+    policies = [policy_of(maze_layout(config.size, int(number))) for number in env.state.layout]
+    rng, score = np.random.default_rng(0), np.zeros(count)
+    for _ in range(config.episode_length):
+        at = zip(policies, env.state.goal, env.state.square, strict=True)
+        chance = np.array([policy[goal, square] for policy, goal, square in at]).cumsum(axis=1)
+        score += env.step((rng.random((count, 1)) > chance).sum(axis=1))[1]
+    maze_bracket.cache_clear()
+    expected = getattr(maze_bracket(config), agent)
+    error = 0.02 * maze_bracket(config).oracle  # three times the bracket's own
+    assert abs(score.mean() - expected) < 4 * score.std() / np.sqrt(count) + error
+
+
+def test_the_bracket_of_random_layouts_is_the_mean_of_theirs(monkeypatch):
+    monkeypatch.setattr(oracle, "_SQUARES", 3 * 65)
+    maze_bracket.cache_clear()
+    found = maze_bracket(MazeConfig(episode_length=20, random_layout=True))
+    each = [maze_bracket(MazeConfig(episode_length=20, layout_seed=seed)) for seed in range(3)]
+    assert found.oracle == pytest.approx(np.mean([one.oracle for one in each]), rel=1e-12)
+    assert found.random == pytest.approx(np.mean([one.random for one in each]), rel=1e-12)
+    maze_bracket.cache_clear()
+
+
 def test_a_large_maze_takes_little_memory():
     """A table of one agent's action probabilities alone would take 50 MB, which no cache holds."""
     tracemalloc.start()

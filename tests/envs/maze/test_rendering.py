@@ -7,6 +7,7 @@ from gymnasium.error import DependencyNotInstalled, ResetNeeded
 from gymnasium.wrappers import RecordVideo
 
 from plasticrl.envs import MazeConfig, PlasticMazeEnv, PlasticMazeVectorEnv
+from plasticrl.envs.maze.config import maze_layout
 from plasticrl.envs.maze.env import MazeDynamics
 from plasticrl.envs.maze.picture import draw_picture, draw_text, maze_scene
 
@@ -86,7 +87,9 @@ def test_the_text_shows_walls_agent_and_reward():
     ]
 
 
-@pytest.mark.parametrize("env_id", ["PlasticMaze-v0", "PlasticMazeICLR-v0", "PlasticMazeMoving-v0"])
+@pytest.mark.parametrize(
+    "env_id", ["PlasticMaze-v0", "PlasticMazeICLR-v0", "PlasticMazeMoving-v0", "PlasticMazeRandom-v0"]
+)
 def test_rgb_and_text_through_gymnasium(env_id):
     env = gym.make(env_id, render_mode="rgb_array", render_size=256)
     env.reset(seed=0)
@@ -111,6 +114,20 @@ def test_the_batch_shows_each_of_its_mazes():
     frames = PlasticMazeVectorEnv(2, render_mode="rgb_array", render_size=64)
     frames.reset(seed=0)
     assert [frame.shape for frame in frames.render()] == [(64, 64, 3)] * 2
+
+
+def test_each_maze_and_episode_is_shown_with_its_own_pillars():
+    env = PlasticMazeVectorEnv(3, render_mode="ansi", episode_length=2, random_layout=True)
+    env.reset(seed=0)
+    seen = set()
+    for _ in range(5):
+        for row, text in enumerate(env.render()):
+            walls = maze_layout(9, int(env.state.layout[row])).walls
+            squares = np.array([line.split() for line in text.splitlines()[1:]])
+            assert np.array_equal(squares == "#", walls)
+            seen.add(walls.tobytes())
+        env.step(np.zeros(3, dtype=int))
+    assert len(seen) == 9
 
 
 def test_the_trail_ends_with_its_episode():

@@ -26,6 +26,12 @@ def test_make_vec_gives_the_native_environment():
         (1_000, {"size": 3, "episode_length": 40, "observe_time": True}),
         (1_000, {"size": 5, "recenter": True, "observe_action": False}),
         (1_000, {"size": 5, "episode_length": 40, "relocate_every": 3, "layout_seed": 1}),
+        (1_000, {"size": 7, "episode_length": 40, "random_layout": True}),
+        (
+            1_000,
+            {"size": 5, "episode_length": 40, "random_layout": True, "relocate_every": 3, "recenter": True},
+        ),
+        (1_000, {"size": 7, "episode_length": 9, "random_layout": True, "reward_on_border": True}),
     ],
 )
 def test_lockstep_with_single_environments(steps, settings):

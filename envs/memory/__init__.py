@@ -1,0 +1,1 @@
+"""Small environments whose rewards depend on memory."""
