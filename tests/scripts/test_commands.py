@@ -265,7 +265,19 @@ def test_every_option_is_explained(
     ("words", "expected"),
     [
         (["--help"], ["train", "evaluate", "compare", "sweep", "watch", "demo", "--version"]),
-        (["train", "--help"], ["maze", "patterns", "images", "omniglot"]),
+        (["train", "--help"], ["maze", "patterns", "images", "omniglot", "CartPole-v1"]),
+        (
+            ["train", "a/Game-v3", "--algo", "ppo", "--help"],
+            [
+                "a_Game-v3_ppo",
+                "--env-kwargs",
+                "--import",
+                "--wrapper",
+                "--frame-stack",
+                "--vec",
+                "--n-epochs",
+            ],
+        ),
         (["train", "patterns", "--help"], ["--n-bits", "--extra-neurons", "--batch-size", "(default: 1000)"]),
         (["train", "images", "--help"], ["--occlusion", "--data-dir"]),
         (["train", "omniglot", "--preset", "paper", "--help"], ["--n-way", "--decay-every", "5000000"]),
