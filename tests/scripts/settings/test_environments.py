@@ -92,3 +92,33 @@ def test_a_search_starts_within_its_space_and_tells_a_command(env_id: str, algo:
     told = train_command(command, "plastic_lstm", best)
     assert f"train {env_id} --core plastic_lstm" in told
     assert """--env-kwargs a=1 'b="x y"' --import json --import csv""" in told
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("env_kwargs", None),
+        ("env_kwargs", ["length=3"]),
+        ("imports", "json"),
+        ("imports", [3]),
+        ("wrapper", [None]),
+        ("normalize", 1),
+        ("frame_stack", 1.5),
+        ("vec", "threads"),
+    ],
+)
+def test_a_wrong_setting_in_a_file_is_refused_by_name(name: str, value: object) -> None:
+    command: Any = parse(["train", "CartPole-v1"])
+    data = json.loads(json.dumps(command.make_run("plastic", 0).as_dict()))
+    data["env"][name] = value
+    with pytest.raises(TypeError, match=f"{name} is "):
+        run_from_dict(data)
+
+
+def test_a_file_without_later_settings_has_the_environment_as_it_is() -> None:
+    command: Any = parse(["train", "CartPole-v1"])
+    run = command.make_run("plastic", 0)
+    data = json.loads(json.dumps(run.as_dict()))
+    for name in ("wrapper", "normalize", "frame_stack", "vec"):
+        del data["env"][name]
+    assert run_from_dict(data) == run
