@@ -1,4 +1,7 @@
-"""Settings of learners that were tuned for single environments, as plain data: no torch is needed."""
+"""Settings of learners for any environment, and tuned ones for single environments.
+
+They are plain data: no torch is needed.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,7 @@ from typing_extensions import Self
 
 @dataclass(frozen=True)
 class Preset:
-    """Settings of one learner for one environment.
+    """Settings of one learner, for any environment or for a single one.
 
     Attributes:
         n_envs: number of parallel environments.
@@ -39,6 +42,62 @@ class Preset:
         return replace(self, learning_rate=rate, learner=learner, policy={**self.policy, **own}, cores={})
 
 
+_ORTHOGONAL: Mapping[str, Any] = {"init": "orthogonal", "init_scale": 1.0}
+_HEBB: Mapping[str, Any] = {"rule": "hebb", "eta": 0.1, "bound_eta": True, **_ORTHOGONAL}
+_DELTA: Mapping[str, Any] = {
+    "rule": "delta",
+    "modulation": "sigmoid",
+    "eta": 0.5,
+    "bound_eta": True,
+    "init": "fan_in",
+    "init_scale": 1.0,
+    "alpha_scale": 0.1,
+}
+_KEEPS: Mapping[str, Any] = {"forget_bias": 1.0}
+A2C_DEFAULTS = Preset(
+    n_envs=8,
+    total_timesteps=100_000,
+    learning_rate=2e-3,
+    final_learning_rate=2e-3,
+    learner={
+        "gamma": 0.99,
+        "gae_lambda": 0.95,
+        "ent_coef": 0.01,
+        "concentration_coef": 0.0,
+        "vf_coef": 0.5,
+        "max_grad_norm": 0.5,
+        "normalize_advantage": False,
+    },
+    policy={"hidden_size": 64, "normalize_observations": True, "normalize_returns": True},
+    cores={
+        "plastic": _HEBB,
+        "homogeneous": _HEBB,
+        "rnn": _ORTHOGONAL,
+        "lstm": _KEEPS,
+        "gru": _KEEPS,
+        "plastic_lstm": {**_DELTA, **_KEEPS},
+        "plastic_gru": {**_DELTA, **_KEEPS},
+    },
+)
+"""The defaults of :class:`plasticrl.agents.RecurrentA2C` and of its cores, for any environment."""
+
+PPO_DEFAULTS = replace(
+    A2C_DEFAULTS,
+    learning_rate=1e-3,
+    final_learning_rate=1e-3,
+    learner={
+        "n_epochs": 10,
+        "gamma": 0.99,
+        "gae_lambda": 0.95,
+        "clip_range": 0.2,
+        "ent_coef": 0.0,
+        "vf_coef": 0.5,
+        "max_grad_norm": 0.5,
+        "normalize_advantage": True,
+    },
+)
+"""The defaults of :class:`plasticrl.agents.RecurrentPPO`, likewise."""
+
 _PLAIN: Mapping[str, Any] = {"init": "uniform", "init_scale": 0.01}
 # An eta without bounds eventually turns negative, and the trace diverges.
 _PLASTIC: Mapping[str, Any] = {**_PLAIN, "rule": "oja", "eta": 0.03, "bound_eta": True}
@@ -48,16 +107,6 @@ _GATED: Mapping[str, Any] = {
     "concentration_coef": 0.049,
     "max_grad_norm": 4.8,
     "forget_bias": 0.0,  # with 1, cells grow for 250 steps until gradients explode
-}
-
-_DELTA: Mapping[str, Any] = {
-    "rule": "delta",
-    "modulation": "sigmoid",
-    "eta": 0.5,
-    "bound_eta": True,
-    "init": "fan_in",
-    "init_scale": 1.0,
-    "alpha_scale": 0.1,
 }
 _PLASTIC_GATED: Mapping[str, Any] = {**_GATED, **_DELTA}
 
@@ -113,7 +162,7 @@ _MAZE_PPO = Preset(
     cores={
         "plastic": _DELTA,
         "homogeneous": _DELTA,
-        "rnn": {"init": "orthogonal", "init_scale": 1.0},
+        "rnn": _ORTHOGONAL,
         "lstm": _NO_BIAS,
         "gru": _NO_BIAS,
         "plastic_lstm": {**_DELTA, **_NO_BIAS},

@@ -17,6 +17,9 @@ STOP_SIGNALS = tuple(
 )
 """Signals that are treated like Ctrl-C; Windows has no SIGHUP."""
 
+FROM_TERMINAL = frozenset({signal.SIGINT, *STOP_SIGNALS} - {signal.SIGTERM})
+"""Signals that a terminal sends to all of its processes at once; those that others stop ignore them."""
+
 
 def interrupt_once(number: int, frame: FrameType | None) -> None:
     """Signal handler that raises KeyboardInterrupt and ignores all later signals that it handles.

@@ -9,7 +9,7 @@ import os
 import re
 import shutil
 import sys
-from collections.abc import Container, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stderr
 from dataclasses import dataclass, field, fields, is_dataclass, make_dataclass, replace
 from difflib import get_close_matches
@@ -21,18 +21,19 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Annotated, Any, ClassVar, get_type_hints
 
+import gymnasium as gym
 import tyro
 from typing_extensions import Self
 from tyro.conf import arg, subcommand
 from tyro.extras import literal_type_from_choices
 
 from plasticrl import __version__
-from plasticrl.scripts.errors import UserError
+from plasticrl.scripts.errors import COLOR, UserError
 from plasticrl.scripts.experiments.paper import Budget, TaskName
 from plasticrl.scripts.runs.run import Run
 from plasticrl.scripts.settings.groups import CoreValues, SearchSpace, changed, merged, with_home
 from plasticrl.scripts.settings.maze import PPO_PRESETS, Device, OutputSettings
-from plasticrl.scripts.settings.tasks import TASKS, Learner, Task, check_core_options
+from plasticrl.scripts.settings.tasks import TASKS, Learner, Task, check_core_options, task_named
 
 
 class TaskOptions:
@@ -207,7 +208,7 @@ def options_of(kind: Any, task: Task, algo: str | None = None) -> Any:
 
 
 def _options_with(kind: Any, task: str, algo: str, values: Mapping[str, Any]) -> TaskOptions:
-    options: TaskOptions = options_of(kind, TASKS[task], algo)(**values)
+    options: TaskOptions = options_of(kind, task_named(task), algo)(**values)
     return options
 
 
@@ -218,8 +219,7 @@ class _Evaluate:
     episodes: int | None = None
     """Number of episodes; None for as many as at the end of the training."""
     seed: int | None = None
-    """Seed of the episodes, and of the actions in the maze; None for the one used at the end of the \
-training."""
+    """Seed of the episodes, and of drawn actions; None for the one used at the end of the training."""
 
 
 @dataclass(frozen=True)
@@ -227,7 +227,11 @@ class Evaluate(*dict.fromkeys(task.evaluation for task in reversed(TASKS.values(
     """Evaluate a trained network on episodes that it was not trained on, and print its scores.
 
     Nothing is written. Without --seed, a run's newest checkpoint gives exactly the numbers of its
-    result.json. Options that apply to one task only name it in brackets.
+    result.json. Options that apply to some tasks only name them in brackets; environments are those with an
+    id.
+
+    Attributes:
+        named: the names of the options that were given; no option itself.
     """
 
     data_dir: Path | None = None
@@ -236,12 +240,13 @@ class Evaluate(*dict.fromkeys(task.evaluation for task in reversed(TASKS.values(
     """Device that computes the network."""
     json: bool = False
     """Print JSON instead of a table."""
+    named: Annotated[frozenset[str], tyro.conf.Fixed, tyro.conf.Suppress] = frozenset()
 
     def given(self) -> dict[str, Any]:
         """Return the given options that only some tasks have, by name."""
-        common = {"run", "episodes", "seed", "device", "json"}
-        options = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in common}
-        return {name: value for name, value in options.items() if value is not None and value is not False}
+        common = {"run", "episodes", "seed", "device", "json", "named"}
+        names = [one.name for one in fields(self) if one.name in self.named - common]
+        return {name: getattr(self, name) for name in names}
 
 
 @dataclass(frozen=True)
@@ -296,18 +301,21 @@ class Resume:
 
 @dataclass(frozen=True)
 class Watch:
-    """Watch an agent in the maze for one episode: in the terminal, or as a GIF."""
+    """Watch an agent for one episode: in the terminal, or as a GIF.
+
+    An environment needs the render mode ansi for the one, and rgb_array for the other.
+    """
 
     run: tyro.conf.Positional[Path]
     """A run's folder (its newest checkpoint is used), or a checkpoint file in one."""
     gif: Path | None = None
     """GIF file to write or replace; None shows the episode in the terminal."""
     before: bool = False
-    """Also show the untrained agent, on the left, in the same maze."""
+    """Also show the untrained agent, on the left, in an environment with the same seed."""
     fps: float = 12.0
     """Steps per second."""
     seed: int = 0
-    """Seed of the maze and the actions."""
+    """Seed of the environment and the actions."""
     deterministic: bool = False
     """Take the most probable action instead of drawing one, as in training."""
     device: Device = "auto"
@@ -367,7 +375,6 @@ _ABOUT = (
     "plasticrl --version prints the version."
 )
 _MARKERS = (tyro.conf.OmitArgPrefixes, tyro.conf.OmitSubcommandPrefixes)
-_COLOR = re.compile(r"\x1b\[[0-9;]*m")
 _RULER = re.compile(r"[─╰-]{9,}")
 _NOT_WHOLE = re.compile(r"error parsing (\S+): .*invalid literal for int\(\) with base 10: ('[^']*')")
 _CHOICES = re.compile(r"(?<=one of )\(([^)]*)\)")
@@ -397,26 +404,49 @@ def parse(words: Sequence[str]) -> Any:
     """
     name, second = [*words, "", ""][:2]
     options: Any = COMMANDS.get(name)
+    task = _task(second, words[2:])
     if name == "train" and any(word.partition("=")[0] == "--resume" for word in words):
-        if second in TASKS:
+        if task is not None:
             raise UserError(f"--resume takes task and settings from the run: leave out {second}")
         return _parsed(Resume, "train --resume RUN", words[1:])
     if options is not None and not issubclass(options, TaskOptions):
         return _parsed(options, name, words[1:])
-    if options is not None and second in TASKS:
-        return _parsed(_options_in(words[2:], options, TASKS[second]), f"{name} {second}", words[2:])
+    if options is not None and task is not None:
+        return _parsed(_options_in(words[2:], options, task), f"{name} {second}", words[2:])
     if name == "--version":
         if words[1:]:
             raise UserError(f"--version stands alone: leave out {' '.join(words[1:])}")
         print(_PROGRAM, __version__)
         sys.exit(0)
     # No command to run: print help, or report the unknown name with the known ones.
-    what, word, names = ("command", name, COMMANDS) if options is None else ("task", second, TASKS)
+    word = name if options is None else second
     if word and word not in ("-h", "--help") and not word.startswith("--tyro-"):
-        raise UserError(_no_such_name(what, word, list(names)))
+        if options is None:
+            raise UserError(_no_such_name("command", word, list(COMMANDS)))
+        others = [*TASKS, "the ids of Gymnasium environments"]
+        raise UserError(_no_such_name("task", word, others, gym.registry))
     if options is not None:
-        return _parsed(_any_task(options), name, words[1:], about=options.__doc__)
+        about = f"{options.__doc__} The id of a Gymnasium environment, such as CartPole-v1, is a task, too."
+        return _parsed(_any_task(options), name, words[1:], about)
     return _parsed(reduce(or_, (_any(*item) for item in COMMANDS.items())), "", words, about=_ABOUT)
+
+
+def _task(word: str, others: Sequence[str]) -> Task | None:
+    """Return the entry of the task that a word names; None if it can be no task.
+
+    An environment need not be registered yet: a module that registers it may be imported later.
+
+    Args:
+        word: the word after the command.
+        others: the words after it.
+    """
+    known = word in TASKS or word in gym.registry or ":" in word or "/" in word
+    if not known and not any(one.partition("=")[0] == "--import" for one in others):
+        return None
+    try:
+        return None if word.startswith("-") else task_named(word)
+    except TypeError:
+        return None
 
 
 def _options_in(words: Sequence[str], kind: Any, task: Task) -> Any:
@@ -472,6 +502,8 @@ def _parsed(command: Any, named: str, words: Sequence[str], about: str | None = 
     if unknown:
         text = f"{named} has no {' '.join(unknown)}{_similar(unknown[0], command)}"
         raise UserError(f"{text} (see {program} --help)")
+    if isinstance(parsed, Evaluate):
+        parsed = replace(parsed, named=frozenset(_settings_in(words)))
     if of_task:
         cores = [parsed.core] if hasattr(parsed, "core") else parsed.cores
         given = _settings_in(words)
@@ -510,7 +542,7 @@ def _wide_enough() -> Iterator[None]:
 
 def _message(drawn: str) -> str:
     """Return the message of an error that tyro has drawn: the first paragraph of the box, in one line."""
-    lines = [line.strip("│ ") for line in _COLOR.sub("", drawn).splitlines()]
+    lines = [line.strip("│ ") for line in COLOR.sub("", drawn).splitlines()]
     start = 1 if lines[0].startswith("╭") else 2  # an ASCII terminal has a ruler below the title, no frame
     first = takewhile(lambda line: not _RULER.match(line), lines[start:])
     text = " ".join(" ".join(first).split()).rstrip(". ")
@@ -530,14 +562,21 @@ def _similar(word: str, command: type[Any]) -> str:
 
 def _option_names(options: Any) -> Iterator[str]:
     """Yield the options of a command, ``--no-NAME`` included."""
-    kinds = get_type_hints(options)
-    for name in (one.name for one in fields(options) if one.name != "own"):
+    kinds = get_type_hints(options, include_extras=True)
+    for name in (one.name for one in fields(options) if one.name not in ("own", "named")):
         if is_dataclass(kinds[name]):
             yield from _option_names(kinds[name])
         else:
-            yield "--" + name.replace("_", "-")
+            yield flag_of(options, name)
             if kinds[name] is bool:
                 yield "--no-" + name.replace("_", "-")
+
+
+def flag_of(options: Any, name: str) -> str:
+    """Return the word of the command line that a field of a command's options, or of a group, is given by."""
+    given = getattr(get_type_hints(options, include_extras=True)[name], "__metadata__", ())
+    flag: str = next((one.name for one in given if getattr(one, "name", None)), name)
+    return "--" + flag.replace("_", "-")
 
 
 def _settings_in(words: Sequence[str]) -> set[str]:
@@ -546,18 +585,19 @@ def _settings_in(words: Sequence[str]) -> set[str]:
     return {option.removeprefix("no_") for option in options}
 
 
-def _no_such_name(what: str, word: str, names: Sequence[str]) -> str:
+def _no_such_name(what: str, word: str, names: Sequence[str], others: Iterable[str] = ()) -> str:
     """Return the error message for an unknown name, in one line, with a similar name if there is one.
 
     Args:
         what: kind of the name, such as "command".
         word: the unknown word, which may be an option.
         names: the known names.
+        others: further names that it may stand for.
     """
     if word == "--version":
         return "--version stands alone: plasticrl --version"
     if word.startswith("-"):
         return f"the {what} comes before {word}, as in plasticrl train maze --seed 0"
-    close = get_close_matches(word, names, n=1)
+    close = get_close_matches(word, [*names, *others], n=1)
     perhaps = f" perhaps you meant {close[0]};" if close else ""
     return f"there is no {what} {word};{perhaps} there are {', '.join(names)}"

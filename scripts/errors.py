@@ -45,6 +45,7 @@ _SAYS_OUT_OF_MEMORY = re.compile(
     "|Storage size calculation overflowed|[Cc]annot allocate memory"
 )
 _LONGEST_PATH = 300  # characters
+COLOR = re.compile(r"\x1b\[[0-9;]*m")
 
 
 def in_one_line(error: BaseException) -> str | None:
@@ -104,7 +105,7 @@ class UserError(Exception):
 
 def one_line(what: object, most: int = 200) -> str:
     """Return a text from elsewhere as part of a message: on one line, printable, and not too long."""
-    text = " ".join(str(what).split())
+    text = " ".join(COLOR.sub("", str(what)).split())
     text = "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text[: most + 1])
     return text if len(text) <= most else text[:most] + "..."
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from plasticrl.scripts.commands import COMMANDS, parse
 from plasticrl.scripts.errors import UserError, in_one_line, os_error_in_one_line
-from plasticrl.scripts.runs.terminal import lasting_streams
+from plasticrl.scripts.runs.terminal import lasting_streams, one_line_warnings
 from plasticrl.signals import INTERRUPTED, sigterm_interrupts
 
 
@@ -27,7 +27,7 @@ def main(words: Sequence[str] | None = None) -> int:
         Ctrl-C, SIGTERM or SIGHUP. A closed standard output, or a broken pipe, is not an error.
     """
     logging.getLogger("matplotlib").setLevel(logging.ERROR)  # hides its warning about its cache folder
-    with lasting_streams() as output, sigterm_interrupts():
+    with lasting_streams() as output, one_line_warnings(), sigterm_interrupts():
         status = _status(sys.argv[1:] if words is None else words)
         sys.stdout.flush()
         if output is None or output.error is None or isinstance(output.error, BrokenPipeError):

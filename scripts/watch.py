@@ -8,15 +8,23 @@ from contextlib import ExitStack, closing
 from functools import partial
 from itertools import chain
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from plasticrl.scripts.commands import Watch
 from plasticrl.scripts.errors import UserError, as_user_error
 from plasticrl.scripts.main import main
 from plasticrl.scripts.runs.checkpoints import find_checkpoint
 from plasticrl.scripts.runs.folder import read_run
-from plasticrl.scripts.tasks.maze.animation import captioned, gif, play, side_by_side
-from plasticrl.scripts.tasks.maze.setup import load_to_act, make_learner, make_mazes
+from plasticrl.scripts.tasks.environments.animation import (
+    RenderMode,
+    captioned,
+    check_mode,
+    gif,
+    in_step,
+    play,
+    side_by_side,
+)
+from plasticrl.scripts.tasks.environments.setup import load_to_act, make_envs, make_learner
 from plasticrl.scripts.tasks.task import check_seed, set_up_torch
 from plasticrl.whole_files import write_whole
 
@@ -29,8 +37,8 @@ def run(command: Watch) -> None:
     """Play one episode and show it.
 
     Raises:
-        UserError: the checkpoint does not exist or is not of the maze, an option is out of range, or the
-            GIF cannot be written.
+        UserError: the checkpoint does not exist or is not of an environment that can be shown so, an option
+            is out of range, or the GIF cannot be written.
     """
     if not 0 < command.fps < math.inf or (command.gif and not SLOWEST_GIF <= command.fps <= FASTEST_GIF):
         most = f", from {SLOWEST_GIF:g} to {FASTEST_GIF:g} in a GIF" if command.gif else ""
@@ -42,20 +50,21 @@ def run(command: Watch) -> None:
         raise UserError(f"cannot write {command.gif}: give a file in a folder that exists")
     folder, checkpoint = find_checkpoint(command.run)
     trained = read_run(folder)
-    if trained.task != "maze":
+    if trained.entry.kind == "supervised":
         raise UserError(
-            f"{folder} is a run of {trained.task}, and only the maze can be watched: see it in TensorBoard"
+            f"{folder} is a run of {trained.task}, and only environments can be watched: see it in "
+            "TensorBoard"
         )
-    maze = trained.maze
     set_up_torch(command.device, None)
-    mode: Literal["rgb_array", "ansi"] = "rgb_array" if command.gif else "ansi"
+    mode: RenderMode = "rgb_array" if command.gif else "ansi"
+    check_mode(trained, mode)
     agents = {"after": load_to_act(trained, checkpoint, command.device)}
     if command.before:
-        with closing(make_mazes(maze, 1, 0)) as env:
+        with closing(make_envs(trained, 1, 0)) as env:
             agents = {"before training": make_learner(trained, env, command.device), **agents}
     shown = partial(
         play,
-        maze=maze,
+        run=trained,
         mode=mode,
         seed=command.seed,
         deterministic=command.deterministic,
@@ -65,7 +74,7 @@ def run(command: Watch) -> None:
         played = [stack.enter_context(closing(shown(agent))) for agent in agents.values()]
         frames: Iterator[Any] = (
             side_by_side(*map(captioned, both, agents)) if command.before else both[0]
-            for both in zip(*played, strict=True)
+            for both in in_step(played)
         )
         if command.gif:
             write_gif(command.gif, gif(list(frames), command.fps))

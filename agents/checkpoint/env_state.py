@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, Protocol, TypeGuard, runtime_checkable
 
 import gymnasium as gym
 import numpy as np
 from gymnasium.wrappers import ClipAction, FlattenObservation, OrderEnforcing, PassiveEnvChecker, TimeLimit
+from numpy.typing import NDArray
 from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.running_mean_std import RunningMeanStd
-from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv, VecNormalize, VecTransposeImage
+from stable_baselines3.common.vec_env import (
+    DummyVecEnv,
+    VecEnv,
+    VecFrameStack,
+    VecNormalize,
+    VecTransposeImage,
+    unwrap_vec_normalize,
+)
 
 # Attributes that each wrapper keeps within an episode, with their types. Monitor's lists of past episodes are
 # left out: they grow without bound, and training does not read them.
@@ -44,11 +54,11 @@ def env_state(env: VecEnv) -> dict[str, Any]:
     """Return the state of environments within their episodes, as nested plain values and arrays.
 
     Supported are environments with ``state_dict()`` and ``load_state_dict()``, as one batch or inside SB3's
-    ``DummyVecEnv``, in the wrappers listed above, and inside SB3's ``VecNormalize`` and
-    ``VecTransposeImage``.
+    ``DummyVecEnv``, in the wrappers listed above, and inside SB3's ``VecNormalize``, ``VecFrameStack`` and
+    ``VecTransposeImage``. The running means of ``VecNormalize`` are returned for any environments.
 
     Raises:
-        EnvStateError: an environment or a wrapper is not supported.
+        EnvStateError: an environment or a wrapper is not supported, and there are no running means.
     """
     kind = type(env).__name__
     if _has_state(env):
@@ -59,7 +69,13 @@ def env_state(env: VecEnv) -> dict[str, Any]:
         return {"kind": kind, "inside": env_state(env.venv)}
     if isinstance(env, VecNormalize) and type(env) is VecNormalize:
         means = {name: [rms.mean, rms.var, rms.count] for name, rms in _running_means(env).items()}
-        return {"kind": kind, "inside": env_state(env.venv), "means": means, "returns": env.returns}
+        saved: dict[str, Any] = {"kind": kind, "means": means, "returns": env.returns}
+        try:
+            return {**saved, "inside": env_state(env.venv)}
+        except EnvStateError as error:
+            return {**saved, "inside": None, "reason": str(error)}
+    if isinstance(env, VecFrameStack) and type(env) is VecFrameStack:
+        return {"kind": kind, "inside": env_state(env.venv), "stacks": dict(_stacks(env))}
     raise EnvStateError(f"{kind} cannot save its state")
 
 
@@ -73,12 +89,8 @@ def restore_env_state(env: VecEnv, saved: Any) -> None:
     Raises:
         EnvStateError: the state does not fit; the environments must be reset before use.
     """
-    try:
+    with _misfits():
         _restore(env, saved)
-    except EnvStateError:
-        raise
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise EnvStateError(f"the saved state does not fit ({error})") from error
 
 
 def _restore(env: VecEnv, saved: Any) -> None:
@@ -95,13 +107,53 @@ def _restore(env: VecEnv, saved: Any) -> None:
             _restore_wrapped(one, its)
         env._reset_seeds()  # pending seeds are for the next reset, which the saved state has already passed
         return
-    assert isinstance(env, (VecTransposeImage, VecNormalize))
+    assert isinstance(env, (VecTransposeImage, VecFrameStack, VecNormalize))
+    if isinstance(env, VecNormalize):
+        _set_means(env, saved)
+        if saved["inside"] is None:
+            raise EnvStateError(saved["reason"])
     _restore(env.venv, saved["inside"])
     if isinstance(env, VecNormalize):
-        for name, rms in _running_means(env).items():
-            mean, var, count = saved["means"][name]
-            rms.mean, rms.var, rms.count = _like(rms.mean, mean), _like(rms.var, var), float(count)
         env.returns = _like(env.returns, saved["returns"])
+    if isinstance(env, VecFrameStack):
+        for name, stack in _stacks(env).items():
+            stack[...] = _like(stack, saved["stacks"][name])
+
+
+def restore_means(env: VecEnv, saved: Any) -> None:
+    """Restore only the running means of a ``VecNormalize``, to evaluate an agent in other environments.
+
+    Args:
+        env: environments inside a ``VecNormalize``.
+        saved: a state that :func:`env_state` returned. One without means has no effect, as of an agent that
+            was never trained.
+
+    Raises:
+        EnvStateError: the means do not fit.
+    """
+    normalized = unwrap_vec_normalize(env)
+    while isinstance(saved, dict) and saved.get("kind") != VecNormalize.__name__:
+        saved = saved.get("inside")
+    if normalized is not None and isinstance(saved, dict):
+        with _misfits():
+            _set_means(normalized, saved)
+
+
+@contextmanager
+def _misfits() -> Iterator[None]:
+    """Turn the errors of a state that does not fit into an EnvStateError."""
+    try:
+        yield
+    except EnvStateError:
+        raise
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise EnvStateError(f"the saved state does not fit ({error})") from error
+
+
+def _set_means(env: VecNormalize, saved: dict[str, Any]) -> None:
+    for name, rms in _running_means(env).items():
+        mean, var, count = saved["means"][name]
+        rms.mean, rms.var, rms.count = _like(rms.mean, mean), _like(rms.var, var), float(count)
 
 
 def _wrapped_state(env: gym.Env[Any, Any]) -> list[Any]:
@@ -154,7 +206,14 @@ def _running_means(env: VecNormalize) -> dict[str, RunningMeanStd]:
     return {"returns": env.ret_rms, **{f"observation {key}": rms for key, rms in by_key.items()}}
 
 
+def _stacks(env: VecFrameStack) -> dict[str, NDArray[Any]]:
+    """Return the last observations that VecFrameStack holds: of the whole, or one array per key."""
+    stacked = env.stacked_obs
+    parts = getattr(stacked, "sub_stacked_observations", {"": stacked})
+    return {key: part.stacked_obs for key, part in parts.items()}
+
+
 def _like(old: Any, new: Any) -> Any:
     if np.shape(new) != np.shape(old):
         raise EnvStateError(f"the saved array has shape {np.shape(new)}, not {np.shape(old)}")
-    return np.array(new, dtype=np.float64)
+    return np.array(new, dtype=np.asarray(old).dtype)

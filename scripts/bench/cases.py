@@ -15,7 +15,7 @@ from plasticrl.agents import RecurrentA2C, RecurrentPPO
 from plasticrl.agents.ppo.contrib import PlainRecurrentPPO
 from plasticrl.envs import PlasticMazeVectorEnv, make_vec_env
 from plasticrl.scripts.runs.run import Run
-from plasticrl.scripts.tasks.maze.setup import contrib_arguments, make_mazes
+from plasticrl.scripts.tasks.environments.setup import contrib_arguments, make_mazes
 
 
 def plain_step(

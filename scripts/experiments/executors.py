@@ -23,10 +23,10 @@ from plasticrl.scripts.experiments.experiment import Trial
 from plasticrl.scripts.experiments.training import check_run, train
 from plasticrl.scripts.runs.folder import check_claim
 from plasticrl.scripts.runs.run import Run
-from plasticrl.scripts.runs.terminal import ProgressDisplay, Report, lasting_streams
+from plasticrl.scripts.runs.terminal import ProgressDisplay, Report, lasting_streams, one_line_warnings
 from plasticrl.scripts.settings.maze import OutputSettings
 from plasticrl.scripts.tasks.task import processors, set_up_torch
-from plasticrl.signals import INTERRUPTED, STOP_SIGNALS, interrupt_once
+from plasticrl.signals import FROM_TERMINAL, INTERRUPTED, interrupt_once
 
 _MOST_RUNS = 10_000
 
@@ -147,10 +147,6 @@ class InProcess:
         return {label: reason for label, reason in reasons.items() if reason}
 
 
-# Signals that a terminal sends to all processes at once.
-_NOT_FOR_WORKERS = {signal.SIGINT, *STOP_SIGNALS} - {signal.SIGTERM}
-
-
 def work(run: Run, output: OutputSettings, sender: Connection) -> None:
     """Train in a worker process; send reports, and the reason of a failure, to the parent.
 
@@ -160,7 +156,7 @@ def work(run: Run, output: OutputSettings, sender: Connection) -> None:
         SystemExit: the training was stopped, and its progress is saved; the status is
             :data:`~plasticrl.signals.INTERRUPTED`.
     """
-    for number in _NOT_FOR_WORKERS:
+    for number in FROM_TERMINAL:
         signal.signal(number, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, interrupt_once)
     parent_is_alive = True
@@ -174,7 +170,7 @@ def work(run: Run, output: OutputSettings, sender: Connection) -> None:
                 parent_is_alive = False
                 signal.raise_signal(signal.SIGTERM)  # stops between two updates
 
-    with lasting_streams():
+    with lasting_streams(), one_line_warnings():
         try:
             if reason := reason_of_failure(partial(train, run, output, send)):
                 send(reason)
@@ -192,7 +188,7 @@ def ctrl_c_blocked() -> Iterator[None]:
         yield
         return
     resource_tracker.ensure_running()  # else starting a process starts it, which unblocks the signals
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, _NOT_FOR_WORKERS)
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, FROM_TERMINAL)
     try:
         yield
     finally:

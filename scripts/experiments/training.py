@@ -77,14 +77,14 @@ class TaskCode:
 
 def task_of(run: Run) -> TaskCode:
     """Return the code of a run's task. It is loaded, and with it torch, only now."""
-    return _maze() if run.entry.kind == "maze" else _supervised()
+    if run.entry.kind == "supervised":
+        return _supervised()
+    from plasticrl.scripts.tasks.environments import evaluation
+    from plasticrl.scripts.tasks.environments.training import make_trainer
 
-
-def _maze() -> TaskCode:
-    from plasticrl.scripts.tasks.maze.evaluation import evaluate_checkpoint
-    from plasticrl.scripts.tasks.maze.training import make_trainer
-
-    return TaskCode(make_trainer, evaluate_checkpoint)
+    if run.entry.kind == "maze":
+        return TaskCode(make_trainer, evaluation.evaluate_checkpoint)
+    return TaskCode(make_trainer, evaluation.evaluate_checkpoint_in_env)
 
 
 def _supervised() -> TaskCode:

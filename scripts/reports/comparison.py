@@ -21,7 +21,7 @@ from plasticrl.scripts.runs.folder import read_evaluation, write_csv, write_json
 from plasticrl.scripts.runs.run import Run
 from plasticrl.scripts.runs.terminal import percent, print_table
 from plasticrl.scripts.settings.tasks import TASKS, ShownMetric
-from plasticrl.scripts.tasks.maze.setup import maze_config
+from plasticrl.scripts.tasks.environments.setup import maze_config
 
 References: TypeAlias = Mapping[str, Mapping[str, float | None]]
 """The metrics of each reference; None is infinite."""
@@ -70,12 +70,12 @@ class Comparison:
 
     @property
     def is_maze(self) -> bool:
-        """True for runs on the maze, False for those on a supervised task."""
+        """True for runs on the maze, which alone has shares of an oracle's points."""
         return self.run.task == "maze"
 
     def title(self) -> str:
         """Return the title of the table."""
-        unit = "steps" if self.is_maze else "episodes, held-out episodes"
+        unit = "episodes, held-out episodes" if self.run.entry.kind == "supervised" else "steps"
         return f"{self.run.title} after {self.run.total:,} {unit}: {UNCERTAINTY}"
 
     def rows(self) -> list[tuple[str, int | None, Sequence[Estimate | None]]]:
@@ -148,7 +148,7 @@ class Comparison:
 
     @property
     def _kind(self) -> str:
-        return "agent" if self.is_maze else "network"
+        return "network" if self.run.entry.kind == "supervised" else "agent"
 
     def _columns(self, metric: str) -> tuple[str, ...]:
         """Return the names of a metric's numbers in files: mean, low and high, or the mean only."""
@@ -165,13 +165,15 @@ class Comparison:
         lines = [name for name in scale if not (self.is_maze and name == _ORACLE)]  # it would squash the rest
         references = [(name, scale[name], style) for name, style in zip(lines, _STYLES, strict=False)]
         title, steps = self.run.title, self.run.counter
-        if not self.is_maze:
+        if self.run.entry.kind == "supervised":
             label = f"{main.label} (training)"
             return CurveAxes(title, steps, tags.TRAINING + main.name, "episodes", 1.0, label, references)
-        whole = _BELIEF if _BELIEF in scale else _ORACLE
-        share = (scale[_RANDOM], scale[whole], f"share of the {whole} (%)")
         unit, name = (1e6, "millions") if self.run.total >= 1e6 else (1e3, "thousands")
         x_label = f"environment steps ({name})"
+        if not self.is_maze:
+            return CurveAxes(title, steps, tags.REWARD, x_label, unit, main.label)
+        whole = _BELIEF if _BELIEF in scale else _ORACLE
+        share = (scale[_RANDOM], scale[whole], f"share of the {whole} (%)")
         above = [(_ORACLE, scale[_ORACLE])]
         return CurveAxes(title, steps, tags.REWARD, x_label, unit, main.label, references, above, share)
 
@@ -198,6 +200,8 @@ def compare_trials(trials: Sequence[Trial]) -> Comparison:
     names = [one.name for one in metrics]
 
     def read(evaluation: Mapping[str, Any]) -> tuple[dict[str, float], References]:
+        if run.entry.kind == "environment":
+            return {name: run.entry.mean(evaluation, name) for name in names}, {}
         return _read_maze(evaluation, belief) if is_maze else _read_episodes(evaluation, names)
 
     found = {

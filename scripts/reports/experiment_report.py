@@ -22,7 +22,7 @@ from plasticrl.scripts.reports.maze_details import (
 )
 from plasticrl.scripts.reports.summary import print_summary, summarize_experiment
 from plasticrl.scripts.runs.folder import write_json
-from plasticrl.scripts.tasks.maze.setup import maze_config
+from plasticrl.scripts.tasks.environments.setup import maze_config
 
 
 def report_experiment(experiment: Experiment, trials: Sequence[Trial], folder: Path) -> None:

@@ -9,12 +9,13 @@ from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from plasticrl.scripts.commands import SweepOptions
+from plasticrl.scripts.commands import SweepOptions, flag_of
 from plasticrl.scripts.experiments.experiment import SearchTrial
 from plasticrl.scripts.reports.comparison import CORE_COLORS
 from plasticrl.scripts.reports.figures import make_plain, write_figure
 from plasticrl.scripts.runs.folder import write_csv, write_json
 from plasticrl.scripts.runs.terminal import print_table
+from plasticrl.scripts.settings.environments import words_of
 from plasticrl.scripts.settings.groups import Between, SearchSpace
 from plasticrl.scripts.settings.tasks import ShownMetric, options_of_others
 
@@ -132,14 +133,18 @@ def train_command(command: SweepOptions, core: str, trial: SearchTrial) -> str:
         for field in fields(group):
             value = getattr(getattr(options, name), field.name)
             if value != getattr(group, field.name) and field.name not in of_others:
-                words += _words(field.name.replace("_", "-"), value)
+                words += _words(flag_of(type(group), field.name), value)
     return shlex.join(words)
 
 
-def _words(name: str, value: Any) -> list[str]:
+def _words(flag: str, value: Any) -> list[str]:
     if isinstance(value, bool):
-        return [f"--{name}" if value else f"--no-{name}"]
-    return [f"--{name}", str(value)]
+        return [flag if value else flag.replace("--", "--no-", 1)]
+    if isinstance(value, Mapping):
+        return [flag, *words_of(value)]
+    if isinstance(value, tuple):
+        return [word for one in value for word in (flag, one)]
+    return [flag, str(value)]
 
 
 def _best(trials: Sequence[SearchTrial]) -> SearchTrial | None:

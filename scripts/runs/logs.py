@@ -216,13 +216,14 @@ def _records(file: BinaryIO, size: int) -> Iterator[bytes]:
 
 
 def flat(settings: dict[str, Any], prefix: str = "") -> dict[str, bool | int | float | str]:
-    """Flatten nested settings to names ``group/name``; None becomes the text "default"."""
+    """Flatten nested settings to names ``group/name``; None becomes the text "default", lists become text."""
     level: dict[str, bool | int | float | str] = {}
     for name, value in settings.items():
         if isinstance(value, dict):
             level |= flat(value, f"{prefix}{name}/")
         else:
-            level[prefix + name] = "default" if value is None else value
+            whole = " ".join(map(str, value)) if isinstance(value, (list, tuple)) else value
+            level[prefix + name] = "default" if whole is None else whole
     return level
 
 

@@ -18,7 +18,7 @@ from plasticrl.scripts.settings.groups import (
     settings_from,
     value_of,
 )
-from plasticrl.scripts.settings.tasks import CONTRIB, TASKS, Learner, ShownMetric, Task
+from plasticrl.scripts.settings.tasks import CONTRIB, TASKS, Learner, ShownMetric, Task, task_named
 
 VERSION = 4
 """Version of ``config.json``. Files of version 1 have no version and no learner."""
@@ -42,7 +42,7 @@ class Run(Grouped):
     """One training: the contents of ``config.json``.
 
     Attributes:
-        task: name of the task.
+        task: name of the task, or id of an environment.
         learner: name of the learner.
         core: the kind of network.
         seed: seed of the weights and of the training data.
@@ -61,12 +61,12 @@ class Run(Grouped):
     @property
     def entry(self) -> Task:
         """The entry of the task."""
-        return TASKS[self.task]
+        return task_named(self.task)
 
     @property
     def settings(self) -> Any:
         """The settings of the task itself."""
-        return self.groups[self.task]
+        return self.groups[self.entry.own_group]
 
     @property
     def place(self) -> str:
@@ -76,7 +76,7 @@ class Run(Grouped):
     @property
     def title(self) -> str:
         """Task, and learner unless it is the task's default, for titles."""
-        task = self.task.capitalize()
+        task = self.task if self.entry.kind == "environment" else self.task.capitalize()
         return task if self.learner == self.entry.learner else f"{task}, {self.learner.upper()}"
 
     @property
@@ -154,8 +154,13 @@ class Run(Grouped):
             "learner": self.learner,
             "core": self.core,
             "seed": self.seed,
-            **{name: asdict(group) for name, group in self.groups.items()},
+            **{name: asdict(group, dict_factory=_listed) for name, group in self.groups.items()},
         }
+
+
+def _listed(items: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Return a dict without tuples, which would come back from JSON as lists."""
+    return {name: list(value) if isinstance(value, tuple) else value for name, value in items}
 
 
 def run_from_dict(data: Mapping[str, Any]) -> Run:
@@ -163,11 +168,14 @@ def run_from_dict(data: Mapping[str, Any]) -> Run:
 
     Raises:
         KeyError: a setting is missing.
-        TypeError: a setting is unknown, or its value is not allowed.
+        TypeError: a setting is unknown, or its value is not allowed, or there can be no such task.
         UserError: a later version wrote it.
     """
     version = checked_version(data.get("version", 1), VERSION)
-    task = choice_from(TASKS, "task", data["task"])
+    if "env" in data:  # which only the run of an environment has
+        task = task_named(value_of(str, "task", data["task"]))
+    else:
+        task = choice_from(TASKS, "task", data["task"])
     if version == 1:
         ppo = data["core"] == _RECURRENT_PPO
         data = {**data, "learner": CONTRIB, "core": "lstm"} if ppo else {**data, "learner": task.learner}

@@ -6,6 +6,7 @@ import os
 import select
 import sys
 import time
+import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -16,6 +17,8 @@ from rich import box
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from rich.table import Table
+
+from plasticrl.scripts.errors import one_line
 
 SECONDS_BETWEEN_LINES = 10.0
 
@@ -109,7 +112,7 @@ class ProgressDisplay:
             print(text, file=sys.stderr, flush=True)
 
 
-_WIDTH_OF_FILES = 200
+_WIDTH_OF_FILES, _LONGEST_WARNING = 200, 500  # characters
 
 
 def percent(share: float) -> str:
@@ -157,6 +160,19 @@ class Stream(FileIO):
             else:
                 left = left[written:]
         return whole.nbytes
+
+
+@contextmanager
+def one_line_warnings() -> Iterator[None]:
+    """Show each warning in the block as one line, without the place in the code that it comes from."""
+    usual = warnings.formatwarning
+    warnings.formatwarning = lambda message, *_, **__: (
+        f"plasticrl: warning: {one_line(message, _LONGEST_WARNING)}\n"
+    )
+    try:
+        yield
+    finally:
+        warnings.formatwarning = usual
 
 
 @contextmanager

@@ -155,7 +155,8 @@ def settings_from(kind: type[Settings], plain: Any) -> Settings:
     """Build a dataclass from the dict of its fields.
 
     Args:
-        kind: a dataclass whose fields are bool, int, float, str, ``Literal``, or a union of one with None.
+        kind: a dataclass whose fields are bool, int, float, str, ``Literal``, a union of one with None, a
+            tuple of str, or a mapping from str to plain values.
         plain: the fields, as returned by ``dataclasses.asdict``; those with a default may be missing.
 
     Raises:
@@ -219,4 +220,8 @@ def value_of(kind: Any, name: str, value: Any) -> Any:
             return value
         if choice in (bool, str) and type(value) is choice:
             return value
+        if get_origin(choice) is tuple and isinstance(value, (list, tuple)):
+            return tuple(value_of(str, name, one) for one in value)
+        if get_origin(choice) is Mapping and isinstance(value, dict):
+            return {value_of(str, name, key): one for key, one in value.items()}
     raise TypeError(f"{name} is {value!r}, which is not allowed")

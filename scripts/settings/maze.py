@@ -1,4 +1,4 @@
-"""Typed settings of a training on the maze, of its output, and their presets.
+"""Typed settings of the maze, of agents in it and in other environments, of output, and their presets.
 
 A setting with a default was added later: the default is what trainings before it were made with.
 """
@@ -86,8 +86,13 @@ first (cores with gates)."""
     """Initial learning rate of Adam."""
     final_learning_rate: float
     """Final learning rate, approached linearly."""
+    normalize_observations: bool = field(default=False, kw_only=True)
+    """Let the policy scale observations of real numbers by their running mean and variance."""
+    normalize_returns: bool = field(default=False, kw_only=True)
+    """Let the policy learn values of returns that are scaled likewise."""
     n_steps: int | None = field(default=None, kw_only=True)
-    """Steps of each maze per rollout, through which gradients flow; None: a whole episode, the most."""
+    """Steps of each environment per rollout, through which gradients flow; None: in the maze a whole \
+episode, the most, elsewhere the learner's choice (32 with a2c, 128 with ppo, or shorter episodes)."""
     gamma: float
     """Discount factor."""
     gae_lambda: float
@@ -162,7 +167,7 @@ class TrainingSettings:
     total_timesteps: int
     """Total number of environment steps; rounded up to whole updates."""
     n_envs: int
-    """Number of parallel environments, which is the number of episodes of one update."""
+    """Number of parallel environments."""
     eval_episodes: int
     """Number of episodes in the final evaluation."""
     checkpoints: int
@@ -174,7 +179,8 @@ class MazeEvaluation:
     """The options of an evaluation on the maze."""
 
     deterministic: bool = False
-    """Take the most probable action instead of drawing one, as in training (maze)."""
+    """Take the most probable actions, the default in environments but the maze, instead of drawing them as \
+in training (maze, environments)."""
     env: MazeId | None = None
     """Another environment to play in; None for that of the training (maze)."""
     size: int | None = None
@@ -216,8 +222,24 @@ parallel."""
 _MAZE: MazeId = "PlasticMaze-v0"
 
 
-def _tuned(kind: type[AgentSettings], tuned: Tuned, space: SearchSpace, **others: Any) -> Preset:
-    """Return the preset of a learner on the maze; settings that it lacks have the given values."""
+def preset_of(
+    kind: type[AgentSettings],
+    tuned: Tuned,
+    place: Mapping[str, Any],
+    space: SearchSpace,
+    eval_episodes: int = 200,
+    **others: Any,
+) -> Preset:
+    """Return the preset of a learner in an environment.
+
+    Args:
+        kind: the learner's settings.
+        tuned: their values.
+        place: the environment's group of settings, by its name.
+        space: the ranges that a search draws from, besides that of alpha's scale.
+        eval_episodes: number of episodes in the final evaluation.
+        **others: values of settings that ``tuned`` lacks.
+    """
 
     def agent(core: str) -> dict[str, Any]:
         own = tuned.for_core(core)
@@ -226,11 +248,14 @@ def _tuned(kind: type[AgentSettings], tuned: Tuned, space: SearchSpace, **others
 
     values = agent("plastic")  # cores without own values share those of the plastic core
     training = TrainingSettings(
-        total_timesteps=tuned.total_timesteps, n_envs=tuned.n_envs, eval_episodes=200, checkpoints=10
+        total_timesteps=tuned.total_timesteps,
+        n_envs=tuned.n_envs,
+        eval_episodes=eval_episodes,
+        checkpoints=10,
     )
     return Preset(
         {
-            "maze": MazeSettings(env=_MAZE),
+            **place,
             "agent": kind(**{one.name: values[one.name] for one in fields(kind) if one.name in values}),
             "training": training,
         },
@@ -245,9 +270,11 @@ def _network(core: str) -> dict[str, Any]:
     return {name: value for name, value in tuned.cores[core].items() if name in tuned.for_core(core).policy}
 
 
-_A2C = _tuned(
+_PLACE = {"maze": MazeSettings(env=_MAZE)}
+_A2C = preset_of(
     A2CSettings,
     A2C[_MAZE],
+    _PLACE,
     {
         "learning_rate": Between(3e-4, 1e-2),
         "gae_lambda": Between(0.8, 1.0, log=False),
@@ -282,9 +309,10 @@ A2C_PRESETS: Mapping[str, Preset] = {
     ),
 }
 
-_PPO = _tuned(
+_PPO = preset_of(
     PPOSettings,
     PPO[_MAZE],
+    _PLACE,
     {
         "learning_rate": Between(1e-3, 2e-2),
         "gae_lambda": Between(0.9, 1.0, log=False),

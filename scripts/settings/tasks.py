@@ -1,12 +1,22 @@
-"""The tasks: one entry for each, from which its commands, its runs and its tables follow."""
+"""The tasks and environments: one entry for each, from which its commands, its runs and its tables follow."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any, Literal, NamedTuple, TypeAlias
 
+from gymnasium.envs.registration import ENV_ID_RE
+
 from plasticrl.scripts.errors import UserError
+from plasticrl.scripts.settings.environments import (
+    EnvironmentEvaluation,
+    EnvironmentSettings,
+    a2c_presets,
+    ppo_presets,
+)
 from plasticrl.scripts.settings.groups import Preset, SearchSpace
 from plasticrl.scripts.settings.maze import (
     A2C_PRESETS,
@@ -92,8 +102,9 @@ class Task:
     """A task.
 
     Attributes:
-        name: name of the task, of its folder, and of its group of settings.
+        name: name of the task, and by default of its folder and of its group of settings.
         kind: the code that trains and evaluates it, see :mod:`plasticrl.scripts.experiments.training`.
+            A maze is an environment with references to compare with.
         about: help text of each command, by the command's name.
         settings: the settings of the task itself.
         training: the settings of a training's length.
@@ -105,10 +116,11 @@ class Task:
         counter: column of ``progress.csv`` that counts its unit.
         evaluation: options of ``evaluate`` for this task only.
         reads_data: True if the task reads files of a dataset.
+        group: name of its group of settings; None for the name of the task.
     """
 
     name: str
-    kind: Literal["maze", "supervised"]
+    kind: Literal["maze", "environment", "supervised"]
     about: Mapping[str, str]
     settings: type[Any]
     training: type[Any]
@@ -120,6 +132,12 @@ class Task:
     counter: str
     evaluation: type[Any] = PlainEvaluation
     reads_data: bool = False
+    group: str | None = None
+
+    @property
+    def own_group(self) -> str:
+        """Name of the group of settings of the task itself."""
+        return self.group or self.name
 
     @property
     def learner(self) -> str:
@@ -134,7 +152,7 @@ class Task:
     def groups(self, learner: str) -> dict[str, type[Any]]:
         """Return the settings of a run by the name of their group."""
         return {
-            self.name: self.settings,
+            self.own_group: self.settings,
             **self.learners[learner].groups,
             "training": self.training,
         }
@@ -185,6 +203,9 @@ CONTRIB = "sb3_contrib"
 """Name of the learner that is sb3-contrib's RecurrentPPO, for comparisons."""
 _ONE_SHOT = ("init_scale", "input_mean", "input_std", "n_filters")
 _ALPHA = "plastic (a plasticity coefficient for every connection), homogeneous (one for all)"
+_RECURRENT_HELP = f"Network: {_ALPHA}, rnn (no plasticity), lstm, gru, feedforward (no memory), or \
+plastic_lstm and plastic_gru. A preset has own values for some cores; --help shows those of the core that is \
+given."
 
 
 def _share(value: float) -> str:
@@ -232,8 +253,7 @@ them share. Without the extra (pip install 'plasticrl[sweep]') it trains one run
         ),
         CONTRIB: Learner({"ppo": ContribSettings}, {"lstm": ()}, names={"lstm": "recurrent_ppo"}),
     },
-    core_help=f"Network: {_ALPHA}, rnn (no plasticity), lstm, gru, feedforward (no memory), or plastic_lstm \
-and plastic_gru. A preset has own values for some cores; --help shows those of the core that is given.",
+    core_help=_RECURRENT_HELP,
     metrics=(ShownMetric("mean_reward", "points per episode", "{:.1f}".format, 1),),
     mean=lambda evaluation, name: float(evaluation[name]),
     total="total_timesteps",
@@ -351,3 +371,58 @@ different characters.""",
 )
 
 TASKS: dict[str, Task] = {task.name: task for task in (_MAZE, _PATTERNS, _IMAGES, _OMNIGLOT)}
+
+
+def task_named(name: str) -> Task:
+    """Return the entry of a task, or of the environment with this id, which need not be registered yet.
+
+    Raises:
+        TypeError: it is neither the name of a task nor an id as Gymnasium allows.
+    """
+    return TASKS.get(name) or _environment(name)
+
+
+@cache
+def _environment(name: str) -> Task:
+    _, _, env_id = name.rpartition(":")
+    if ENV_ID_RE.fullmatch(env_id) is None:
+        raise TypeError(f"task is {name!r}, neither one of {', '.join(TASKS)} nor the id of an environment")
+    folder = re.sub(r"[^\w.-]|^\.+", "_", name)
+    preset_help = "Defaults of the options below: those for any environment, or tuned for this one."
+    return Task(
+        name=name,
+        kind="environment",
+        about={
+            "train": f"""Train one agent in the environment {name}.
+
+The run goes to ROOT/{folder}/CORE/seed_SEED, with --algo ppo to ROOT/{folder}_ppo; otherwise as train maze.
+The environments are those of Gymnasium, of installed packages, and of modules of your own.""",
+            "compare": f"Train several cores in the environment {name} and compare them; see compare maze.",
+            "sweep": f"Train many runs in {name}, on one machine or a Ray cluster; see sweep maze.",
+        },
+        settings=EnvironmentSettings,
+        training=TrainingSettings,
+        learners={
+            "a2c": Learner(
+                {"agent": A2CSettings},
+                _RECURRENT,
+                a2c_presets(env_id),
+                preset_help,
+                folder=folder,
+            ),
+            "ppo": Learner(
+                {"agent": PPOSettings},
+                _RECURRENT,
+                ppo_presets(env_id),
+                preset_help,
+                folder=f"{folder}_ppo",
+            ),
+        },
+        core_help=_RECURRENT_HELP,
+        metrics=(ShownMetric("mean_reward", "points per episode", "{:.2f}".format, 1),),
+        mean=lambda evaluation, metric: float(evaluation[metric]),
+        total="total_timesteps",
+        counter="time/total_timesteps",
+        evaluation=EnvironmentEvaluation,
+        group="env",
+    )

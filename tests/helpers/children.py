@@ -14,7 +14,7 @@ _CONTEXT.set_forkserver_preload(
         "torch._dynamo",  # which torch's optimisers import when they are made
         "plasticrl.agents.recurrent.native_rollout",
         "plasticrl.ops.numba.engine",
-        "plasticrl.scripts.tasks.maze.training",
+        "plasticrl.scripts.tasks.environments.training",
         "plasticrl.scripts.tasks.supervised.training",
         "plasticrl.scripts.main",
     ]

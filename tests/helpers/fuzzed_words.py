@@ -7,8 +7,8 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
-from plasticrl.scripts.commands import COMMANDS, Evaluate, Resume, Watch, options_of
-from plasticrl.scripts.settings.tasks import TASKS as ENTRIES
+from plasticrl.scripts.commands import COMMANDS, Evaluate, Resume, Watch, flag_of, options_of
+from plasticrl.scripts.settings.tasks import task_named
 
 JUNK = (
     "",
@@ -35,11 +35,15 @@ SMALL: Mapping[str, tuple[str, ...]] = MappingProxyType(
             *("--size", "5", "--episode-length", "6", "--hidden-size", "4", "--n-envs", "2"),
             *("--total-timesteps", "24", "--eval-episodes", "2"),
         ),
+        "CartPole-v1": (
+            *("--hidden-size", "4", "--n-envs", "2", "--n-steps", "6", "--total-timesteps", "24"),
+            *("--eval-episodes", "2"),
+        ),
         "patterns": ("--n-bits", "6", "--n-cycles", "1", "--total-episodes", "2", "--eval-episodes", "2"),
     }
 )
 TASKS = {
-    name: {task: options_of(COMMANDS[name], ENTRIES[task]) for task in SMALL}
+    name: {task: options_of(COMMANDS[name], task_named(task)) for task in SMALL}
     for name in ("train", "compare", "sweep")
 }
 OTHERS = {"evaluate": Evaluate, "watch": Watch}
@@ -54,7 +58,7 @@ def options(command: type[Any]) -> Iterator[tuple[str, Any]]:
             assert isinstance(kind, type)
             yield from options(kind)
         elif field.default is not MISSING or field.default_factory is not MISSING or field.name != "run":
-            yield "--" + field.name.replace("_", "-"), kind
+            yield flag_of(command, field.name), kind
 
 
 def value(kind: Any, rng: random.Random, scratch: Path) -> list[str]:
@@ -65,6 +69,8 @@ def value(kind: Any, rng: random.Random, scratch: Path) -> list[str]:
         return [str(rng.choice(get_args(kind)))]
     if get_origin(kind) is tuple:
         return [word for _ in range(rng.randint(0, 3)) for word in value(get_args(kind)[0], rng, scratch)]
+    if get_origin(kind) is Mapping:
+        return [f"{rng.choice(('sutton_barto_reward', 'size', *JUNK))}={rng.choice((*NUMBERS, *JUNK))}"]
     if kind is bool:
         return []
     if kind is Path or Path in get_args(kind):

@@ -305,7 +305,7 @@ def test_data_where_there_are_none(trained: Path, capsys: pytest.CaptureFixture[
 
 
 def test_watching_what_is_no_maze(trained_supervised: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    check_refused(["watch", str(trained_supervised)], "only the maze", capsys)
+    check_refused(["watch", str(trained_supervised)], "only environments can be watched", capsys)
 
 
 @pytest.mark.parametrize("damage", ["empty", "text", "cut", "other task"])

@@ -13,8 +13,8 @@ from plasticrl.scripts.experiments.experiment import Trial
 from plasticrl.scripts.main import main
 from plasticrl.scripts.runs.folder import read_run
 from plasticrl.scripts.settings.maze import OutputSettings
-from plasticrl.scripts.tasks.maze.animation import play
-from plasticrl.scripts.tasks.maze.setup import load_to_act
+from plasticrl.scripts.tasks.environments.animation import play
+from plasticrl.scripts.tasks.environments.setup import load_to_act
 
 
 class Envs:
@@ -129,7 +129,7 @@ def test_an_episode_that_nobody_watches_to_its_end(envs: Envs, trained: Path) ->
     run = read_run(trained)
     assert run.task == "maze"
     agent = load_to_act(run, next((trained / "checkpoints").iterdir()), "cpu")
-    frames = play(agent, run.maze, mode="ansi", seed=0)
+    frames = play(agent, run, mode="ansi", seed=0)
     next(frames)
     assert len(envs.open) == 1
     frames.close()

@@ -23,14 +23,14 @@ from plasticrl.envs.supervised.make_task import ImageSet, TaskName
 from plasticrl.nn import Init, PlasticRNN
 from plasticrl.ops.cells import Modulation
 from plasticrl.rules import RULES
-from plasticrl.scripts.commands import COMMANDS, Resume, TaskOptions, options_of, parse
+from plasticrl.scripts.commands import COMMANDS, Resume, TaskOptions, flag_of, options_of, parse
 from plasticrl.scripts.errors import UserError
 from plasticrl.scripts.main import main
 from plasticrl.scripts.settings import maze as settings
 from plasticrl.scripts.settings import supervised as episode_settings
 from plasticrl.scripts.settings.maze import A2C_PRESETS, OutputSettings
 from plasticrl.scripts.settings.supervised import PATTERNS_PRESETS
-from plasticrl.scripts.settings.tasks import TASKS
+from plasticrl.scripts.settings.tasks import TASKS, task_named
 
 
 def test_choices_are_those_of_the_code() -> None:
@@ -96,7 +96,7 @@ def test_options_are_the_same_in_another_process(command: str) -> None:
     output = OutputSettings(root=Path("other"))
     every = [
         replace(options_of(COMMANDS[command], task, algo)(), output=output)
-        for task in TASKS.values()
+        for task in (*TASKS.values(), task_named("CartPole-v1"))
         for algo in task.algorithms
     ]
     assert copy.deepcopy(every) == every
@@ -232,8 +232,8 @@ def options_in(kind: Any) -> Iterator[str]:
     for field in fields(kind):
         if is_dataclass(hints[field.name]):
             yield from options_in(hints[field.name])
-        elif field.name not in ("run", "experiment", "own"):  # words without a name, and what is no option
-            yield "--" + field.name.replace("_", "-")
+        elif field.name not in ("run", "experiment", "own", "named"):  # given by no word of that name
+            yield flag_of(kind, field.name)
 
 
 HELPS = {
@@ -241,7 +241,7 @@ HELPS = {
         f"{name} {task.name}": options_of(kind, task)
         for name, kind in COMMANDS.items()
         if issubclass(kind, TaskOptions)
-        for task in TASKS.values()
+        for task in (*TASKS.values(), task_named("CartPole-v1"))
     },
     **{name: kind for name, kind in COMMANDS.items() if not issubclass(kind, TaskOptions)},
     "train --resume RUN": Resume,
@@ -265,7 +265,19 @@ def test_every_option_is_explained(
     ("words", "expected"),
     [
         (["--help"], ["train", "evaluate", "compare", "sweep", "watch", "demo", "--version"]),
-        (["train", "--help"], ["maze", "patterns", "images", "omniglot"]),
+        (["train", "--help"], ["maze", "patterns", "images", "omniglot", "CartPole-v1"]),
+        (
+            ["train", "a/Game-v3", "--algo", "ppo", "--help"],
+            [
+                "a_Game-v3_ppo",
+                "--env-kwargs",
+                "--import",
+                "--wrapper",
+                "--frame-stack",
+                "--vec",
+                "--n-epochs",
+            ],
+        ),
         (["train", "patterns", "--help"], ["--n-bits", "--extra-neurons", "--batch-size", "(default: 1000)"]),
         (["train", "images", "--help"], ["--occlusion", "--data-dir"]),
         (["train", "omniglot", "--preset", "paper", "--help"], ["--n-way", "--decay-every", "5000000"]),

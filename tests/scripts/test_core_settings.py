@@ -22,7 +22,7 @@ from plasticrl.scripts.runs.folder import read_run
 from plasticrl.scripts.runs.run import run_from_dict
 from plasticrl.scripts.settings.maze import A2C_PRESETS
 from plasticrl.scripts.settings.tasks import TASKS
-from plasticrl.scripts.tasks.maze.setup import make_learner, make_mazes
+from plasticrl.scripts.tasks.environments.setup import make_learner, make_mazes
 
 MAZE_CORES = TASKS["maze"].learners["a2c"].cores
 PLASTIC = [core for core, options in MAZE_CORES.items() if "rule" in options]

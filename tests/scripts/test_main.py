@@ -1,9 +1,11 @@
 import signal
+import warnings
 
 import pytest
 
 from plasticrl.scripts import evaluate
 from plasticrl.scripts.main import main
+from plasticrl.scripts.runs.terminal import one_line_warnings
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -30,3 +32,11 @@ def test_defects_of_ours_keep_their_traceback(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(evaluate, "run", broken)
     with pytest.raises(ValueError, match="a defect"):
         main(["evaluate", "run"])
+
+
+def test_a_warning_is_one_line_without_colours() -> None:
+    usual = warnings.formatwarning
+    with one_line_warnings():
+        shown = warnings.formatwarning("\x1b[33mWARN: this\n is old\x1b[0m", UserWarning, "module.py", 3)
+    assert shown == "plasticrl: warning: WARN: this is old\n"
+    assert warnings.formatwarning is usual

@@ -3,6 +3,7 @@ from io import StringIO
 from pathlib import Path
 from typing import Any
 
+import gymnasium as gym
 import numpy as np
 import pytest
 import torch
@@ -11,9 +12,9 @@ from PIL import Image, ImageSequence
 from plasticrl.envs import PlasticMazeVectorEnv
 from plasticrl.scripts.main import main
 from plasticrl.scripts.runs.folder import read_run
-from plasticrl.scripts.tasks.maze.animation import play
-from plasticrl.scripts.tasks.maze.setup import load_to_act
-from plasticrl.scripts.tasks.maze.training import make_trainer
+from plasticrl.scripts.tasks.environments.animation import in_step, play, side_by_side
+from plasticrl.scripts.tasks.environments.setup import load_to_act
+from plasticrl.scripts.tasks.environments.training import make_trainer
 
 
 def test_gif(trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -72,7 +73,7 @@ def test_before_and_after_are_shown_in_the_same_maze(
         for line, end in zip(lines, right.splitlines(), strict=True):
             assert line.endswith(end)
     untrained = make_trainer(read_run(trained), "cpu").learner  # type: ignore[arg-type]
-    with_left = play(untrained, read_run(trained).maze, mode="ansi", seed=5)  # type: ignore[attr-defined]
+    with_left = play(untrained, read_run(trained), mode="ansi", seed=5)  # type: ignore[attr-defined]
     for frame, left in zip(both, with_left, strict=True):
         for line, start in zip(frame.splitlines()[1:], left.splitlines(), strict=True):
             assert line.startswith(start)
@@ -117,12 +118,89 @@ def test_random_numbers_of_ones_own_are_left_alone_between_frames(trained: Path)
     run = read_run(trained)
     assert run.task == "maze"
     agent = load_to_act(run, next((trained / "checkpoints").iterdir()), "cpu")
-    whole = list(play(agent, run.maze, mode="ansi", seed=5))
+    whole = list(play(agent, run, mode="ansi", seed=5))
     torch.manual_seed(1)
     frames, drawn = [], []
-    for frame in play(agent, run.maze, mode="ansi", seed=5):
+    for frame in play(agent, run, mode="ansi", seed=5):
         frames.append(frame)
         drawn.append(torch.rand(3))
     assert frames == whole
     torch.manual_seed(1)
     assert all(torch.equal(numbers, torch.rand(3)) for numbers in drawn)
+
+
+SMALL = [
+    *["--n-envs", "2", "--n-steps", "8", "--hidden-size", "4", "--eval-episodes", "2"],
+    *["--total-timesteps", "32", "--checkpoints", "1", "--threads", "1", "--quiet"],
+]
+
+
+@pytest.mark.parametrize("options", [[], ["--normalize"]], ids=" ".join)
+def test_an_environment_is_watched_as_a_gif(
+    options: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It draws pictures, and no text; where one agent is over, its last picture stays."""
+    pytest.importorskip("pygame")
+    words = ["train", "CartPole-v1", "--env-kwargs", "max_episode_steps=9", *options]
+    assert main([*words, *SMALL, "--root", str(tmp_path)]) == 0
+    folder, path = tmp_path / "CartPole-v1" / "plastic" / "seed_0", tmp_path / "episode.gif"
+    assert main(["watch", str(folder), "--gif", str(path)]) == 0
+    with Image.open(path) as picture:
+        assert picture.size == (600, 400)
+        assert 1 < getattr(picture, "n_frames", 1) <= 9
+    assert main(["watch", str(folder), "--gif", str(path), "--before"]) == 0
+    with Image.open(path) as picture:
+        assert picture.size == (1200, 414)
+    capsys.readouterr()
+    assert main(["watch", str(folder)]) == 2
+    assert "CartPole-v1 shows itself only as pictures: give --gif FILE" in capsys.readouterr().err
+
+
+def test_an_environment_is_watched_in_the_terminal(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["train", "FrozenLake-v1", "--env-kwargs", "is_slippery=false", "max_episode_steps=5"]
+    assert main([*words, *SMALL, "--root", str(tmp_path)]) == 0
+    folder = tmp_path / "FrozenLake-v1" / "plastic" / "seed_0"
+    capsys.readouterr()
+    assert main(["watch", str(folder)]) == 0
+    alone = capsys.readouterr().out
+    assert 1 <= alone.count("FHFH") <= 5
+    assert main(["watch", str(folder), "--before"]) == 0
+    both = capsys.readouterr().out
+    assert both.count("before training") == max(both.count("FHFH") // 2, 1)
+
+
+class Blind(gym.Env[Any, Any]):
+    """An environment that cannot be drawn."""
+
+    observation_space = gym.spaces.Discrete(2)
+    action_space = gym.spaces.Discrete(2)
+
+    def reset(self, *, seed: int | None = None, options: Any = None) -> tuple[int, dict[str, Any]]:
+        super().reset(seed=seed)
+        return 0, {}
+
+    def step(self, action: int) -> tuple[int, float, bool, bool, dict[str, Any]]:
+        return 1, 0.0, True, False, {}
+
+
+def test_an_environment_that_shows_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    gym.register("Blind-v0", Blind)
+    try:
+        assert main(["train", "Blind-v0", *SMALL, "--root", str(tmp_path)]) == 0
+        folder = tmp_path / "Blind-v0" / "plastic" / "seed_0"
+        capsys.readouterr()
+        for options in ([], ["--gif", str(tmp_path / "a.gif")]):
+            assert main(["watch", str(folder), *options]) == 2
+            told = capsys.readouterr().err
+            assert "Blind-v0 cannot be watched: an environment needs the render mode rgb_array or " in told
+            assert told.endswith("and it has none\n")
+    finally:
+        del gym.registry["Blind-v0"]
+
+
+def test_frames_side_by_side() -> None:
+    assert list(in_step([["a", "b", "c"], ["d"]])) == [("a", "d"), ("b", "d"), ("c", "d")]
+    colored = "\x1b[41mA\x1b[0m"
+    assert side_by_side(f"x{colored}\ny", "z") == f"x{colored}   z\ny"

@@ -21,7 +21,7 @@ from plasticrl.scripts.experiments.training import TaskCode
 from plasticrl.scripts.runs.run import Run
 from plasticrl.scripts.runs.terminal import Report
 from plasticrl.scripts.settings.maze import OutputSettings
-from plasticrl.scripts.tasks.maze.training import make_trainer
+from plasticrl.scripts.tasks.environments.training import make_trainer
 from plasticrl.scripts.tasks.task import Trainer
 
 

@@ -16,14 +16,15 @@ from plasticrl.scripts.experiments.paper import EXPERIMENTS
 from plasticrl.scripts.main import main
 from plasticrl.scripts.runs.folder import is_kept, read_run
 from plasticrl.scripts.runs.run import VERSION, Run, in_this_version, run_from_dict
-from plasticrl.scripts.settings.tasks import TASKS
+from plasticrl.scripts.settings.tasks import TASKS, task_named
 
 RESULTS = Path(__file__).parents[3] / "results"
 KEPT = sorted(RESULTS.rglob("config.json"))
+ENTRIES = {**TASKS, "CartPole-v1": task_named("CartPole-v1")}
 RUNS = [
     *(
         Run(name, algo, core, 3, preset.for_core(core))
-        for name, task in TASKS.items()
+        for name, task in ENTRIES.items()
         for algo, learner in task.learners.items()
         for preset in learner.presets.values()
         for core in learner.cores
@@ -55,6 +56,8 @@ LATER = [
     ("agent", "alpha_scale", None),
     ("agent", "forget_bias", 0.0),
     ("agent", "n_steps", None),
+    ("agent", "normalize_observations", False),
+    ("agent", "normalize_returns", False),
 ]
 
 
@@ -83,7 +86,7 @@ def test_a_run_comes_back_from_every_version_and_from_its_copies(run: Run) -> No
         assert in_this_version(data) == plain
     assert copy.deepcopy(run) == pickle.loads(pickle.dumps(run)) == run
     assert {name: getattr(run, name) for name in run.groups} == run.groups
-    assert run.settings is run.groups[run.task]
+    assert run.settings is run.groups[run.entry.own_group]
 
 
 def test_each_learner_has_its_folder() -> None:

@@ -13,7 +13,7 @@ from plasticrl.agents import RecurrentA2C
 from plasticrl.envs import make_vec_env
 from plasticrl.scripts.main import main
 from plasticrl.scripts.settings.maze import LesionChoice
-from plasticrl.scripts.tasks.maze.evaluation import LesionedAgent
+from plasticrl.scripts.tasks.environments.evaluation import LesionedAgent
 from plasticrl.state import PlasticLSTMState, PlasticState, RecurrentState
 
 LENGTH, ENVS = 12, 3

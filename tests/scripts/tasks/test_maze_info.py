@@ -5,7 +5,7 @@ import pytest
 from stable_baselines3.common.logger import Logger
 
 from plasticrl.envs import MazeConfig, oracle_share
-from plasticrl.scripts.tasks.maze.training import MazeInfo
+from plasticrl.scripts.tasks.environments.training import MazeInfo
 
 
 class Model:

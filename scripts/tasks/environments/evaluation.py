@@ -1,4 +1,4 @@
-"""Evaluation of an agent on the maze, intact or with a lesioned trace."""
+"""Evaluation of an agent in the maze, intact or with a lesioned trace, and in other environments."""
 
 from __future__ import annotations
 
@@ -10,23 +10,61 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from stable_baselines3.common.evaluation import evaluate_policy
 from stable_baselines3.common.type_aliases import PolicyPredictor
+from stable_baselines3.common.vec_env import VecEnv
 from torch import Tensor
 
+from plasticrl.agents import evaluate_policy
 from plasticrl.agents.common import tags
 from plasticrl.agents.recurrent.on_policy_algorithm import RecurrentOnPolicyAlgorithm
 from plasticrl.envs import belief_points, belief_share, maze_bracket, oracle_share
 from plasticrl.scripts.errors import UserError
 from plasticrl.scripts.runs.run import Run
 from plasticrl.scripts.runs.terminal import percent
+from plasticrl.scripts.settings.environments import EnvironmentEvaluation
 from plasticrl.scripts.settings.maze import LesionChoice, MazeEvaluation, MazeSettings
-from plasticrl.scripts.tasks.maze.setup import load_to_act, make_mazes, maze_config
+from plasticrl.scripts.tasks.environments.setup import load_to_act, make_mazes, make_test_envs, maze_config
 from plasticrl.scripts.tasks.task import Evaluated, Scores, changed_settings, in_words
 from plasticrl.state import RecurrentState
 
 MOST_ENVS = 50
 _PARTS = 5
+
+
+@dataclass(frozen=True)
+class EpisodePoints(Scores):
+    """Points and lengths of episodes in any environment.
+
+    Attributes:
+        episodes: number of episodes.
+        mean_reward: points per episode.
+        std_reward: standard deviation over the episodes.
+        median_length: median of the episodes' lengths, in steps.
+    """
+
+    episodes: int
+    mean_reward: float
+    std_reward: float
+    median_length: float
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return plain values, for JSON."""
+        return asdict(self)
+
+    def summary(self) -> str:
+        """Return points and length, in half a line."""
+        return f"{self.mean_reward:.2f} ± {self.std_reward:.2f} points per episode"
+
+    def scalars(self) -> dict[str, float]:
+        """Return points and length for TensorBoard."""
+        return {"mean_reward": self.mean_reward, "median_length": self.median_length}
+
+    def rows(self) -> list[tuple[str, str]]:
+        """Return all scores with their names, for a table."""
+        return [
+            ("points per episode", f"{self.mean_reward:.2f} ± {self.std_reward:.2f}"),
+            ("steps per episode, median", f"{self.median_length:g}"),
+        ]
 
 
 @dataclass(frozen=True)
@@ -149,6 +187,32 @@ def mean_info(infos: list[dict[str, Any]], name: str) -> float | None:
     return float(np.mean(values)) if values else None
 
 
+def _played(
+    agent: PolicyPredictor, env: VecEnv, episodes: int, seed: int, deterministic: bool, **note: Any
+) -> tuple[list[float], list[int]]:
+    """Play episodes with random numbers of their own, and close ``env``.
+
+    Returns:
+        The points and the length of each episode.
+    """
+    with closing(env), OwnRandomNumbers(seed):
+        rewards, lengths = evaluate_policy(
+            agent, env, episodes, deterministic, return_episode_rewards=True, **note
+        )
+    return rewards, lengths
+
+
+def evaluate_in_env(
+    agent: Any, run: Run, episodes: int, seed: int, deterministic: bool = True
+) -> EpisodePoints:
+    """Play episodes in a run's environment; the arguments are those of :func:`evaluate`."""
+    env = make_test_envs(agent, run, min(episodes, run.training.n_envs), seed)
+    rewards, lengths = _played(agent, env, episodes, seed, deterministic)
+    return EpisodePoints(
+        len(rewards), float(np.mean(rewards)), float(np.std(rewards)), float(np.median(lengths))
+    )
+
+
 def evaluate(
     agent: PolicyPredictor,
     maze: MazeSettings,
@@ -175,10 +239,8 @@ def evaluate(
         if step_locals["done"]:
             finals.append(step_locals["info"])
 
-    with closing(make_mazes(maze, min(episodes, MOST_ENVS), seed)) as env, OwnRandomNumbers(seed):
-        rewards, _ = evaluate_policy(
-            agent, env, episodes, deterministic, callback=note, return_episode_rewards=True
-        )
+    env = make_mazes(maze, min(episodes, MOST_ENVS), seed)
+    rewards, _ = _played(agent, env, episodes, seed, deterministic, callback=note)
     bracket, mean = maze_bracket(config), float(np.mean(rewards))
     return Evaluation(
         episodes=len(finals),
@@ -274,3 +336,12 @@ def evaluate_checkpoint(
     if lesion is not None:
         length += f", trace {lesion} from step {step or 0}"
     return Evaluated(scores, length, about)
+
+
+def evaluate_checkpoint_in_env(
+    run: Run, checkpoint: Path, episodes: int, seed: int, device: str, options: EnvironmentEvaluation
+) -> Evaluated:
+    """Evaluate a checkpoint in its environment; see ``TaskCode`` of ``experiments/training.py``."""
+    agent = load_to_act(run, checkpoint, device)
+    scores = evaluate_in_env(agent, run, episodes, seed, options.deterministic)
+    return Evaluated(scores, f"{agent.num_timesteps:,} steps", asdict(options))
