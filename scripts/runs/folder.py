@@ -152,7 +152,7 @@ def read_run(folder: Path) -> Run:
     """Return the settings of the run in ``folder``.
 
     Raises:
-        UserError: there is no run, or its settings cannot be read.
+        UserError: there is no run, its settings cannot be read, or they name code in its own folder.
     """
     refuse_checkpoints(folder)
     if not os.path.lexists(folder / CONFIG):
@@ -161,13 +161,31 @@ def read_run(folder: Path) -> Run:
         )
     data = read_json(folder / CONFIG)
     try:
-        return run_from_dict(data)
+        run = run_from_dict(data)
     except (KeyError, TypeError) as error:
         cause = f"{error.args[0]} is missing" if isinstance(error, KeyError) else error
         raise UserError(
             f"{folder / CONFIG} is not the settings of a run ({one_line(cause)}): restore it or train the "
             "run again"
         ) from error
+    for module in run.modules:
+        _refuse_own_code(module, folder)
+    return run
+
+
+def _refuse_own_code(module: str, folder: Path) -> None:
+    """Refuse a module that would be imported from a run's folder, so that a strange run brings no code.
+
+    Raises:
+        UserError: it would.
+    """
+    place = Path(module.partition(".")[0]).resolve()  # modules are also found in the current folder
+    whole = folder.resolve()
+    if whole.is_relative_to(place) or place.is_relative_to(whole):
+        raise UserError(
+            f"{folder / CONFIG} names the module {module}, which lies beside the run: move it to another "
+            "folder if you trust it"
+        )
 
 
 def _settings_in(folder: Path) -> dict[str, Any]:

@@ -85,6 +85,15 @@ class Run(Grouped):
         return self.entry.learners[self.learner].names.get(self.core, self.core)
 
     @property
+    def modules(self) -> tuple[str, ...]:
+        """Names of the modules that are imported to make its environment."""
+        if self.entry.kind != "environment":
+            return ()
+        wrappers = (name.partition(":")[0] for name in self.env.wrapper)
+        own = self.task.rpartition(":")[0]
+        return (*self.env.imports, *wrappers, *([own] if own else []))
+
+    @property
     def core_options(self) -> tuple[str, ...]:
         """Names of the settings that this core has, and not all cores have."""
         return self.entry.learners[self.learner].cores[self.core]

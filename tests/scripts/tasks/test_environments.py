@@ -429,3 +429,27 @@ def test_points_of_the_last_episodes_are_the_progress(module: Path) -> None:
     assert told[-1].value is not None
     assert math.isfinite(told[-1].value)
     assert told[-1].score == f"reward {told[-1].value:8.2f}"
+
+
+@pytest.mark.parametrize(
+    ("place", "named"),
+    [
+        ("runs/Corridor-v0/rnn/seed_0/evil.py", "runs.Corridor-v0.rnn.seed_0.evil"),
+        ("runs/evil.py", "runs.evil"),
+        ("runs/__init__.py", "runs"),
+    ],
+)
+@pytest.mark.parametrize("group", ["imports", "wrapper"])
+def test_a_run_brings_no_code(
+    place: str, named: str, group: str, module: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["train", "Corridor-v0", "--import", "corridor", "--core", "rnn", *SMALL]
+    assert main(words) == 0
+    folder = module / "runs/Corridor-v0/rnn/seed_0"
+    config = json.loads((folder / "config.json").read_text())
+    config["env"][group] = [named if group == "imports" else f"{named}:Wrapper"]
+    (folder / "config.json").write_text(json.dumps(config))
+    (module / place).write_text("raise SystemExit('run')")
+    for command in (["evaluate", str(folder)], ["watch", str(folder)], ["train", "--resume", str(folder)]):
+        assert main(command) == 2
+        assert f"names the module {named}, which lies beside the run" in capsys.readouterr().err
