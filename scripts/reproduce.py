@@ -18,8 +18,7 @@ from plasticrl.scripts.experiments.executors import (
 from plasticrl.scripts.experiments.experiment import Experiment, Trial
 from plasticrl.scripts.experiments.paper import EXPERIMENTS
 from plasticrl.scripts.main import main
-from plasticrl.scripts.reports.experiment_report import report_experiment
-from plasticrl.scripts.reports.networks import draw_networks
+from plasticrl.scripts.reports.experiment_report import draw_networks, report_experiment
 
 REPORT = "report"
 
