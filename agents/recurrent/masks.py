@@ -1,9 +1,6 @@
-"""Masks of forbidden actions: how environments give them, what they do to a policy, evaluation with them.
+"""What masks of forbidden actions do to a policy, and evaluation with them.
 
-The conventions are those of sb3-contrib's ``MaskablePPO``. An environment's ``action_masks()`` returns one
-bool for each value that a part of the next action may have, true where it is allowed: ``(n,)`` for
-``Discrete(n)``, ``(sum(nvec),)`` for MultiDiscrete, and ``(2 n,)`` for MultiBinary, with a pair for each bit:
-may it be 0, may it be 1. A batched environment returns them for all of its environments, ``(B, size)``.
+See :mod:`plasticrl.agents.recurrent.spaces` for their form.
 """
 
 from __future__ import annotations
@@ -11,8 +8,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
 import torch
 from gymnasium import spaces
 from stable_baselines3.common.callbacks import EvalCallback
@@ -21,90 +16,8 @@ from stable_baselines3.common.type_aliases import GymEnv
 from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv
 from torch import Tensor
 
+from plasticrl.agents.recurrent.spaces import has_masks, masks_of
 from plasticrl.envs.common.vec_env import as_vec_env
-
-Masks = npt.NDArray[np.bool_]
-_METHOD = "action_masks"
-
-
-def part_sizes(space: spaces.Space[Any]) -> npt.NDArray[np.int64]:
-    """Return the number of values of each part of an action.
-
-    Raises:
-        ValueError: the space has no masks, since its actions are numbers.
-    """
-    if isinstance(space, spaces.Discrete):
-        return np.array([space.n], dtype=np.int64)
-    if isinstance(space, spaces.MultiDiscrete):
-        return space.nvec.ravel().astype(np.int64)
-    if isinstance(space, spaces.MultiBinary):
-        return np.full(np.prod(space.shape), 2, dtype=np.int64)
-    raise ValueError(
-        f"action_masks are for actions in Discrete, MultiDiscrete or MultiBinary, not in {_line(space)}: "
-        "leave them out (an env must not have the method action_masks), or divide the actions into "
-        "categories in a gymnasium.ActionWrapper"
-    )
-
-
-def _line(space: spaces.Space[Any]) -> str:
-    return " ".join(str(space).split())  # numpy divides long or nested arrays into lines
-
-
-def has_masks(env: VecEnv) -> bool:
-    """Return True if the environments have the method ``action_masks``.
-
-    Raises:
-        ValueError: they have it, but their actions are numbers.
-    """
-    return env.has_attr(_METHOD) and part_sizes(env.action_space).size > 0
-
-
-def masks_of(env: VecEnv) -> Masks:
-    """Return the masks of the next actions of all environments, ``(B, size)``.
-
-    Raises:
-        ValueError: as in :func:`checked_masks`.
-    """
-    return checked_masks(env.env_method(_METHOD), env.action_space, env.num_envs)
-
-
-def checked_masks(masks: Any, space: spaces.Space[Any], batch: int) -> Masks:
-    """Return masks as bools, ``(batch, size)``.
-
-    Args:
-        masks: bools, or the numbers 0 and 1, of that shape; for a batch of 1 also ``(size,)``.
-        space: space of the actions.
-        batch: number of environments.
-
-    Raises:
-        ValueError: they have another shape or other values, or allow no action; the message says where.
-    """
-    sizes = part_sizes(space)
-    size = int(sizes.sum())
-    name = _line(space)
-    advice = f"action_masks of {name} must be {size} bools for each environment, shape ({batch}, {size})"
-    try:
-        array = np.asarray(masks)
-    except ValueError as error:
-        raise ValueError(f"{advice}, but they differ in shape ({error})") from error
-    if array.shape == (size,) and batch == 1:
-        array = array[None]
-    if array.shape != (batch, size):
-        raise ValueError(
-            f"{advice}, not {array.shape}: give one bool for each value of each part of an action"
-        )
-    if array.dtype != np.bool_ and not np.isin(array, (0, 1)).all():
-        raise ValueError(f"{advice}, true where a value is allowed, not other values ({array.dtype})")
-    allowed: Masks = array.astype(np.bool_)
-    possible = np.logical_or.reduceat(allowed, np.cumsum(sizes) - sizes, axis=1)
-    if not possible.all():
-        row, part = np.argwhere(~possible)[0]
-        where = f"part {part} of the action" if len(sizes) > 1 else "the action"
-        raise ValueError(
-            f"action_masks of environment {row} allow none of the {sizes[part]} values of {where}, {name}: "
-            "allow at least one, or end the episode where nothing is left to do"
-        )
-    return allowed
 
 
 def masked_head(head: Tensor, masks: Tensor, space: spaces.Space[Any]) -> Tensor:
@@ -130,7 +43,7 @@ def as_argument(masks: Tensor | None) -> dict[str, Tensor]:
 
     A policy whose own methods know no masks can then be trained where there are none.
     """
-    return {} if masks is None else {_METHOD: masks}
+    return {} if masks is None else {"action_masks": masks}
 
 
 class _AsksForMasks:

@@ -54,11 +54,17 @@ from plasticrl.agents.recurrent.checkpoint import (
     own_copy,
 )
 from plasticrl.agents.recurrent.distributed import Episodes
-from plasticrl.agents.recurrent.masks import has_masks, masks_of
 from plasticrl.agents.recurrent.native_rollout import Played, Replay, arrays_fit, can_play, mark, play_ahead
 from plasticrl.agents.recurrent.policies import PlasticPolicy
 from plasticrl.agents.recurrent.rollout import ALL, Rollout, Rows, by_key, returns_and_advantages
-from plasticrl.agents.recurrent.spaces import KINDS, actions_to_env, check_spaces, to_numpy
+from plasticrl.agents.recurrent.spaces import (
+    KINDS,
+    actions_to_env,
+    check_spaces,
+    has_masks,
+    masks_of,
+    to_numpy,
+)
 from plasticrl.arguments import check_whole, whole_steps, with_home
 from plasticrl.envs.common.vec_env import as_vec_env, make_vec_env
 from plasticrl.nn.factory import CoreName

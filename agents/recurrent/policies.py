@@ -42,7 +42,7 @@ from plasticrl.agents.checkpoint.random_state import undisturbed
 from plasticrl.agents.checkpoint.tensor_file import PathOrFile, TensorFileError
 from plasticrl.agents.checkpoint.tree import Absent, held, holds, plain_space, space_from_plain
 from plasticrl.agents.common.feature_extractors import DictExtractor, image_extractor
-from plasticrl.agents.recurrent.masks import as_argument, checked_masks, masked_head
+from plasticrl.agents.recurrent.masks import as_argument, masked_head
 from plasticrl.agents.recurrent.normalization import Moments, ObservationNormalizer
 from plasticrl.agents.recurrent.rollout import ObservationTensor
 from plasticrl.agents.recurrent.spaces import (
@@ -50,6 +50,7 @@ from plasticrl.agents.recurrent.spaces import (
     actions_to_env,
     batched,
     check_spaces,
+    checked_masks,
     chosen_space,
     seen,
     seen_space,

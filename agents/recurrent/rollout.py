@@ -10,8 +10,8 @@ from gymnasium import spaces
 from stable_baselines3.common.preprocessing import get_action_dim
 from torch import Tensor
 
-from plasticrl.agents.recurrent.masks import Masks, as_argument, part_sizes
-from plasticrl.agents.recurrent.spaces import chosen_space
+from plasticrl.agents.recurrent.masks import as_argument
+from plasticrl.agents.recurrent.spaces import Masks, chosen_space, part_sizes
 
 Observation: TypeAlias = npt.NDArray[Any] | dict[str, npt.NDArray[Any]]
 ObservationTensor: TypeAlias = Tensor | dict[str, Tensor]

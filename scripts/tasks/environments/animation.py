@@ -12,7 +12,7 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 from PIL import Image, ImageDraw
 
-from plasticrl.agents.recurrent.masks import has_masks, masks_of
+from plasticrl.agents.recurrent.spaces import has_masks, masks_of
 from plasticrl.scripts.errors import COLOR, UserError
 from plasticrl.scripts.runs.run import Run
 from plasticrl.scripts.settings.maze import MazeSettings

@@ -38,7 +38,8 @@ from plasticrl.agents import (
     evaluate_policy,
 )
 from plasticrl.agents.a2c.loss import concentration
-from plasticrl.agents.recurrent.masks import checked_masks, masked_head, part_sizes
+from plasticrl.agents.recurrent.masks import masked_head
+from plasticrl.agents.recurrent.spaces import checked_masks, part_sizes
 from plasticrl.envs.maze.env import PlasticMazeVectorEnv
 
 LENGTH = 7
