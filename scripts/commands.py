@@ -451,7 +451,11 @@ def _task(word: str, others: Sequence[str]) -> Task | None:
 
 def _options_in(words: Sequence[str], kind: Any, task: Task) -> Any:
     """Return the options of a command for a task and the learner that the words name."""
-    chosen, _ = tyro.cli(_Algo, args=words, return_unknown_args=True, add_help=False)
+    try:
+        with redirect_stderr(StringIO()):
+            chosen, _ = tyro.cli(_Algo, args=words, return_unknown_args=True, add_help=False)
+    except SystemExit:  # the whole parser will say what is wrong
+        return options_of(kind, task)
     return options_of(kind, task, chosen.algo if chosen.algo in task.algorithms else None)
 
 

@@ -118,6 +118,8 @@ class MaskedEvalCallback(EvalCallback):
     """
 
     def _on_step(self) -> bool:
+        if self.eval_freq <= 0 or self.n_calls % self.eval_freq:
+            return super()._on_step()
         agent = self.model
         self.model = _asking(agent, self.eval_env)
         try:

@@ -7,7 +7,7 @@ import json
 import warnings
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from io import BytesIO
 from numbers import Integral
@@ -34,7 +34,7 @@ from stable_baselines3.common.vec_env import VecEnv
 from torch import Tensor
 from typing_extensions import Self
 
-from plasticrl.agents.checkpoint.env_state import EnvStateError, restore_env_state
+from plasticrl.agents.checkpoint.env_state import EnvStateError, restore_env_state, restore_means
 from plasticrl.agents.checkpoint.format import settings_of_a_file
 from plasticrl.agents.checkpoint.optimizer import check_trained, restore_trained
 from plasticrl.agents.checkpoint.parameters import ParameterExchange
@@ -614,7 +614,8 @@ class RecurrentOnPolicyAlgorithm(ParameterExchange, OnPolicyAlgorithm):
         if self._masked:
             raise ValueError(
                 "predict() got no action_masks, but the training env has them: give those of the env acted "
-                "in, or evaluate with evaluate_policy or MaskedEvalCallback of plasticrl.agents"
+                "in, or evaluate with evaluate_policy or MaskedEvalCallback of plasticrl.agents, in an env "
+                "that has the method action_masks"
             )
         return self.policy.predict(observation, state, episode_start, deterministic)
 
@@ -835,6 +836,9 @@ class RecurrentOnPolicyAlgorithm(ParameterExchange, OnPolicyAlgorithm):
             episodes = checked_episodes(policy, saved.episodes, saved.n_envs)
             if fits:
                 agent._last_obs, agent._last_episode_starts, agent._state, agent._discounted = episodes
+        if agent.env is not None:
+            with suppress(EnvStateError):  # whatever else does not fit, learn() will say
+                restore_means(agent.env, saved.env)  # also for another number of environments
         agent._resume = Resume(saved.env if fits else None, saved.random_states, force_reset)
         return agent
 

@@ -248,7 +248,7 @@ def _started(trial: Trial, output: OutputSettings) -> tuple[SpawnProcess, Connec
     context = get_context("spawn")  # a fork would copy torch's threads in an unknown state
     receiver, sender = context.Pipe(duplex=False)
     arguments = (trial.run, replace(output, root=trial.root), sender)
-    process = context.Process(target=work, args=arguments, daemon=True)
+    process = context.Process(target=work, args=arguments)  # no daemon: its envs may be processes
     process.start()
     sender.close()  # with only the child's copy left, its end gives an EOFError here
     return process, receiver

@@ -109,14 +109,13 @@ def test_the_page_has_the_scores_of_the_files() -> None:
 
 def test_the_page_has_the_scores_on_the_maze() -> None:
     rows = table((ROOT / "docs/learning.md").read_text().partition("## On the maze")[2])
-    files = ("maze", "maze_5m")
-    scores = [json.loads((ROOT / f"results/learning/ppo/{name}.json").read_text()) for name in files]
-    assert rows.keys() - {"core", "---"} == {f"`{core}`" for core in scores[0]}
-    for core, found in scores[0].items():
-        assert rows[f"`{core}`"] == [
-            str(len(found)),
-            *("" if core not in one else spread(list(one[core].values())) for one in scores),
-        ]
+    files = ("maze_ppo", "maze_ppo_random", "maze_ppo_128_envs", "maze_ppo_128_envs_5m")
+    scores = [json.loads((ROOT / f"results/learning/{name}.json").read_text()) for name in files]
+    cores = {core for one in scores for core in one}
+    assert rows.keys() - {"core", "---"} == {f"`{core}`" for core in cores}
+    for core in cores:
+        cells = ["" if core not in one else spread(list(one[core].values())) for one in scores]
+        assert rows[f"`{core}`"] == cells
 
 
 def table(page: str) -> dict[str, list[str]]:
@@ -126,7 +125,7 @@ def table(page: str) -> dict[str, list[str]]:
 
 
 def spread(scores: list[float]) -> str:
-    return f"{np.mean(scores):.1f} ({min(scores):.1f}, {max(scores):.1f})"
+    return f"{np.mean(scores):.1f} ({min(scores):.1f}, {max(scores):.1f}; {len(scores)})"
 
 
 @pytest.mark.parametrize(

@@ -48,6 +48,7 @@ _OWN_ARGUMENTS = {
     "a2c": ("concentration_coef", "max_grad_ratio"),
     "ppo": ("batch_size", "n_epochs", "clip_range", "target_kl"),
 }
+_PATIENCE = 60  # seconds that a process of an environment leaves the training to save and to close it
 _LIMITS = {"max_grad_norm", "max_grad_ratio"}  # None for no limit
 
 
@@ -138,6 +139,8 @@ def _make_in_process(task: str, settings: EnvironmentSettings, **arguments: Any)
     """Make one environment in a process of its own, which ends only when the training closes it."""
     for number in FROM_TERMINAL:
         signal.signal(number, signal.SIG_IGN)  # the update under way is completed first
+    if hasattr(signal, "alarm"):  # SIGTERM, which may be for the training alone, ends it only later
+        signal.signal(signal.SIGTERM, lambda *_: signal.alarm(_PATIENCE))
     return make_one(task, settings, **arguments)
 
 

@@ -338,3 +338,23 @@ def test_without_an_environment_it_acts_but_cannot_learn(tmp_path: Path) -> None
         loaded.learn(10)
     loaded.set_env(env)
     assert loaded.learn(16).num_timesteps == 16
+
+
+@pytest.mark.parametrize("n_envs", [2, 3])
+def test_moments_of_vec_normalize_come_back_for_any_number_of_environments(
+    n_envs: int, tmp_path: Path
+) -> None:
+    """And at once, since the agent may be evaluated before it is trained again."""
+
+    def normalized(count: int) -> VecNormalize:
+        return VecNormalize(make_vec_env("PlasticMaze-v0", n_envs=count, seed=count, size=5))
+
+    trained = normalized(3)
+    model = RecurrentA2C("PlasticPolicy", trained, n_steps=5, seed=0, device="cpu").learn(30)
+    model.save(tmp_path / "agent")
+    env = normalized(n_envs)
+    again = RecurrentA2C.load(tmp_path / "agent", env, "cpu")
+    assert env.obs_rms.count == trained.obs_rms.count
+    assert np.array_equal(env.obs_rms.mean, trained.obs_rms.mean)
+    again.learn(n_envs * 5)
+    assert env.obs_rms.count > trained.obs_rms.count

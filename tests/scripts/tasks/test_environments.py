@@ -221,17 +221,27 @@ def test_an_environment_is_wrapped_in_training_and_evaluation(
     assert (folder.parents[1] / "plastic").is_dir()
 
 
-def test_ctrl_c_leaves_the_processes_of_environments_to_the_training(module: Path) -> None:
-    """A terminal sends it to all processes, and the update under way still needs its environments."""
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=lambda number: number.name)
+def test_a_signal_leaves_the_processes_of_environments_to_the_training(
+    module: Path, number: signal.Signals
+) -> None:
+    """It may be sent to all processes, and the update under way still needs its environments."""
     words = ["train", "Corridor-v0", "--import", "corridor", "--vec", "subproc", *SMALL]
     run = parse(words).make_run("plastic", 0)
     with closing(make_envs(run, 2, 0)) as env:
         assert isinstance(env, SubprocVecEnv)
         env.reset()
         for process in env.processes:
-            os.kill(process.pid or 0, signal.SIGINT)
+            os.kill(process.pid or 0, number)
         _, rewards, _, _ = env.step(np.array([0, 1]))
         assert rewards.tolist() == [0.0, 1.0]
+
+
+@pytest.mark.cluster
+def test_environments_of_trainings_side_by_side_are_processes(module: Path) -> None:
+    words = ["compare", "Corridor-v0", "--import", "corridor", "--vec", "subproc", "--cores", "rnn", "gru"]
+    assert main([*words, *SMALL, "--n-envs", "2", "--seeds", "1", "--jobs", "2"]) == 0
+    assert len(list(module.glob("runs/Corridor-v0/*/seed_0/result.json"))) == 2
 
 
 def test_points_are_those_that_the_wrapper_gives(module: Path) -> None:
