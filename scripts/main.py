@@ -46,7 +46,10 @@ def _status(words: Sequence[str]) -> int:
         _say(str(error))
         return 2
     except KeyboardInterrupt:
-        print("\nplasticrl: stopped; everything written so far is kept", file=sys.stderr)
+        print(
+            "\nplasticrl: stopped; what is written is kept, the same command resumes",
+            file=sys.stderr,
+        )
         return INTERRUPTED
     except SystemExit as stop:  # after --help
         return int(stop.code or 0)

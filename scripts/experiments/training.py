@@ -269,6 +269,7 @@ def _learn_and_evaluate(
     seconds = logger.seconds()
     # Steps whose time is unknown do not count.
     speed = (trainer.done - (logger.untimed if logger.before else first)) / seconds
+    report(_evaluating(trainer, speed))  # which may take longer than the training
     scores = trainer.evaluate()
     trainer.show(trainer.learner)
     writer = tensorboard_writer(logger)
@@ -278,6 +279,15 @@ def _learn_and_evaluate(
     writer.flush()
     write_json(folder / RESULT, _result(trainer, scores, seconds, speed))
     return scores
+
+
+def _evaluating(trainer: Trainer, speed: float) -> Report:
+    """Return the report that a training has come to its evaluation."""
+    run, score = trainer.run, trainer.score(trainer.learner)
+    text = f"evaluating {run.eval_episodes} episodes"
+    if score is not None:
+        text = f"{trainer.score_text(score)}  {text}"
+    return Report(run.label, trainer.done, run.total, text, speed, trainer.unit, score)
 
 
 def _save(trainer: Trainer, checkpoints: CheckpointFolder) -> None:
