@@ -409,6 +409,8 @@ def parse(words: Sequence[str]) -> Any:
         if task is not None:
             raise UserError(f"--resume takes task and settings from the run: leave out {second}")
         return _parsed(Resume, "train --resume RUN", words[1:])
+    if sum(word.partition("=")[0] == "--env-kwargs" for word in words) > 1:
+        raise UserError("--env-kwargs is given twice: write all NAME=VALUE after one")
     if options is not None and not issubclass(options, TaskOptions):
         return _parsed(options, name, words[1:])
     if options is not None and task is not None:

@@ -47,7 +47,7 @@ def _status(words: Sequence[str]) -> int:
         return 2
     except KeyboardInterrupt:
         print(
-            "\nplasticrl: stopped; what is written is kept, the same command resumes",
+            "\nplasticrl: stopped; everything written so far is kept",
             file=sys.stderr,
         )
         return INTERRUPTED

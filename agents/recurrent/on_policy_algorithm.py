@@ -634,6 +634,8 @@ class RecurrentOnPolicyAlgorithm(ParameterExchange, OnPolicyAlgorithm):
         """
         before, loaded = self.n_envs, self.env is None and self._resume is not None
         self._replace_env(env)
+        if self._resume is not None and loaded:
+            self._restore_means(self._resume.env)
         if self._resume is not None:
             self._resume = self._resume._replace(force_reset=force_reset) if loaded else None
         if self.n_envs != before or (force_reset and not loaded):
@@ -657,6 +659,12 @@ class RecurrentOnPolicyAlgorithm(ParameterExchange, OnPolicyAlgorithm):
         self.n_envs = env.num_envs  # SB3 would refuse another number: its buffer has a fixed size
         self._masked = has_masks(env)
         super().set_env(env, force_reset=False)
+
+    def _restore_means(self, saved: Any) -> None:
+        """Give the moments of a file to a ``VecNormalize``, also for another number of environments."""
+        if self.env is not None:
+            with suppress(EnvStateError):  # what else does not fit is said by learn()
+                restore_means(self.env, saved)
 
     def _start_over(self) -> None:
         """Begin new episodes at the next ``learn``, even if a checkpoint holds current ones."""
@@ -836,9 +844,7 @@ class RecurrentOnPolicyAlgorithm(ParameterExchange, OnPolicyAlgorithm):
             episodes = checked_episodes(policy, saved.episodes, saved.n_envs)
             if fits:
                 agent._last_obs, agent._last_episode_starts, agent._state, agent._discounted = episodes
-        if agent.env is not None:
-            with suppress(EnvStateError):  # whatever else does not fit, learn() will say
-                restore_means(agent.env, saved.env)  # also for another number of environments
+        agent._restore_means(saved.env)
         agent._resume = Resume(saved.env if fits else None, saved.random_states, force_reset)
         return agent
 

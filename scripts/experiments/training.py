@@ -130,6 +130,20 @@ def divergence_errors(trainer: Trainer) -> Iterator[None]:
         ) from error
 
 
+@contextmanager
+def lost_environments(run: Run) -> Iterator[None]:
+    """Turn the error of an environment whose process or connection has ended into a UserError."""
+    try:
+        yield
+    except (EOFError, ConnectionError) as error:
+        if run.entry.kind != "environment":
+            raise
+        raise UserError(
+            f"an environment {run.task} has ended ({one_line(error) or type(error).__name__}): the same "
+            "command resumes from the last checkpoint; with --vec dummy it shows its own error"
+        ) from error
+
+
 def check_run(run: Run) -> str | None:
     """Build everything that a run needs, to check its settings; write nothing.
 
@@ -184,7 +198,7 @@ def train(
                 trainer.resume(checkpoint)
             logger = open_logs(folder, done=trainer.done, total=run.total, counter=run.counter)
             trainer.learner.set_logger(logger)
-            with closing(logger), divergence_errors(trainer):
+            with closing(logger), divergence_errors(trainer), lost_environments(run):
                 return _learn_and_evaluate(trainer, folder, checkpoint, checkpoints, report)
 
 

@@ -174,7 +174,7 @@ def read_run(folder: Path) -> Run:
 
 
 def _refuse_own_code(module: str, folder: Path) -> None:
-    """Refuse a module that would be imported from a run's folder, so that a strange run brings no code.
+    """Refuse a module that would be imported from the run's own folder.
 
     Raises:
         UserError: it would.

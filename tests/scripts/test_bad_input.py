@@ -101,6 +101,7 @@ WRONG = [
     (["compare", "patterns", "--cores", "lstm", "lstm"], "once"),
     (["compare", "omniglot", "--cores", "plastic", "lstm"], "homogeneous"),
     (["train", "maze", "--algo"], "--algo"),
+    (["train", "Taxi-v3", "--env-kwargs", "a=1", "--env-kwargs", "b=1"], "twice"),
     (["train", "maze", "--algo", "dqn"], "a2c"),
     (["train", "maze", "--algo", "ppo", "--concentration-coef", "1"], "no --concentration-coef"),
     (["train", "maze", "--n-epochs", "3"], "no --n-epochs"),

@@ -21,9 +21,7 @@ def test_a_signal_ends_with_130_and_a_line(
     monkeypatch.setattr(evaluate, "run", interrupted)
     usual = signal.getsignal(number)
     assert main(["evaluate", "run"]) == 130
-    assert (
-        capsys.readouterr().err == "\nplasticrl: stopped; what is written is kept, the same command resumes\n"
-    )
+    assert capsys.readouterr().err == "\nplasticrl: stopped; everything written so far is kept\n"
     assert signal.getsignal(number) is usual
 
 

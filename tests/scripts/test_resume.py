@@ -107,7 +107,7 @@ def test_stopped_by_a_signal_it_saves_and_goes_on(
     task, reference = whole
     status, said = stop(task, tmp_path, number)
     assert (status, said.count("\n")) == (130, 2)
-    assert "stopped; what is written is kept, the same command resumes" in said
+    assert "stopped; everything written so far is kept" in said
     run = folder(task, tmp_path)
     last = max((run / "checkpoints").glob("step_*"))
     assert int(last.stem.removeprefix("step_")) == last_counted(run, task)  # nothing was lost

@@ -29,7 +29,6 @@ from stable_baselines3.common.vec_env import (
 
 import plasticrl.envs.registration  # noqa: F401  (registers the mazes)
 from plasticrl.agents import RecurrentA2C, RecurrentPPO
-from plasticrl.agents.checkpoint.env_state import restore_means
 from plasticrl.agents.ppo.contrib import PlainRecurrentPPO
 from plasticrl.agents.recurrent.spaces import check_spaces
 from plasticrl.envs import MazeConfig, make_vec_env
@@ -48,7 +47,7 @@ _OWN_ARGUMENTS = {
     "a2c": ("concentration_coef", "max_grad_ratio"),
     "ppo": ("batch_size", "n_epochs", "clip_range", "target_kl"),
 }
-_PATIENCE = 60  # seconds that a process of an environment leaves the training to save and to close it
+_PATIENCE = 600  # seconds that a process of an environment leaves the training to save and to close it
 _LIMITS = {"max_grad_norm", "max_grad_ratio"}  # None for no limit
 
 
@@ -316,9 +315,6 @@ def load_learner(run: Run, checkpoint: Path, env: VecEnv, device: str) -> OnPoli
     with checkpoint_errors(checkpoint):
         agent = _LEARNERS[run.learner].load(checkpoint, env=env, device=device)
     check_network(checkpoint, policy_kwargs(run), agent.policy_kwargs)
-    if isinstance(run.settings, EnvironmentSettings) and run.settings.normalize:
-        with checkpoint_errors(checkpoint):
-            restore_means(env, agent.file_format.load(checkpoint)["env"])
     return agent
 
 

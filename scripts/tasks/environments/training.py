@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, suppress
 from functools import partial
 from typing import Any
 
 import numpy as np
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.utils import safe_mean
+from stable_baselines3.common.vec_env import VecEnv
 from tensorboard.compat.proto.summary_pb2 import Summary  # type: ignore[import-untyped]
 
 from plasticrl.agents.common import tags
@@ -196,7 +197,7 @@ def make_trainer(run: Run, device: str) -> Trainer:
         counter_option="reset_num_timesteps",
         remedy="a lower learning rate" if run.learner == CONTRIB else _REMEDY,
         show=partial(log_pictures, run),
-        close=env.close,
+        close=partial(_close, env),
     )
 
 
@@ -214,3 +215,9 @@ def _mean_reward(agent: Any) -> float | None:
     """Return the mean reward of the last episodes; None before the first is over."""
     episodes = agent.ep_info_buffer
     return float(safe_mean([episode["r"] for episode in episodes])) if episodes else None
+
+
+def _close(env: VecEnv) -> None:
+    """Close environments, also those whose processes have ended."""
+    with suppress(EOFError, ConnectionError):
+        env.close()
