@@ -7,7 +7,7 @@ READY := $(VENV)/.ready
 .PHONY: help demo test cluster lint bench soak clean
 
 help:
-	@echo "make demo     train plastic and non-plastic agents on the maze, and compare them"
+	@echo "make demo     train plastic and other networks on the maze, and compare them"
 	@echo "make test     run the tests, but for those of make cluster"
 	@echo "make cluster  run the tests that train on Ray, and lose processes and nodes of it (ten minutes)"
 	@echo "make lint     check style (ruff) and types (mypy on the installed wheel)"

@@ -414,7 +414,9 @@ def parse(words: Sequence[str]) -> Any:
     if options is not None and not issubclass(options, TaskOptions):
         return _parsed(options, name, words[1:])
     if options is not None and task is not None:
-        return _parsed(_options_in(words[2:], options, task), f"{name} {second}", words[2:])
+        command = _options_in(words[2:], options, task)
+        chosen = "" if command.algo == task.learner else f" --algo {command.algo}"
+        return _parsed(command, f"{name} {second}{chosen}", words[2:])
     if name == "--version":
         if words[1:]:
             raise UserError(f"--version stands alone: leave out {' '.join(words[1:])}")
