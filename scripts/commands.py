@@ -427,7 +427,7 @@ def parse(words: Sequence[str]) -> Any:
     if word and word not in ("-h", "--help") and not word.startswith("--tyro-"):
         if options is None:
             raise UserError(_no_such_name("command", word, list(COMMANDS)))
-        others = [*TASKS, "the ids of Gymnasium environments"]
+        others = [*TASKS, "the ids of Gymnasium environments, your own with --import MODULE"]
         raise UserError(_no_such_name("task", word, others, gym.registry))
     if options is not None:
         about = f"{options.__doc__} The id of a Gymnasium environment, such as CartPole-v1, is a task, too."
@@ -508,7 +508,8 @@ def _parsed(command: Any, named: str, words: Sequence[str], about: str | None = 
             raise
         raise UserError(f"{_message(drawn.getvalue())} (see {program} --help)") from None
     if unknown:
-        text = f"{named} has no {' '.join(unknown)}{_similar(unknown[0], command)}"
+        hint = _of_other_learner(unknown[0], command) or _similar(unknown[0], command)
+        text = f"{named} has no {' '.join(unknown)}{hint}"
         raise UserError(f"{text} (see {program} --help)")
     if isinstance(parsed, Evaluate):
         parsed = replace(parsed, named=frozenset(_settings_in(words)))
@@ -557,6 +558,17 @@ def _message(drawn: str) -> str:
     text = text.partition(" - typing.")[0]  # the other choices of a union, in Python's words
     text = _NOT_WHOLE.sub(r"\1 must be a whole number, such as 1000000, not \2", text[0].lower() + text[1:])
     return _CHOICES.sub(lambda found: ", ".join(sorted(found[1].split(", "))), text)
+
+
+def _of_other_learner(word: str, command: type[Any]) -> str:
+    """Return that another learner of the task has an option, as the end of a message; empty if none has."""
+    if not (isinstance(command, type) and issubclass(command, TaskOptions)):
+        return ""
+    task = command.entry
+    for algo in task.algorithms:
+        if algo != command.algo and word in _option_names(options_of(command.__base__, task, algo)):
+            return f"; it is an option of --algo {algo}"
+    return ""
 
 
 def _similar(word: str, command: type[Any]) -> str:

@@ -255,6 +255,10 @@ def to_numpy(tensor: Tensor) -> npt.NDArray[Any]:
     return array
 
 
+class MaskError(ValueError):
+    """Masks of actions that have a wrong form, or allow nothing; the message says where."""
+
+
 def part_sizes(space: spaces.Space[Any]) -> npt.NDArray[np.int64]:
     """Return the number of values of each part of an action.
 
@@ -291,7 +295,7 @@ def masks_of(env: VecEnv) -> Masks:
     """Return the masks of the next actions of all environments, ``(B, size)``.
 
     Raises:
-        ValueError: as in :func:`checked_masks`.
+        MaskError: as in :func:`checked_masks`.
     """
     return checked_masks(env.env_method(_MASKS), env.action_space, env.num_envs)
 
@@ -305,7 +309,7 @@ def checked_masks(masks: Any, space: spaces.Space[Any], batch: int) -> Masks:
         batch: number of environments.
 
     Raises:
-        ValueError: they have another shape or other values, or allow no action; the message says where.
+        MaskError: they have another shape or other values, or allow no action; the message says where.
     """
     sizes = part_sizes(space)
     size = int(sizes.sum())
@@ -314,21 +318,21 @@ def checked_masks(masks: Any, space: spaces.Space[Any], batch: int) -> Masks:
     try:
         array = np.asarray(masks)
     except ValueError as error:
-        raise ValueError(f"{advice}, but they differ in shape ({error})") from error
+        raise MaskError(f"{advice}, but they differ in shape ({error})") from error
     if array.shape == (size,) and batch == 1:
         array = array[None]
     if array.shape != (batch, size):
-        raise ValueError(
+        raise MaskError(
             f"{advice}, not {array.shape}: give one bool for each value of each part of an action"
         )
     if array.dtype != np.bool_ and not np.isin(array, (0, 1)).all():
-        raise ValueError(f"{advice}, true where a value is allowed, not other values ({array.dtype})")
+        raise MaskError(f"{advice}, true where a value is allowed, not other values ({array.dtype})")
     allowed: Masks = array.astype(np.bool_)
     possible = np.logical_or.reduceat(allowed, np.cumsum(sizes) - sizes, axis=1)
     if not possible.all():
         row, part = np.argwhere(~possible)[0]
         where = f"part {part} of the action" if len(sizes) > 1 else "the action"
-        raise ValueError(
+        raise MaskError(
             f"action_masks of environment {row} allow none of the {sizes[part]} values of {where}, {name}: "
             "allow at least one, or end the episode where nothing is left to do"
         )

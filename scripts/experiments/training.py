@@ -24,6 +24,7 @@ from plasticrl.agents.common import tags
 from plasticrl.agents.common.distributed import LostProcessError, Ranks
 from plasticrl.agents.common.finite_checks import NonFiniteError
 from plasticrl.agents.common.tensorboard import tensorboard_writer
+from plasticrl.agents.recurrent.spaces import MaskError
 from plasticrl.scripts.errors import (
     UserError,
     as_user_error,
@@ -132,9 +133,11 @@ def divergence_errors(trainer: Trainer) -> Iterator[None]:
 
 @contextmanager
 def lost_environments(run: Run) -> Iterator[None]:
-    """Turn the error of an environment whose process or connection has ended into a UserError."""
+    """Turn the error of an environment that has ended, or whose masks are wrong, into a UserError."""
     try:
         yield
+    except MaskError as error:
+        raise UserError(f"{run.task}: {one_line(error)}") from error
     except (EOFError, ConnectionError) as error:
         if run.entry.kind != "environment":
             raise

@@ -66,6 +66,18 @@ class Twice(gym.RewardWrapper):
         return 2 * reward
 
 
+class Wrong(Corridor):
+    def action_masks(self):
+        return np.array([True] * 3)
+
+
+class Ending(Corridor):
+    def step(self, action):
+        raise ConnectionResetError("gone")
+
+
+gym.register("Wrong-v0", Wrong)
+gym.register("Ending-v0", Ending)
 gym.register("Corridor-v0", Corridor)
 gym.register("own/Corridor-v0", Corridor)
 '''
@@ -79,7 +91,7 @@ def module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     monkeypatch.setattr(sys, "path", list(sys.path))
     yield tmp_path
     sys.modules.pop("corridor", None)
-    for name in ("Corridor-v0", "own/Corridor-v0"):
+    for name in ("Corridor-v0", "own/Corridor-v0", "Wrong-v0", "Ending-v0"):
         gym.registry.pop(name, None)
 
 
@@ -479,3 +491,19 @@ def test_code_in_the_folder_of_a_run_is_refused(
     for command in (["evaluate", str(folder)], ["watch", str(folder)], ["train", "--resume", str(folder)]):
         assert main(command) == 2
         assert f"names the module {named}, which lies beside the run" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("env_id", "says"),
+    [
+        ("Wrong-v0", "Wrong-v0: action_masks of Discrete(2) must be 2 bools for each environment"),
+        ("Ending-v0", "an environment Ending-v0 has ended (gone): the same command resumes"),
+    ],
+)
+def test_an_environment_that_fails_in_training_is_named(
+    env_id: str, says: str, module: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["train", env_id, "--import", "corridor", *SMALL]) == 2
+    shown = capsys.readouterr().err
+    assert says in shown
+    assert shown.count("\n") == 1
