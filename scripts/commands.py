@@ -172,7 +172,6 @@ _DATA_DIR = (
 )
 
 
-@cache
 def options_of(kind: Any, task: Task, algo: str | None = None) -> Any:
     """Return the options of a command for a task, with the settings of its default preset as defaults.
 
@@ -181,8 +180,12 @@ def options_of(kind: Any, task: Task, algo: str | None = None) -> Any:
         task: the task.
         algo: name of the learner; None for the task's default.
     """
+    return _options_of(kind, task, algo or task.learner)
+
+
+@cache
+def _options_of(kind: Any, task: Task, algo: str) -> Any:
     command = next(name for name, options in COMMANDS.items() if options is kind)
-    algo = algo or task.learner
     learner = task.learners[algo]
     preset, values = next(iter(learner.presets.items()))
     core: Any = literal_type_from_choices(list(learner.cores))
