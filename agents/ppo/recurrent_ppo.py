@@ -10,10 +10,9 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 import torch
-from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback, Schedule
+from stable_baselines3.common.type_aliases import GymEnv, Schedule
 from stable_baselines3.common.utils import FloatSchedule
 from torch import Tensor
-from typing_extensions import Self
 
 from plasticrl.agents import presets
 from plasticrl.agents.common import tags
@@ -158,25 +157,9 @@ class RecurrentPPO(RecurrentOnPolicyAlgorithm):
         self._sequences_per_minibatch()
         super()._setup_model()
 
-    def learn(
-        self,
-        total_timesteps: int,
-        callback: MaybeCallback = None,
-        log_interval: int | None = 1,
-        tb_log_name: str | None = None,
-        reset_num_timesteps: bool = True,
-        progress_bar: bool = False,
-    ) -> Self:
-        """Train as the base class does, after a check that minibatches divide the rollout.
-
-        Raises:
-            ValueError: they do not, or as in the base class.
-        """
-        if self.env is not None and self._sequences_per_minibatch() == 1:
+    def _check_minibatches(self) -> None:
+        if self._sequences_per_minibatch() == 1:
             self._warn_of_single_sequences()
-        return super().learn(
-            total_timesteps, callback, log_interval, tb_log_name, reset_num_timesteps, progress_bar
-        )
 
     def _sequences_per_minibatch(self) -> int:
         """Return the number of environments in a minibatch, of all processes.

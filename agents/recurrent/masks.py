@@ -1,4 +1,4 @@
-"""What masks of forbidden actions do to a policy, and evaluation with them.
+"""Masks of forbidden actions in a policy, and evaluation with them.
 
 See :mod:`plasticrl.agents.recurrent.spaces` for their form.
 """
@@ -6,7 +6,7 @@ See :mod:`plasticrl.agents.recurrent.spaces` for their form.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import torch
 from gymnasium import spaces
@@ -59,10 +59,6 @@ class _AsksForMasks:
         return self._model.predict(*given, **options, action_masks=masks_of(self._env))
 
 
-def _asking(model: Any, env: VecEnv) -> Any:
-    return _AsksForMasks(model, env) if has_masks(env) else model
-
-
 def evaluate_policy(
     model: Any,
     env: GymEnv,
@@ -99,7 +95,7 @@ def evaluate_policy(
     made = as_vec_env(env)
     envs = made if isinstance(made, VecEnv) else DummyVecEnv([lambda: made])
     return sb3_evaluate_policy(
-        _asking(model, envs),
+        _AsksForMasks(model, envs) if has_masks(envs) else model,
         envs,
         n_eval_episodes,
         deterministic,
@@ -117,11 +113,14 @@ class MaskedEvalCallback(EvalCallback):
     sb3-contrib's callback for masks does not pass the agent's memory from step to step; this one does.
     """
 
+    def _init_callback(self) -> None:
+        super()._init_callback()
+        self._has_masks = has_masks(self.eval_env)
+
     def _on_step(self) -> bool:
-        if self.eval_freq <= 0 or self.n_calls % self.eval_freq:
-            return super()._on_step()
         agent = self.model
-        self.model = _asking(agent, self.eval_env)
+        if self._has_masks:
+            self.model = cast(Any, _AsksForMasks(agent, self.eval_env))
         try:
             goes_on: bool = super()._on_step()
         finally:

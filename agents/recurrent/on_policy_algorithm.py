@@ -223,6 +223,13 @@ class RecurrentOnPolicyAlgorithm(ParameterExchange, OnPolicyAlgorithm):
         )
         self.policy = self.policy.to(self.device)
 
+    def _check_minibatches(self) -> None:
+        """Check before a training that updates can use the rollouts; there is nothing to check here.
+
+        Raises:
+            ValueError: they cannot.
+        """
+
     def learn(
         self,
         total_timesteps: int,
@@ -246,13 +253,15 @@ class RecurrentOnPolicyAlgorithm(ParameterExchange, OnPolicyAlgorithm):
             NonFiniteError: an observation, a reward, a loss or a gradient is NaN or infinite; the
                 parameters are still those of the previous update.
             ValueError: there is no environment (for example after ``load`` without one), ``total_timesteps``
-                is not a number, or ``log_interval`` is neither None nor a whole number above 0.
+                is not a number, ``log_interval`` is neither None nor a whole number above 0, or minibatches
+                do not divide the rollout.
         """
         total_timesteps = whole_steps("total_timesteps", total_timesteps)
         if log_interval is not None:
             log_interval = check_whole("log_interval", log_interval, least=1)
         if self.env is None:
             raise ValueError("there is no environment to train in: call set_env(), or give env= to load()")
+        self._check_minibatches()
         self._settle()  # an interrupt may have prevented it
         self.rollout_buffer = Rollout(
             self.n_steps, self.n_envs, self.observation_space, self.action_space, self._masked

@@ -405,6 +405,21 @@ class LockstepTimeLimit(VectorWrapper):
         self._elapsed = elapsed
 
 
+def vector_maker(kind: Callable[..., LockstepVectorEnv[Any]]) -> Callable[..., VectorEnv[Any, Any, Any]]:
+    """Return the entry point for ``gym.make_vec`` of a batched environment.
+
+    It takes ``num_envs``, 1 by default, ``max_episode_steps``, as in ``gym.make``, and the arguments of
+    ``kind``.
+    """
+
+    def make(
+        num_envs: int = 1, *, max_episode_steps: int | None = None, **options: Any
+    ) -> VectorEnv[Any, Any, Any]:
+        return limited(kind(num_envs, **options), max_episode_steps)
+
+    return make
+
+
 def limited(env: LockstepVectorEnv[Any], max_episode_steps: int | None) -> VectorEnv[Any, Any, Any]:
     """Return the batch with a time limit; None and -1 mean no limit, as in ``gym.make``."""
     return env if max_episode_steps in (None, -1) else LockstepTimeLimit(env, max_episode_steps)

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 import gymnasium as gym
 import numpy as np
-from gymnasium.vector import VectorEnv
 from numpy.typing import NDArray
 
 from plasticrl.envs.common.lockstep import (
@@ -19,7 +18,7 @@ from plasticrl.envs.common.lockstep import (
     LockstepEnv,
     LockstepVectorEnv,
     Transition,
-    limited,
+    vector_maker,
 )
 from plasticrl.envs.common.state_dict import entry, generator_states, restored_generators, whole_numbers
 from plasticrl.envs.maze.config import (
@@ -380,14 +379,5 @@ def _picture_size(side: int) -> int:
     return side
 
 
-def make_maze_vector_env(
-    num_envs: int = 1, *, max_episode_steps: int | None = None, **options: Any
-) -> VectorEnv[Any, Any, Any]:
-    """Make the batched environment of a registered maze; the entry point for ``gym.make_vec``.
-
-    Args:
-        num_envs: number of mazes.
-        max_episode_steps: steps after which an episode is truncated, as in ``gym.make``; None: no time limit.
-        **options: the other arguments of ``PlasticMazeVectorEnv``.
-    """
-    return limited(PlasticMazeVectorEnv(num_envs, **options), max_episode_steps)
+make_maze_vector_env = vector_maker(PlasticMazeVectorEnv)
+"""The entry point for ``gym.make_vec``."""

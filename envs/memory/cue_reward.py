@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypedDict
 
 import gymnasium as gym
 import numpy as np
-from gymnasium.vector import VectorEnv
 from numpy.typing import NDArray
 
 from plasticrl.arguments import check_above_zero, check_count, check_number
@@ -23,7 +22,7 @@ from plasticrl.envs.common.lockstep import (
     LockstepEnv,
     LockstepVectorEnv,
     Transition,
-    limited,
+    vector_maker,
 )
 from plasticrl.envs.common.state_dict import (
     array_of,
@@ -290,11 +289,7 @@ class CueRewardVectorEnv(LockstepVectorEnv[CueRewardState]):
         ValueError: an argument is not allowed; the message names it.
     """
 
-    metadata = {  # noqa: RUF012
-        "render_modes": ["ansi"],
-        "render_fps": FPS,
-        "autoreset_mode": SAME_STEP,
-    }
+    metadata = {**CueRewardEnv.metadata, "autoreset_mode": SAME_STEP}  # noqa: RUF012
     dynamics: CueRewardDynamics
 
     def __init__(
@@ -304,17 +299,8 @@ class CueRewardVectorEnv(LockstepVectorEnv[CueRewardState]):
         super().__init__(dynamics, dynamics.draw, num_envs, render_mode)
 
 
-def make_cue_reward_vector_env(
-    num_envs: int = 1, *, max_episode_steps: int | None = None, **options: Any
-) -> VectorEnv[Any, Any, Any]:
-    """Make the batched environment of cue-reward association; the entry point for ``gym.make_vec``.
-
-    Args:
-        num_envs: number of episodes run side by side.
-        max_episode_steps: steps after which an episode is truncated, as in ``gym.make``; None: no time limit.
-        **options: the other arguments of ``CueRewardVectorEnv``.
-    """
-    return limited(CueRewardVectorEnv(num_envs, **options), max_episode_steps)
+make_cue_reward_vector_env = vector_maker(CueRewardVectorEnv)
+"""The entry point for ``gym.make_vec``."""
 
 
 class CueRewardBracket(NamedTuple):

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypedDict
 
 import gymnasium as gym
 import numpy as np
-from gymnasium.vector import VectorEnv
 from numpy.typing import NDArray
 
 from plasticrl.arguments import check_count
@@ -19,7 +18,7 @@ from plasticrl.envs.common.lockstep import (
     LockstepEnv,
     LockstepVectorEnv,
     Transition,
-    limited,
+    vector_maker,
 )
 from plasticrl.envs.common.state_dict import (
     check_settings,
@@ -192,11 +191,7 @@ class RecallVectorEnv(LockstepVectorEnv[RecallState]):
         ValueError: an argument is not allowed; the message names it.
     """
 
-    metadata = {  # noqa: RUF012
-        "render_modes": ["ansi"],
-        "render_fps": FPS,
-        "autoreset_mode": SAME_STEP,
-    }
+    metadata = {**RecallEnv.metadata, "autoreset_mode": SAME_STEP}  # noqa: RUF012
     dynamics: RecallDynamics
 
     def __init__(
@@ -206,14 +201,5 @@ class RecallVectorEnv(LockstepVectorEnv[RecallState]):
         super().__init__(dynamics, dynamics.draw, num_envs, render_mode)
 
 
-def make_recall_vector_env(
-    num_envs: int = 1, *, max_episode_steps: int | None = None, **options: Any
-) -> VectorEnv[Any, Any, Any]:
-    """Make the batched environment of recall; the entry point for ``gym.make_vec``.
-
-    Args:
-        num_envs: number of episodes run side by side.
-        max_episode_steps: steps after which an episode is truncated, as in ``gym.make``; None: no time limit.
-        **options: the other arguments of ``RecallVectorEnv``.
-    """
-    return limited(RecallVectorEnv(num_envs, **options), max_episode_steps)
+make_recall_vector_env = vector_maker(RecallVectorEnv)
+"""The entry point for ``gym.make_vec``."""

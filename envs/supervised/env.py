@@ -101,11 +101,7 @@ class EpisodeVectorEnv(LockstepVectorEnv[EpisodeState]):
         ValueError, TypeError: an argument is not allowed; the message names it.
     """
 
-    metadata = {  # noqa: RUF012
-        "render_modes": ["rgb_array"],
-        "render_fps": FPS,
-        "autoreset_mode": SAME_STEP,
-    }
+    metadata = {**EpisodeEnv.metadata, "autoreset_mode": SAME_STEP}  # noqa: RUF012
     dynamics: EpisodeDynamics
 
     def __init__(self, task: EpisodeTask, num_envs: int = 1, *, render_mode: str | None = None) -> None:

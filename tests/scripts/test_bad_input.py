@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from refusals import check_refused
 
 from plasticrl.scripts.main import main
 
@@ -143,15 +144,6 @@ WRONG = [
     (["watch", "nowhere", "--gif", "no/such/folder/a.gif"], "folder that exists"),
     (["watch", "nowhere", "--seed", "-2"], "seed"),
 ]
-
-
-def check_refused(words: list[str], says: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(words) == 2
-    shown = capsys.readouterr()
-    assert shown.out == ""
-    assert shown.err.count("\n") == 1
-    assert shown.err.startswith("plasticrl: error: ")
-    assert says in shown.err
 
 
 @pytest.mark.parametrize(("words", "says"), WRONG, ids=[" ".join(words) for words, _ in WRONG])

@@ -76,12 +76,12 @@ def play(
     shape = {"render_size": size} if isinstance(run.settings, MazeSettings) else {}
     with closing(make_test_envs(agent, run, 1, seed, render_mode=mode, **shape)) as env:
         observation, state, starts = env.reset(), None, np.ones(1, dtype=np.bool_)
-        over = False
+        masked, over = has_masks(env), False
         while not over:
             with package_errors(run.task):
                 frame = env.env_method("render")[0]
             yield frame
-            masks = {"action_masks": masks_of(env)} if has_masks(env) else {}
+            masks = {"action_masks": masks_of(env)} if masked else {}
             with numbers:
                 action, state = agent.predict(observation, state, starts, deterministic, **masks)
             observation, _, starts, _ = env.step(action)
