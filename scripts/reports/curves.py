@@ -45,7 +45,8 @@ class CurveAxes:
         steps, score: columns of ``progress.csv``.
         x_label, x_unit: label of the x axis, and size of one of its units in steps.
         y_label: label of the score.
-        references: name, score and line style of each horizontal line.
+        references: name, score and line style of each horizontal line; one so far above the curves that
+            these would fill less than half of the picture is in the legend only.
         above: name and score of references that only the legend shows, so that the axes fit the data.
         share: the scores that are 0 and 100 % on a second axis to the right, and its label; None for no
             such axis.
@@ -155,9 +156,13 @@ def draw_curves(
             steps, (low, middle, high) = curve[0] / axes.x_unit, quartiles(curve)
             panel.plot(steps, middle, color=colors[name], linewidth=2, label=name)
             panel.fill_between(steps, low, high, color=colors[name], alpha=0.18, linewidth=0)
+        least, most = panel.dataLim.intervaly
+        far = most + max(0.0, most - min(least, 0.0))  # from there on, lines would take more than half
+        above = [*axes.above, *((name, score) for name, score, _ in axes.references if score > far)]
         for grey, (name, score, style) in zip(_GREYS, axes.references, strict=False):
-            panel.axhline(score, color=grey, linestyle=style, linewidth=1.2, label=name)
-        for name, score in axes.above:
+            if score <= far:
+                panel.axhline(score, color=grey, linestyle=style, linewidth=1.2, label=name)
+        for name, score in above:
             panel.plot([], [], linestyle="none", label=f"{name}: {score:.0f}, above the axis")
         if reference is not None:
             _mark_differences(panel, curves, reference, colors, axes.x_unit)

@@ -48,9 +48,20 @@ def one_panel(title: str, paths: Sequence[Path], size: tuple[float, float] = (8,
     panel.set_title(title, loc="left", fontsize=11)
     make_plain(panel)
     yield panel
-    figure.legend(frameon=False, loc="outside lower center", ncols=4, columnspacing=1.2, handlelength=1.6)
+    _add_legend(figure)
     for path in paths:
         write_figure(figure, path)
+
+
+def _add_legend(figure: Figure) -> None:
+    """Add a legend below the panel, with as many columns, four at the most, as the figure is wide."""
+    for columns in (4, 3, 2, 1):
+        legend = figure.legend(
+            frameon=False, loc="outside lower center", ncols=columns, columnspacing=1.2, handlelength=1.6
+        )
+        if columns == 1 or legend.get_window_extent().width <= figure.bbox.width:
+            return
+        legend.remove()
 
 
 def make_plain(axes: Axes) -> None:

@@ -1,6 +1,7 @@
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -8,7 +9,14 @@ import pytest
 from plasticrl.scripts.errors import UserError
 from plasticrl.scripts.experiments.experiment import Trial
 from plasticrl.scripts.experiments.paper import EXPERIMENTS
-from plasticrl.scripts.reports.curves import CurveAxes, Curves, common_curves, quartiles, read_curve
+from plasticrl.scripts.reports.curves import (
+    CurveAxes,
+    Curves,
+    common_curves,
+    draw_curves,
+    quartiles,
+    read_curve,
+)
 
 RUN = EXPERIMENTS["maze", "quick"].conditions[0].run
 AXES = CurveAxes("", "time/total_timesteps", "rollout/ep_rew_mean", "steps", 1.0, "points")
@@ -66,3 +74,27 @@ def test_file_without_a_curve(text: str, tmp_path: Path) -> None:
     (tmp_path / "progress.csv").write_text(text)
     with pytest.raises(UserError, match="no learning curve"):
         read_curve(tmp_path / "progress.csv")
+
+
+@pytest.mark.parametrize(("most", "drawn"), [(200.0, ["near", "far"]), (100.0, ["near"])])
+def test_the_curves_fill_half_of_the_picture_and_the_legend_fits(
+    most: float, drawn: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    figures: list[Any] = []
+    monkeypatch.setattr("plasticrl.scripts.reports.figures.write_figure", lambda one, _: figures.append(one))
+    curve = np.array([[0.0, 1.0, 2.0], [0.0, most / 2, most]])
+    names = [f"a condition with a long name {k}" for k in range(5)]
+    axes = replace(AXES, references=[("near", 90.0, "--"), ("far", 290.0, ":")], above=[("oracle", 405.0)])
+    draw_curves(dict.fromkeys(names, curve), axes, dict.fromkeys(names, "C0"), [tmp_path / "curves.png"])
+    (figure,) = figures
+    figure.draw_without_rendering()
+    (panel,), (legend,) = figure.axes, figure.legends
+    low, high = panel.get_ylim()
+    assert most >= (high - low) / 2
+    lines = [line.get_label() for line in panel.lines if line.get_linestyle() in ("--", ":")]
+    assert lines == drawn
+    texts = [text.get_text() for text in legend.get_texts()]
+    assert ("far: 290, above the axis" in texts) == ("far" not in drawn)
+    assert "oracle: 405, above the axis" in texts
+    box = legend.get_window_extent()
+    assert 0 <= box.x0 < box.x1 <= figure.bbox.width
