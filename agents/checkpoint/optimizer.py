@@ -82,9 +82,23 @@ def restore_trained(
         optimizer.add_param_group({**group, "params": [parameters[name] for name in group["params"]]})
     numbers = {name: i for i, name in enumerate(name for group in groups for name in group["params"])}
     numbered = [{**group, "params": [numbers[name] for name in group["params"]]} for group in groups]
-    optimizer.load_state_dict(
-        {"state": {numbers[name]: state for name, state in states.items()}, "param_groups": numbered}
+    load_states(
+        optimizer,
+        {"state": {numbers[name]: state for name, state in states.items()}, "param_groups": numbered},
     )
+
+
+def load_states(optimizer: Optimizer, state_dict: dict[str, Any]) -> None:
+    """Load a state dict, with each state in the memory order of its parameter, as after a step.
+
+    Files hold tensors row by row. A fused optimiser pairs the elements of parameter and state by their place
+    in memory, so that another order, such as that of ``torch.channels_last``, would mix them up.
+    """
+    optimizer.load_state_dict(state_dict)
+    for parameter, state in optimizer.state.items():
+        for name, value in state.items():
+            if isinstance(value, Tensor) and value.shape == parameter.shape:
+                state[name] = torch.empty_like(parameter, dtype=value.dtype).copy_(value)
 
 
 def optimizer_state(module: nn.Module, optimizer: Optimizer) -> dict[str, Any]:

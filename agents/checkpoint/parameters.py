@@ -13,7 +13,12 @@ from torch.optim import Optimizer
 
 from plasticrl.agents.checkpoint.format import reading
 from plasticrl.agents.checkpoint.network import differences, load_parameters, parameters_of, plain_names
-from plasticrl.agents.checkpoint.optimizer import check_state_dict, optimizer_state, restore_trained
+from plasticrl.agents.checkpoint.optimizer import (
+    check_state_dict,
+    load_states,
+    optimizer_state,
+    restore_trained,
+)
 from plasticrl.agents.checkpoint.tensor_file import PathOrFile
 
 _OBJECTS = frozenset({"policy", "policy.optimizer"})
@@ -95,7 +100,7 @@ class ParameterExchange:
             else:
                 raise ValueError(f"{name!r} is neither a network nor an optimizer of the agent")
         for optimizer, state in optimizers:  # all of it fits: nothing is refused from here on
-            optimizer.load_state_dict(state)
+            load_states(optimizer, state)
         for module, state in modules:
             load_parameters(module, state, strict=exact_match)
 

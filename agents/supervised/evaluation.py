@@ -71,14 +71,15 @@ def evaluate_predictor(
     kind = None
     found: dict[str, list[NDArray[np.floating]]] = {}
     for start in range(0, n_episodes, batch_size):
-        episode = task.sample(min(batch_size, n_episodes - start), rng)
-        kind = kind or episode_kind(episode.target, task.n_classes)
+        episode = task.sample(min(batch_size, n_episodes - start), rng).expanded()
+        target = episode.answers()
+        kind = kind or episode_kind(target, task.n_classes)
         prediction = predict(episode)
         if not np.isfinite(prediction).all():
             raise NonFiniteError("the prediction: not finite, so the network has diverged")
         metrics = episode_metrics(
             torch.as_tensor(prediction).double(),
-            torch.as_tensor(episode.target).double(),
+            torch.as_tensor(target).double(),
             None if episode.hidden is None else torch.as_tensor(episode.hidden),
             kind,
         )

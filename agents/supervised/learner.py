@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 from stable_baselines3.common.type_aliases import MaybeCallback, Schedule
 from stable_baselines3.common.utils import FloatSchedule, configure_logger, get_device, update_learning_rate
+from torch import nn
 from typing_extensions import Self, TypeIs
 
 from plasticrl.agents.checkpoint.format import LOOSE, settings_of_a_file
@@ -33,6 +34,8 @@ from plasticrl.agents.supervised.update import EpisodeUpdate, LossName, loss_for
 from plasticrl.arguments import check_whole, plain_number, whole_steps, with_home
 from plasticrl.envs.supervised.task import Episode, EpisodeTask, check_task
 from plasticrl.signals import PostponedInterrupt
+
+_OVER_THE_BATCH = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 
 
 class EpisodeLearner(CallbackSide):
@@ -75,7 +78,7 @@ class EpisodeLearner(CallbackSide):
 
     Raises:
         TypeError: ``task`` or ``eval_task`` is not an ``EpisodeTask``.
-        ValueError: an argument is out of range, or ``eval_task`` has other inputs or classes than
+        ValueError: an argument is out of range, or ``eval_task`` has other inputs or more classes than
             ``task``; the message names it.
     """
 
@@ -163,10 +166,16 @@ class EpisodeLearner(CallbackSide):
             ranks: the processes. With a single one, nothing changes.
 
         Raises:
-            ValueError: the learners differ, or a batch cannot be shared evenly.
+            ValueError: the learners differ, a batch cannot be shared evenly, or the network normalizes over
+                the batch.
         """
         ranks.share(self.batch_size)
         if ranks.size > 1:
+            if any(isinstance(part, _OVER_THE_BATCH) for part in self.network.modules()):
+                raise ValueError(
+                    "a network with batch normalization trains in one process: its moments are those of the "
+                    "whole batch"
+                )
             content = BytesIO()
             self.save(content)
             ranks.check_alike(content.getvalue())
@@ -399,7 +408,11 @@ def is_network(network: Any) -> TypeIs[EpisodeNetwork]:
 
 
 def _check_alike(task: EpisodeTask, eval_task: EpisodeTask) -> None:
-    for name in ("input_shape", "n_classes"):
-        trained, evaluated = getattr(task, name), getattr(eval_task, name)
-        if trained != evaluated:
-            raise ValueError(f"eval_task must have the {name} of task, {trained}, not {evaluated}")
+    if task.input_shape != eval_task.input_shape:
+        raise ValueError(
+            f"eval_task must have the input_shape of task, {task.input_shape}, not {eval_task.input_shape}"
+        )
+    most, classes = task.n_classes, eval_task.n_classes
+    fewer = most is not None and classes is not None and classes < most  # the others are no answers then
+    if most != classes and not fewer:
+        raise ValueError(f"eval_task must have at most the n_classes of task, {most}, not {classes}")

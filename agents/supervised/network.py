@@ -15,18 +15,19 @@ from plasticrl.nn import Core
 class EpisodeTensors(NamedTuple):
     """The fields of :class:`plasticrl.envs.Episode` as tensors of the same shapes and types."""
 
-    inputs: Tensor  # (T, B, *input_shape)
+    inputs: Tensor  # (T, B, *input_shape), or with picture (P, *input_shape)
     clamp: Tensor | None  # bool (T, B, D)
     labels: Tensor | None  # int64 (T, B), -1 for no label
-    target: Tensor  # (B, D) float32, or (B,) int64
+    target: Tensor  # (B, D) float32, (B,) int64, or (T, B) int64
     target_mask: Tensor  # bool (T, B)
     hidden: Tensor | None  # bool (B, D)
-    picture: Tensor | None = None  # int64 (T, B), equal numbers for equal inputs
+    picture: Tensor | None = None  # int64 (T, B), 0 to P - 1
 
     def until(self, steps: int) -> EpisodeTensors:
         """Return the first ``steps`` of the T steps; the target stays."""
         cut: dict[str, Any] = {}
-        for name in ("inputs", "clamp", "labels", "target_mask", "picture"):
+        names = ("inputs" if self.picture is None else "picture", "clamp", "labels", "target_mask")
+        for name in names:
             if (whole := getattr(self, name)) is not None:
                 cut[name] = whole[:steps]
         return self._replace(**cut)

@@ -1,17 +1,19 @@
 """The one-shot classifier: convolutions embed an image, and a plastic layer binds it to its label."""
 
 from itertools import pairwise
-from math import isfinite
+from math import inf, isfinite
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from plasticrl.agents.supervised.network import EpisodeNetwork, EpisodeTensors
-from plasticrl.arguments import MOST_SIZE, check_whole
+from plasticrl.arguments import MOST_SIZE, check_flag, check_whole
 from plasticrl.nn import PlasticLinear
 from plasticrl.nn.core import check_shape
 from plasticrl.nn.factory import PlasticName, alpha_mode
-from plasticrl.rules import RuleLike
+from plasticrl.nn.notices import warn_of_free_eta
+from plasticrl.rules import Oja, RuleLike
 from plasticrl.state import TraceState
 
 _CONVOLUTIONS = 4
@@ -27,6 +29,10 @@ class OneShotNetwork(EpisodeNetwork):
     1,000 to the logit of its class. With five classes and 31 x 31 images there are 64 features and 112,065
     parameters, including eta.
 
+    After the last label of a batch the trace is only read: for one query at the end, as in the paper, this
+    makes no difference, and of several each is answered as if it were the only one. A class of which an
+    episode shows no label is not among its answers.
+
     Args:
         n_classes: N.
         core: ``"plastic"`` (default; one alpha per connection), ``"homogeneous"`` (one alpha for all) or
@@ -35,6 +41,10 @@ class OneShotNetwork(EpisodeNetwork):
         n_filters: number of filters of each convolution. Default 64.
         input_mean: subtracted from the pixels. Default 0.
         input_std: divides the difference. Default 1.
+        normalize_features: scale the features of each image to the norm ``sqrt(features)``, so that what
+            the trace recalls depends on their direction alone. Default False, as in the paper.
+        batch_norm: normalize over the batch after each convolution, which then has no bias, and replace the
+            first three tanh by ReLU and the last by nothing. Default False.
         rule, eta, bound_eta, init_scale, alpha_scale: as in :class:`plasticrl.PlasticLinear`. The defaults
             are those of the paper: Oja, 0.01, unbounded, 0.01, 0.01.
 
@@ -53,6 +63,8 @@ class OneShotNetwork(EpisodeNetwork):
         n_filters: int = 64,
         input_mean: float = 0.0,
         input_std: float = 1.0,
+        normalize_features: bool = False,
+        batch_norm: bool = False,
         rule: RuleLike = "oja",
         eta: float = 0.01,
         bound_eta: bool = False,
@@ -70,12 +82,20 @@ class OneShotNetwork(EpisodeNetwork):
                 f"not {input_mean} and {input_std}"
             )
         self.input_mean, self.input_std = input_mean, input_std
+        self.normalize_features = check_flag("normalize_features", normalize_features)
+        check_flag("batch_norm", batch_norm)
         n_filters = check_whole("n_filters", n_filters, least=1, most=MOST_SIZE)
         channels = [1] + _CONVOLUTIONS * [n_filters]
         self.embedding = nn.Sequential()
         side = image_size
-        for before, after in pairwise(channels):
-            self.embedding.extend([nn.Conv2d(before, after, 3, stride=2), nn.Tanh()])
+        for number, (before, after) in enumerate(pairwise(channels), 1):
+            self.embedding.append(nn.Conv2d(before, after, 3, stride=2, bias=not batch_norm))
+            if batch_norm:
+                self.embedding.append(nn.BatchNorm2d(after))
+            if not batch_norm:
+                self.embedding.append(nn.Tanh())
+            elif number < _CONVOLUTIONS:
+                self.embedding.append(nn.ReLU())
             side = (side - 1) // 2
         self.embedding.append(nn.Flatten())
         # channels_last makes a training step on the CPU up to a third faster.
@@ -91,41 +111,67 @@ class OneShotNetwork(EpisodeNetwork):
             alpha_scale=alpha_scale,
         )
 
-    def embed(self, images: Tensor, picture: Tensor | None = None) -> Tensor:
-        """Compute the features of images ``(T, B, size, size)`` in one pass: ``(T, B, features)``.
-
-        Args:
-            images: the images.
-            picture: ``(T, B)``, equal numbers for equal images; each distinct image is then computed once.
-
-        Raises:
-            ValueError: ``picture`` has another shape.
-        """
-        steps, batch = images.shape[:2]
-        if picture is not None:
-            check_shape("picture", picture, (steps, batch))
-        flat = images.reshape(steps * batch, 1, *images.shape[2:])
-        if picture is not None:
-            distinct, place = torch.unique(picture.flatten(), return_inverse=True)
-            flat = flat[torch.empty_like(distinct).scatter_(0, place, torch.arange(len(place)).to(place))]
-        flat = (flat - self.input_mean) / self.input_std
+    def embed(self, images: Tensor) -> Tensor:
+        """Compute the features of images ``(..., size, size)`` in one pass: ``(..., features)``."""
+        flat = (images.reshape(-1, 1, *images.shape[-2:]) - self.input_mean) / self.input_std
         features: Tensor = self.embedding(flat.contiguous(memory_format=torch.channels_last))
-        return (features if picture is None else features[place]).view(steps, batch, -1)
+        if self.normalize_features:
+            features = F.normalize(features, dim=-1) * features.shape[-1] ** 0.5
+        return features.view(*images.shape[:-2], -1)
 
     def forward(self, episode: EpisodeTensors) -> tuple[Tensor, TraceState]:
         """Run the network on B episodes; see :class:`EpisodeNetwork`. The outputs are log-probabilities."""
+        labels = self._checked(episode)
+        features = self.embed(episode.inputs)
+        if episode.picture is not None:
+            features = features[episode.picture]
+        steps = int((labels >= 0).any(1).nonzero().max()) + 1 if (labels >= 0).any() else 0
+        sums, state = [], self.core.initial_state(labels.shape[1])
+        told = labels[:steps, :, None] == torch.arange(self.n_classes, device=labels.device)
+        drive = (_LABEL_GAIN * told).to(features.dtype)  # -1 matches no class
+        if type(self.core.plasticity.rule) is Oja and told.any(-1).all():
+            sums, state = [drive], self._bound(features[:steps], told)
+        elif steps:
+            shown, state = self.core.sums(features[:steps], drive=drive)
+            sums = [shown]
+        if steps < len(labels):
+            asked = self.core.recall(features[steps:], state)
+            sums.append(asked.masked_fill(~told.any(0), -inf) if steps else asked)
+        return torch.cat(sums).log_softmax(-1), state
+
+    def _bound(self, features: Tensor, told: Tensor) -> TraceState:
+        """Return the trace that Oja's rule has stored after labels at all steps, in closed form.
+
+        A label makes the output exactly one-hot, so that a row decays by 1 - eta only when its own class is
+        shown: after one image x it is eta x.
+
+        Args:
+            features: ``(T, B, features)``.
+            told: bool ``(T, B, N)``, the labels, one-hot.
+        """
+        plasticity = self.core.plasticity
+        if plasticity.alpha is None:
+            return self.core.initial_state(features.shape[1])
+        warn_of_free_eta(plasticity, plasticity.free_eta)
+        eta, shown = plasticity.eta, told.to(features.dtype)
+        later = shown.flip(0).cumsum(0).flip(0) - shown
+        return TraceState(torch.einsum("tbn,tbf->bnf", eta * (1 - eta) ** later * shown, features))
+
+    def _checked(self, episode: EpisodeTensors) -> Tensor:
+        """Return the labels ``(T, B)``.
+
+        Raises:
+            ValueError: the episodes are not of a task that the network was made for.
+        """
         images, size = episode.inputs, self.image_size
-        if images.ndim != 4 or tuple(images.shape[2:]) != (size, size) or 0 in images.shape:
-            raise ValueError(
-                f"inputs must be (T, B, {size}, {size}) with T, B >= 1, not {tuple(images.shape)}"
-            )
+        dims = 4 if episode.picture is None else 3
+        if images.ndim != dims or tuple(images.shape[-2:]) != (size, size) or 0 in images.shape:
+            wanted = f"(T, B, {size}, {size}) with T, B >= 1" if dims == 4 else f"(P, {size}, {size})"
+            raise ValueError(f"inputs must be {wanted}, not {tuple(images.shape)}")
         if episode.labels is None:
             raise ValueError("the episode has no labels: this network is for classification tasks")
-        check_shape("labels", episode.labels, tuple(images.shape[:2]))
+        shape = tuple((images if episode.picture is None else episode.picture).shape[:2])
+        check_shape("labels", episode.labels, shape)
         if int(episode.labels.max()) >= self.n_classes:
             raise ValueError(f"labels must be below {self.n_classes}, not {int(episode.labels.max())}")
-        labelled = episode.labels[..., None] == torch.arange(
-            self.n_classes, device=images.device
-        )  # -1 matches no class
-        logits, state = self.core.sums(self.embed(images, episode.picture), drive=_LABEL_GAIN * labelled)
-        return logits.log_softmax(-1), state
+        return episode.labels

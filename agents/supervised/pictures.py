@@ -51,17 +51,18 @@ def one_shot_episodes(episode: Episode, answers: NDArray[np.int64]) -> RGB:
     A correct prediction is green. A wrong one is red, followed by the correct class in brackets.
 
     Args:
-        episode: inputs ``(T, B, height, width)`` of any range; the last step is the query.
+        episode: inputs ``(T, B, height, width)`` of any range; the last step is the query, and others
+            without a label are left out.
         answers: predicted classes ``(B,)``.
     """
     assert episode.labels is not None
     rows = []
-    for b, answer in enumerate(answers):
+    for b, (answer, right) in enumerate(zip(answers, episode.answers(), strict=True)):
         cells = [
             _captioned(image, str(label), _INK)
             for image, label in zip(episode.inputs[:-1, b], episode.labels[:-1, b], strict=True)
+            if label >= 0
         ]
-        right = episode.target[b]
         text, color = (f"{answer}", _RIGHT) if answer == right else (f"{answer} ({right})", _WRONG)
         rows.append(np.hstack([*cells, _captioned(episode.inputs[-1, b], f"? {text}", color)]))
     return np.vstack(rows)
@@ -163,7 +164,7 @@ class Seen(NamedTuple):
 def look(learner: Learner, n_episodes: int, seed: int) -> Seen:
     """Draw episodes of the learner's ``eval_task``, else its ``task``, and run its network on them."""
     task = learner.eval_task or learner.task
-    episode = task.sample(n_episodes, np.random.default_rng([_STREAM, seed]))
+    episode = task.sample(n_episodes, np.random.default_rng([_STREAM, seed])).expanded()
     tensors = to_tensors(episode, learner.device)
     learner.network.eval()
     with torch.no_grad():

@@ -93,6 +93,13 @@ def predicted(outputs: Tensor, episode: EpisodeTensors, n_classes: int | None) -
     return judged if n_classes is None else judged.argmax(-1)
 
 
+def _answers(outputs: Tensor, episode: EpisodeTensors, n_classes: int | None) -> tuple[Tensor, Tensor]:
+    """Return predictions and targets of each episode's last scored step, or of all if each has a target."""
+    if n_classes is None or episode.target.ndim == 1:
+        return predicted(outputs, episode, n_classes), episode.target
+    return outputs.argmax(-1)[episode.target_mask], episode.target[episode.target_mask]
+
+
 class Learner(Protocol):
     """The attributes of a learner that an update and pictures of episodes use."""
 
@@ -144,8 +151,8 @@ class EpisodeUpdate:
         loss = episode_loss(outputs, tensors, learner.loss)
         loss.backward()  # type: ignore[no-untyped-call]
         self._kind = self._kind or episode_kind(episode.target, learner.task.n_classes)
-        prediction = predicted(outputs.detach(), tensors, learner.task.n_classes)
-        metrics = episode_metrics(prediction, tensors.target, tensors.hidden, self._kind)
+        prediction, target = _answers(outputs.detach(), tensors, learner.task.n_classes)
+        metrics = episode_metrics(prediction, target, tensors.hidden, self._kind)
         means = (loss, *(values.mean() for values in metrics.values()))
         loss, *means_of_metrics = learner.ranks.average(learner.network.parameters(), *means)
         self.grad_norm = get_total_norm([p.grad for p in learner.network.parameters() if p.grad is not None])

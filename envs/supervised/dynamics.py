@@ -71,12 +71,18 @@ class EpisodeDynamics(Dynamics[EpisodeState]):
         """Draw one episode from each generator; return their state and first observations (B, W).
 
         Raises:
-            ValueError: ``target_mask`` is false at all steps of an episode.
+            ValueError: ``target_mask`` is false at all steps of an episode, or the target has a class for
+                each step.
         """
-        episodes = [self.task.sample(1, rng) for rng in rngs]
+        episodes = [self.task.sample(1, rng).expanded() for rng in rngs]
         target_mask = np.concatenate([episode.target_mask for episode in episodes], axis=1)
         if not target_mask.any(axis=0).all():
             raise ValueError(f"{type(self.task).__name__}: target_mask is false at all steps of an episode")
+        if self.task.n_classes is not None and any(episode.target.ndim > 1 for episode in episodes):
+            raise ValueError(
+                "an environment asks for one class in an episode, and the task for one at each query: "
+                "make the task with queries='one'"
+            )
         width, n_classes = self.observation_space.shape[0], self.task.n_classes
         observations = np.zeros((self.task.steps + 1, len(rngs), width), dtype=np.float32)
         for row, episode in enumerate(episodes):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from typing import Literal, TypeAlias, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +13,8 @@ from plasticrl.arguments import check_count
 from plasticrl.envs.data.omniglot import Split, SplitBy, load_omniglot, split_classes
 from plasticrl.envs.supervised.references import nearest_neighbour
 from plasticrl.envs.supervised.task import Episode, EpisodeTask, Predictor
+
+Queries: TypeAlias = Literal["one", "all"]
 
 
 def distinct_draws(rng: np.random.Generator, rows: int, population: int, count: int) -> NDArray[np.int64]:
@@ -65,9 +68,12 @@ class OneShotTask(EpisodeTask):
             few pictures. It has no benefit for environments, which draw every episode separately. Do not use
             it for evaluation: episodes that share pictures are not independent, so that a confidence
             interval over them is too narrow.
+        queries: "one" (default), or "all": a query of every class, in random order, so that a network which
+            only reads its trace after the last label learns N times as much from an episode. Meant for
+            training, too: the target then has one class for each step, (T, B).
 
     Attributes:
-        steps: N K + 1.
+        steps: N K + 1, or N K + N.
         n_classes: N.
         input_shape: (size, size).
 
@@ -82,6 +88,7 @@ class OneShotTask(EpisodeTask):
         k_shot: int = 1,
         rotations: bool = True,
         pool: int | None = None,
+        queries: Queries = "one",
     ) -> None:
         wanted = "images must be uint8 of shape (classes, pictures per class, size, size), got"
         if not isinstance(images, np.ndarray):
@@ -100,19 +107,23 @@ class OneShotTask(EpisodeTask):
             raise ValueError(f"rotations must be True or False, got {rotations!r}")
         if pool is not None and not n_way <= check_count("pool", pool) <= classes:
             raise ValueError(f"pool must be from n_way ({n_way}) to {classes} classes, or None, got {pool}")
+        if queries not in get_args(Queries):
+            raise ValueError(f"queries must be 'one' or 'all', got {queries!r}")
         self.images = images
+        self._queries: Queries = queries  # the fingerprint has it as the number of steps
         self.pool = pool
         self.n_classes: int = int(n_way)
         self.k_shot = int(k_shot)
         self.rotations = rotations
-        self.steps = self.n_classes * self.k_shot + 1
+        self.steps = self.n_classes * self.k_shot + (1 if queries == "one" else self.n_classes)
         self.input_shape = (size, size)
 
     def sample(self, batch_size: int, rng: np.random.Generator) -> Episode:
         """Draw ``batch_size`` episodes: ``inputs`` (T, B, size, size) in [0, 1], ``labels`` (T, B).
 
-        ``target`` (B,) is the label of the query. At the last step, and only there, ``labels`` is -1 and
-        ``target_mask`` is true.
+        With a pool, ``inputs`` are its pictures, (P (K + 1), size, size), and ``picture`` says which one is
+        shown. ``target`` (B,) is the label of the query, or (T, B) that of each step. At the queries, and
+        only there, ``labels`` is -1 and ``target_mask`` is true.
 
         Raises:
             ValueError: ``batch_size`` is below 1.
@@ -125,20 +136,23 @@ class OneShotTask(EpisodeTask):
         # The first K pictures of a class are shown, the one after them is its possible query.
         drawn = distinct_draws(rng, batch * n_way, pictures, k_shot + 1).reshape(batch, n_way, k_shot + 1)
         slots = rng.permuted(np.tile(np.arange(n_way * k_shot), (batch, 1)), axis=1)
-        target = rng.integers(n_way, size=batch)
-        label = np.concatenate([slots.T // k_shot, target[None]])  # (T, B)
-        shot = np.concatenate([slots.T % k_shot, np.full((1, batch), k_shot)])
+        if self._queries == "one":
+            asked = rng.integers(n_way, size=(1, batch))
+        else:
+            asked = rng.permuted(np.tile(np.arange(n_way), (batch, 1)), axis=1).T
+        label = np.concatenate([slots.T // k_shot, asked])  # (T, B)
+        shot = np.concatenate([slots.T % k_shot, np.full(asked.shape, k_shot)])
         column = np.arange(batch)
         which = chosen[column, label], drawn[column, label, shot]
         if self.pool is None:
             turns = rng.integers(4, size=(batch, n_way))[column, label] if self.rotations else None
             inputs, picture = _seen(self.images[which], turns), None
         else:
-            inputs, picture = self._draw_pool(rng)[which], which[0] * pictures + which[1]
+            inputs, picture = self._draw_pool(rng), which[0] * pictures + which[1]
         labels = label.copy()
-        labels[-1] = -1
-        target_mask = np.zeros((self.steps, batch), dtype=bool)
-        target_mask[-1] = True
+        labels[-len(asked) :] = -1
+        target_mask = labels < 0
+        target = label if self._queries == "all" else label[-1]
         return Episode(inputs, None, labels, target, target_mask, None, picture)
 
     def references(self) -> Mapping[str, Predictor]:
@@ -146,13 +160,13 @@ class OneShotTask(EpisodeTask):
         return {"nearest neighbour": nearest_neighbour}
 
     def _draw_pool(self, rng: np.random.Generator) -> NDArray[np.float32]:
-        """Draw the pictures of one batch: (pool, K + 1, size, size)."""
+        """Draw the pictures of one batch: (pool (K + 1), size, size)."""
         assert self.pool is not None
         classes, pictures = self.images.shape[:2]
         chosen = distinct_draws(rng, 1, classes, self.pool).T  # (pool, 1)
         drawn = distinct_draws(rng, self.pool, pictures, self.k_shot + 1)
         turns = np.broadcast_to(rng.integers(4, size=(self.pool, 1)), drawn.shape) if self.rotations else None
-        return _seen(self.images[chosen, drawn], turns)
+        return _seen(self.images[chosen, drawn], turns).reshape(-1, *self.input_shape)
 
 
 def _seen(images: NDArray[np.uint8], turns: NDArray[np.int64] | None) -> NDArray[np.float32]:
@@ -180,6 +194,7 @@ class OmniglotTask(OneShotTask):
         size: height and width of the drawings, 1 to 105; resized from 105.
         data_dir: folder of the official files; see ``find_dataset`` for the default.
         pool: see ``OneShotTask``.
+        queries: see ``OneShotTask``.
 
     Attributes:
         class_ids: (classes,) character number of each class less 1, ascending, in the order of ``images``.
@@ -200,8 +215,9 @@ class OmniglotTask(OneShotTask):
         size: int = 31,
         data_dir: str | os.PathLike[str] | None = None,
         pool: int | None = None,
+        queries: Queries = "one",
     ) -> None:
         self.split: Split = split
         self.class_ids = split_classes(split, split_by)
         images = load_omniglot(size, data_dir).images[self.class_ids]
-        super().__init__(images, n_way, k_shot, rotations, pool)
+        super().__init__(images, n_way, k_shot, rotations, pool, queries)

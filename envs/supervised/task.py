@@ -20,28 +20,44 @@ class Episode(NamedTuple):
     ``target_mask`` is true at one or more steps of every episode; the environments check it.
 
     A completion task (patterns, images) has a vector as target and may set ``clamp`` and ``hidden``. A
-    classification task (Omniglot) sets ``labels`` and has a class as target.
+    classification task (Omniglot) sets ``labels`` and has a class as target, or one for each step. If many
+    steps show the same few inputs, ``inputs`` may hold each of them once, and ``picture`` which one is shown.
     """
 
-    inputs: NDArray[np.float32]  # (T, B, *input_shape)
+    inputs: NDArray[np.float32]  # (T, B, *input_shape), or with picture (P, *input_shape)
     clamp: NDArray[np.bool_] | None  # (T, B, D): input elements that clamp their neurons
     labels: NDArray[np.int64] | None  # (T, B): label shown with the input, -1 for none
-    target: NDArray[Any]  # (B, D) float32, or (B,) int64
+    target: NDArray[Any]  # (B, D) float32, (B,) int64, or (T, B) int64
     target_mask: NDArray[np.bool_]  # (T, B): steps whose output is scored
     hidden: NDArray[np.bool_] | None  # (B, D): elements hidden in the query; None: unknown
-    picture: NDArray[np.int64] | None = None  # (T, B): equal numbers for equal inputs; None: unknown
+    picture: NDArray[np.int64] | None = None  # (T, B): the input of each step, 0 to P - 1
 
     def rows(self, own: slice) -> Episode:
         """Return the episodes of a slice of the batch."""
         return Episode(
-            self.inputs[:, own],
+            self.inputs if self.picture is not None else self.inputs[:, own],
             None if self.clamp is None else self.clamp[:, own],
             None if self.labels is None else self.labels[:, own],
-            self.target[own],
+            self.target[own] if self.labels is None else self.target[..., own],
             self.target_mask[:, own],
             None if self.hidden is None else self.hidden[own],
             None if self.picture is None else self.picture[:, own],
         )
+
+    def expanded(self) -> Episode:
+        """Return the episodes with ``inputs`` (T, B, *input_shape) and without ``picture``."""
+        if self.picture is None:
+            return self
+        return self._replace(inputs=self.inputs[self.picture], picture=None)
+
+    def answers(self) -> NDArray[Any]:
+        """Return the target of each episode's last scored step: (B, D), or (B,) for classes."""
+        if self.labels is None or self.target.ndim == 1:
+            return self.target
+        steps, batch = self.target_mask.shape
+        last = steps - 1 - self.target_mask[::-1].argmax(axis=0)
+        answers: NDArray[np.int64] = self.target[last, np.arange(batch)]
+        return answers
 
 
 Predictor: TypeAlias = Callable[[Episode], NDArray[Any]]

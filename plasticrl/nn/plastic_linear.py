@@ -129,6 +129,25 @@ class PlasticLinear(Core):
         sums, _, after = self._run(inputs, state, reset, drive)
         return sums, after
 
+    def recall(self, inputs: Tensor, state: TraceState) -> Tensor:
+        """Return the sums before the activation for each input, with the same trace, which stays as it is.
+
+        Args:
+            inputs: ``(T, B, in_features)``.
+            state: the trace of each of the B episodes.
+
+        Returns:
+            ``(T, B, out_features)``, without a drive.
+        """
+        self._check_inputs(inputs, None)
+        (trace,) = parts_of(state, TraceState)
+        check_shape("state.trace", trace, (inputs.shape[1], *self.initial_state(0).trace.shape[1:]))
+        alpha = self.plasticity.alpha
+        if alpha is None:
+            return inputs @ self.weight.T
+        weight = self.weight + alpha * trace[:, : self.out_features]  # (B, out, in)
+        return torch.einsum("tbi,boi->tbo", inputs, weight)
+
     def _run(
         self, inputs: Tensor, state: TraceState | None, reset: Tensor | None, drive: Tensor | None
     ) -> tuple[Tensor, Tensor, TraceState]:

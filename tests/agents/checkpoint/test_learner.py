@@ -5,6 +5,7 @@ from math import inf
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from stable_baselines3.common.logger import KVWriter, Logger
@@ -12,6 +13,7 @@ from stable_baselines3.common.utils import ConstantSchedule, LinearSchedule
 
 from plasticrl.agents import EpisodeLearner, TensorFileError, make_network
 from plasticrl.agents.checkpoint.tensor_file import read_tensors, write_tensors
+from plasticrl.envs.supervised.one_shot import OneShotTask
 from plasticrl.envs.supervised.patterns import PatternsTask
 
 TASK = PatternsTask(n_bits=10, n_patterns=2, n_cycles=1, steps_on=3, steps_off=1, test_steps=3)
@@ -44,6 +46,25 @@ def test_saved_loaded_and_trained_on_equals_uninterrupted(core: str, tmp_path: P
     resumed.learn(20, reset_num_episodes=False)
     assert contents(resumed) == contents(learner(core, **options).learn(40))
     assert contents(resumed) != contents(learner(core, **options).learn(36))
+
+
+@pytest.mark.parametrize("queries", ["one", "all"])
+@pytest.mark.parametrize("options", [{}, {"batch_norm": True, "normalize_features": True}])
+def test_a_network_of_convolutions_is_resumed_exactly(options: dict[str, Any], queries: Any) -> None:
+    """Its parameters lie in memory channels last, and so must Adam's states."""
+    images = np.random.default_rng(0).integers(0, 256, (8, 3, 31, 31), dtype=np.uint8)
+    task = OneShotTask(images, n_way=4, pool=5, queries=queries)
+
+    def made() -> EpisodeLearner:
+        kwargs = {"n_filters": 4, "alpha_scale": 1.0, **options}
+        return EpisodeLearner("plastic", task, 1e-2, 4, network_kwargs=kwargs, seed=0, device="cpu")
+
+    whole, half = made().learn(40), made().learn(20)
+    resumed = EpisodeLearner.load(BytesIO(contents(half)), task, device="cpu")
+    resumed.learn(20, reset_num_episodes=False)
+    for name, tensor in whole.network.state_dict().items():
+        assert torch.equal(tensor, resumed.network.state_dict()[name]), name
+    assert contents(resumed) == contents(whole)
 
 
 class Keep(KVWriter):

@@ -127,6 +127,13 @@ def test_shares() -> None:
         joint.learner(joint.patterns()).join(Ranks(0, 3))
 
 
+def test_batch_normalization_is_not_shared() -> None:
+    model = joint.learner(joint.one_shot(), network_kwargs={"batch_norm": True})
+    with pytest.raises(ValueError, match="batch normalization trains in one process"):
+        model.join(Ranks(0, 2))
+    assert model.join(ALONE).ranks is ALONE
+
+
 def test_only_mazes_are_shared() -> None:
     env = make_vec_env("CartPole-v1", n_envs=2, seed=0)
     agent = RecurrentA2C("PlasticPolicy", env, policy_kwargs={"hidden_size": 4}, seed=0, n_steps=4)

@@ -69,7 +69,7 @@ def test_equal_pictures_are_embedded_once_and_give_the_same_gradients() -> None:
     sizes: list[int] = []
     network.embedding.register_forward_hook(lambda module, given, result: sizes.append(len(result)))
     gradients = []
-    for known in (drawn, drawn._replace(picture=None)):
+    for known in (drawn, drawn.expanded()):
         outputs, _ = network(to_tensors(known))
         loss = F.nll_loss(outputs[-1], to_tensors(known).target)
         gradients.append(torch.autograd.grad(loss, list(network.parameters())))
@@ -133,6 +133,80 @@ def test_several_shots_by_hebbs_rule_in_closed_form() -> None:
     assert alpha is not None
     logits = torch.einsum("boi,bi->bo", network.core.weight + alpha * trace, x[-1])
     torch.testing.assert_close(log_probabilities[-1], logits.log_softmax(-1))
+
+
+@pytest.mark.parametrize("k_shot", [1, 3])
+def test_ojas_closed_form_is_what_the_layer_does_step_by_step(k_shot: int) -> None:
+    torch.manual_seed(0)
+    network = OneShotNetwork(4, n_filters=8, eta=0.3, init_scale=0.7).double()
+    shown = episode(n_way=4, k_shot=k_shot)
+    shown = shown._replace(inputs=shown.inputs.double())
+    assert shown.labels is not None
+    outputs, state = network(shown)
+    features, labels = network.embed(shown.inputs), shown.labels
+    told = torch.where(labels < 0, 0, 1)[..., None] * F.one_hot(labels.clamp_min(0), 4)
+    sums, _ = network.core.sums(features, drive=1000.0 * told)
+    _, before = network.core.sums(features[:-1], drive=1000.0 * told[:-1])
+    torch.testing.assert_close(state.trace, before.trace)
+    torch.testing.assert_close(outputs[-1], sums[-1].log_softmax(-1))
+    parameters = list(network.core.parameters())
+    for pair in zip(
+        torch.autograd.grad(outputs[-1, :, 0].sum(), parameters, retain_graph=True),
+        torch.autograd.grad(sums[-1].log_softmax(-1)[:, 0].sum(), parameters),
+        strict=True,
+    ):
+        torch.testing.assert_close(*pair)
+
+
+@pytest.mark.parametrize("rule", ["oja", "hebb", "delta"])
+@pytest.mark.parametrize("core", ["plastic", "homogeneous"])
+def test_each_of_several_queries_is_answered_as_if_it_were_the_only_one(core: PlasticName, rule: str) -> None:
+    torch.manual_seed(0)
+    network = OneShotNetwork(3, core, n_filters=8, eta=0.3, alpha_scale=1.0, rule=rule)
+    images = np.random.default_rng(0).integers(0, 256, (6, 3, 31, 31), dtype=np.uint8)
+    many = OneShotTask(images, n_way=3, queries="all").sample(5, np.random.default_rng(1))
+    tensors = to_tensors(many)
+    outputs, _ = network(tensors)
+    for query in range(3):
+        rows = [0, 1, 2, 3 + query]
+        assert tensors.labels is not None
+        alone = tensors._replace(inputs=tensors.inputs[rows], labels=tensors.labels[rows])
+        torch.testing.assert_close(network(alone)[0][-1], outputs[3 + query])
+
+
+def test_a_class_without_a_label_is_no_answer() -> None:
+    network = OneShotNetwork(6, n_filters=8)
+    with torch.no_grad():
+        network.core.weight[4] = 100.0
+    outputs, _ = network(episode(n_way=3))
+    assert (outputs[-1, :, 3:] == -math.inf).all()
+    torch.testing.assert_close(outputs[-1, :, :3].exp().sum(-1), torch.ones(2))
+
+
+@pytest.mark.parametrize("batch_norm", [False, True])
+def test_normalized_features_have_the_norm_of_ones(batch_norm: bool) -> None:
+    torch.manual_seed(0)
+    network = OneShotNetwork(5, n_filters=16, normalize_features=True, batch_norm=batch_norm)
+    plain = OneShotNetwork(5, n_filters=16, batch_norm=batch_norm)
+    plain.load_state_dict(network.state_dict())
+    images = noise(4, 3, 31, 31)
+    features, raw = network.eval().embed(images), plain.eval().embed(images)
+    torch.testing.assert_close(features.norm(dim=-1), torch.full((4, 3), 4.0))
+    torch.testing.assert_close(features / 4, F.normalize(raw, dim=-1))
+
+
+def test_batch_normalization_has_the_moments_of_the_batch_and_later_running_ones() -> None:
+    torch.manual_seed(0)
+    network = OneShotNetwork(5, n_filters=8, batch_norm=True)
+    images = 3 * noise(40, 2, 31, 31) + 1
+    trained = network.embed(images).view(80, 8)
+    torch.testing.assert_close(trained.mean(0), torch.zeros(8), atol=1e-5, rtol=0)
+    torch.testing.assert_close(trained.var(0, correction=0), torch.ones(8), atol=1e-2, rtol=0)
+    network.eval()
+    one = network.embed(images[:1])
+    torch.testing.assert_close(one, network.embed(images)[:1], atol=1e-5, rtol=1e-4)
+    assert not any(isinstance(part, torch.nn.Tanh) for part in network.modules())
+    assert all(part.bias is None for part in network.modules() if isinstance(part, torch.nn.Conv2d))
 
 
 def test_the_outputs_are_log_probabilities_and_a_told_label_is_certain() -> None:
@@ -207,6 +281,8 @@ def test_it_learns_to_name_what_it_was_shown_once() -> None:
         ({"n_classes": 0}, "n_classes must be a whole number of at least 1"),
         ({"n_filters": 0}, "n_filters must be a whole number of at least 1"),
         ({"eta": math.nan}, "eta must be a finite number"),
+        ({"batch_norm": "yes"}, "batch_norm must be True or False"),
+        ({"normalize_features": 2}, "normalize_features must be True or False"),
     ],
 )
 def test_wrong_arguments_are_named(options: dict[str, Any], message: str) -> None:
@@ -222,8 +298,12 @@ def test_wrong_arguments_are_named(options: dict[str, Any], message: str) -> Non
         ({"labels": torch.zeros(5, 2, dtype=torch.int64)}, r"labels must have shape \(6, 2\)"),
         ({"labels": torch.full((6, 2), 5)}, "labels must be below 5, not 5"),
         (
-            {"picture": torch.zeros(7, 2, dtype=torch.int64)},
-            r"picture must have shape \(6, 2\), not \(7, 2\)",
+            {"inputs": torch.zeros(3, 31, 31), "picture": torch.zeros(7, 2, dtype=torch.int64)},
+            r"labels must have shape \(7, 2\), not \(6, 2\)",
+        ),
+        (
+            {"picture": torch.zeros(6, 2, dtype=torch.int64)},
+            r"inputs must be \(P, 31, 31\), not \(6, 2, 31, 31\)",
         ),
     ],
 )

@@ -292,6 +292,27 @@ def test_pickled_in_mid_episode():
     np.testing.assert_array_equal(env.reset()[0], twin.reset()[0])
 
 
+def test_a_task_that_asks_for_several_classes_is_named():
+    images = np.random.default_rng(0).integers(0, 256, (4, 3, 31, 31), dtype=np.uint8)
+    env = EpisodeVectorEnv(OneShotTask(images, n_way=3, queries="all"), 2)
+    with pytest.raises(ValueError, match=r"asks for one class in an episode.*queries='one'"):
+        env.reset()
+
+
+def test_a_pooled_task_shows_the_pictures_of_its_steps():
+    images = np.random.default_rng(0).integers(0, 256, (4, 3, 31, 31), dtype=np.uint8)
+    env = EpisodeEnv(OneShotTask(images, n_way=3, pool=4, rotations=False))
+    known = images.reshape(12, -1) / np.float32(255)
+    seen, _ = env.reset(seed=3)
+    shown = []
+    for _ in range(4):
+        (which,) = np.flatnonzero((known == seen[: 31 * 31]).all(axis=1))
+        shown.append(which)
+        seen, *_ = env.step(0)
+    assert len(set(shown)) == 4
+    assert len({which // 3 for which in shown}) == 3  # the query is of a class that was shown
+
+
 def test_a_task_that_judges_nothing_is_named():
     class Unjudged(EchoTask):
         """Leaves half of its episodes without a question."""

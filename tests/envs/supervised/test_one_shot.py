@@ -27,37 +27,56 @@ def told(inputs):
 
 
 @settings(max_examples=60, deadline=None)
-@given(st.data(), st.integers(2, 9), st.integers(2, 6), st.booleans(), st.booleans(), st.integers(0, 2**32))
-def test_every_episode_keeps_the_protocol(data, classes, pictures, rotations, pooled, seed):
+@given(
+    st.data(),
+    st.integers(2, 9),
+    st.integers(2, 6),
+    st.booleans(),
+    st.booleans(),
+    st.booleans(),
+    st.integers(0, 2**32),
+)
+def test_every_episode_keeps_the_protocol(data, classes, pictures, rotations, pooled, all_asked, seed):
     n_way = data.draw(st.integers(2, classes))
     k_shot = data.draw(st.integers(1, pictures - 1))
     batch = data.draw(st.integers(1, 7))
     pool = data.draw(st.integers(n_way, classes)) if pooled else None
-    task = OneShotTask(numbered_images(classes, pictures), n_way, k_shot, rotations, pool)
-    episode = task.sample(batch, np.random.default_rng(seed))
-    steps = n_way * k_shot + 1
+    queries = "all" if all_asked else "one"
+    task = OneShotTask(numbered_images(classes, pictures), n_way, k_shot, rotations, pool, queries)
+    drawn = task.sample(batch, np.random.default_rng(seed))
+    assert (drawn.picture is None) == (pool is None)
+    episode = drawn.expanded()
+    shown = n_way * k_shot
+    steps = shown + (n_way if all_asked else 1)
     assert (task.steps, task.n_classes, task.input_shape) == (steps, n_way, (3, 3))
     assert episode.inputs.shape == (steps, batch, 3, 3)
     assert episode.inputs.dtype == np.float32
     assert episode.labels.shape == (steps, batch)
     assert episode.labels.dtype == episode.target.dtype == np.int64
-    assert episode.target.shape == (batch,)
+    assert episode.target.shape == ((steps, batch) if all_asked else (batch,))
+    assert episode.picture is None
     assert episode.clamp is None
     assert episode.hidden is None
-    assert not episode.target_mask[:-1].any()
-    assert episode.target_mask[-1].all()
-    assert (episode.labels[-1] == -1).all()
+    assert not episode.target_mask[:shown].any()
+    assert episode.target_mask[shown:].all()
+    assert (episode.labels[shown:] == -1).all()
     names, numbers, turns = told(episode.inputs)
     if not rotations:
         assert (turns == 0).all()
     for b in range(batch):
-        labels = episode.labels[:-1, b].tolist()
+        labels = episode.labels[:shown, b].tolist()
         assert sorted(labels) == sorted(list(range(n_way)) * k_shot)
         of_label = {label: (names[t, b], turns[t, b]) for t, label in enumerate(labels)}
         assert len({name for name, _ in of_label.values()}) == n_way
         assert all((names[t, b], turns[t, b]) == of_label[label] for t, label in enumerate(labels))
-        assert (names[-1, b], turns[-1, b]) == of_label[episode.target[b]]
+        asked = episode.target[shown:, b].tolist() if all_asked else [episode.target[b]]
+        for t, answer in enumerate(asked, shown):
+            assert (names[t, b], turns[t, b]) == of_label[answer]
         assert len(set(zip(names[:, b], numbers[:, b], strict=True))) == steps
+        if all_asked:
+            assert sorted(asked) == list(range(n_way))
+            assert episode.target[:shown, b].tolist() == labels
+        assert episode.answers()[b] == asked[-1]
 
 
 def even(*values, sizes):
@@ -71,7 +90,7 @@ def independent_episodes(task, count, rng):
     if task.pool is None:
         episode = task.sample(count, rng)
         return episode.inputs, episode.labels, episode.target
-    lasts = [task.sample(3, rng).rows(slice(2, 3)) for _ in range(count)]
+    lasts = [task.sample(3, rng).rows(slice(2, 3)).expanded() for _ in range(count)]
     inputs, labels = (np.concatenate([e[field] for e in lasts], axis=1) for field in (0, 2))
     return inputs, labels, np.concatenate([e.target for e in lasts])
 
@@ -152,7 +171,7 @@ def test_the_episodes_of_a_pooled_batch_share_pictures_and_another_batch_has_oth
     task = OneShotTask(numbered_images(200, 20), n_way=3, k_shot=2, pool=7)
     rng = np.random.default_rng(0)
     first, second = (task.sample(400, rng) for _ in range(2))
-    names, numbers, turns = told(first.inputs)
+    names, numbers, turns = told(first.expanded().inputs)
     assert len(set(names.ravel())) == 7
     seen = set(zip(names.ravel(), numbers.ravel(), turns.ravel(), strict=True))
     assert len(seen) == 7 * 3  # K + 1 pictures of each class, one rotation

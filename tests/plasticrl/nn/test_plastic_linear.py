@@ -55,6 +55,23 @@ def test_the_trace_binds_features_to_the_label_shown_with_them() -> None:
     assert outputs[1].max(dim=-1).values.min() > 0.9
 
 
+@pytest.mark.parametrize("rule", ["hebb", "oja", "delta", "retroactive"])
+@pytest.mark.parametrize("alpha", ["full", "shared", "none"])
+def test_what_is_recalled_are_the_sums_of_the_next_step_whatever_comes_before(
+    alpha: AlphaMode, rule: str
+) -> None:
+    layer = PlasticLinear(6, 4, alpha=alpha, rule=rule, eta=0.3, alpha_scale=1.0, init_scale=0.5)
+    _, state = layer(noise(3, 2, 6))
+    before = state.trace.clone()
+    asked = noise(5, 2, 6, seed=1)
+    recalled = layer.recall(asked, state)
+    for query, found in zip(asked, recalled, strict=True):
+        torch.testing.assert_close(layer.sums(query[None], state)[0][0], found)
+    assert torch.equal(state.trace, before)
+    with pytest.raises(ValueError, match=r"state.trace must have shape \(3, "):
+        layer.recall(noise(5, 3, 6), state)
+
+
 def test_a_label_of_1000_clamps_the_softmax_to_one_hot() -> None:
     layer = PlasticLinear(64, 5)
     label = torch.eye(5)[:, None]
