@@ -9,7 +9,7 @@ READY := $(VENV)/.ready
 help:
 	@echo "make demo     train plastic and other networks on the maze, and compare them"
 	@echo "make test     run the tests, but for those of make cluster"
-	@echo "make cluster  run the tests that train on Ray, and lose processes and nodes of it (ten minutes)"
+	@echo "make cluster  run the tests of many processes, of Ray, and of the loss of some of them (ten minutes)"
 	@echo "make lint     check style (ruff) and types (mypy on the installed wheel)"
 	@echo "make bench    measure speed and memory against plain torch (a few minutes)"
 	@echo "make soak     try to lose or corrupt a training: what docs/reliability.md reports (half an hour)"
@@ -22,7 +22,7 @@ test: $(READY)
 	$(BIN)/python -m pytest -n auto --dist worksteal -m "not cluster"
 
 cluster: $(READY)
-	$(BIN)/python -m pytest -n auto --dist loadfile -m cluster tests/scripts
+	$(BIN)/python -m pytest -n auto --dist loadfile -m cluster tests/scripts tests/reliability
 
 lint: $(READY)
 	$(BIN)/ruff format --check .

@@ -186,12 +186,15 @@ def _images(name: str, seeds: int, total: int) -> Experiment:
 
 
 def _omniglot(name: str, seeds: int, total: int) -> Experiment:
-    preset = OMNIGLOT_PRESETS["tuned"]
-    cores = [
-        _episodes(core, "omniglot", preset, core, total=total, evaluated=5000)
-        for core in ("plastic", "homogeneous", "rnn")
-    ]
-    return Experiment(name, "Omniglot, 5 ways, 1 shot", tuple(cores), seeds)
+    tuned, normalized = OMNIGLOT_PRESETS["tuned"], OMNIGLOT_PRESETS["batch_norm"]
+    about = "plastic, with batch normalization"
+    conditions = (
+        _episodes("plastic", "omniglot", tuned, "plastic", total=total, evaluated=10_000),
+        _episodes("batch_norm", "omniglot", normalized, "plastic", about, total=total, evaluated=10_000),
+        _episodes("homogeneous", "omniglot", tuned, "homogeneous", total=total, evaluated=10_000),
+        _episodes("rnn", "omniglot", tuned, "rnn", total=total, evaluated=10_000),
+    )
+    return Experiment(name, "Omniglot, 5 ways, 1 shot", conditions, seeds)
 
 
 EXPERIMENTS: Mapping[tuple[TaskName, Budget], Experiment] = MappingProxyType(
@@ -202,7 +205,7 @@ EXPERIMENTS: Mapping[tuple[TaskName, Budget], Experiment] = MappingProxyType(
         ("patterns", "paper"): _patterns("patterns_paper", 10, 2000, 100_000),
         ("images", "quick"): _images("images_quick", 3, 3000),
         ("images", "paper"): _images("images_paper", 10, 100_000),
-        ("omniglot", "quick"): _omniglot("omniglot_quick", 3, 2_000_000),
-        ("omniglot", "paper"): _omniglot("omniglot_paper", 10, 19_200_000),
+        ("omniglot", "quick"): _omniglot("omniglot_quick", 3, 1_920_000),
+        ("omniglot", "paper"): _omniglot("omniglot_paper", 10, 11_520_000),
     }
 )

@@ -201,7 +201,7 @@ _RECURRENT: CoreOptions = {
 }
 CONTRIB = "sb3_contrib"
 """Name of the learner that is sb3-contrib's RecurrentPPO, for comparisons."""
-_ONE_SHOT = ("init_scale", "input_mean", "input_std", "n_filters")
+_ONE_SHOT = ("init_scale", "input_mean", "input_std", "n_filters", "normalize_features", "batch_norm")
 _ALPHA = "plastic (a plasticity coefficient for every connection), homogeneous (one for all)"
 _RECURRENT_HELP = f"Network: {_ALPHA}, rnn (no plasticity), lstm, gru, feedforward (no memory), or \
 plastic_lstm and plastic_gru. A preset has own values for some cores; --help shows those of the core that is \
@@ -361,7 +361,8 @@ different characters.""",
                 "rnn": _ONE_SHOT,
             },
             OMNIGLOT_PRESETS,
-            "Defaults of the options below: tuned, or the paper's (Miconi et al. 2018).",
+            "Defaults of the options below: tuned, the same with batch normalization, or the paper's (Miconi "
+            "et al. 2018).",
         )
     },
     core_help=f"Last layer: {_ALPHA}, or rnn (no plasticity).",

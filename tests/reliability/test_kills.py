@@ -14,6 +14,8 @@ from equal_runs import check_same, checkpoints
 from plasticrl.agents.checkpoint.tensor_file import read_tensors
 from plasticrl.scripts.main import main
 
+pytestmark = pytest.mark.cluster
+
 TASKS = {
     "maze": [
         *["--size", "5", "--episode-length", "20", "--hidden-size", "8", "--n-envs", "4"],

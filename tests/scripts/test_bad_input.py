@@ -242,7 +242,10 @@ def test_evaluate_out_of_range(option: list[str], trained: Path, capsys: pytest.
 
 @pytest.mark.parametrize(
     "options",
-    [["--n-way", "101"], ["--k-shot", "0"], ["--k-shot", "2"], ["--n-filters", "0"]],
+    [
+        *(["--n-way", "101"], ["--k-shot", "0"], ["--k-shot", "2"], ["--n-filters", "0"]),
+        *(["--train-way", "4"], ["--pool", "19"]),
+    ],
     ids=" ".join,
 )
 def test_wrong_for_the_data(
@@ -276,7 +279,7 @@ def test_maze_options_on_another_task(
     [
         (["--dataset", "omniglot", "--size", "9"], "--size"),
         (["--share", "0.9"], "share"),
-        (["--n-way", "4"], "n_way must be from 2 to 3"),
+        (["--n-way", "21"], "n_way must be from 2 to 20"),
         (["--n-way", "1"], "n_way"),
         (["--k-shot", "2"], "k_shot"),
         (["--occlusion", "quarter", "--n-way", "2"], "--"),

@@ -69,6 +69,7 @@ def test_presets_of_patterns_are_those_of_the_task(preset: str) -> None:
         ("images", "paper", 0.0001),
         ("omniglot", "paper", 3e-05),
         ("omniglot", "tuned", 0.001),
+        ("omniglot", "batch_norm", 0.004),
     ],
 )
 def test_every_task_takes_its_preset_and_options_override_it(task: str, preset: str, rate: float) -> None:

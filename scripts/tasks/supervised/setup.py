@@ -79,7 +79,14 @@ def make_tasks(run: Run, elsewhere: Mapping[str, Any] = MappingProxyType({})) ->
         UserError: a setting is invalid, the episodes do not fit the run's network, or the data are missing or
             damaged.
     """
-    most = run.settings.n_way if isinstance(run.settings, OmniglotSettings) else 0
+    most = 0
+    if isinstance(run.settings, OmniglotSettings):
+        most = run.settings.way
+        if most < run.settings.n_way:
+            raise UserError(
+                f"train_way must be at least n_way, {run.settings.n_way}, not {most}: the network has an "
+                "output for each class of a training episode"
+            )
     if elsewhere.get("n_way", 0) > most:
         raise UserError(
             f"the network was trained to distinguish {most} classes and has no output for more: "
@@ -91,9 +98,14 @@ def make_tasks(run: Run, elsewhere: Mapping[str, Any] = MappingProxyType({})) ->
             train = make_task(name, **asdict(run.settings))
             test = make_task(name, **{**asdict(run.settings), **elsewhere}) if elsewhere else train
             return Tasks(train, test, test)
-        train = make_task(name, split="train", data_dir=run.data_dir, **asdict(run.settings))
-        options = {**asdict(run.settings), **elsewhere}
-        options.pop("pool", None)  # the evaluation needs independent episodes
+        options = asdict(run.settings)
+        of_training = {}
+        if isinstance(run.settings, OmniglotSettings):
+            queries, pool = options.pop("train_queries"), options.pop("pool")
+            of_training = {"n_way": run.settings.way, "queries": queries, "pool": pool}
+            del options["train_way"]
+        train = make_task(name, split="train", data_dir=run.data_dir, **{**options, **of_training})
+        options |= elsewhere
         if "occlusion" in elsewhere:  # the share depends on the kind of occlusion
             options["share"] = elsewhere.get("share")
         test = make_task(name, split="test", data_dir=run.data_dir, **options)

@@ -14,6 +14,8 @@ from equal_runs import checkpoints, rows
 
 from plasticrl.scripts.experiments.executors import _reason
 
+pytestmark = pytest.mark.cluster
+
 CORES = ("plastic", "rnn")
 # Far more steps than it gets to.
 SMALL = "--size 5 --episode-length 20 --hidden-size 8 --n-envs 4 --total-timesteps 4000000 --threads 1"

@@ -16,6 +16,8 @@ from equal_runs import checkpoints, rows, scalars
 from plasticrl.agents.checkpoint.tensor_file import read_tensors
 from plasticrl.scripts.main import main
 
+pytestmark = pytest.mark.cluster
+
 TASKS = {
     "maze": [
         *["--size", "5", "--episode-length", "10", "--hidden-size", "6", "--n-envs", "4"],

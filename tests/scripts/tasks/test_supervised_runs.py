@@ -135,7 +135,7 @@ def test_evaluate_gives_the_result_again_and_writes_nothing(
 ELSEWHERE: dict[str, list[dict[str, Any]]] = {
     "patterns": [],
     "images": [{"occlusion": "quarter"}, {"occlusion": "pixels", "share": 0.9}, {"dataset": "omniglot"}],
-    "omniglot": [{"n_way": 2}],
+    "omniglot": [{"n_way": 2}, {"n_way": 20}],  # it is trained with 20 ways, and evaluated with 3
 }
 
 
