@@ -8,8 +8,8 @@ from .recurrent.policies import CORE_NAMES as CORE_NAMES
 from .recurrent.policies import CoreName as CoreName
 from .recurrent.policies import PlasticPolicy as PlasticPolicy
 from .recurrent.policies import make_core as make_core
-from .supervised.evaluation import EpisodeEvaluation as EpisodeEvaluation
-from .supervised.evaluation import evaluate_predictor as evaluate_predictor
+from .supervised.metrics import EpisodeEvaluation as EpisodeEvaluation
+from .supervised.metrics import evaluate_predictor as evaluate_predictor
 from .supervised.learner import EpisodeLearner as EpisodeLearner
 from .supervised.network import EpisodeNetwork as EpisodeNetwork
 from .supervised.networks import NETWORK_NAMES as NETWORK_NAMES

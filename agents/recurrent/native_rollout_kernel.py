@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from plasticrl.agents.recurrent.rollout import Actor, Record
 from plasticrl.envs.maze.kernel import MazePosition, Mazes, maze_of, maze_step
 from plasticrl.ops.numba.forward import Addresses, forward
+from plasticrl.ops.numba.kernel_data import RNN, Numbers, Sizes
 from plasticrl.ops.numba.plain import plain_forward
-from plasticrl.ops.numba.sizes import RNN, Numbers, Sizes
 from plasticrl.ops.numba.vectors import Range, kernel
 
 

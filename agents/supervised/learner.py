@@ -26,8 +26,12 @@ from plasticrl.agents.checkpoint.tree import plain_rate
 from plasticrl.agents.common.distributed import ALONE, Ranks
 from plasticrl.agents.supervised import checkpoint
 from plasticrl.agents.supervised.callbacks import CallbackSide, ready_callback
-from plasticrl.agents.supervised.evaluation import EpisodeEvaluation, evaluate_predictor
-from plasticrl.agents.supervised.metrics import EpisodeStatistics, updates_within
+from plasticrl.agents.supervised.metrics import (
+    EpisodeEvaluation,
+    EpisodeStatistics,
+    evaluate_predictor,
+    updates_within,
+)
 from plasticrl.agents.supervised.network import EpisodeNetwork, to_tensors
 from plasticrl.agents.supervised.networks import NetworkName, make_network
 from plasticrl.agents.supervised.update import EpisodeUpdate, LossName, loss_for, predicted
@@ -284,7 +288,7 @@ class EpisodeLearner(CallbackSide):
             batch_size: number of episodes run side by side. Default 32.
 
         Raises:
-            ValueError: as :func:`plasticrl.agents.supervised.evaluation.evaluate_predictor`.
+            ValueError: as :func:`plasticrl.agents.supervised.metrics.evaluate_predictor`.
         """
         return evaluate_predictor(
             self.predict, task or self.eval_task or self.task, n_episodes, seed=seed, batch_size=batch_size

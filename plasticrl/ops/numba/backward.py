@@ -2,9 +2,8 @@
 
 import numpy as np
 
-from plasticrl.ops.numba.backward_data import Gradients, Problem, Scratch, of_sample
+from plasticrl.ops.numba.kernel_data import LSTM, RNN, SIGMOID, Gradients, Problem, Scratch, of_sample
 from plasticrl.ops.numba.products import add_rows
-from plasticrl.ops.numba.sizes import LSTM, RNN, SIGMOID
 from plasticrl.ops.numba.sweep import carry_back
 from plasticrl.ops.numba.trace import (
     advance,

@@ -18,13 +18,13 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from plasticrl.ops.cells import MODULATIONS
-from plasticrl.ops.numba import backward_data
+from plasticrl.ops.numba import kernel_data
 from plasticrl.ops.numba.backward import backward
 from plasticrl.ops.numba.compilation import announce_compilation, postpone_interrupts_of_compilations
 from plasticrl.ops.numba.forward import Addresses, forward
+from plasticrl.ops.numba.kernel_data import Numbers, Sizes, whole
 from plasticrl.ops.numba.plain import PlainAdjoint, plain_backward, plain_forward
 from plasticrl.ops.numba.products import PANEL, pack
-from plasticrl.ops.numba.sizes import Numbers, Sizes, whole
 from plasticrl.ops.numba.vectors import WIDTH
 from plasticrl.ops.problem import Cotangents, Gradients, Problem, Result
 from plasticrl.ops.tracing import untraced
@@ -156,7 +156,7 @@ def gradients(
     held = contiguous(tensors)
     # The traces of two episodes and their adjoints fill the cache; more pay off where w is the largest.
     group = _GROUP if p.sums > n else 2
-    argument = backward_data.Problem(_sizes(p, m, group), _numbers(p), *addresses(held))
+    argument = kernel_data.Problem(_sizes(p, m, group), _numbers(p), *addresses(held))
     teams = split_rows(batch, n)
     ranges = split(batch, thread_count(batch)) if teams is None else teams
     parts = len(ranges)
@@ -168,7 +168,7 @@ def gradients(
     d_etas = torch.zeros(parts, dtype=torch.float64, device="cpu")
     d_modulations = zeros(parts, steps, batch) if p.modulated == 1 else None
     results = [
-        backward_data.Gradients(
+        kernel_data.Gradients(
             *addresses(
                 [
                     d_drive,
@@ -244,7 +244,7 @@ def _plain_gradients(
 
 def _scratch(
     problem: Problem, m: int, parts: int, samples: int
-) -> tuple[backward_data.Scratch, list[Tensor | None]]:
+) -> tuple[kernel_data.Scratch, list[Tensor | None]]:
     """Return working memory for samples side by side, shared by ``parts`` threads, and its tensors."""
     steps = problem.drive.shape[0]
     plastic = problem.alpha is not None
@@ -258,7 +258,7 @@ def _scratch(
         zeros(samples, 2, parts, m), zeros(samples, parts, problem.sums + WIDTH),
         zeros(samples, m), zeros(samples, _BLOCK, m), *(zeros(samples, m) for _ in range(3)),
     ]  # fmt: skip
-    return backward_data.Scratch(_BLOCK, stride, parts, *addresses(tensors)), tensors
+    return kernel_data.Scratch(_BLOCK, stride, parts, *addresses(tensors)), tensors
 
 
 def _own(tensor: Tensor | None) -> Tensor | None:

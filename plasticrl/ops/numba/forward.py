@@ -4,10 +4,10 @@ from typing import NamedTuple
 
 import numpy as np
 
+from plasticrl.ops.numba.kernel_data import LSTM, RNN, SIGMOID, Numbers, Sizes
+from plasticrl.ops.numba.kernel_data import whole as whole_in_python
 from plasticrl.ops.numba.products import add_rows
 from plasticrl.ops.numba.recall import recall_rows, update_rows
-from plasticrl.ops.numba.sizes import LSTM, RNN, SIGMOID, Numbers, Sizes
-from plasticrl.ops.numba.sizes import whole as whole_in_python
 from plasticrl.ops.numba.vectors import (
     WIDTH,
     Pointer,

@@ -5,8 +5,8 @@ from typing import NamedTuple
 import numpy as np
 
 from plasticrl.ops.numba.forward import Addresses, load_input, whole
+from plasticrl.ops.numba.kernel_data import Numbers, Sizes
 from plasticrl.ops.numba.products import add_rows
-from plasticrl.ops.numba.sizes import Numbers, Sizes
 from plasticrl.ops.numba.vectors import (
     WIDTH,
     Pointer,

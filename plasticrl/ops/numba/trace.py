@@ -2,9 +2,8 @@
 
 import numpy as np
 
-from plasticrl.ops.numba.backward_data import Problem, Scratch
 from plasticrl.ops.numba.forward import kept
-from plasticrl.ops.numba.sizes import RNN
+from plasticrl.ops.numba.kernel_data import RNN, Problem, Scratch
 from plasticrl.ops.numba.vectors import (
     WIDTH,
     Pointer,

@@ -7,8 +7,8 @@ from dataclasses import asdict, astuple, dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from plasticrl.agents.supervised.evaluation import evaluate_predictor
 from plasticrl.agents.supervised.learner import EpisodeLearner
+from plasticrl.agents.supervised.metrics import evaluate_predictor
 from plasticrl.envs.supervised.patterns import PatternsTask
 from plasticrl.envs.supervised.task import Predictor
 from plasticrl.scripts.reports.statistics import Estimate

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from plasticrl.agents.supervised.evaluation import evaluate_predictor
+from plasticrl.agents.supervised.metrics import evaluate_predictor
 from plasticrl.envs.supervised.patterns import PatternsTask
 from plasticrl.envs.supervised.task import Episode, EpisodeTask
 
