@@ -10,7 +10,7 @@ from dataclasses import fields, is_dataclass
 from importlib import import_module
 from pathlib import Path
 
-from plasticrl.scripts.commands import COMMANDS, parse
+from plasticrl.scripts.commands import COMMANDS, Evaluate, Watch, parse
 from plasticrl.scripts.errors import UserError, in_one_line, os_error_in_one_line
 from plasticrl.scripts.runs.terminal import lasting_streams, one_line_warnings
 from plasticrl.signals import INTERRUPTED, sigterm_interrupts
@@ -37,6 +37,7 @@ def main(words: Sequence[str] | None = None) -> int:
 
 
 def _status(words: Sequence[str]) -> int:
+    command = None
     try:
         command = parse(words)
         _leave_removed_folder(command)
@@ -46,10 +47,9 @@ def _status(words: Sequence[str]) -> int:
         _say(str(error))
         return 2
     except KeyboardInterrupt:
-        print(
-            "\nplasticrl: stopped; everything written so far is kept",
-            file=sys.stderr,
-        )
+        trains = command is not None and not isinstance(command, (Evaluate, Watch))
+        resumes = "; the same command resumes" if trains else ""
+        print(f"\nplasticrl: stopped; everything written so far is kept{resumes}", file=sys.stderr)
         return INTERRUPTED
     except SystemExit as stop:  # after --help
         return int(stop.code or 0)

@@ -167,7 +167,7 @@ def one_line_warnings() -> Iterator[None]:
     """Show each warning in the block as one line, without the place in the code that it comes from."""
     usual = warnings.formatwarning
     warnings.formatwarning = lambda message, *_, **__: (
-        f"plasticrl: warning: {one_line(message, _LONGEST_WARNING)}\n"
+        f"plasticrl: warning: {one_line(message, _LONGEST_WARNING).removeprefix('WARN: ')}\n"  # Gymnasium's
     )
     try:
         yield

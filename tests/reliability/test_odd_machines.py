@@ -293,7 +293,7 @@ def test_a_signal_inside_a_save(name: str, task: str, wholes: Path, tmp_path: Pa
     status, said = odd.run(training(task, tmp_path), at_save=(name, ""))
     assert (status, said) == (
         130,
-        "\nplasticrl: stopped; everything written so far is kept\n",
+        "\nplasticrl: stopped; everything written so far is kept; the same command resumes\n",
     )
     odd.goes(training(task, tmp_path))
     check_same(folder(task, tmp_path), folder(task, wholes))

@@ -1,16 +1,27 @@
 import signal
 import warnings
+from types import ModuleType
 
 import pytest
 
-from plasticrl.scripts import evaluate
+from plasticrl.scripts import evaluate, train
 from plasticrl.scripts.main import main
 from plasticrl.scripts.runs.terminal import one_line_warnings
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize(
+    ("module", "words", "resumes"),
+    [(evaluate, ["evaluate", "run"], ""), (train, ["train", "maze"], "; the same command resumes")],
+    ids=["evaluate", "train"],
+)
 def test_a_signal_ends_with_130_and_a_line(
-    number: signal.Signals, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    number: signal.Signals,
+    module: ModuleType,
+    words: list[str],
+    resumes: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     def interrupted(_: object) -> None:
         try:
@@ -18,10 +29,11 @@ def test_a_signal_ends_with_130_and_a_line(
         finally:
             signal.raise_signal(signal.SIGTERM)  # too late to matter
 
-    monkeypatch.setattr(evaluate, "run", interrupted)
+    monkeypatch.setattr(module, "run", interrupted)
     usual = signal.getsignal(number)
-    assert main(["evaluate", "run"]) == 130
-    assert capsys.readouterr().err == "\nplasticrl: stopped; everything written so far is kept\n"
+    assert main(words) == 130
+    line = f"\nplasticrl: stopped; everything written so far is kept{resumes}\n"
+    assert capsys.readouterr().err == line
     assert signal.getsignal(number) is usual
 
 
@@ -38,5 +50,5 @@ def test_a_warning_is_one_line_without_colours() -> None:
     usual = warnings.formatwarning
     with one_line_warnings():
         shown = warnings.formatwarning("\x1b[33mWARN: this\n is old\x1b[0m", UserWarning, "module.py", 3)
-    assert shown == "plasticrl: warning: WARN: this is old\n"
+    assert shown == "plasticrl: warning: this is old\n"
     assert warnings.formatwarning is usual

@@ -26,7 +26,7 @@ MAIN = (
     "executors._SECONDS_BEFORE_EXPLAINING = float('{patience}')\n"
     "sys.exit(main(sys.argv[1:]))"
 )
-LINE = "\nplasticrl: stopped; everything written so far is kept\n"
+LINE = "\nplasticrl: stopped; everything written so far is kept; the same command resumes\n"
 
 
 @contextmanager
