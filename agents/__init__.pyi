@@ -8,9 +8,9 @@ from .recurrent.policies import CORE_NAMES as CORE_NAMES
 from .recurrent.policies import CoreName as CoreName
 from .recurrent.policies import PlasticPolicy as PlasticPolicy
 from .recurrent.policies import make_core as make_core
+from .supervised.learner import EpisodeLearner as EpisodeLearner
 from .supervised.metrics import EpisodeEvaluation as EpisodeEvaluation
 from .supervised.metrics import evaluate_predictor as evaluate_predictor
-from .supervised.learner import EpisodeLearner as EpisodeLearner
 from .supervised.network import EpisodeNetwork as EpisodeNetwork
 from .supervised.networks import NETWORK_NAMES as NETWORK_NAMES
 from .supervised.networks import NetworkName as NetworkName
