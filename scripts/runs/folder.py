@@ -81,7 +81,7 @@ _UNFINISHED_CONFIG = re.compile(rf"\.config\.json\.{ANY_WRITER}|\.config\.\d+\.j
 _CHECKPOINT_FILES = re.compile(
     rf"step_\d+\.(safetensors|zip)(\.damaged)?|\.step_\d+\.(safetensors|zip)\.{ANY_WRITER}"
 )
-_MOST_BYTES = 2**20  # of JSON; a run's files have a few thousand
+MOST_BYTES = 2**20  # of JSON; a run's files have a few thousand
 
 
 def write_json(path: Path, data: Any) -> None:
@@ -107,28 +107,40 @@ def read_json(path: Path) -> dict[str, Any]:
         UserError: the file cannot be read, or is not such an object.
     """
     try:
-        text = read_regular(path, _MOST_BYTES).decode()
-        data = json.loads(
-            text, parse_constant=_finite, parse_float=_finite, object_pairs_hook=_without_duplicates
-        )
-        if not isinstance(data, dict):
-            raise ValueError("it is not an object")
+        return json_object(read_regular(path, MOST_BYTES).decode())
     except OSError as error:
         raise UserError(os_error_in_one_line(error, f"cannot read {path}")) from error
     except (ValueError, RecursionError) as error:
         raise UserError(
             f"{path} is not valid JSON ({one_line(error)}): restore it or train the run again"
         ) from error
+
+
+def json_object(text: str) -> dict[str, Any]:
+    """Return the object that strict JSON holds.
+
+    Raises:
+        ValueError: it is not such JSON, a name occurs twice in an object, or a number is not finite.
+        RecursionError: it is nested too deeply.
+    """
+    data = json.loads(text, parse_constant=_finite, parse_float=_finite, object_pairs_hook=without_duplicates)
+    if not isinstance(data, dict):
+        raise ValueError("it is not an object")
     return data
 
 
 def _finite(text: str) -> float:
     if not math.isfinite(number := float(text)):
-        raise ValueError(f"it holds {text}, which no run writes")
+        raise ValueError(f"it holds {text}, which is no finite number")
     return number
 
 
-def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def without_duplicates(pairs: Iterable[tuple[str, Any]]) -> dict[str, Any]:
+    """Return a dict of these pairs.
+
+    Raises:
+        ValueError: a name occurs twice.
+    """
     found: dict[str, Any] = {}
     for name, value in pairs:
         if name in found:
@@ -159,17 +171,28 @@ def read_run(folder: Path) -> Run:
         raise UserError(
             f"{folder} holds no run (no {CONFIG}): give a folder that train wrote, runs/TASK/CORE/seed_K"
         )
-    data = read_json(folder / CONFIG)
+    return run_of(folder / CONFIG, read_json(folder / CONFIG))
+
+
+def run_of(path: Path, data: dict[str, Any]) -> Run:
+    """Return the run with the settings in a run's file.
+
+    Args:
+        path: the file.
+        data: its content.
+
+    Raises:
+        UserError: the content is not the settings of a run, or names code in the run's own folder.
+    """
     try:
         run = run_from_dict(data)
     except (KeyError, TypeError) as error:
         cause = f"{error.args[0]} is missing" if isinstance(error, KeyError) else error
         raise UserError(
-            f"{folder / CONFIG} is not the settings of a run ({one_line(cause)}): restore it or train the "
-            "run again"
+            f"{path} is not the settings of a run ({one_line(cause)}): restore it or train the run again"
         ) from error
-    for module in run.modules:
-        _refuse_own_code(module, folder)
+    for module in run.modules if path.name == CONFIG else ():  # a copy elsewhere is in no run's folder
+        _refuse_own_code(module, path.parent)
     return run
 
 
