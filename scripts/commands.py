@@ -114,7 +114,15 @@ class TrainOptions(TaskOptions):
     """Network; the choices depend on the task."""
     seed: int = 0
     """Seed of the weights and of the training."""
+    init_from: Annotated[Path | None, arg(metavar="CHECKPOINT")] = None
+    """Checkpoint, or a run's folder with one, whose network the training begins with, instead of a new one. \
+The network must be the same; other settings may differ. Optimizer, steps and random numbers begin anew."""
     output: OutputSettings = field(default_factory=OutputSettings)
+
+    def make_run(self, core: str, seed: int) -> Run:
+        """Return the run with these settings."""
+        begun = None if self.init_from is None else str(self.init_from)
+        return replace(super().make_run(core, seed), init_from=begun)
 
 
 @dataclass(frozen=True)

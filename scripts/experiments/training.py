@@ -190,6 +190,7 @@ def train(
     checkpoints = CheckpointFolder(folder / CHECKPOINTS, output.keep)
     with closing(task_of(run).trainer(run, output.device)) as trainer:
         if not resumes:
+            trainer.begin()
             claim(folder, run, overwrite=output.overwrite)
         if note is not None and trainer.notice is not None:
             note(trainer.notice)
@@ -199,9 +200,13 @@ def train(
             checkpoint = checkpoints.usable() if resumes else None
             if checkpoint is not None:
                 trainer.resume(checkpoint)
+            elif resumes:
+                trainer.begin()
             logger = open_logs(folder, done=trainer.done, total=run.total, counter=run.counter)
             trainer.learner.set_logger(logger)
             with closing(logger), divergence_errors(trainer), lost_environments(run):
+                if checkpoint is None and run.init_from is not None:
+                    checkpoint = _save(trainer, checkpoints)  # from here on, the other file is not read
                 return _learn_and_evaluate(trainer, folder, checkpoint, checkpoints, report)
 
 
@@ -307,10 +312,10 @@ def _evaluating(trainer: Trainer, speed: float) -> Report:
     return Report(run.label, trainer.done, run.total, text, speed, trainer.unit, score)
 
 
-def _save(trainer: Trainer, checkpoints: CheckpointFolder) -> None:
+def _save(trainer: Trainer, checkpoints: CheckpointFolder) -> Path:
     """Write the logs and a checkpoint; postpone a first Ctrl-C or SIGTERM until then."""
     with PostponedInterrupt():
-        checkpoints.save(trainer.learner)
+        return checkpoints.save(trainer.learner)
 
 
 def _callbacks(

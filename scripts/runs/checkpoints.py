@@ -56,6 +56,15 @@ def find_checkpoint(path: Path) -> tuple[Path, Path]:
     return path, found[-1]
 
 
+def find_weights(path: Path) -> Path:
+    """Return the file of saved weights for ``path``: a file, or that of a run's folder (its newest one).
+
+    Raises:
+        UserError: there is none.
+    """
+    return path if path.is_file() else find_checkpoint(path)[1]
+
+
 def has_checkpoint(folder: Path) -> bool:
     """Return True if a run's folder holds a checkpoint."""
     return bool(checkpoints_in(folder / CHECKPOINTS))

@@ -439,7 +439,7 @@ def _taken(folder: Path, run: Run) -> UserError:
     """Return the error for a folder that another run occupies, or another process since a moment ago."""
     ways = "give --overwrite to replace it, or another --seed or --root to keep it"
     kind = "a finished run" if is_finished(folder) else "an unfinished run"
-    change = first_difference(_settings_in(folder), run.as_dict())
+    change = first_difference(_settings_in(folder), {"init_from": None, **run.as_dict()})
     if change is None and not is_finished(folder):  # it would have been resumed
         return busy_error(folder)
     if change is not None:

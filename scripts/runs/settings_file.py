@@ -142,7 +142,8 @@ def _is_of_run(values: dict[str, Any]) -> bool:
 def _flat(run: Run) -> dict[str, Any]:
     plain = run.as_dict()
     settings = {name: value for group in run.groups for name, value in plain[group].items()}
-    return {"core": run.core, "seed": run.seed, **settings}
+    begun = {} if run.init_from is None else {"init_from": run.init_from}
+    return {"core": run.core, "seed": run.seed, **begun, **settings}
 
 
 def _yaml_object(text: str) -> dict[str, Any]:

@@ -29,7 +29,9 @@ from stable_baselines3.common.vec_env import (
 
 import plasticrl.envs.registration  # noqa: F401  (registers the mazes)
 from plasticrl.agents import RecurrentA2C, RecurrentPPO
+from plasticrl.agents.checkpoint import tensor_file
 from plasticrl.agents.ppo.contrib import PlainRecurrentPPO
+from plasticrl.agents.recurrent import checkpoint as agent_files
 from plasticrl.agents.recurrent.spaces import check_spaces
 from plasticrl.envs import MazeConfig, make_vec_env
 from plasticrl.scripts.errors import UserError, as_user_error, one_line
@@ -316,6 +318,30 @@ def load_learner(run: Run, checkpoint: Path, env: VecEnv, device: str) -> OnPoli
         agent = _LEARNERS[run.learner].load(checkpoint, env=env, device=device)
     check_network(checkpoint, policy_kwargs(run), agent.policy_kwargs)
     return agent
+
+
+def take_network(agent: OnPolicyAlgorithm, path: Path) -> None:
+    """Give an agent the network that another agent has saved, of A2C or PPO.
+
+    Raises:
+        UserError: the file is not that of an agent, or holds another network.
+    """
+    with checkpoint_errors(path):
+        agent_files.take_network(agent, kind_of_agent(path).file_format.load(path))
+
+
+def kind_of_agent(path: Path) -> type[RecurrentA2C] | type[RecurrentPPO]:
+    """Return the class of the agent in a file.
+
+    Raises:
+        ValueError, OSError: it cannot be read, or is not the file of an agent.
+    """
+    kinds = {kind.file_format.name: kind for kind in _LEARNERS.values()}
+    _, data = tensor_file.read_tensors(path)
+    name = data.get("format")
+    if name not in kinds:
+        raise ValueError(f"it holds {name!r}, not the agent of RecurrentA2C.save or RecurrentPPO.save")
+    return kinds[name]
 
 
 def load_to_act(run: Run, checkpoint: Path, device: str) -> OnPolicyAlgorithm:

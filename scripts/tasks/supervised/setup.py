@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 from stable_baselines3.common.type_aliases import Schedule
 from stable_baselines3.common.utils import LinearSchedule
 
+from plasticrl.agents.supervised import checkpoint
 from plasticrl.agents.supervised.learner import EpisodeLearner
 from plasticrl.envs.data.cifar import LAYOUTS
 from plasticrl.envs.supervised.images import ImagesTask
@@ -161,6 +162,16 @@ def load_learner(
     found = {"core": learner.network_name, **(learner.network_kwargs or {})}
     check_network(path, {"core": run.core, **network_kwargs(run)}, found)
     return learner
+
+
+def take_network(learner: EpisodeLearner, path: Path) -> None:
+    """Give a learner the network that another learner has saved.
+
+    Raises:
+        UserError: the file is not that of a learner, or holds another network.
+    """
+    with checkpoint_errors(path):
+        checkpoint.take_network(learner.network, checkpoint.FORMAT.load(path))
 
 
 def network_kwargs(run: Run) -> dict[str, Any]:
