@@ -25,7 +25,11 @@ def run(command: TrainOptions | Resume) -> None:
         folder = command.resume
         trained = read_run(folder)
         if is_finished(folder):
-            raise UserError(f"{folder} is finished: there is nothing to resume")
+            flag = "--" + trained.entry.total.replace("_", "-")
+            raise UserError(
+                f"{folder} is finished: there is nothing to resume; the command that began it, with a larger "
+                f"{flag}, trains it longer"
+            )
         if command.data_dir is not None:
             if not trained.reads_data:
                 raise UserError(f"--data-dir: {trained.task} has no data, leave it out")

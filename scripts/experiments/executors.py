@@ -71,7 +71,7 @@ def check_folders(trials: Sequence[Trial], *, overwrite: bool) -> None:
         UserError: a folder is taken.
     """
     for trial in trials:
-        resumes = not overwrite and trial.is_unfinished
+        resumes = not overwrite and trial.can_go_on
         if not trial.is_finished and not resumes:
             check_claim(trial.folder, trial.run, overwrite=overwrite)
 
@@ -116,7 +116,7 @@ def train_missing(trials: Sequence[Trial], executor: Executor, output: OutputSet
             display.note(f"{len(trials) - len(missing)} of {len(trials)} runs are finished already and kept")
         for trial in missing:
             if trial.folder.exists():
-                resumes = not output.overwrite and trial.is_unfinished
+                resumes = not output.overwrite and trial.can_go_on
                 what = "resumes where it stopped" if resumes else "is trained again: it had other settings"
                 display.note(f"{trial.label} {what}")
         failed = executor.run(missing, display.show) if missing else {}

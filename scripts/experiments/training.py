@@ -38,9 +38,11 @@ from plasticrl.scripts.runs.folder import (
     CHECKPOINTS,
     RESULT,
     BusyError,
+    can_go_on,
     check_claim,
     claim,
     is_unfinished,
+    lengthen,
     locked,
     write_json,
 )
@@ -169,6 +171,8 @@ def train(
 ) -> Scores:
     """Train and evaluate a run and write its folder, or resume it if its folder holds it unfinished.
 
+    A training of the same run that came to its end, but is shorter, is continued from its last checkpoint.
+
     Args:
         run: the run to train.
         output: root of the folders, and device.
@@ -182,7 +186,7 @@ def train(
         KeyboardInterrupt: raised after saving a checkpoint, if it came between two updates.
     """
     folder = folder or run.folder(output.root)
-    resumes = not output.overwrite and is_unfinished(folder, run)
+    resumes = not output.overwrite and can_go_on(folder, run)
     if not resumes:  # before data are loaded, or even downloaded
         check_claim(folder, run, overwrite=output.overwrite)
     set_up_torch(output.device, output.threads)
@@ -195,6 +199,8 @@ def train(
         if note is not None and trainer.notice is not None:
             note(trainer.notice)
         with disk_errors(folder), locked(folder):
+            if resumes and not is_unfinished(folder, run) and can_go_on(folder, run):
+                lengthen(folder, run)
             if not is_unfinished(folder, run):
                 raise BusyError(f"{folder} was taken by another process meanwhile: run the command again")
             checkpoint = checkpoints.usable() if resumes else None

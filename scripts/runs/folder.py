@@ -81,6 +81,7 @@ _UNFINISHED_CONFIG = re.compile(rf"\.config\.json\.{ANY_WRITER}|\.config\.\d+\.j
 _CHECKPOINT_FILES = re.compile(
     rf"step_\d+\.(safetensors|zip)(\.damaged)?|\.step_\d+\.(safetensors|zip)\.{ANY_WRITER}"
 )
+_CHECKPOINT = re.compile(r"step_(\d{1,18})\.safetensors")
 MOST_BYTES = 2**20  # of JSON; a run's files have a few thousand
 
 
@@ -471,6 +472,33 @@ def is_unfinished(folder: Path, run: Run) -> bool:
         return False
     check_files(folder)
     return _settings_in(folder) == run.as_dict()
+
+
+def can_go_on(folder: Path, run: Run) -> bool:
+    """Return True if the folder holds this run unfinished, or a shorter one that has come to its end.
+
+    Raises:
+        UserError: its settings cannot be read, or resuming would write through a link.
+    """
+    if is_unfinished(folder, run):
+        return True
+    if not has_file(folder / CONFIG):
+        return False
+    check_files(folder)
+    settings, total = _settings_in(folder), run.entry.total
+    training = settings.get("training")
+    was = training.get(total) if isinstance(training, dict) else None
+    if not isinstance(was, int) or was >= run.total:
+        return False
+    is_same = {**settings, "training": {**training, total: run.total}} == run.as_dict()
+    saved = (_CHECKPOINT.fullmatch(path.name) for path in (folder / CHECKPOINTS).glob("step_*"))
+    return is_same and any(int(found[1]) >= was for found in saved if found)
+
+
+def lengthen(folder: Path, run: Run) -> None:
+    """Turn the ended, shorter training in the folder into an unfinished one of this run."""
+    (folder / RESULT).unlink(missing_ok=True)  # first: an unfinished training can be lengthened, too
+    write_json(folder / CONFIG, run.as_dict())
 
 
 Found = TypeVar("Found")

@@ -165,7 +165,9 @@ class TrainingSettings:
     """Length of the training, evaluation and checkpoints."""
 
     total_timesteps: int
-    """Total number of environment steps; rounded up to whole updates."""
+    """Total number of environment steps, rounded up to whole updates. A larger number than that of a \
+finished run, with otherwise the same settings, trains it longer; rates that fall are those of the new \
+length."""
     n_envs: int
     """Number of parallel environments."""
     eval_episodes: int

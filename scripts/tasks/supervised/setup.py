@@ -134,12 +134,16 @@ def make_learner(run: Run, tasks: Tasks, device: str) -> EpisodeLearner:
             eval_task=tasks.test,
             loss=descent.loss if isinstance(descent, ClassDescentSettings) else None,
             max_grad_norm=math.inf if descent.max_grad_norm is None else descent.max_grad_norm,
-            # Each row of the log covers the episodes since the last one.
-            stats_window_size=log_interval(run.total, descent.batch_size) * descent.batch_size,
+            stats_window_size=_window(run),
             network_kwargs=network_kwargs(run),
             seed=run.seed,
             device=device,
         )
+
+
+def _window(run: Run) -> int:
+    """Return the episodes that a row of the log covers: those since the last one."""
+    return log_interval(run.total, run.descent.batch_size) * run.descent.batch_size
 
 
 def load_learner(
@@ -158,7 +162,9 @@ def load_learner(
         UserError: the file is not a checkpoint, or is one of another task or another network.
     """
     with checkpoint_errors(path):  # the learning rate may be a function, which no file can hold
-        learner = EpisodeLearner.load(path, task, eval_task, device, learning_rate=learning_rate(run))
+        learner = EpisodeLearner.load(
+            path, task, eval_task, device, learning_rate=learning_rate(run), stats_window_size=_window(run)
+        )
     found = {"core": learner.network_name, **(learner.network_kwargs or {})}
     check_network(path, {"core": run.core, **network_kwargs(run)}, found)
     return learner
