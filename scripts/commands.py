@@ -32,6 +32,7 @@ from plasticrl.scripts.errors import COLOR, UserError, perhaps
 from plasticrl.scripts.experiments.paper import Budget, TaskName
 from plasticrl.scripts.runs.run import Run
 from plasticrl.scripts.runs.settings_file import SettingsFile, read_settings, with_file
+from plasticrl.scripts.settings.environments import NO_SETTINGS, EnvironmentSettings
 from plasticrl.scripts.settings.groups import CoreValues, SearchSpace, changed, flag_of, merged, with_home
 from plasticrl.scripts.settings.maze import PPO_PRESETS, Device, OutputSettings
 from plasticrl.scripts.settings.tasks import TASKS, Learner, Task, check_core_options, task_named
@@ -234,7 +235,8 @@ def _options_with(kind: Any, task: str, algo: str, values: Mapping[str, Any]) ->
 @dataclass(frozen=True)
 class _Evaluate:
     run: tyro.conf.Positional[Path]
-    """A run's folder (its newest checkpoint is used), or a checkpoint file in one."""
+    """A run's folder (its newest checkpoint is used), a checkpoint file in one, or with --env the file of \
+an agent that Python saved."""
     episodes: int | None = None
     """Number of episodes; None for as many as at the end of the training."""
     seed: int | None = None
@@ -253,6 +255,10 @@ class Evaluate(*dict.fromkeys(task.evaluation for task in reversed(TASKS.values(
         named: the names of the options that were given; no option itself.
     """
 
+    env: str | None = None
+    """Another environment to play in; None for that of the training (maze). The id of the environment of an \
+agent that Python saved."""
+    place: EnvironmentSettings = NO_SETTINGS
     data_dir: Path | None = None
     """Folder with the data; see train (images, omniglot)."""
     device: Device = "auto"
@@ -263,7 +269,7 @@ class Evaluate(*dict.fromkeys(task.evaluation for task in reversed(TASKS.values(
 
     def given(self) -> dict[str, Any]:
         """Return the given options that only some tasks have, by name."""
-        common = {"run", "episodes", "seed", "device", "json", "named"}
+        common = {"run", "episodes", "seed", "place", "device", "json", "named"}
         names = [one.name for one in fields(self) if one.name in self.named - common]
         return {name: getattr(self, name) for name in names}
 
@@ -320,15 +326,21 @@ class Resume:
 
 @dataclass(frozen=True)
 class Watch:
-    """Watch an agent for one episode: in the terminal, or as a GIF.
+    """Watch an agent for one episode: in the terminal, as a GIF, or as a video.
 
-    An environment needs the render mode ansi for the one, and rgb_array for the other.
+    An environment needs the render mode ansi for the first, and rgb_array for the others.
     """
 
     run: tyro.conf.Positional[Path]
-    """A run's folder (its newest checkpoint is used), or a checkpoint file in one."""
+    """A run's folder (its newest checkpoint is used), a checkpoint file in one, or with --env the file of \
+an agent that Python saved."""
+    env: str | None = None
+    """Id of the environment of an agent that Python saved."""
+    place: EnvironmentSettings = NO_SETTINGS
     gif: Path | None = None
     """GIF file to write or replace; None shows the episode in the terminal."""
+    mp4: Path | None = None
+    """Video to write or replace, instead of a GIF."""
     before: bool = False
     """Also show the untrained agent, on the left, in an environment with the same seed."""
     fps: float = 12.0

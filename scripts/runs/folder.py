@@ -487,8 +487,7 @@ def can_go_on(folder: Path, run: Run) -> bool:
     check_files(folder)
     settings, total = _settings_in(folder), run.entry.total
     training = settings.get("training")
-    was = training.get(total) if isinstance(training, dict) else None
-    if not isinstance(was, int) or was >= run.total:
+    if not isinstance(training, dict) or not isinstance(was := training.get(total), int) or was >= run.total:
         return False
     is_same = {**settings, "training": {**training, total: run.total}} == run.as_dict()
     saved = (_CHECKPOINT.fullmatch(path.name) for path in (folder / CHECKPOINTS).glob("step_*"))

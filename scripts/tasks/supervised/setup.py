@@ -143,7 +143,8 @@ def make_learner(run: Run, tasks: Tasks, device: str) -> EpisodeLearner:
 
 def _window(run: Run) -> int:
     """Return the episodes that a row of the log covers: those since the last one."""
-    return log_interval(run.total, run.descent.batch_size) * run.descent.batch_size
+    batch_size: int = run.descent.batch_size
+    return log_interval(run.total, batch_size) * batch_size
 
 
 def load_learner(
