@@ -320,6 +320,8 @@ class Resume:
     """Number of threads for the network; None leaves the choice to torch."""
     keep: int | None = 2
     """Number of newest checkpoints to keep; None keeps all."""
+    track: bool = False
+    """Log to Weights & Biases, too; see train."""
     quiet: bool = False
     """Show no progress."""
 

@@ -34,7 +34,8 @@ def run(command: TrainOptions | Resume) -> None:
             if not trained.reads_data:
                 raise UserError(f"--data-dir: {trained.task} has no data, leave it out")
             trained = trained.with_data_dir(command.data_dir)
-        output = OutputSettings(folder, False, command.device, command.threads, command.keep, command.quiet)
+        same = {name: getattr(command, name) for name in ("device", "threads", "keep", "track", "quiet")}
+        output = OutputSettings(root=folder, **same)
     else:
         output = command.output
         trained = command.make_run(command.core, command.seed)

@@ -22,6 +22,7 @@ from plasticrl.scripts.errors import UserError, raise_failures, reason_of_failur
 from plasticrl.scripts.experiments.experiment import Trial
 from plasticrl.scripts.experiments.training import check_run, train
 from plasticrl.scripts.runs.folder import check_claim
+from plasticrl.scripts.runs.logs import check_tracking
 from plasticrl.scripts.runs.run import Run
 from plasticrl.scripts.runs.terminal import ProgressDisplay, Report, lasting_streams, one_line_warnings
 from plasticrl.scripts.settings.maze import OutputSettings
@@ -83,6 +84,7 @@ def check_settings(runs: Sequence[Run], output: OutputSettings) -> None:
         UserError: a setting is not allowed, or data are missing.
     """
     set_up_torch(output.device, output.threads)
+    check_tracking(output.track)
     remarks = {check_run(run): None for run in runs}  # without duplicates, in order
     for remark in remarks:
         if remark is not None and not output.quiet:

@@ -46,7 +46,7 @@ from plasticrl.scripts.runs.folder import (
     locked,
     write_json,
 )
-from plasticrl.scripts.runs.logs import flat, open_logs
+from plasticrl.scripts.runs.logs import check_tracking, flat, open_logs
 from plasticrl.scripts.runs.run import Run
 from plasticrl.scripts.runs.terminal import Report
 from plasticrl.scripts.settings.maze import OutputSettings
@@ -191,6 +191,7 @@ def train(
         check_claim(folder, run, overwrite=output.overwrite)
     set_up_torch(output.device, output.threads)
     check_at_least(1, keep=1 if output.keep is None else output.keep)
+    check_tracking(output.track)
     checkpoints = CheckpointFolder(folder / CHECKPOINTS, output.keep)
     with closing(task_of(run).trainer(run, output.device)) as trainer:
         if not resumes:
@@ -211,6 +212,8 @@ def train(
             logger = open_logs(folder, done=trainer.done, total=run.total, counter=run.counter)
             trainer.learner.set_logger(logger)
             with closing(logger), divergence_errors(trainer), lost_environments(run):
+                if output.track and (place := logger.track(run)) and note is not None:
+                    note(f"Weights & Biases: {place}")
                 if checkpoint is None and run.init_from is not None:
                     checkpoint = _save(trainer, checkpoints)  # from here on, the other file is not read
                 return _learn_and_evaluate(trainer, folder, checkpoint, checkpoints, report)
@@ -302,9 +305,11 @@ def _learn_and_evaluate(
     trainer.show(trainer.learner)
     writer = tensorboard_writer(logger)
     assert writer is not None
-    for name, value in scores.scalars().items():
-        writer.add_scalar(tags.EVALUATION + name, value, trainer.done)
+    evaluated = {tags.EVALUATION + name: value for name, value in scores.scalars().items()}
+    for name, value in evaluated.items():
+        writer.add_scalar(name, value, trainer.done)
     writer.flush()
+    logger.log_evaluation(evaluated, trainer.done)
     write_json(folder / RESULT, _result(trainer, scores, seconds, speed))
     return scores
 

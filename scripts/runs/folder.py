@@ -73,8 +73,8 @@ CONFIG, RESULT, CHECKPOINTS = "config.json", "result.json", "checkpoints"
 # All files that any version of a run writes into its folder, also unfinished ones.
 _LOGS = r"progress\.csv|events\.out\.tfevents\..+"
 _FILES = re.compile(
-    rf"(config|result|spent)\.json|{_LOGS}"
-    rf"|\.((config|result|spent)\.json|{_LOGS})\.{ANY_WRITER}"
+    rf"(config|result|spent|tracked)\.json|{_LOGS}"
+    rf"|\.((config|result|spent|tracked)\.json|{_LOGS})\.{ANY_WRITER}"
     r"|\.(config|result|spent)\.\d+\.json|\.progress\.\d+\.csv"
 )
 _UNFINISHED_CONFIG = re.compile(rf"\.config\.json\.{ANY_WRITER}|\.config\.\d+\.json")

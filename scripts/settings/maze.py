@@ -217,6 +217,9 @@ class OutputSettings:
 parallel."""
     keep: int | None = 2
     """Number of newest checkpoints to keep; None keeps all those of --checkpoints."""
+    track: bool = False
+    """Log to Weights & Biases, too: pip install 'plasticrl[track]'. Its own variables apply, such as \
+WANDB_PROJECT (by default plasticrl) and WANDB_MODE=offline."""
     quiet: bool = False
     """Show no progress."""
 
