@@ -415,7 +415,7 @@ _CHOICES = re.compile(r"(?<=one of )\(([^)]*)\)")
 
 @dataclass(frozen=True)
 class _Chosen:
-    """What the defaults of the other options of a training depend on."""
+    """Choices that the defaults of the other options of a training depend on."""
 
     algo: str = ""
     preset: str = ""

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar, get_type_hints
 
-import yaml
+from yaml import AliasEvent, SafeLoader, YAMLError
 
 from plasticrl.scripts.errors import UserError, one_line, os_error_in_one_line, perhaps
 from plasticrl.scripts.runs.folder import CONFIG, MOST_BYTES, json_object, run_of, without_duplicates
@@ -70,7 +70,7 @@ def read_settings(path: Path, task: str) -> SettingsFile:
         values = json_object(text) if kind == "JSON" else _yaml_object(text)
     except OSError as error:
         raise UserError(os_error_in_one_line(error, f"cannot read {path}")) from error
-    except (ValueError, TypeError, RecursionError, yaml.YAMLError) as error:
+    except (ValueError, TypeError, RecursionError, YAMLError) as error:
         raise UserError(f"{path} is not valid {kind} ({_cause(error)}): correct it") from error
     file = SettingsFile(path, values)
     if _is_of_run(values):
@@ -150,20 +150,24 @@ def _yaml_object(text: str) -> dict[str, Any]:
     """Return the mapping that YAML holds, with plain values as in JSON.
 
     Raises:
-        ValueError, TypeError, yaml.YAMLError: it holds another thing.
+        ValueError, TypeError, YAMLError: it holds another thing.
     """
-    data = yaml.load(text, _Loader)
+    loader = _Loader(text)
+    try:
+        data = loader.get_single_data()
+    finally:
+        loader.dispose()
     if not isinstance(data, dict):
         raise ValueError("it is not a mapping of names to values")
     json.dumps(data, allow_nan=False)
     return data
 
 
-class _Loader(yaml.SafeLoader):  # type: ignore[misc]
+class _Loader(SafeLoader):  # type: ignore[misc]
     """PyYAML's safe loader without aliases, which can make a short file long, and repeated names."""
 
     def compose_node(self, parent: Any, index: Any) -> Any:
-        if self.check_event(yaml.AliasEvent):
+        if self.check_event(AliasEvent):
             raise ValueError("it holds an alias: write the value itself")
         return super().compose_node(parent, index)
 
