@@ -9,7 +9,7 @@ import os
 import re
 import shutil
 import sys
-from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Container, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stderr
 from dataclasses import dataclass, field, fields, is_dataclass, make_dataclass, replace
 from difflib import get_close_matches
@@ -28,10 +28,12 @@ from tyro.conf import arg, subcommand
 from tyro.extras import literal_type_from_choices
 
 from plasticrl import __version__
-from plasticrl.scripts.errors import COLOR, UserError
+from plasticrl.scripts.errors import COLOR, UserError, perhaps
 from plasticrl.scripts.experiments.paper import Budget, TaskName
 from plasticrl.scripts.runs.run import Run
-from plasticrl.scripts.settings.groups import CoreValues, SearchSpace, changed, merged, with_home
+from plasticrl.scripts.runs.settings_file import SettingsFile, read_settings, with_file
+from plasticrl.scripts.settings.environments import NO_SETTINGS, EnvironmentSettings
+from plasticrl.scripts.settings.groups import CoreValues, SearchSpace, changed, flag_of, merged, with_home
 from plasticrl.scripts.settings.maze import PPO_PRESETS, Device, OutputSettings
 from plasticrl.scripts.settings.tasks import TASKS, Learner, Task, check_core_options, task_named
 
@@ -42,6 +44,7 @@ class TaskOptions:
     Attributes:
         own: values of settings for one core only, which replace those of the groups; no option of the
             command line.
+        config: the file whose settings these options have, too.
     """
 
     entry: ClassVar[Task]
@@ -49,6 +52,7 @@ class TaskOptions:
     preset: str
     own: CoreValues
     output: OutputSettings
+    config: Path | None = None
     data_dir: Path | None = None
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -111,7 +115,15 @@ class TrainOptions(TaskOptions):
     """Network; the choices depend on the task."""
     seed: int = 0
     """Seed of the weights and of the training."""
+    init_from: Annotated[Path | None, arg(metavar="CHECKPOINT")] = None
+    """Checkpoint, or a run's folder with one, whose network the training begins with, instead of a new one. \
+The network must be the same; other settings may differ. Optimizer, steps and random numbers begin anew."""
     output: OutputSettings = field(default_factory=OutputSettings)
+
+    def make_run(self, core: str, seed: int) -> Run:
+        """Return the run with these settings."""
+        begun = None if self.init_from is None else str(self.init_from)
+        return replace(super().make_run(core, seed), init_from=begun)
 
 
 @dataclass(frozen=True)
@@ -166,6 +178,10 @@ _ALGO = (
     "Learning algorithm: a2c or ppo, which reaches more points with the same steps; both have options of "
     "their own, shown by --algo NAME --help."
 )
+_CONFIG = (
+    "File of settings, which replace those of the preset: YAML or JSON such as total_timesteps: 100000, or "
+    "the config.json of a run. Options on the command line replace those in the file."
+)
 _DATA_DIR = (
     "Folder with the official files, as an archive or extracted; None: $PLASTICRL_DATA, or if that is not "
     "set, they are downloaded."
@@ -198,6 +214,7 @@ def _options_of(kind: Any, task: Task, algo: str) -> Any:
     if len(task.algorithms) > 1:
         algos: Any = literal_type_from_choices(list(task.algorithms))
         made.append(("algo", Annotated[algos, arg(help=_ALGO)], algo))
+    made.append(("config", Annotated[Path | None, arg(help=_CONFIG, metavar="FILE")], None))
     if task.reads_data:
         made.append(("data_dir", Annotated[Path | None, arg(help=_DATA_DIR)], None))
     choices: Any = literal_type_from_choices(list(learner.presets))
@@ -218,7 +235,8 @@ def _options_with(kind: Any, task: str, algo: str, values: Mapping[str, Any]) ->
 @dataclass(frozen=True)
 class _Evaluate:
     run: tyro.conf.Positional[Path]
-    """A run's folder (its newest checkpoint is used), or a checkpoint file in one."""
+    """A run's folder (its newest checkpoint is used), a checkpoint file in one, or with --env the file of \
+an agent that Python saved."""
     episodes: int | None = None
     """Number of episodes; None for as many as at the end of the training."""
     seed: int | None = None
@@ -237,6 +255,10 @@ class Evaluate(*dict.fromkeys(task.evaluation for task in reversed(TASKS.values(
         named: the names of the options that were given; no option itself.
     """
 
+    env: str | None = None
+    """Another environment to play in; None for that of the training (maze). The id of the environment of an \
+agent that Python saved."""
+    place: EnvironmentSettings = NO_SETTINGS
     data_dir: Path | None = None
     """Folder with the data; see train (images, omniglot)."""
     device: Device = "auto"
@@ -247,7 +269,7 @@ class Evaluate(*dict.fromkeys(task.evaluation for task in reversed(TASKS.values(
 
     def given(self) -> dict[str, Any]:
         """Return the given options that only some tasks have, by name."""
-        common = {"run", "episodes", "seed", "device", "json", "named"}
+        common = {"run", "episodes", "seed", "place", "device", "json", "named"}
         names = [one.name for one in fields(self) if one.name in self.named - common]
         return {name: getattr(self, name) for name in names}
 
@@ -298,21 +320,29 @@ class Resume:
     """Number of threads for the network; None leaves the choice to torch."""
     keep: int | None = 2
     """Number of newest checkpoints to keep; None keeps all."""
+    track: bool = False
+    """Log to Weights & Biases, too; see train."""
     quiet: bool = False
     """Show no progress."""
 
 
 @dataclass(frozen=True)
 class Watch:
-    """Watch an agent for one episode: in the terminal, or as a GIF.
+    """Watch an agent for one episode: in the terminal, as a GIF, or as a video.
 
-    An environment needs the render mode ansi for the one, and rgb_array for the other.
+    An environment needs the render mode ansi for the first, and rgb_array for the others.
     """
 
     run: tyro.conf.Positional[Path]
-    """A run's folder (its newest checkpoint is used), or a checkpoint file in one."""
+    """A run's folder (its newest checkpoint is used), a checkpoint file in one, or with --env the file of \
+an agent that Python saved."""
+    env: str | None = None
+    """Id of the environment of an agent that Python saved."""
+    place: EnvironmentSettings = NO_SETTINGS
     gif: Path | None = None
     """GIF file to write or replace; None shows the episode in the terminal."""
+    mp4: Path | None = None
+    """Video to write or replace, instead of a GIF."""
     before: bool = False
     """Also show the untrained agent, on the left, in an environment with the same seed."""
     fps: float = 12.0
@@ -384,17 +414,16 @@ _CHOICES = re.compile(r"(?<=one of )\(([^)]*)\)")
 
 
 @dataclass(frozen=True)
-class _Algo:
+class _Chosen:
+    """Choices that the defaults of the other options of a training depend on."""
+
     algo: str = ""
-
-
-@dataclass(frozen=True)
-class _Preset:
     preset: str = ""
+    config: Path | None = None
 
 
 @dataclass(frozen=True)
-class _PresetAndCore(_Preset):
+class _ChosenWithCore(_Chosen):
     core: str = ""
 
 
@@ -417,9 +446,11 @@ def parse(words: Sequence[str]) -> Any:
     if options is not None and not issubclass(options, TaskOptions):
         return _parsed(options, name, words[1:])
     if options is not None and task is not None:
-        command = _options_in(words[2:], options, task)
-        chosen = "" if command.algo == task.learner else f" --algo {command.algo}"
-        return _parsed(command, f"{name} {second}{chosen}", words[2:])
+        chosen, file = _chosen(words[2:], options, task)
+        algo = chosen.algo or (file.name("algo") if file else "")
+        command = options_of(options, task, algo if algo in task.algorithms else None)
+        other = "" if command.algo == task.learner else f" --algo {command.algo}"
+        return _parsed(command, f"{name} {second}{other}", words[2:], chosen=chosen, file=file)
     if name == "--version":
         if words[1:]:
             raise UserError(f"--version stands alone: leave out {' '.join(words[1:])}")
@@ -456,14 +487,20 @@ def _task(word: str, others: Sequence[str]) -> Task | None:
         return None
 
 
-def _options_in(words: Sequence[str], kind: Any, task: Task) -> Any:
-    """Return the options of a command for a task and the learner that the words name."""
+def _chosen(words: Sequence[str], kind: Any, task: Task) -> tuple[_Chosen, SettingsFile | None]:
+    """Return the choices in the words of a command for a task, and the file of settings that they name.
+
+    Raises:
+        UserError: the file cannot be read, or is for another task.
+    """
+    chosen: Any = _ChosenWithCore if issubclass(kind, TrainOptions) else _Chosen
     try:
         with redirect_stderr(StringIO()):
-            chosen, _ = tyro.cli(_Algo, args=words, return_unknown_args=True, add_help=False)
+            found, _ = tyro.cli(chosen, args=words, return_unknown_args=True, add_help=False)
     except SystemExit:  # the whole parser will say what is wrong
-        return options_of(kind, task)
-    return options_of(kind, task, chosen.algo if chosen.algo in task.algorithms else None)
+        return chosen(), None
+    found = with_home(found)
+    return found, None if found.config is None else read_settings(found.config, task.name)
 
 
 def _any(name: str, options: type[Any]) -> Any:
@@ -480,11 +517,26 @@ def _any_task(options: Any) -> Any:
     )
 
 
-def _parsed(command: Any, named: str, words: Sequence[str], about: str | None = None) -> Any:
+def _parsed(
+    command: Any,
+    named: str,
+    words: Sequence[str],
+    about: str | None = None,
+    chosen: _Chosen | None = None,
+    file: SettingsFile | None = None,
+) -> Any:
     """Parse the words after a command's name.
 
-    The values of a preset, and of the core if there is one, are the defaults, so that ``--help`` shows them
-    and options override them.
+    The values of a preset, of the core if there is one, and of a file are the defaults, so that ``--help``
+    shows them and options override them.
+
+    Args:
+        command: the options.
+        named: name of the command, with its task.
+        words: the words.
+        about: its help text; None: that of the options.
+        chosen: the choices among the words, for a training.
+        file: the file of settings, if there is one.
 
     Raises:
         UserError: the words are invalid, or an option is for other cores.
@@ -492,11 +544,11 @@ def _parsed(command: Any, named: str, words: Sequence[str], about: str | None = 
     """
     program, drawn = f"{_PROGRAM} {named}".rstrip(), StringIO()
     default: dict[str, Any] = {}
-    of_task = isinstance(command, type) and issubclass(command, TaskOptions)
+    given = _settings_in(words)
+    if chosen is not None:
+        default = {"default": _defaults(command, chosen, file, given, named)}
     try:
         with redirect_stderr(drawn), _wide_enough():
-            if of_task:
-                default = {"default": _defaults(command, words)}
             parsed, unknown = tyro.cli(
                 command,
                 prog=program,
@@ -511,28 +563,36 @@ def _parsed(command: Any, named: str, words: Sequence[str], about: str | None = 
             raise
         raise UserError(f"{_message(drawn.getvalue())} (see {program} --help)") from None
     if unknown:
-        hint = _of_other_learner(unknown[0], command) or _similar(unknown[0], command)
+        hint = _of_other_learner(unknown[0], command) or perhaps(unknown[0], _option_names(command))
         text = f"{named} has no {' '.join(unknown)}{hint}"
         raise UserError(f"{text} (see {program} --help)")
     if isinstance(parsed, Evaluate):
-        parsed = replace(parsed, named=frozenset(_settings_in(words)))
-    if of_task:
+        parsed = replace(parsed, named=frozenset(given))
+    if chosen is not None:
         cores = [parsed.core] if hasattr(parsed, "core") else parsed.cores
-        given = _settings_in(words)
         check_core_options(parsed.learner.cores, cores, given)
         parsed = parsed.with_given(given)
     return with_home(parsed)
 
 
-def _defaults(command: type[TaskOptions], words: Sequence[str]) -> TaskOptions:
-    """Return the options of a command without those given, but with the settings of preset and core."""
-    kind = _PresetAndCore if issubclass(command, TrainOptions) else _Preset
-    chosen, _ = tyro.cli(kind, args=words, return_unknown_args=True, add_help=False)
+def _defaults(
+    command: type[TaskOptions],
+    chosen: _Chosen,
+    file: SettingsFile | None,
+    given: Collection[str],
+    named: str,
+) -> TaskOptions:
+    """Return the options of a command with the settings of preset, core and file.
+
+    Those given on the command line, which replace them, are not in it yet.
+    """
     presets = command.entry.learners[command.algo].presets
-    default = command.with_preset(chosen.preset) if chosen.preset in presets else command()
-    if isinstance(default, TrainOptions):
-        default = default.for_core(getattr(chosen, "core", "") or default.core)
-    return default
+    preset = chosen.preset or (file.name("preset") if file else "")
+    options = command.with_preset(preset) if preset in presets else command()
+    if isinstance(options, TrainOptions):
+        core = getattr(chosen, "core", "") or (file.name("core") if file else "")
+        options = options.for_core(core or options.core)
+    return with_file(options, file, given, named).with_given(file.names) if file else options
 
 
 _NARROWEST = 40  # columns
@@ -574,15 +634,6 @@ def _of_other_learner(word: str, command: type[Any]) -> str:
     return ""
 
 
-def _similar(word: str, command: type[Any]) -> str:
-    """Return the options that an unknown word may stand for, as the end of a message; empty for none."""
-    names = sorted(_option_names(command)) if isinstance(command, type) else []
-    bare = word.lstrip("-")
-    found = [name for name in names if len(bare) > 2 and bare in name]
-    found = found or get_close_matches(word, names, n=2, cutoff=0.75)
-    return f"; perhaps you meant {' or '.join(found)}" if found else ""
-
-
 def _option_names(options: Any) -> Iterator[str]:
     """Yield the options of a command, ``--no-NAME`` included."""
     kinds = get_type_hints(options, include_extras=True)
@@ -593,13 +644,6 @@ def _option_names(options: Any) -> Iterator[str]:
             yield flag_of(options, name)
             if kinds[name] is bool:
                 yield "--no-" + name.replace("_", "-")
-
-
-def flag_of(options: Any, name: str) -> str:
-    """Return the word of the command line that a field of a command's options, or of a group, is given by."""
-    given = getattr(get_type_hints(options, include_extras=True)[name], "__metadata__", ())
-    flag: str = next((one.name for one in given if getattr(one, "name", None)), name)
-    return "--" + flag.replace("_", "-")
 
 
 def _settings_in(words: Sequence[str]) -> set[str]:
@@ -622,5 +666,5 @@ def _no_such_name(what: str, word: str, names: Sequence[str], others: Iterable[s
     if word.startswith("-"):
         return f"the {what} comes before {word}, as in plasticrl train maze --seed 0"
     close = get_close_matches(word, [*names, *others], n=1)
-    perhaps = f" perhaps you meant {close[0]};" if close else ""
-    return f"there is no {what} {word};{perhaps} there are {', '.join(names)}"
+    meant = f" perhaps you meant {close[0]};" if close else ""
+    return f"there is no {what} {word};{meant} there are {', '.join(names)}"

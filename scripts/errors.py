@@ -8,8 +8,9 @@ import os
 import re
 import sys
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from difflib import get_close_matches
 from typing import TypeAlias
 
 _AGAIN = "then run the same command again"
@@ -108,6 +109,19 @@ def one_line(what: object, most: int = 200) -> str:
     text = " ".join(COLOR.sub("", str(what)).split())
     text = "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text[: most + 1])
     return text if len(text) <= most else text[:most] + "..."
+
+
+def perhaps(word: str, names: Iterable[str]) -> str:
+    """Return the names that an unknown word may stand for, as the end of a message; empty for none.
+
+    Args:
+        word: the word, perhaps with dashes in front.
+        names: the known names.
+    """
+    known, bare = sorted(names), word.lstrip("-")
+    found = [name for name in known if len(bare) > 2 and bare in name]
+    found = found or get_close_matches(word, known, n=2, cutoff=0.75)
+    return f"; perhaps you meant {' or '.join(found)}" if found else ""
 
 
 @contextmanager

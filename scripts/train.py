@@ -25,12 +25,17 @@ def run(command: TrainOptions | Resume) -> None:
         folder = command.resume
         trained = read_run(folder)
         if is_finished(folder):
-            raise UserError(f"{folder} is finished: there is nothing to resume")
+            flag = "--" + trained.entry.total.replace("_", "-")
+            raise UserError(
+                f"{folder} is finished: there is nothing to resume; the command that began it, with a larger "
+                f"{flag}, trains it longer"
+            )
         if command.data_dir is not None:
             if not trained.reads_data:
                 raise UserError(f"--data-dir: {trained.task} has no data, leave it out")
             trained = trained.with_data_dir(command.data_dir)
-        output = OutputSettings(folder, False, command.device, command.threads, command.keep, command.quiet)
+        same = {name: getattr(command, name) for name in ("device", "threads", "keep", "track", "quiet")}
+        output = OutputSettings(root=folder, **same)
     else:
         output = command.output
         trained = command.make_run(command.core, command.seed)

@@ -19,9 +19,16 @@ from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
 from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.utils import FloatSchedule
 
-from plasticrl.agents.checkpoint.env_state import env_state
+from plasticrl.agents.checkpoint.env_state import env_state, restore_means
 from plasticrl.agents.checkpoint.format import Format, check_given, reading
-from plasticrl.agents.checkpoint.network import check_alike, check_as_made, replaced_in_core
+from plasticrl.agents.checkpoint.network import (
+    check_alike,
+    check_as_made,
+    check_network,
+    load_parameters,
+    plain_names,
+    replaced_in_core,
+)
 from plasticrl.agents.checkpoint.optimizer import check_optimizer_kind, check_trained, pack_trained
 from plasticrl.agents.checkpoint.random_state import check_random_states, random_states, undisturbed
 from plasticrl.agents.checkpoint.tensor_file import TensorFileError
@@ -187,6 +194,27 @@ def fresh_policy(settings: Mapping[str, Any], saved: Saved) -> PlasticPolicy:
     """
     first = (saved.observations, saved.actions, FloatSchedule(1.0))
     return policy_without_memory(settings["policy"], first, settings["policy_kwargs"])
+
+
+def take_network(agent: OnPolicyAlgorithm, parts: Mapping[str, Any]) -> None:
+    """Give an agent the network in another agent's file, and the moments that its inputs are scaled by.
+
+    Optimiser, counters and random numbers stay. The current episodes begin, so that a file of the agent holds
+    the moments of a ``VecNormalize``.
+
+    Args:
+        agent: an agent with environments.
+        parts: the parts of the file.
+
+    Raises:
+        TensorFileError: the networks differ; the message names the first parameter, and both shapes.
+        EnvStateError: the moments do not fit.
+    """
+    check_network(agent.policy, parts)
+    load_parameters(agent.policy, plain_names(parts["policy"]))
+    assert agent.env is not None
+    restore_means(agent.env, parts.get("env"))
+    agent.learn(0)
 
 
 def checked_episodes(policy: PlasticPolicy, saved: Any, n_envs: int) -> tuple[Any, Any, Any, Any]:

@@ -17,6 +17,7 @@ from plasticrl.agents.checkpoint.format import LOOSE, Format, reading
 from plasticrl.agents.checkpoint.network import (
     check_alike,
     kind_of,
+    load_parameters,
     made_without_memory,
     parameters_of,
     plain_names,
@@ -134,8 +135,23 @@ def check_sizes(settings: Mapping[str, Any], task: EpisodeTask, parts: Mapping[s
         TypeError, ValueError: the settings are invalid.
     """
     if not isinstance(settings["network"], nn.Module):
-        parameters = parameters_of(network_without_memory(settings, task))
-        check_alike("", _split(parts)[0], {_NETWORK + name: one for name, one in parameters.items()})
+        _check_network(network_without_memory(settings, task), parts)
+
+
+def _check_network(network: nn.Module, parts: Mapping[str, Any]) -> None:
+    own = {_NETWORK + name: one for name, one in parameters_of(network).items()}
+    check_alike("", _split(parts)[0], own)
+
+
+def take_network(network: nn.Module, parts: Mapping[str, Any]) -> None:
+    """Give a network the parameters in a learner's file.
+
+    Raises:
+        TensorFileError: the networks differ; the message names the first parameter, and both shapes.
+    """
+    _check_network(network, parts)
+    of_network = _split(parts)[0]
+    load_parameters(network, {name.removeprefix(_NETWORK): one for name, one in of_network.items()})
 
 
 def network_without_memory(settings: Mapping[str, Any], task: EpisodeTask) -> nn.Module:

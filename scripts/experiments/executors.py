@@ -22,6 +22,7 @@ from plasticrl.scripts.errors import UserError, raise_failures, reason_of_failur
 from plasticrl.scripts.experiments.experiment import Trial
 from plasticrl.scripts.experiments.training import check_run, train
 from plasticrl.scripts.runs.folder import check_claim
+from plasticrl.scripts.runs.logs import check_tracking
 from plasticrl.scripts.runs.run import Run
 from plasticrl.scripts.runs.terminal import ProgressDisplay, Report, lasting_streams, one_line_warnings
 from plasticrl.scripts.settings.maze import OutputSettings
@@ -71,7 +72,7 @@ def check_folders(trials: Sequence[Trial], *, overwrite: bool) -> None:
         UserError: a folder is taken.
     """
     for trial in trials:
-        resumes = not overwrite and trial.is_unfinished
+        resumes = not overwrite and trial.can_go_on
         if not trial.is_finished and not resumes:
             check_claim(trial.folder, trial.run, overwrite=overwrite)
 
@@ -83,6 +84,7 @@ def check_settings(runs: Sequence[Run], output: OutputSettings) -> None:
         UserError: a setting is not allowed, or data are missing.
     """
     set_up_torch(output.device, output.threads)
+    check_tracking(output.track)
     remarks = {check_run(run): None for run in runs}  # without duplicates, in order
     for remark in remarks:
         if remark is not None and not output.quiet:
@@ -116,7 +118,7 @@ def train_missing(trials: Sequence[Trial], executor: Executor, output: OutputSet
             display.note(f"{len(trials) - len(missing)} of {len(trials)} runs are finished already and kept")
         for trial in missing:
             if trial.folder.exists():
-                resumes = not output.overwrite and trial.is_unfinished
+                resumes = not output.overwrite and trial.can_go_on
                 what = "resumes where it stopped" if resumes else "is trained again: it had other settings"
                 display.note(f"{trial.label} {what}")
         failed = executor.run(missing, display.show) if missing else {}

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-from plasticrl.scripts.runs.folder import finished_score, is_kept, is_unfinished
+from plasticrl.scripts.runs.folder import can_go_on, finished_score, is_kept, is_unfinished
 from plasticrl.scripts.runs.run import Run
 
 
@@ -38,6 +38,11 @@ class Trial(NamedTuple):
     def is_finished(self) -> bool:
         """True if exactly this run is finished."""
         return is_kept(self.run, self.root)
+
+    @property
+    def can_go_on(self) -> bool:
+        """True if exactly this run was started, or has been trained for less long, and can be continued."""
+        return can_go_on(self.folder, self.run)
 
     @property
     def is_unfinished(self) -> bool:

@@ -71,6 +71,7 @@ def trial_config(trial: Trial, output: OutputSettings) -> dict[str, Any]:
         "device": output.device,
         "threads": output.threads,
         "keep": output.keep,
+        "track": output.track,
     }
 
 
@@ -86,7 +87,7 @@ def train_trial(config: Mapping[str, Any]) -> None:
     if given["data_dir"] is not None:
         run = run.with_data_dir(Path(given["data_dir"]))
     trial = Trial(run, Path(given["root"]), given["condition"])
-    settings = {name: given[name] for name in ("device", "threads", "keep")}
+    settings = {name: given[name] for name in ("device", "threads", "keep", "track")}
     output = OutputSettings(root=trial.root, quiet=True, **settings)
     failed = reason_of_failure(partial(_train_when_free, trial, output))
     score = WORST if failed else trial.score()

@@ -38,13 +38,15 @@ from plasticrl.scripts.runs.folder import (
     CHECKPOINTS,
     RESULT,
     BusyError,
+    can_go_on,
     check_claim,
     claim,
     is_unfinished,
+    lengthen,
     locked,
     write_json,
 )
-from plasticrl.scripts.runs.logs import flat, open_logs
+from plasticrl.scripts.runs.logs import check_tracking, flat, open_logs
 from plasticrl.scripts.runs.run import Run
 from plasticrl.scripts.runs.terminal import Report
 from plasticrl.scripts.settings.maze import OutputSettings
@@ -169,6 +171,8 @@ def train(
 ) -> Scores:
     """Train and evaluate a run and write its folder, or resume it if its folder holds it unfinished.
 
+    A training of the same run that came to its end, but is shorter, is continued from its last checkpoint.
+
     Args:
         run: the run to train.
         output: root of the folders, and device.
@@ -182,26 +186,36 @@ def train(
         KeyboardInterrupt: raised after saving a checkpoint, if it came between two updates.
     """
     folder = folder or run.folder(output.root)
-    resumes = not output.overwrite and is_unfinished(folder, run)
+    resumes = not output.overwrite and can_go_on(folder, run)
     if not resumes:  # before data are loaded, or even downloaded
         check_claim(folder, run, overwrite=output.overwrite)
     set_up_torch(output.device, output.threads)
     check_at_least(1, keep=1 if output.keep is None else output.keep)
+    check_tracking(output.track)
     checkpoints = CheckpointFolder(folder / CHECKPOINTS, output.keep)
     with closing(task_of(run).trainer(run, output.device)) as trainer:
         if not resumes:
+            trainer.begin()
             claim(folder, run, overwrite=output.overwrite)
         if note is not None and trainer.notice is not None:
             note(trainer.notice)
         with disk_errors(folder), locked(folder):
+            if resumes and not is_unfinished(folder, run) and can_go_on(folder, run):
+                lengthen(folder, run)
             if not is_unfinished(folder, run):
                 raise BusyError(f"{folder} was taken by another process meanwhile: run the command again")
             checkpoint = checkpoints.usable() if resumes else None
             if checkpoint is not None:
                 trainer.resume(checkpoint)
+            elif resumes:
+                trainer.begin()
             logger = open_logs(folder, done=trainer.done, total=run.total, counter=run.counter)
             trainer.learner.set_logger(logger)
             with closing(logger), divergence_errors(trainer), lost_environments(run):
+                if output.track and (place := logger.track(run)) and note is not None:
+                    note(f"Weights & Biases: {place}")
+                if checkpoint is None and run.init_from is not None:
+                    checkpoint = _save(trainer, checkpoints)  # from here on, the other file is not read
                 return _learn_and_evaluate(trainer, folder, checkpoint, checkpoints, report)
 
 
@@ -291,9 +305,11 @@ def _learn_and_evaluate(
     trainer.show(trainer.learner)
     writer = tensorboard_writer(logger)
     assert writer is not None
-    for name, value in scores.scalars().items():
-        writer.add_scalar(tags.EVALUATION + name, value, trainer.done)
+    evaluated = {tags.EVALUATION + name: value for name, value in scores.scalars().items()}
+    for name, value in evaluated.items():
+        writer.add_scalar(name, value, trainer.done)
     writer.flush()
+    logger.log_evaluation(evaluated, trainer.done)
     write_json(folder / RESULT, _result(trainer, scores, seconds, speed))
     return scores
 
@@ -307,10 +323,10 @@ def _evaluating(trainer: Trainer, speed: float) -> Report:
     return Report(run.label, trainer.done, run.total, text, speed, trainer.unit, score)
 
 
-def _save(trainer: Trainer, checkpoints: CheckpointFolder) -> None:
+def _save(trainer: Trainer, checkpoints: CheckpointFolder) -> Path:
     """Write the logs and a checkpoint; postpone a first Ctrl-C or SIGTERM until then."""
     with PostponedInterrupt():
-        checkpoints.save(trainer.learner)
+        return checkpoints.save(trainer.learner)
 
 
 def _callbacks(

@@ -9,14 +9,14 @@ from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from plasticrl.scripts.commands import SweepOptions, flag_of
+from plasticrl.scripts.commands import SweepOptions
 from plasticrl.scripts.experiments.experiment import SearchTrial
 from plasticrl.scripts.reports.comparison import CORE_COLORS
 from plasticrl.scripts.reports.figures import make_plain, write_figure
 from plasticrl.scripts.runs.folder import write_csv, write_json
 from plasticrl.scripts.runs.terminal import print_table
 from plasticrl.scripts.settings.environments import words_of
-from plasticrl.scripts.settings.groups import Between, SearchSpace
+from plasticrl.scripts.settings.groups import Between, SearchSpace, flag_of
 from plasticrl.scripts.settings.tasks import ShownMetric, options_of_others
 
 if TYPE_CHECKING:

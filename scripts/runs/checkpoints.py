@@ -34,10 +34,11 @@ def find_checkpoint(path: Path) -> tuple[Path, Path]:
         UserError: there is no checkpoint.
     """
     if path.is_file():
-        folder = path.parent.parent if path.parent.name == CHECKPOINTS else path.parent
-        if path.suffix != SUFFIX or not (folder / CONFIG).is_file():
+        folder = _run_around(path)
+        if path.suffix != SUFFIX or folder is None:
             raise UserError(
-                f"{path} is not a checkpoint in a run's folder: give RUN, or a file in RUN/{CHECKPOINTS}"
+                f"{path} is not a checkpoint in a run's folder: give RUN, or a file in RUN/{CHECKPOINTS}, or "
+                "with an agent that Python saved the id of its environment, --env ID"
             )
         return folder, path
     if not path.exists():
@@ -54,6 +55,30 @@ def find_checkpoint(path: Path) -> tuple[Path, Path]:
         raise UserError(f"{path} holds no checkpoint ({CHECKPOINTS}/step_N): {ways}")
     has_file(found[-1])
     return path, found[-1]
+
+
+def _run_around(file: Path) -> Path | None:
+    folder = file.parent.parent if file.parent.name == CHECKPOINTS else file.parent
+    return folder if (folder / CONFIG).is_file() else None
+
+
+def find_saved_agent(path: Path) -> Path | None:
+    """Return the file of an agent that Python saved; None for what is in a run's folder, or no file.
+
+    Args:
+        path: the file, perhaps without the suffix that ``save`` adds.
+    """
+    file = path if path.exists() else tensor_file.with_suffix(path)
+    return file if file.is_file() and _run_around(file) is None else None
+
+
+def find_weights(path: Path) -> Path:
+    """Return the file of saved weights for ``path``: a file, or that of a run's folder (its newest one).
+
+    Raises:
+        UserError: there is none.
+    """
+    return path if path.is_file() else find_checkpoint(path)[1]
 
 
 def has_checkpoint(folder: Path) -> bool:

@@ -73,15 +73,16 @@ CONFIG, RESULT, CHECKPOINTS = "config.json", "result.json", "checkpoints"
 # All files that any version of a run writes into its folder, also unfinished ones.
 _LOGS = r"progress\.csv|events\.out\.tfevents\..+"
 _FILES = re.compile(
-    rf"(config|result|spent)\.json|{_LOGS}"
-    rf"|\.((config|result|spent)\.json|{_LOGS})\.{ANY_WRITER}"
+    rf"(config|result|spent|tracked)\.json|{_LOGS}"
+    rf"|\.((config|result|spent|tracked)\.json|{_LOGS})\.{ANY_WRITER}"
     r"|\.(config|result|spent)\.\d+\.json|\.progress\.\d+\.csv"
 )
 _UNFINISHED_CONFIG = re.compile(rf"\.config\.json\.{ANY_WRITER}|\.config\.\d+\.json")
 _CHECKPOINT_FILES = re.compile(
     rf"step_\d+\.(safetensors|zip)(\.damaged)?|\.step_\d+\.(safetensors|zip)\.{ANY_WRITER}"
 )
-_MOST_BYTES = 2**20  # of JSON; a run's files have a few thousand
+_CHECKPOINT = re.compile(r"step_(\d{1,18})\.safetensors")
+MOST_BYTES = 2**20  # of JSON; a run's files have a few thousand
 
 
 def write_json(path: Path, data: Any) -> None:
@@ -107,28 +108,40 @@ def read_json(path: Path) -> dict[str, Any]:
         UserError: the file cannot be read, or is not such an object.
     """
     try:
-        text = read_regular(path, _MOST_BYTES).decode()
-        data = json.loads(
-            text, parse_constant=_finite, parse_float=_finite, object_pairs_hook=_without_duplicates
-        )
-        if not isinstance(data, dict):
-            raise ValueError("it is not an object")
+        return json_object(read_regular(path, MOST_BYTES).decode())
     except OSError as error:
         raise UserError(os_error_in_one_line(error, f"cannot read {path}")) from error
     except (ValueError, RecursionError) as error:
         raise UserError(
             f"{path} is not valid JSON ({one_line(error)}): restore it or train the run again"
         ) from error
+
+
+def json_object(text: str) -> dict[str, Any]:
+    """Return the object that strict JSON holds.
+
+    Raises:
+        ValueError: it is not such JSON, a name occurs twice in an object, or a number is not finite.
+        RecursionError: it is nested too deeply.
+    """
+    data = json.loads(text, parse_constant=_finite, parse_float=_finite, object_pairs_hook=without_duplicates)
+    if not isinstance(data, dict):
+        raise ValueError("it is not an object")
     return data
 
 
 def _finite(text: str) -> float:
     if not math.isfinite(number := float(text)):
-        raise ValueError(f"it holds {text}, which no run writes")
+        raise ValueError(f"it holds {text}, which is no finite number")
     return number
 
 
-def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def without_duplicates(pairs: Iterable[tuple[str, Any]]) -> dict[str, Any]:
+    """Return a dict of these pairs.
+
+    Raises:
+        ValueError: a name occurs twice.
+    """
     found: dict[str, Any] = {}
     for name, value in pairs:
         if name in found:
@@ -159,17 +172,28 @@ def read_run(folder: Path) -> Run:
         raise UserError(
             f"{folder} holds no run (no {CONFIG}): give a folder that train wrote, runs/TASK/CORE/seed_K"
         )
-    data = read_json(folder / CONFIG)
+    return run_of(folder / CONFIG, read_json(folder / CONFIG))
+
+
+def run_of(path: Path, data: dict[str, Any]) -> Run:
+    """Return the run with the settings in a run's file.
+
+    Args:
+        path: the file.
+        data: its content.
+
+    Raises:
+        UserError: the content is not the settings of a run, or names code in the run's own folder.
+    """
     try:
         run = run_from_dict(data)
     except (KeyError, TypeError) as error:
         cause = f"{error.args[0]} is missing" if isinstance(error, KeyError) else error
         raise UserError(
-            f"{folder / CONFIG} is not the settings of a run ({one_line(cause)}): restore it or train the "
-            "run again"
+            f"{path} is not the settings of a run ({one_line(cause)}): restore it or train the run again"
         ) from error
-    for module in run.modules:
-        _refuse_own_code(module, folder)
+    for module in run.modules if path.name == CONFIG else ():  # a copy elsewhere is in no run's folder
+        _refuse_own_code(module, path.parent)
     return run
 
 
@@ -416,7 +440,7 @@ def _taken(folder: Path, run: Run) -> UserError:
     """Return the error for a folder that another run occupies, or another process since a moment ago."""
     ways = "give --overwrite to replace it, or another --seed or --root to keep it"
     kind = "a finished run" if is_finished(folder) else "an unfinished run"
-    change = first_difference(_settings_in(folder), run.as_dict())
+    change = first_difference(_settings_in(folder), {"init_from": None, **run.as_dict()})
     if change is None and not is_finished(folder):  # it would have been resumed
         return busy_error(folder)
     if change is not None:
@@ -448,6 +472,32 @@ def is_unfinished(folder: Path, run: Run) -> bool:
         return False
     check_files(folder)
     return _settings_in(folder) == run.as_dict()
+
+
+def can_go_on(folder: Path, run: Run) -> bool:
+    """Return True if the folder holds this run unfinished, or a shorter one that has come to its end.
+
+    Raises:
+        UserError: its settings cannot be read, or resuming would write through a link.
+    """
+    if is_unfinished(folder, run):
+        return True
+    if not has_file(folder / CONFIG):
+        return False
+    check_files(folder)
+    settings, total = _settings_in(folder), run.entry.total
+    training = settings.get("training")
+    if not isinstance(training, dict) or not isinstance(was := training.get(total), int) or was >= run.total:
+        return False
+    is_same = {**settings, "training": {**training, total: run.total}} == run.as_dict()
+    saved = (_CHECKPOINT.fullmatch(path.name) for path in (folder / CHECKPOINTS).glob("step_*"))
+    return is_same and any(int(found[1]) >= was for found in saved if found)
+
+
+def lengthen(folder: Path, run: Run) -> None:
+    """Turn the ended, shorter training in the folder into an unfinished one of this run."""
+    (folder / RESULT).unlink(missing_ok=True)  # first: an unfinished training can be lengthened, too
+    write_json(folder / CONFIG, run.as_dict())
 
 
 Found = TypeVar("Found")

@@ -7,14 +7,16 @@ import io
 import os
 import socket
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack
+from importlib.util import find_spec
 from itertools import count
 from pathlib import Path
 from typing import Any, BinaryIO
 
+import numpy as np
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
-from stable_baselines3.common.logger import CSVOutputFormat, Logger, TensorBoardOutputFormat
+from stable_baselines3.common.logger import CSVOutputFormat, KVWriter, Logger, TensorBoardOutputFormat
 from tensorboard.compat.proto.event_pb2 import Event  # type: ignore[import-untyped]
 from tensorboard.summary.writer.record_writer import (  # type: ignore[import-untyped]
     RecordWriter,
@@ -24,8 +26,9 @@ from torch.utils.tensorboard.writer import FileWriter, SummaryWriter
 
 from plasticrl.agents.common import tags
 from plasticrl.agents.common.tensorboard import tensorboard_writer
-from plasticrl.scripts.errors import as_user_error, one_line
-from plasticrl.scripts.runs.folder import has_file, write_csv
+from plasticrl.scripts.errors import UserError, as_user_error, one_line
+from plasticrl.scripts.runs.folder import has_file, read_json, write_csv, write_json
+from plasticrl.scripts.runs.run import Run
 from plasticrl.whole_files import (
     UnfitFileError,
     check_size,
@@ -99,12 +102,29 @@ class RunLogger(Logger):
 
     def __init__(self, folder: Path, columns: list[str], counter: str) -> None:
         super().__init__(str(folder), [_Rows(folder / CSV, columns), _Events(folder)])
+        self._folder = folder
         self.before, self.untimed = _time_logged(folder / CSV, counter)
         self._began = time.monotonic()
 
     def seconds(self) -> float:
         """Return the time in training until now, of all processes that trained the run."""
         return self.before + time.monotonic() - self._began
+
+    def track(self, run: Run) -> str | None:
+        """Log to Weights & Biases from now on; return the run's address there, None if it has none.
+
+        Raises:
+            UserError: it cannot be reached, or there is no account.
+        """
+        tracked = _Tracked(self._folder, run)
+        self.output_formats.append(tracked)
+        return None if tracked.run.offline else str(tracked.run.url)
+
+    def log_evaluation(self, values: Mapping[str, float], step: int) -> None:
+        """Log the scores of the final evaluation where nothing else does: at Weights & Biases."""
+        for output in self.output_formats:
+            if isinstance(output, _Tracked):
+                output.run.log(dict(values), step=step)
 
     def dump(self, step: int = 0) -> None:
         """Write an entry, with the time in training as a column of ``progress.csv``."""
@@ -116,6 +136,69 @@ class RunLogger(Logger):
         with ExitStack() as outputs:
             for output in self.output_formats:
                 outputs.callback(output.close)
+
+
+TRACKED = "tracked.json"
+
+
+def check_tracking(track: bool) -> None:
+    """Check that a run can be logged to Weights & Biases, if it is to be.
+
+    Raises:
+        UserError: the package is missing.
+    """
+    if track and find_spec("wandb") is None:
+        raise UserError("--track needs Weights & Biases, which is missing: pip install 'plasticrl[track]'")
+
+
+class _Tracked(KVWriter):
+    """SB3's output to Weights & Biases: the numbers that ``progress.csv`` gets.
+
+    A resumed run stays the same run there: its id is kept in the folder.
+
+    Args:
+        folder: folder of the run.
+        run: the run.
+
+    Raises:
+        UserError: it cannot be reached, or there is no account.
+    """
+
+    def __init__(self, folder: Path, run: Run) -> None:
+        import wandb
+
+        path = folder / TRACKED
+        known: str | None = read_json(path).get("id") if has_file(path) else None
+        try:
+            self.run = wandb.init(
+                id=known,
+                resume="allow" if known else None,
+                project=None if "WANDB_PROJECT" in os.environ else "plasticrl",
+                name=run.label,
+                group=run.place,
+                config=run.as_dict(),
+                settings=wandb.Settings(silent=True, console="off"),
+            )
+        except wandb.Error as error:
+            raise UserError(
+                f"--track: {one_line(error).rstrip('.')}: log in with wandb login, or set WANDB_MODE=offline"
+            ) from error
+        write_json(path, {"id": self.run.id})
+
+    def write(
+        self, key_values: dict[str, Any], key_excluded: dict[str, tuple[str, ...]], step: int = 0
+    ) -> None:
+        """Log an entry."""
+        numbers = {
+            name: value
+            for name, value in key_values.items()
+            if "csv" not in (key_excluded[name] or ()) and isinstance(value, (int, float, np.number))
+        }
+        self.run.log(numbers, step=step)
+
+    def close(self) -> None:
+        """Send what is left."""
+        self.run.finish()
 
 
 def _time_logged(path: Path, counter: str) -> tuple[float, int]:

@@ -23,6 +23,7 @@ from plasticrl.scripts.settings.tasks import CONTRIB, TASKS, Learner, ShownMetri
 VERSION = 4
 """Version of ``config.json``. Files of version 1 have no version and no learner."""
 
+_ABOUT = {"version", "task", "learner", "core", "seed", "init_from"}  # what is no group of settings
 _RECURRENT_PPO = "recurrent_ppo"  # in version 1, the core of RecurrentPPO's runs
 # What these cores had until version 2, when the settings of that name were not theirs.
 _PLASTIC_GATED: Mapping[str, Any] = {
@@ -49,6 +50,8 @@ class Run(Grouped):
         groups: the settings of task, network, learning and training by the name of their group, each of
             which is an attribute, too.
         data_dir: folder of the data; not part of ``config.json``, since it does not affect the results.
+        init_from: file or run's folder that its network came from, as it was given; None: a new network.
+            The network itself is the run's first checkpoint.
     """
 
     task: str
@@ -57,6 +60,7 @@ class Run(Grouped):
     seed: int
     groups: Mapping[str, Any] = field(hash=False)
     data_dir: Path | None = None
+    init_from: str | None = None
 
     @property
     def entry(self) -> Task:
@@ -163,6 +167,7 @@ class Run(Grouped):
             "learner": self.learner,
             "core": self.core,
             "seed": self.seed,
+            **({} if self.init_from is None else {"init_from": self.init_from}),
             **{name: asdict(group, dict_factory=_listed) for name, group in self.groups.items()},
         }
 
@@ -193,12 +198,19 @@ def run_from_dict(data: Mapping[str, Any]) -> Run:
     learner: Learner = choice_from(task.learners, "learner", data["learner"])
     choice_from(learner.cores, "core", data["core"])
     groups = task.groups(data["learner"])
-    if unknown := data.keys() - groups.keys() - {"version", "task", "learner", "core", "seed"}:
+    if unknown := data.keys() - groups.keys() - _ABOUT:
         raise TypeError(f"{min(unknown)} is unknown")
     settings = {name: settings_from(kind, data[name]) for name, kind in groups.items()}
     if version < 3:
         settings = merged(settings, _FORMER.get(data["core"], {}))
-    return Run(task.name, data["learner"], data["core"], value_of(int, "seed", data["seed"]), settings)
+    return Run(
+        task.name,
+        data["learner"],
+        data["core"],
+        value_of(int, "seed", data["seed"]),
+        settings,
+        init_from=value_of(str | None, "init_from", data.get("init_from")),
+    )
 
 
 def in_this_version(data: dict[str, Any]) -> dict[str, Any]:

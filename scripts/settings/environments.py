@@ -89,6 +89,10 @@ itself unless told otherwise."""
 their own, which pays if a step takes a millisecond."""
 
 
+NO_SETTINGS = EnvironmentSettings(env_kwargs={}, imports=())
+"""An environment as it is registered."""
+
+
 @dataclass(frozen=True)
 class EnvironmentEvaluation:
     """The options of an evaluation in an environment."""

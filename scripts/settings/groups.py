@@ -155,8 +155,8 @@ def settings_from(kind: type[Settings], plain: Any) -> Settings:
     """Build a dataclass from the dict of its fields.
 
     Args:
-        kind: a dataclass whose fields are bool, int, float, str, ``Literal``, a union of one with None, a
-            tuple of str, or a mapping from str to plain values.
+        kind: a dataclass whose fields are bool, int, float, str, Path, ``Literal``, a union of one with None,
+            a tuple of these, or a mapping from str to plain values.
         plain: the fields, as returned by ``dataclasses.asdict``; those with a default may be missing.
 
     Raises:
@@ -202,6 +202,13 @@ def checked_version(value: Any, latest: int) -> int:
     return version
 
 
+def flag_of(options: Any, name: str) -> str:
+    """Return the word of the command line that a field of a command's options, or of a group, is given by."""
+    given = getattr(get_type_hints(options, include_extras=True)[name], "__metadata__", ())
+    flag: str = next((one.name for one in given if getattr(one, "name", None)), name)
+    return "--" + flag.replace("_", "-")
+
+
 def value_of(kind: Any, name: str, value: Any) -> Any:
     """Return the value if it has the given type; convert whole numbers if a float is expected.
 
@@ -220,8 +227,29 @@ def value_of(kind: Any, name: str, value: Any) -> Any:
             return value
         if choice in (bool, str) and type(value) is choice:
             return value
+        if choice is Path and isinstance(value, str):
+            return Path(value)
         if get_origin(choice) is tuple and isinstance(value, (list, tuple)):
-            return tuple(value_of(str, name, one) for one in value)
+            return tuple(value_of(get_args(choice)[0], name, one) for one in value)
         if get_origin(choice) is Mapping and isinstance(value, dict):
             return {value_of(str, name, key): one for key, one in value.items()}
-    raise TypeError(f"{name} is {value!r}, which is not allowed")
+    allowed = " or ".join(_in_words(choice) for choice in choices)
+    raise TypeError(f"{name} is {value!r}, which is not allowed: it must be {allowed}")
+
+
+_WORDS: Mapping[Any, str] = {
+    bool: "true or false",
+    int: "a whole number",
+    float: "a number",
+    str: "a text",
+    Path: "a path",
+    tuple: "a list",
+    Mapping: "a mapping of names to values",
+    NoneType: "null",
+}
+
+
+def _in_words(kind: Any) -> str:
+    """Return what a file may hold for a type, in words."""
+    origin = get_origin(kind)
+    return f"one of {', '.join(get_args(kind))}" if origin is Literal else _WORDS[origin or kind]

@@ -165,7 +165,9 @@ class TrainingSettings:
     """Length of the training, evaluation and checkpoints."""
 
     total_timesteps: int
-    """Total number of environment steps; rounded up to whole updates."""
+    """Total number of environment steps, rounded up to whole updates. A larger number than that of a \
+finished run, with otherwise the same settings, trains it longer; rates that fall are those of the new \
+length."""
     n_envs: int
     """Number of parallel environments."""
     eval_episodes: int
@@ -215,6 +217,9 @@ class OutputSettings:
 parallel."""
     keep: int | None = 2
     """Number of newest checkpoints to keep; None keeps all those of --checkpoints."""
+    track: bool = False
+    """Log to Weights & Biases, too: pip install 'plasticrl[track]'. Its own variables apply, such as \
+WANDB_PROJECT (by default plasticrl) and WANDB_MODE=offline."""
     quiet: bool = False
     """Show no progress."""
 

@@ -166,7 +166,8 @@ class EpisodeTrainingSettings:
     """Length of the training, evaluation and checkpoints."""
 
     total_episodes: int
-    """Number of training episodes; rounded up to whole updates."""
+    """Number of training episodes, rounded up to whole updates. A larger number than that of a finished \
+run, with otherwise the same settings, trains it longer; rates that fall are those of the new length."""
     eval_episodes: int
     """Number of held-out episodes in the final evaluation."""
     checkpoints: int

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from plasticrl.scripts.errors import UserError
+from plasticrl.scripts.runs.checkpoints import find_weights
 from plasticrl.scripts.runs.run import Run
 
 EVALUATION_SEEDS = 1_000_000  # added to a run's seed, so that it is not evaluated on its training episodes
@@ -106,6 +107,8 @@ class Trainer:
         log_interval: number of updates between two log entries.
         counter_option: option of ``learn`` that resets the counter of steps.
         remedy: what to try after a training that diverged.
+        take_network: gives a learner the network in a file. It raises :class:`UserError` if that cannot be
+            loaded, or is another network.
         show: logs pictures of the learner beside a checkpoint and at the end.
         data_sizes: amount of training and evaluation data; empty if no files are read.
         notice: one line to show before the training, or None.
@@ -124,6 +127,7 @@ class Trainer:
     log_interval: int
     counter_option: str
     remedy: str
+    take_network: Callable[[Any, Path], None]
     show: Callable[[Any], None] = lambda learner: None
     data_sizes: Mapping[str, int] = field(default_factory=dict)
     notice: str | None = None
@@ -141,6 +145,15 @@ class Trainer:
             UserError: it cannot be loaded.
         """
         self.learner = self.load(checkpoint)
+
+    def begin(self) -> None:
+        """Take over the network that the run begins with, if it names one.
+
+        Raises:
+            UserError: it cannot be loaded, or is another network.
+        """
+        if self.run.init_from is not None:
+            self.take_network(self.learner, find_weights(Path(self.run.init_from)))
 
     def learn(self, callbacks: Sequence[Any] = ()) -> None:
         """Train from the current state to the end."""

@@ -7,7 +7,8 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
-from plasticrl.scripts.commands import COMMANDS, Evaluate, Resume, Watch, flag_of, options_of
+from plasticrl.scripts.commands import COMMANDS, Evaluate, Resume, Watch, options_of
+from plasticrl.scripts.settings.groups import flag_of
 from plasticrl.scripts.settings.tasks import task_named
 
 JUNK = (

@@ -114,6 +114,10 @@ WRONG = [
     (["watch", "nowhere", "--fps", "nan"], "fps"),
     (["watch", "nowhere", "--fps", "90", "--gif", "a.gif"], "to 50"),
     (["watch", "nowhere", "--gif", "a.mp4"], "ends in .gif"),
+    (["watch", "nowhere", "--mp4", "a.gif"], "ends in .mp4"),
+    (["watch", "nowhere", "--mp4", "a.mp4", "--gif", "a.gif"], "leave one out"),
+    (["watch", "nowhere", "--mp4", "a.mp4", "--fps", "300"], "to 240"),
+    (["watch", "nowhere", "--mp4", "no/such/folder/a.mp4"], "folder that exists"),
     (["train", "maze", "--n-bits", "50"], "train maze has no --n-bits 50 (see plasticrl train maze --help)"),
     (
         ["compare", "maze", "--seed", "3"],

@@ -23,11 +23,12 @@ from plasticrl.envs.supervised.make_task import ImageSet, TaskName
 from plasticrl.nn import Init, PlasticRNN
 from plasticrl.ops.cells import Modulation
 from plasticrl.rules import RULES
-from plasticrl.scripts.commands import COMMANDS, Resume, TaskOptions, flag_of, options_of, parse
+from plasticrl.scripts.commands import COMMANDS, Resume, TaskOptions, options_of, parse
 from plasticrl.scripts.errors import UserError
 from plasticrl.scripts.main import main
 from plasticrl.scripts.settings import maze as settings
 from plasticrl.scripts.settings import supervised as episode_settings
+from plasticrl.scripts.settings.groups import flag_of
 from plasticrl.scripts.settings.maze import A2C_PRESETS, OutputSettings
 from plasticrl.scripts.settings.supervised import PATTERNS_PRESETS
 from plasticrl.scripts.settings.tasks import TASKS, task_named
@@ -204,16 +205,17 @@ def test_the_home_folder_is_meant_in_every_path(
     first: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "a.json").write_text("{}")  # which --config reads
     words = FIRST_WORDS[first]
     plain: Any = parse([*words, "--resume=run"] if first == "resume" else words)
     names = list(paths_in(plain))
     assert names
     for name in names:
-        option = [f"--{name.replace('_', '-')}=~/a/b"]
+        option = [f"--{name.replace('_', '-')}=~/a.json"]
         if first == "resume" and name != "resume":
             option.append("--resume=run")
-        found = paths_in(parse([words[0], "~/a/b"] if name == "run" else [*words, *option]))
-        assert found[name] == tmp_path / "a" / "b"
+        found = paths_in(parse([words[0], "~/a.json"] if name == "run" else [*words, *option]))
+        assert found[name] == tmp_path / "a.json"
         assert [one for one in found.values() if one is not None and "~" in str(one)] == []
 
 

@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image, ImageSequence
+from refusals import check_refused
 
 from plasticrl.envs import PlasticMazeVectorEnv
 from plasticrl.scripts.main import main
 from plasticrl.scripts.runs.folder import read_run
-from plasticrl.scripts.tasks.environments.animation import in_step, play, side_by_side
+from plasticrl.scripts.tasks.environments.animation import in_step, mp4, play, side_by_side
 from plasticrl.scripts.tasks.environments.setup import load_to_act
 from plasticrl.scripts.tasks.environments.training import make_trainer
 
@@ -36,6 +37,44 @@ def test_gif_of_the_papers_maze_stays_small(tmp_path: Path, tiny: list[str]) -> 
     path = tmp_path / "episode.gif"
     assert main(["watch", str(tmp_path / "maze" / "plastic" / "seed_0"), "--gif", str(path)]) == 0
     assert path.stat().st_size < 2_000_000
+
+
+@pytest.mark.filterwarnings("ignore:unclosed file:ResourceWarning")  # of the pipes of imageio_ffmpeg
+@pytest.mark.parametrize("option", [[], ["--before"]], ids=["alone", "both"])
+def test_video(option: list[str], trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    ffmpeg = pytest.importorskip("imageio_ffmpeg", reason="videos need the extra 'render'")
+    path = tmp_path / "episode.mp4"
+    assert main(["watch", str(trained), "--mp4", str(path), "--fps", "10", *option]) == 0
+    assert capsys.readouterr().out == f"video: {path}\n"
+    assert [found.name for found in tmp_path.iterdir()] == ["episode.mp4"]
+    assert ffmpeg.count_frames_and_secs(path) == (20, pytest.approx(2.0, abs=0.15))
+    frames = ffmpeg.read_frames(path)
+    about = next(frames)
+    assert about["size"] == about["source_size"] == ((576, 302) if option else (384, 384))
+    assert about["fps"] == 10
+
+
+@pytest.mark.filterwarnings("ignore:unclosed file:ResourceWarning")  # of the pipes of imageio_ffmpeg
+def test_video_of_what_a_gif_shows(trained: Path, tmp_path: Path) -> None:
+    """Up to the losses of both formats, and in a size with odd sides."""
+    ffmpeg = pytest.importorskip("imageio_ffmpeg", reason="videos need the extra 'render'")
+    pictures = [np.full((31, 45, 3), (20 * i, 100, 200 - 20 * i), dtype=np.uint8) for i in range(5)]
+    (tmp_path / "a.mp4").write_bytes(mp4(pictures, 7.5))
+    frames = ffmpeg.read_frames(tmp_path / "a.mp4")
+    assert next(frames)["source_size"] == (46, 32)
+    shown = [np.frombuffer(frame, np.uint8).reshape(32, 46, 3) for frame in frames]
+    assert len(shown) == 5
+    for picture, frame in zip(pictures, shown, strict=True):
+        assert np.abs(frame.astype(int) - picture[0, 0]).max() < 16
+
+
+def test_video_without_the_package(
+    trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("plasticrl.scripts.tasks.environments.animation.find_spec", lambda _: None)
+    words = ["watch", str(trained), "--mp4", str(tmp_path / "a.mp4")]
+    check_refused(words, "pip install 'plasticrl[render]'", capsys)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_text(trained: Path, capsys: pytest.CaptureFixture[str]) -> None:

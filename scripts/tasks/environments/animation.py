@@ -1,19 +1,22 @@
-"""One episode as pictures, as text, and as a GIF."""
+"""One episode as pictures, as text, as a GIF and as a video."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import closing
+from importlib.util import find_spec
 from io import BytesIO
 from itertools import zip_longest
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
 from PIL import Image, ImageDraw
 
 from plasticrl.agents.recurrent.spaces import has_masks, masks_of
-from plasticrl.scripts.errors import COLOR, UserError
+from plasticrl.scripts.errors import COLOR, UserError, as_user_error
 from plasticrl.scripts.runs.run import Run
 from plasticrl.scripts.settings.maze import MazeSettings
 from plasticrl.scripts.tasks.environments.evaluation import OwnRandomNumbers
@@ -40,7 +43,7 @@ def check_mode(run: Run, mode: RenderMode) -> None:
     if "rgb_array" in modes:
         raise UserError(f"{run.task} shows itself only as pictures: give --gif FILE, such as episode.gif")
     if "ansi" in modes:
-        raise UserError(f"{run.task} shows itself only as text: leave out --gif")
+        raise UserError(f"{run.task} shows itself only as text: leave out --gif and --mp4")
     raise UserError(
         f"{run.task} cannot be watched: an environment needs the render mode rgb_array or ansi, and it has "
         f"{', '.join(map(str, modes)) or 'none'}"
@@ -132,3 +135,36 @@ def gif(frames: list[Any], fps: float) -> bytes:
         encoded, "GIF", save_all=True, append_images=rest, duration=round(1000 / fps), loop=0, optimize=False
     )
     return encoded.getvalue()
+
+
+def check_mp4() -> None:
+    """Check that videos can be encoded.
+
+    Raises:
+        UserError: ffmpeg is missing.
+    """
+    if find_spec("imageio_ffmpeg") is None:
+        raise UserError("--mp4 needs ffmpeg, which is missing: pip install 'plasticrl[render]'")
+
+
+def mp4(frames: list[Any], fps: float) -> bytes:
+    """Encode pictures ``(height, width, 3)`` as an MP4 video (H.264).
+
+    A picture with an odd side, which the format lacks, is extended by its last row or column.
+
+    Raises:
+        UserError: ffmpeg fails.
+    """
+    import imageio_ffmpeg
+
+    height, width, _ = frames[0].shape
+    more = ((0, height % 2), (0, width % 2), (0, 0))
+    with TemporaryDirectory() as folder, as_user_error(RuntimeError, OSError, about="--mp4"):
+        path = Path(folder, "episode.mp4")
+        size = (width + width % 2, height + height % 2)
+        video = imageio_ffmpeg.write_frames(path, size, fps=fps, macro_block_size=1)
+        with closing(video):
+            video.send(None)  # starts it
+            for frame in frames:
+                video.send(np.ascontiguousarray(np.pad(frame, more, "edge")))
+        return path.read_bytes()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import closing
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -339,9 +340,18 @@ def evaluate_checkpoint(
 
 
 def evaluate_checkpoint_in_env(
-    run: Run, checkpoint: Path, episodes: int, seed: int, device: str, options: EnvironmentEvaluation
+    run: Run,
+    checkpoint: Path,
+    episodes: int,
+    seed: int,
+    device: str,
+    options: EnvironmentEvaluation,
+    load: Callable[[Run, Path, str], Any] = load_to_act,
 ) -> Evaluated:
-    """Evaluate a checkpoint in its environment; see ``TaskCode`` of ``experiments/training.py``."""
-    agent = load_to_act(run, checkpoint, device)
+    """Evaluate a checkpoint in its environment; see ``TaskCode`` of ``experiments/training.py``.
+
+    An agent that Python saved has another function that loads it.
+    """
+    agent = load(run, checkpoint, device)
     scores = evaluate_in_env(agent, run, episodes, seed, options.deterministic)
     return Evaluated(scores, f"{agent.num_timesteps:,} steps", asdict(options))

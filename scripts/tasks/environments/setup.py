@@ -6,7 +6,7 @@ import math
 import os
 import signal
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import asdict
 from difflib import get_close_matches
@@ -14,7 +14,7 @@ from functools import partial
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, NamedTuple
 
 import gymnasium as gym
 from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
@@ -29,15 +29,23 @@ from stable_baselines3.common.vec_env import (
 
 import plasticrl.envs.registration  # noqa: F401  (registers the mazes)
 from plasticrl.agents import RecurrentA2C, RecurrentPPO
+from plasticrl.agents.checkpoint import tensor_file
 from plasticrl.agents.ppo.contrib import PlainRecurrentPPO
+from plasticrl.agents.recurrent import checkpoint as agent_files
 from plasticrl.agents.recurrent.spaces import check_spaces
 from plasticrl.envs import MazeConfig, make_vec_env
 from plasticrl.scripts.errors import UserError, as_user_error, one_line
-from plasticrl.scripts.runs.checkpoints import check_network, checkpoint_errors
+from plasticrl.scripts.runs.checkpoints import (
+    check_network,
+    checkpoint_errors,
+    find_checkpoint,
+    find_saved_agent,
+)
+from plasticrl.scripts.runs.folder import CONFIG, read_run
 from plasticrl.scripts.runs.run import Run
-from plasticrl.scripts.settings.environments import EnvironmentSettings
+from plasticrl.scripts.settings.environments import NO_SETTINGS, EnvironmentSettings
 from plasticrl.scripts.settings.maze import AgentSettings, ContribSettings, MazeSettings
-from plasticrl.scripts.settings.tasks import CONTRIB
+from plasticrl.scripts.settings.tasks import CONTRIB, task_named
 from plasticrl.signals import FROM_TERMINAL
 
 _LEARNERS: Mapping[str, type[RecurrentA2C] | type[RecurrentPPO]] = {"a2c": RecurrentA2C, "ppo": RecurrentPPO}
@@ -318,6 +326,30 @@ def load_learner(run: Run, checkpoint: Path, env: VecEnv, device: str) -> OnPoli
     return agent
 
 
+def take_network(agent: OnPolicyAlgorithm, path: Path) -> None:
+    """Give an agent the network that another agent has saved, of A2C or PPO.
+
+    Raises:
+        UserError: the file is not that of an agent, or holds another network.
+    """
+    with checkpoint_errors(path):
+        agent_files.take_network(agent, kind_of_agent(path).file_format.load(path))
+
+
+def kind_of_agent(path: Path) -> type[RecurrentA2C] | type[RecurrentPPO]:
+    """Return the class of the agent in a file.
+
+    Raises:
+        ValueError, OSError: it cannot be read, or is not the file of an agent.
+    """
+    kinds = {kind.file_format.name: kind for kind in _LEARNERS.values()}
+    _, data = tensor_file.read_tensors(path)
+    name = data.get("format")
+    if name not in kinds:
+        raise ValueError(f"it holds {name!r}, not the agent of RecurrentA2C.save or RecurrentPPO.save")
+    return kinds[name]
+
+
 def load_to_act(run: Run, checkpoint: Path, device: str) -> OnPolicyAlgorithm:
     """Load the agent as it was saved and close its environment: it can act, but not be trained.
 
@@ -326,6 +358,88 @@ def load_to_act(run: Run, checkpoint: Path, device: str) -> OnPolicyAlgorithm:
     """
     with closing(make_envs(run, 1, run.seed)) as env:
         return load_learner(run, checkpoint, env, device)
+
+
+class FoundAgent(NamedTuple):
+    """An agent that a command was given.
+
+    Attributes:
+        run: its run, or one made for it.
+        checkpoint: its file.
+        load: loads it, from run, checkpoint and device.
+        is_saved: True if it has no run, since Python saved it.
+    """
+
+    run: Run
+    checkpoint: Path
+    load: Callable[[Run, Path, str], OnPolicyAlgorithm]
+    is_saved: bool
+
+
+def find_agent(path: Path, env_id: str | None, place: EnvironmentSettings) -> FoundAgent:
+    """Return the agent for a path: a run's folder, a checkpoint in one, or a file that Python saved.
+
+    Args:
+        path: the path.
+        env_id: id of the environment of an agent that Python saved; None: it is in a run.
+        place: the settings of that environment.
+
+    Raises:
+        UserError: there is no such agent, or settings are given for a run, which has its own.
+    """
+    saved = None if env_id is None else find_saved_agent(path)
+    if env_id is not None and saved is not None:
+        return FoundAgent(_run_of_agent(saved, env_id, place), saved, load_saved, is_saved=True)
+    folder, checkpoint = find_checkpoint(path)
+    if place != NO_SETTINGS:
+        raise UserError(
+            f"{folder} is a run, whose environment has the settings in its {CONFIG}: leave out --env-kwargs "
+            "and the others, which are for an agent that Python saved"
+        )
+    return FoundAgent(read_run(folder), checkpoint, load_to_act, is_saved=False)
+
+
+def _run_of_agent(path: Path, env_id: str, place: EnvironmentSettings) -> Run:
+    """Return a run for an agent that Python saved: its environment, and otherwise the usual settings.
+
+    Args:
+        path: file of the agent.
+        env_id: id of its environment.
+        place: the settings of the environment.
+
+    Raises:
+        UserError: the file is not that of an agent, or this is no id.
+    """
+    with as_user_error(TypeError, about="--env"):
+        task = task_named(env_id)
+    if task.kind != "environment":
+        raise UserError(f"--env {env_id}: give the id of an environment, such as CartPole-v1")
+    with checkpoint_errors(path):
+        kind = kind_of_agent(path)
+        core = kind.file_format.load(path)["settings"]["policy_kwargs"].get("core")
+    name = next(name for name, one in _LEARNERS.items() if one is kind)
+    learner = task.learners[name]
+    groups = {**next(iter(learner.presets.values())).groups, task.own_group: place}
+    return Run(task.name, name, core if core in learner.cores else next(iter(learner.cores)), 0, groups)
+
+
+def load_saved(run: Run, path: Path, device: str) -> OnPolicyAlgorithm:
+    """Load an agent that Python saved, to act in the environment of the run that was made for it.
+
+    Raises:
+        UserError: it cannot be loaded, or has other spaces.
+    """
+    with closing(make_envs(run, 1, run.seed)) as env, checkpoint_errors(path):
+        return kind_of_agent(path).load(path, env=env, device=device)
+
+
+def untrained(agent: OnPolicyAlgorithm, env: VecEnv) -> OnPolicyAlgorithm:
+    """Return an agent that Python saved as it was before its training, up to random numbers."""
+    kind: Any = type(agent)
+    fresh: OnPolicyAlgorithm = kind(
+        agent.policy_class, env, policy_kwargs=agent.policy_kwargs, seed=agent.seed, device=agent.device
+    )
+    return fresh
 
 
 def policy_kwargs(run: Run) -> dict[str, Any]:

@@ -27,7 +27,13 @@ from plasticrl.scripts.settings.maze import A2CSettings, AgentSettings, MazeSett
 from plasticrl.scripts.settings.tasks import CONTRIB
 from plasticrl.scripts.tasks.environments.animation import gif, play
 from plasticrl.scripts.tasks.environments.evaluation import evaluate, evaluate_in_env, mean_info
-from plasticrl.scripts.tasks.environments.setup import load_learner, make_envs, make_learner, maze_config
+from plasticrl.scripts.tasks.environments.setup import (
+    load_learner,
+    make_envs,
+    make_learner,
+    maze_config,
+    take_network,
+)
 from plasticrl.scripts.tasks.task import (
     EVALUATION_SEEDS,
     Scores,
@@ -196,6 +202,7 @@ def make_trainer(run: Run, device: str) -> Trainer:
         log_interval=log_interval(run.total, agent.n_steps * run.training.n_envs),
         counter_option="reset_num_timesteps",
         remedy="a lower learning rate" if run.learner == CONTRIB else _REMEDY,
+        take_network=take_network,
         show=partial(log_pictures, run),
         close=partial(_close, env),
     )

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 from stable_baselines3.common.type_aliases import Schedule
 from stable_baselines3.common.utils import LinearSchedule
 
+from plasticrl.agents.supervised import checkpoint
 from plasticrl.agents.supervised.learner import EpisodeLearner
 from plasticrl.envs.data.cifar import LAYOUTS
 from plasticrl.envs.supervised.images import ImagesTask
@@ -133,12 +134,17 @@ def make_learner(run: Run, tasks: Tasks, device: str) -> EpisodeLearner:
             eval_task=tasks.test,
             loss=descent.loss if isinstance(descent, ClassDescentSettings) else None,
             max_grad_norm=math.inf if descent.max_grad_norm is None else descent.max_grad_norm,
-            # Each row of the log covers the episodes since the last one.
-            stats_window_size=log_interval(run.total, descent.batch_size) * descent.batch_size,
+            stats_window_size=_window(run),
             network_kwargs=network_kwargs(run),
             seed=run.seed,
             device=device,
         )
+
+
+def _window(run: Run) -> int:
+    """Return the episodes that a row of the log covers: those since the last one."""
+    batch_size: int = run.descent.batch_size
+    return log_interval(run.total, batch_size) * batch_size
 
 
 def load_learner(
@@ -157,10 +163,22 @@ def load_learner(
         UserError: the file is not a checkpoint, or is one of another task or another network.
     """
     with checkpoint_errors(path):  # the learning rate may be a function, which no file can hold
-        learner = EpisodeLearner.load(path, task, eval_task, device, learning_rate=learning_rate(run))
+        learner = EpisodeLearner.load(
+            path, task, eval_task, device, learning_rate=learning_rate(run), stats_window_size=_window(run)
+        )
     found = {"core": learner.network_name, **(learner.network_kwargs or {})}
     check_network(path, {"core": run.core, **network_kwargs(run)}, found)
     return learner
+
+
+def take_network(learner: EpisodeLearner, path: Path) -> None:
+    """Give a learner the network that another learner has saved.
+
+    Raises:
+        UserError: the file is not that of a learner, or holds another network.
+    """
+    with checkpoint_errors(path):
+        checkpoint.take_network(learner.network, checkpoint.FORMAT.load(path))
 
 
 def network_kwargs(run: Run) -> dict[str, Any]:

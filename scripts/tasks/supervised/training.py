@@ -19,6 +19,7 @@ from plasticrl.scripts.tasks.supervised.setup import (
     make_learner,
     make_tasks,
     missing_data,
+    take_network,
 )
 from plasticrl.scripts.tasks.task import EVALUATION_SEEDS, Trainer, log_interval
 
@@ -58,6 +59,7 @@ def make_trainer(run: Run, device: str) -> Trainer:
         log_interval=every,
         counter_option="reset_num_episodes",
         remedy="a lower --learning-rate, --eta or --max-grad-norm, or --bound-eta",
+        take_network=take_network,
         data_sizes=data_sizes(tasks),
         notice=missing_data(run, tasks),
     )
