@@ -49,7 +49,7 @@ def _memory(command: MemoryBenchmark) -> None:
         raise UserError(f"these tasks need packages that are missing: pip install {missing}")
     trials = requested.trials()
     check_folders(trials, overwrite=command.output.overwrite)
-    check_settings([one.run for one in requested.conditions], command.output)
+    check_settings([one.run for one in trials[: len(requested.conditions)]], command.output)
     everything = _experiment(command, (*TASKS,), CORES)
     folder = command.output.root / REPORT
     try:

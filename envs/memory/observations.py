@@ -93,4 +93,5 @@ class PreviousAction(gym.Wrapper[Observation, Any, Any, Any]):
         return self._joined(observation, self._none), info
 
     def _joined(self, observation: Any, action: Any) -> Observation:
-        return np.concatenate([flatten(self.env.observation_space, observation), action], dtype=np.float32)
+        seen: Any = flatten(self.env.observation_space, observation)
+        return np.concatenate([seen, action], dtype=np.float32)

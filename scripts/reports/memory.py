@@ -181,7 +181,7 @@ def draw_memory(summary: MemorySummary, paths: Sequence[Path]) -> None:
     figure = Figure(figsize=(13, height), dpi=130, layout="constrained")
     left, middle, right = figure.subplots(1, 3, width_ratios=(3, 2.2, 5))
     _draw_estimates(left, {core: aggregates[core] for core in order if core in aggregates})
-    left.set_title(f"Score over {len(summary.shared)} tasks", loc="left", fontsize=11)
+    left.set_title(f"Score over {len(summary.shared)} tasks (orange: plastic)", loc="left", fontsize=11)
     left.set_xlabel("0 % random actions, 100 % the limit")
     named = {f"{core}\nover {PLAIN[core]}": better[core] for core in order if core in better}
     _draw_estimates(middle, named)

@@ -103,7 +103,7 @@ def _pooled(*tasks: NDArray[np.float64], axis: int = -1) -> NDArray[np.float64]:
 def _mean_share_of_wins(*groups: NDArray[np.float64], axis: int = -1) -> NDArray[np.float64]:
     half = len(groups) // 2
     shares = [_share_of_wins(*pair, axis=axis) for pair in zip(groups[:half], groups[half:], strict=True)]
-    return np.mean(shares, axis=0)
+    return np.asarray(np.mean(shares, axis=0))
 
 
 def _share_of_wins(
