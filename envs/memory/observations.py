@@ -1,4 +1,4 @@
-"""What an agent sees, changed so that memory matters: without velocities, and with the previous action."""
+"""Observations changed so that memory matters: without velocities, and with the previous action."""
 
 from __future__ import annotations
 

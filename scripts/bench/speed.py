@@ -1,7 +1,7 @@
 """Measure the speed claims of docs/performance.md side by side, and write them to a folder.
 
-The scans of every cell are compared with autograd through the reference, on demand also with JAX
-(``bench/scans.py``). Elsewhere "plain" is the published equations in plain torch (``bench/cases.py``).
+The scans of every cell are compared with autograd through the reference, on demand also with JAX. Elsewhere
+"plain" is the published equations in plain torch (all in ``bench/cases.py``).
 """
 
 import multiprocessing
@@ -16,8 +16,15 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from plasticrl import PlasticState, plastic_scan
-from plasticrl.scripts.bench.cases import a2c_iterations, plain_scan, ppo_iterations
-from plasticrl.scripts.bench.scans import RULES, SHAPES, versus_autograd, versus_jax
+from plasticrl.scripts.bench.cases import (
+    RULES,
+    SHAPES,
+    a2c_iterations,
+    plain_scan,
+    ppo_iterations,
+    versus_autograd,
+    versus_jax,
+)
 from plasticrl.scripts.bench.timing import interleaved, machine, peak_memory
 from plasticrl.scripts.commands import SpeedBenchmark
 from plasticrl.scripts.errors import UserError

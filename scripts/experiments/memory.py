@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple, get_args
+from typing import Any, NamedTuple, get_args
 
 from plasticrl.scripts.experiments.experiment import Condition, Experiment
 from plasticrl.scripts.runs.run import Run
@@ -24,14 +24,14 @@ class MemoryTask(NamedTuple):
         low: points of random actions, which count as 0 in aggregates.
         high: points that count as 1.
         limit: what they are.
-        total_timesteps: env steps of a training.
+        total_timesteps: env steps of a training; None for the preset's.
     """
 
     env_id: str
     low: float
     high: float
     limit: str
-    total_timesteps: int
+    total_timesteps: int | None = None
 
     def normalized(self, points: float) -> float:
         """Return points on a scale from random actions (0) to the limit (1)."""
@@ -41,24 +41,20 @@ class MemoryTask(NamedTuple):
 _ALL_RIGHT = "every answer right"
 _ORACLE = "an oracle that knows where the reward is"
 TASKS: Mapping[str, MemoryTask] = {
-    "cartpole_positions": MemoryTask("CartPolePositions-v0", 22.0, 500.0, "the longest episode", 300_000),
-    "pendulum_positions": MemoryTask("PendulumPositions-v0", -1232.0, 0.0, "no cost at all", 300_000),
-    "repeat_first": MemoryTask("popgym-RepeatFirstEasy-v0", -0.5, 1.0, _ALL_RIGHT, 300_000),
-    "repeat_previous": MemoryTask("popgym-RepeatPreviousEasy-v0", -0.5, 1.0, _ALL_RIGHT, 500_000),
-    "autoencode": MemoryTask("popgym-AutoencodeEasy-v0", -0.5, 1.0, _ALL_RIGHT, 1_000_000),
-    "count_recall": MemoryTask("popgym-CountRecallEasy-v0", -0.926, 1.0, _ALL_RIGHT, 1_000_000),
-    "concentration": MemoryTask(
-        "popgym-ConcentrationEasy-v0", -0.193, 1.0, "every pair found and no miss", 1_000_000
-    ),
-    "higher_lower": MemoryTask("popgym-HigherLowerEasy-v0", 0.0, 0.528, "a player who counts cards", 500_000),
-    "multiarmed_bandit": MemoryTask(
-        "popgym-MultiarmedBanditEasy-v0", 0.0, 0.818, "the best arm from the first step on", 1_000_000
-    ),
-    "minigrid_memory": MemoryTask("MiniGrid-MemoryS7-v0", 0.18, 1.0, "the right object at once", 500_000),
+    "cartpole_positions": MemoryTask("CartPolePositions-v0", 22.0, 500.0, "the longest episode"),
+    "pendulum_positions": MemoryTask("PendulumPositions-v0", -1232.0, 0.0, "no cost at all"),
+    "repeat_first": MemoryTask("popgym-RepeatFirstEasy-v0", -0.5, 1.0, _ALL_RIGHT),
+    "repeat_previous": MemoryTask("popgym-RepeatPreviousEasy-v0", -0.5, 1.0, _ALL_RIGHT),
+    "autoencode": MemoryTask("popgym-AutoencodeEasy-v0", -0.5, 1.0, _ALL_RIGHT),
+    "count_recall": MemoryTask("popgym-CountRecallEasy-v0", -0.926, 1.0, _ALL_RIGHT),
+    "concentration": MemoryTask("popgym-ConcentrationEasy-v0", -0.193, 1.0, "every pair and no miss"),
+    "higher_lower": MemoryTask("popgym-HigherLowerEasy-v0", 0.0, 0.528, "a player who counts cards"),
+    "multiarmed_bandit": MemoryTask("popgym-MultiarmedBanditEasy-v0", 0.0, 0.818, "the best arm, always"),
+    "minigrid_memory": MemoryTask("MiniGrid-MemoryS7-v0", 0.18, 1.0, "the right object at once"),
     "maze": MemoryTask("PlasticMaze-v0", -0.06, 405.35, _ORACLE, 2_500_000),
     "maze_moving": MemoryTask("PlasticMazeMoving-v0", 2.24, 395.52, _ORACLE, 2_500_000),
     "maze_random": MemoryTask("PlasticMazeRandom-v0", 2.84, 381.78, _ORACLE, 2_500_000),
-    "cue_reward": MemoryTask("CueReward-v0", 0.0, 16.2, "the ideal observer", 1_000_000),
+    "cue_reward": MemoryTask("CueReward-v0", 0.0, 16.2, "the ideal observer"),
 }
 """The tasks by name. Points of random actions are exact, or measured in 2,000 episodes."""
 
@@ -101,9 +97,11 @@ def condition_of(task: str, core: str) -> str:
 
 def _run(name: str, core: str, total_timesteps: int | None) -> Run:
     task = TASKS[name]
-    total = task.total_timesteps if total_timesteps is None else total_timesteps
     of_maze = task.env_id in get_args(MazeId)  # its own task, in which actions are drawn in evaluations, too
     entry = task_named("maze" if of_maze else task.env_id)
     groups = entry.learners[ALGO].presets[TUNED].for_core(core)
-    values = {"env": task.env_id, "total_timesteps": total} if of_maze else {"total_timesteps": total}
+    total = total_timesteps if total_timesteps is not None else task.total_timesteps
+    values: dict[str, Any] = {} if total is None else {"total_timesteps": total}
+    if of_maze:
+        values["env"] = task.env_id
     return Run(entry.name, ALGO, core, 0, changed(groups, **values))

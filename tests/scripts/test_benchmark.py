@@ -12,8 +12,18 @@ import torch
 from plasticrl import PlasticState, plastic_scan
 from plasticrl.envs import PlasticMazeVectorEnv
 from plasticrl.scripts.bench import speed
-from plasticrl.scripts.bench.cases import PlainA2C, a2c_iterations, plain_scan, ppo_iterations
-from plasticrl.scripts.bench.scans import RULES, Scan, draw_scan, gradients, jax_gradients, versus_autograd
+from plasticrl.scripts.bench.cases import (
+    RULES,
+    PlainA2C,
+    Scan,
+    a2c_iterations,
+    draw_scan,
+    gradients,
+    jax_gradients,
+    plain_scan,
+    ppo_iterations,
+    versus_autograd,
+)
 from plasticrl.scripts.bench.timing import interleaved, machine
 from plasticrl.scripts.experiments.paper import EXPERIMENTS
 from plasticrl.scripts.main import main

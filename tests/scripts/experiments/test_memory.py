@@ -106,3 +106,12 @@ def test_every_run_has_a_folder_of_its_own_below_its_task(tmp_path: Path) -> Non
     assert {one.run.seed for one in trials} == {3, 4}
     assert len({one.folder for one in trials}) == len(trials) == 2 * len(TASKS) * len(CORES)
     assert {one.folder.relative_to(tmp_path).parts[0] for one in trials} == {*TASKS}
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_a_training_is_as_long_as_the_presets_unless_the_task_says_otherwise(
+    name: str, tmp_path: Path
+) -> None:
+    options: Any = {**SHORT, "total_timesteps": None}
+    run = memory_experiment([name], ["lstm"], **options, root=tmp_path).conditions[0].run
+    assert run.total == (TASKS[name].total_timesteps or PPO[TASKS[name].env_id].total_timesteps)
