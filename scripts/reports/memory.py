@@ -215,7 +215,7 @@ def _draw_tasks(panel: Any, summary: MemorySummary, cores: Sequence[str]) -> Non
             if core in summary.scores[task]:
                 points = estimate([*summary.scores[task][core].values()]).mean
                 shown[row, column] = TASKS[task].normalized(points)
-                dark = shown[row, column] > 0.6
+                dark = shown[row, column] > 0.5
                 text = form_of(task)(points)
                 panel.text(
                     column, row, text, ha="center", va="center", fontsize=8, color="w" if dark else "k"
