@@ -236,53 +236,50 @@ _PREVIOUS_ACTION = "plasticrl.envs.memory.observations:PreviousAction"
 _FLAT = "gymnasium.wrappers:FlattenObservation"
 
 
-def _ppo(total_timesteps: int, learning_rate: float = 1e-3, **changes: Any) -> Preset:
-    """Return PPO's defaults with 16 environments, and with the rate that was best for all cores together."""
-    settings = {"learner": {**PPO_DEFAULTS.learner, **changes.pop("learner", {})}, **changes}
+def _ppo(total_timesteps: int, n_envs: int = 16, learning_rate: float = 1e-3, **learner: Any) -> Preset:
+    """Return PPO's defaults with more environments, other arguments of the learner, and a rate that falls."""
     return replace(
         PPO_DEFAULTS,
-        n_envs=16,
+        n_envs=n_envs,
         total_timesteps=total_timesteps,
         learning_rate=learning_rate,
         final_learning_rate=0.0,
-        **settings,
+        learner={**PPO_DEFAULTS.learner, **learner},
     )
 
 
-def _popgym(total_timesteps: int, learning_rate: float = 1e-3) -> Preset:
+def _popgym(total_timesteps: int) -> Preset:
     """Return a preset for a POPGym task, whose agents see their previous action, as in its paper."""
-    return _ppo(total_timesteps, learning_rate, imports=("popgym",), wrapper=(_PREVIOUS_ACTION,))
+    return replace(_ppo(total_timesteps), imports=("popgym",), wrapper=(_PREVIOUS_ACTION,))
 
 
 def _minigrid(total_timesteps: int) -> Preset:
     image = "minigrid.wrappers:ImgObsWrapper"
-    return _ppo(total_timesteps, imports=("minigrid",), wrapper=(image, _FLAT))
+    return replace(_ppo(total_timesteps), imports=("minigrid",), wrapper=(image, _FLAT))
 
 
 PPO: Mapping[str, Preset] = {
     "CartPole-v1": _ppo(100_000),
     "CartPolePositions-v0": _ppo(300_000),
-    "PendulumPositions-v0": _ppo(300_000),
+    "PendulumPositions-v0": _ppo(1_000_000),
     "PlasticRecall-v0": _ppo(100_000),
-    "CueReward-v0": _ppo(500_000),
+    "CueReward-v0": _ppo(3_000_000, 32, n_steps=120, n_epochs=4, gamma=0.9, ent_coef=0.01),
     "PlasticMaze-v0": _MAZE_PPO,
     "PlasticMazeICLR-v0": replace(_MAZE_PPO, learner={**_MAZE_PPO.learner, "n_steps": 200}),
     "PlasticMazeMoving-v0": _MAZE_PPO,
     "PlasticMazeRandom-v0": _MAZE_PPO,
-    "popgym-RepeatFirstEasy-v0": _popgym(500_000),
+    "popgym-RepeatFirstEasy-v0": _popgym(300_000),
     "popgym-RepeatPreviousEasy-v0": _popgym(500_000),
     "popgym-AutoencodeEasy-v0": _popgym(1_000_000),
     "popgym-CountRecallEasy-v0": _popgym(1_000_000),
     "popgym-ConcentrationEasy-v0": _popgym(1_000_000),
     "popgym-HigherLowerEasy-v0": _popgym(500_000),
-    "popgym-MultiarmedBanditEasy-v0": _popgym(500_000),
-    "MiniGrid-MemoryS7-v0": _minigrid(500_000),
+    "popgym-MultiarmedBanditEasy-v0": _popgym(1_000_000),
+    "MiniGrid-MemoryS7-v0": _minigrid(1_000_000),
     "MiniGrid-MemoryS11-v0": _minigrid(2_000_000),
     # SB3's wrapper repeats each action for four frames, so that the id is the one without a frame skip.
-    "PongNoFrameskip-v4": _ppo(
-        10_000_000,
-        2.5e-4,
-        learner={"n_epochs": 4, "clip_range": 0.1, "ent_coef": 0.01},
+    "PongNoFrameskip-v4": replace(
+        _ppo(10_000_000, learning_rate=2.5e-4, n_epochs=4, clip_range=0.1, ent_coef=0.01),
         imports=("ale_py", "cv2"),
         wrapper=("stable_baselines3.common.atari_wrappers:AtariWrapper",),
     ),
