@@ -30,7 +30,7 @@ lint: $(READY)
 	.ci/typecheck $(BIN)
 
 bench: $(READY)
-	$(BIN)/python scripts/benchmark.py
+	$(BIN)/plasticrl benchmark speed
 
 soak: $(READY)
 	$(BIN)/python -m pytest --soak -n auto tests/reliability

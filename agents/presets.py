@@ -1,15 +1,24 @@
 """Settings of learners for any environment, and tuned ones for single environments.
 
-They are plain data: no torch is needed.
+They are plain data: no torch is needed until environments are made.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
+from functools import partial
+from importlib import import_module
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any
 
+import gymnasium as gym
 from typing_extensions import Self
+
+from plasticrl import envs
+
+if TYPE_CHECKING:
+    from stable_baselines3.common.vec_env import VecEnv
 
 
 @dataclass(frozen=True)
@@ -24,6 +33,8 @@ class Preset:
         learner: further arguments of the learner's constructor.
         policy: arguments of the policy for all cores.
         cores: settings for one core only, by its name: arguments of the learner or of the policy.
+        imports: modules that register the environment or that its wrappers need.
+        wrapper: wrappers of the environment as ``MODULE:CLASS``, the innermost first.
     """
 
     n_envs: int
@@ -33,6 +44,8 @@ class Preset:
     learner: Mapping[str, Any]
     policy: Mapping[str, Any]
     cores: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    imports: tuple[str, ...] = ()
+    wrapper: tuple[str, ...] = ()
 
     def for_core(self, core: str) -> Self:
         """Return the settings with those for this core only merged in."""
@@ -40,6 +53,47 @@ class Preset:
         rate = own.pop("learning_rate", self.learning_rate)
         learner = {name: own.pop(name, value) for name, value in self.learner.items()}
         return replace(self, learning_rate=rate, learner=learner, policy={**self.policy, **own}, cores={})
+
+
+_PACKAGES = {"popgym": "popgym", "minigrid": "minigrid", "ale_py": "ale-py", "cv2": "opencv-python-headless"}
+
+
+def packages_of(imports: Iterable[str]) -> str:
+    """Return the names that pip knows the packages of these modules of presets by, with spaces between."""
+    return " ".join(_PACKAGES[name] for name in imports if name in _PACKAGES)
+
+
+def missing_packages(imports: Iterable[str]) -> str:
+    """Return those of :func:`packages_of` that are not installed."""
+    return packages_of(name for name in imports if name in _PACKAGES and find_spec(name) is None)
+
+
+def make_envs(env_id: str, preset: Preset, n_envs: int | None = None, seed: int | None = None) -> VecEnv:
+    """Make parallel environments as a preset wants them: with its imports and its wrappers.
+
+    Args:
+        env_id: id of the environment.
+        preset: its preset.
+        n_envs: their number. Default: the preset's.
+        seed: environment i gets ``seed + i``. Default: at random.
+
+    Raises:
+        ValueError: a package is missing.
+    """
+    if missing := missing_packages(preset.imports):
+        raise ValueError(f"{env_id} needs a package that is missing: pip install {missing}")
+    for name in preset.imports:
+        import_module(name)
+    maker: Any = partial(_wrapped, env_id, preset.wrapper) if preset.wrapper else env_id
+    return envs.make_vec_env(maker, n_envs=preset.n_envs if n_envs is None else n_envs, seed=seed)
+
+
+def _wrapped(env_id: str, wrappers: Iterable[str], **options: Any) -> gym.Env[Any, Any]:
+    env = gym.make(env_id, **options)
+    for wrapper in wrappers:
+        module, _, kind = wrapper.partition(":")
+        env = getattr(import_module(module), kind)(env)
+    return env
 
 
 _ORTHOGONAL: Mapping[str, Any] = {"init": "orthogonal", "init_scale": 1.0}
@@ -140,7 +194,13 @@ _MAZE = Preset(
     },
 )
 
-A2C: Mapping[str, Preset] = {"PlasticMaze-v0": _MAZE, "PlasticMazeICLR-v0": _MAZE}
+A2C: Mapping[str, Preset] = {
+    "CartPole-v1": A2C_DEFAULTS,
+    "CartPolePositions-v0": replace(A2C_DEFAULTS, total_timesteps=150_000),
+    "PlasticRecall-v0": replace(A2C_DEFAULTS, total_timesteps=120_000),
+    "PlasticMaze-v0": _MAZE,
+    "PlasticMazeICLR-v0": _MAZE,
+}
 """Presets of :class:`plasticrl.agents.RecurrentA2C` by the id of the environment."""
 
 _NO_BIAS: Mapping[str, Any] = {"forget_bias": 0.0}
@@ -172,5 +232,56 @@ _MAZE_PPO = Preset(
     },
 )
 
-PPO: Mapping[str, Preset] = {"PlasticMaze-v0": _MAZE_PPO}
+_PREVIOUS_ACTION = "plasticrl.envs.memory.observations:PreviousAction"
+_FLAT = "gymnasium.wrappers:FlattenObservation"
+
+
+def _ppo(total_timesteps: int, n_envs: int = 16, learning_rate: float = 1e-3, **learner: Any) -> Preset:
+    """Return PPO's defaults with more environments, other arguments of the learner, and a rate that falls."""
+    return replace(
+        PPO_DEFAULTS,
+        n_envs=n_envs,
+        total_timesteps=total_timesteps,
+        learning_rate=learning_rate,
+        final_learning_rate=0.0,
+        learner={**PPO_DEFAULTS.learner, **learner},
+    )
+
+
+def _popgym(total_timesteps: int) -> Preset:
+    """Return a preset for a POPGym task, whose agents see their previous action, as in its paper."""
+    return replace(_ppo(total_timesteps), imports=("popgym",), wrapper=(_PREVIOUS_ACTION,))
+
+
+def _minigrid(total_timesteps: int) -> Preset:
+    image = "minigrid.wrappers:ImgObsWrapper"
+    return replace(_ppo(total_timesteps), imports=("minigrid",), wrapper=(image, _FLAT))
+
+
+PPO: Mapping[str, Preset] = {
+    "CartPole-v1": _ppo(100_000),
+    "CartPolePositions-v0": _ppo(300_000),
+    "PendulumPositions-v0": _ppo(1_000_000),
+    "PlasticRecall-v0": _ppo(100_000),
+    "CueReward-v0": _ppo(3_000_000, 32, n_steps=120, n_epochs=4, gamma=0.9, ent_coef=0.01),
+    "PlasticMaze-v0": _MAZE_PPO,
+    "PlasticMazeICLR-v0": replace(_MAZE_PPO, learner={**_MAZE_PPO.learner, "n_steps": 200}),
+    "PlasticMazeMoving-v0": _MAZE_PPO,
+    "PlasticMazeRandom-v0": _MAZE_PPO,
+    "popgym-RepeatFirstEasy-v0": _popgym(300_000),
+    "popgym-RepeatPreviousEasy-v0": _popgym(500_000),
+    "popgym-AutoencodeEasy-v0": _popgym(1_000_000),
+    "popgym-CountRecallEasy-v0": _popgym(1_000_000),
+    "popgym-ConcentrationEasy-v0": _popgym(1_000_000),
+    "popgym-HigherLowerEasy-v0": _popgym(500_000),
+    "popgym-MultiarmedBanditEasy-v0": _popgym(1_000_000),
+    "MiniGrid-MemoryS7-v0": _minigrid(1_000_000),
+    "MiniGrid-MemoryS11-v0": _minigrid(2_000_000),
+    # SB3's wrapper repeats each action for four frames, so that the id is the one without a frame skip.
+    "PongNoFrameskip-v4": replace(
+        _ppo(10_000_000, learning_rate=2.5e-4, n_epochs=4, clip_range=0.1, ent_coef=0.01),
+        imports=("ale_py", "cv2"),
+        wrapper=("stable_baselines3.common.atari_wrappers:AtariWrapper",),
+    ),
+}
 """Presets of :class:`plasticrl.agents.RecurrentPPO` by the id of the environment."""

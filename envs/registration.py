@@ -10,6 +10,8 @@ _MAZES: dict[str, dict[str, Any]] = {
     "PlasticMazeMoving-v0": {"relocate_every": 50},
     "PlasticMazeRandom-v0": {"random_layout": True},
 }
+# Gymnasium's environments without velocities, with its limits of their episodes.
+_POSITIONS = {"CartPolePositions-v0": 500, "PendulumPositions-v0": 200}
 _TASKS: dict[str, dict[str, Any]] = {
     "PlasticPatterns-v0": {"task": "patterns"},
     "PlasticImages-v0": {"task": "images"},
@@ -24,13 +26,14 @@ def register_envs() -> None:
     2019: 11 x 11, 200 steps, no wall penalty; in ``PlasticMazeMoving-v0``, the first maze, the reward moves
     every 50 steps, and in ``PlasticMazeRandom-v0`` every episode has other pillars. ``PlasticRecall-v0`` is
     the smallest test of memory, ``plasticrl.envs.RecallEnv``, and ``CueReward-v0`` the cue-reward association
-    of 2019, ``plasticrl.envs.CueRewardEnv``.
+    of 2019, ``plasticrl.envs.CueRewardEnv``. ``CartPolePositions-v0`` and ``PendulumPositions-v0`` are
+    Gymnasium's ``CartPole-v1`` and ``Pendulum-v1`` without velocities.
     ``PlasticPatterns-v0``, ``PlasticImages-v0`` and ``PlasticOmniglot-v0`` are the paper's supervised tasks
     as ``plasticrl.envs.EpisodeEnv``; ``gym.make`` takes the options of ``plasticrl.envs.make_task``, such as
     ``n_bits``, ``n_way`` or ``data_dir``.
 
-    A second call has no effect. No time limit is set: the environments themselves end their episodes
-    with ``terminated``. A limit can be given as ``max_episode_steps``, also for batches.
+    A second call has no effect. Only those without velocities have a time limit: the others end their
+    episodes with ``terminated``. A limit can be given as ``max_episode_steps``, also for batches.
     """
     maze, supervised = "plasticrl.envs.maze.env", "plasticrl.envs.supervised.env"
     recall, cue_reward = "plasticrl.envs.memory.recall", "plasticrl.envs.memory.cue_reward"
@@ -45,6 +48,10 @@ def register_envs() -> None:
         )
     _register("PlasticRecall-v0", f"{recall}:RecallEnv", f"{recall}:make_recall_vector_env", {})
     _register("CueReward-v0", f"{cue_reward}:CueRewardEnv", f"{cue_reward}:make_cue_reward_vector_env", {})
+    for env_id, limit in _POSITIONS.items():
+        if env_id not in gym.registry:
+            kind = f"{env_id.partition('-')[0]}Env"
+            gym.register(env_id, f"plasticrl.envs.memory.observations:{kind}", max_episode_steps=limit)
 
 
 def _register(env_id: str, entry_point: str, vector_entry_point: str, settings: dict[str, Any]) -> None:

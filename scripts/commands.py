@@ -29,10 +29,18 @@ from tyro.extras import literal_type_from_choices
 
 from plasticrl import __version__
 from plasticrl.scripts.errors import COLOR, UserError, perhaps
+from plasticrl.scripts.experiments.memory import CORES
+from plasticrl.scripts.experiments.memory import TASKS as MEMORY_TASKS
 from plasticrl.scripts.experiments.paper import Budget, TaskName
 from plasticrl.scripts.runs.run import Run
 from plasticrl.scripts.runs.settings_file import SettingsFile, read_settings, with_file
-from plasticrl.scripts.settings.environments import NO_SETTINGS, EnvironmentSettings
+from plasticrl.scripts.runs.terminal import print_table
+from plasticrl.scripts.settings.environments import (
+    NO_SETTINGS,
+    EnvironmentSettings,
+    table_of_presets,
+    with_preset,
+)
 from plasticrl.scripts.settings.groups import CoreValues, SearchSpace, changed, flag_of, merged, with_home
 from plasticrl.scripts.settings.maze import PPO_PRESETS, Device, OutputSettings
 from plasticrl.scripts.settings.tasks import TASKS, Learner, Task, check_core_options, task_named
@@ -388,6 +396,60 @@ class Demo:
         return options.with_values({"total_timesteps": self.total_timesteps})
 
 
+@dataclass(frozen=True)
+class Benchmark:
+    """Measure what networks learn on tasks of memory, or how fast this package is."""
+
+
+@dataclass(frozen=True)
+class MemoryBenchmark(Benchmark):
+    """Train every core on tasks of memory with PPO, and compare them.
+
+    All cores have the preset of the task's environment; train --preset list names them. The runs go to
+    ROOT/TASK, and the report on all of them, including those not requested now, to ROOT/report: scores with
+    statistics (summary.json) and a figure (memory.png, memory.svg). The command can be stopped at any time:
+    it then reports on the finished runs, and the same command resumes it. Some tasks need POPGym or Minigrid:
+    pip install 'plasticrl[benchmark]'.
+    """
+
+    tasks: tuple[str, ...] = tuple(MEMORY_TASKS)
+    """Tasks to train on. A wrong name prints the list."""
+    cores: tuple[str, ...] = CORES
+    """Networks to train. A wrong name prints the list."""
+    seeds: int = 5
+    """Runs per task and core, with seeds that follow each other."""
+    first_seed: int = 0
+    """The first of these seeds."""
+    total_timesteps: int | None = None
+    """Environment steps of each training; None for each task's own number."""
+    jobs: int | None = None
+    """Runs to train at the same time, one thread each unless --threads is given; None: one per processor."""
+    output: OutputSettings = field(default_factory=lambda: OutputSettings(root=Path("runs/memory")))
+
+
+@dataclass(frozen=True)
+class SpeedBenchmark(Benchmark):
+    """Measure speed and memory in comparison with plain torch."""
+
+    out: Path = Path("results/benchmarks")
+    """Output folder for benchmark.json and scaling.png."""
+    rounds: int = 5
+    """Number of measurements per case; medians are reported."""
+    threads: int | None = None
+    """Number of threads; None keeps torch's default."""
+    scans: bool = False
+    """Measure only the scans of every cell, and write only scans.json."""
+    iterations: bool = False
+    """Measure only whole iterations of the learners, and write only iterations.json."""
+    jax: bool = False
+    """Compare the scans with JAX on one core, too; needs JAX (pip install jax)."""
+
+
+BENCHMARKS: Mapping[str, type[Benchmark]] = MappingProxyType(
+    {"memory": MemoryBenchmark, "speed": SpeedBenchmark}
+)
+"""The benchmarks by the word after the command."""
+
 COMMANDS: Mapping[str, type[Any]] = MappingProxyType(
     {
         "train": TrainOptions,
@@ -397,6 +459,7 @@ COMMANDS: Mapping[str, type[Any]] = MappingProxyType(
         "watch": Watch,
         "demo": Demo,
         "reproduce": Reproduce,
+        "benchmark": Benchmark,
     }
 )
 """The commands, each of which is the function ``run`` of the module ``plasticrl.scripts.NAME``."""
@@ -437,13 +500,19 @@ def parse(words: Sequence[str]) -> Any:
     name, second = [*words, "", ""][:2]
     options: Any = COMMANDS.get(name)
     task = _task(second, words[2:])
+    if options is not None and issubclass(options, TaskOptions) and _asks_for_presets(words[1:]):
+        columns, *rows = table_of_presets()
+        print_table("Environments with a preset, which is the default there", columns, rows)
+        sys.exit(0)
     if name == "train" and any(word.partition("=")[0] == "--resume" for word in words):
         if task is not None:
             raise UserError(f"--resume takes task and settings from the run: leave out {second}")
         return _parsed(Resume, "train --resume RUN", words[1:])
     if sum(word.partition("=")[0] == "--env-kwargs" for word in words) > 1:
         raise UserError("--env-kwargs is given twice: write all NAME=VALUE after one")
-    if options is not None and not issubclass(options, TaskOptions):
+    if options is Benchmark and second in BENCHMARKS:
+        return _parsed(BENCHMARKS[second], f"{name} {second}", words[2:])
+    if options is not None and options is not Benchmark and not issubclass(options, TaskOptions):
         return _parsed(options, name, words[1:])
     if options is not None and task is not None:
         chosen, file = _chosen(words[2:], options, task)
@@ -461,12 +530,22 @@ def parse(words: Sequence[str]) -> Any:
     if word and word not in ("-h", "--help") and not word.startswith("--tyro-"):
         if options is None:
             raise UserError(_no_such_name("command", word, list(COMMANDS)))
+        if options is Benchmark:
+            raise UserError(_no_such_name(name, second, list(BENCHMARKS)))
         others = [*TASKS, "the ids of Gymnasium environments, your own with --import MODULE"]
         raise UserError(_no_such_name("task", word, others, gym.registry))
+    if options is Benchmark:
+        return _parsed(_any_benchmark(), name, words[1:], options.__doc__)
     if options is not None:
         about = f"{options.__doc__} The id of a Gymnasium environment, such as CartPole-v1, is a task, too."
         return _parsed(_any_task(options), name, words[1:], about)
     return _parsed(reduce(or_, (_any(*item) for item in COMMANDS.items())), "", words, about=_ABOUT)
+
+
+def _asks_for_presets(words: Sequence[str]) -> bool:
+    """Return True for ``--preset list``, and for ``--preset`` alone."""
+    pairs = zip(words, [*words[1:], "list"], strict=True)
+    return "--preset=list" in words or ("--preset", "list") in pairs
 
 
 def _task(word: str, others: Sequence[str]) -> Task | None:
@@ -478,7 +557,7 @@ def _task(word: str, others: Sequence[str]) -> Task | None:
         word: the word after the command.
         others: the words after it.
     """
-    known = word in TASKS or word in gym.registry or ":" in word or "/" in word
+    known = word in TASKS or word in gym.registry or with_preset(word) or ":" in word or "/" in word
     if not known and not any(one.partition("=")[0] == "--import" for one in others):
         return None
     try:
@@ -505,6 +584,9 @@ def _chosen(words: Sequence[str], kind: Any, task: Task) -> tuple[_Chosen, Setti
 
 def _any(name: str, options: type[Any]) -> Any:
     """Return the type of any command of a name, for the help on all of them."""
+    if options is Benchmark:
+        group = make_dataclass("Benchmarks", [("what", _any_benchmark())])
+        return Annotated[group, subcommand(name, description=options.__doc__)]
     if not issubclass(options, TaskOptions):
         return Annotated[options, subcommand(name)]
     group = make_dataclass("Tasks", [("task", _any_task(options))])
@@ -515,6 +597,10 @@ def _any_task(options: Any) -> Any:
     return reduce(
         or_, (Annotated[options_of(options, task), subcommand(name)] for name, task in TASKS.items())
     )
+
+
+def _any_benchmark() -> Any:
+    return reduce(or_, (Annotated[options, subcommand(name)] for name, options in BENCHMARKS.items()))
 
 
 def _parsed(

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
 from functools import partial
@@ -21,8 +21,6 @@ import gymnasium as gym
 import numpy as np
 import torch
 import tyro
-from gymnasium import spaces
-from gymnasium.wrappers import TransformObservation
 from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.evaluation import evaluate_policy
 
@@ -30,14 +28,6 @@ from plasticrl.agents import CORE_NAMES, RecurrentA2C, RecurrentPPO
 from plasticrl.nn.factory import CoreName
 from plasticrl.scripts.runs.folder import write_json
 from plasticrl.scripts.settings.groups import with_home
-
-
-def without_velocities(env_id: str, keep: Sequence[int]) -> gym.Env[Any, Any]:
-    """Return an environment whose observations have only the given columns."""
-    env = gym.make(env_id)
-    assert isinstance(env.observation_space, spaces.Box)
-    low, high = (bound[list(keep)] for bound in (env.observation_space.low, env.observation_space.high))
-    return TransformObservation(env, lambda seen: seen[list(keep)], spaces.Box(low, high, dtype=np.float32))
 
 
 def _popgym(env_id: str) -> gym.Env[Any, Any]:
@@ -64,8 +54,8 @@ TASKS = {
         for delay in (5, 10, 20)
     },
     "cartpole": Task(partial(gym.make, "CartPole-v1"), 100_000),
-    "cartpole_positions": Task(partial(without_velocities, "CartPole-v1", (0, 2)), 150_000),
-    "pendulum_positions": Task(partial(without_velocities, "Pendulum-v1", (0, 1)), 300_000),
+    "cartpole_positions": Task(partial(gym.make, "CartPolePositions-v0"), 150_000),
+    "pendulum_positions": Task(partial(gym.make, "PendulumPositions-v0"), 300_000),
     "repeat_first": Task(partial(_popgym, "RepeatFirstEasy"), 300_000, "popgym"),
     "repeat_previous": Task(partial(_popgym, "RepeatPreviousEasy"), 300_000, "popgym"),
 }

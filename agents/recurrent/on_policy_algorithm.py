@@ -45,7 +45,7 @@ from plasticrl.agents.common import tags
 from plasticrl.agents.common.distributed import ALONE, Ranks
 from plasticrl.agents.common.finite_checks import NonFiniteError, first_non_finite, non_finite_place
 from plasticrl.agents.common.tensorboard import plastic_metrics
-from plasticrl.agents.presets import Preset
+from plasticrl.agents.presets import Preset, make_envs
 from plasticrl.agents.recurrent.checkpoint import (
     AgentFormat,
     Resume,
@@ -66,7 +66,7 @@ from plasticrl.agents.recurrent.spaces import (
     to_numpy,
 )
 from plasticrl.arguments import check_whole, whole_steps, with_home
-from plasticrl.envs.common.vec_env import as_vec_env, make_vec_env
+from plasticrl.envs.common.vec_env import as_vec_env
 from plasticrl.nn.factory import CoreName
 from plasticrl.signals import PostponedInterrupt
 
@@ -172,7 +172,7 @@ class RecurrentOnPolicyAlgorithm(ParameterExchange, OnPolicyAlgorithm):
         Args:
             env_id: id of the environment, one of ``presets``.
             core: core of the policy.
-            env: the training env. Default: parallel ones with this id.
+            env: the training env. Default: parallel ones with this id and the preset's wrappers.
             n_envs: their number. Default: the preset's.
             **changes: arguments of the constructor that replace the preset's; those in ``policy_kwargs``
                 are merged with it.
@@ -181,7 +181,8 @@ class RecurrentOnPolicyAlgorithm(ParameterExchange, OnPolicyAlgorithm):
         number that it was tuned for.
 
         Raises:
-            ValueError: there is no preset for this environment, or an argument is not allowed.
+            ValueError: there is no preset for this environment, its package is missing, or an argument is
+                not allowed.
         """
         if env_id not in cls.presets:
             raise ValueError(
@@ -195,9 +196,7 @@ class RecurrentOnPolicyAlgorithm(ParameterExchange, OnPolicyAlgorithm):
             raise ValueError("give env or n_envs, not both")
         preset = cls.presets[env_id].for_core(core)
         if env is None:
-            env = make_vec_env(
-                env_id, n_envs=preset.n_envs if n_envs is None else n_envs, seed=changes.get("seed")
-            )
+            env = make_envs(env_id, preset, n_envs, changes.get("seed"))
         rate, last = preset.learning_rate, preset.final_learning_rate
         settings = {
             "learning_rate": rate if last == rate else LinearSchedule(rate, last, end_fraction=1.0),

@@ -86,16 +86,18 @@ class Condition:
     """One of the compared networks, with all its settings.
 
     Attributes:
-        name: name in tables, and of its folder.
+        name: name in tables.
         run: the settings; its seed is not used.
         about: description in half a line.
         series: the series of the experiment that it belongs to; "" is the main one.
+        folder: name of its folder, which conditions with other cores may share; None for its own name.
     """
 
     name: str
     run: Run
     about: str = ""
     series: str = ""
+    folder: str | None = None
 
 
 @dataclass(frozen=True)
@@ -103,7 +105,7 @@ class Experiment:
     """Conditions, each trained with several seeds.
 
     Attributes:
-        name: name of the experiment's folder below the root.
+        name: name of the experiment's folder below the root; "" for the root itself.
         title: title of its figures and tables.
         conditions: the conditions; the first of each series is the reference that the others are compared and
             drawn with.
@@ -147,7 +149,7 @@ class Experiment:
 
     def trial(self, condition: Condition, seed: int) -> Trial:
         """Return the trial of a condition with a seed."""
-        root = self.folder / condition.name if self.has_condition_folders else self.root
+        root = self.folder / (condition.folder or condition.name) if self.has_condition_folders else self.root
         return Trial(replace(condition.run, seed=seed), root, condition.name)
 
     def trials(self) -> list[Trial]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from math import comb, isinf
 from typing import NamedTuple
 
@@ -74,6 +74,36 @@ def improvement(better: ArrayLike, worse: ArrayLike) -> Improvement:
         worse: ``(m,)`` scores of the other group.
     """
     return Improvement(_bootstrapped(_share_of_wins, better, worse), rank_sum(better, worse))
+
+
+def aggregate(tasks: Sequence[ArrayLike]) -> Estimate:
+    """Return the interquartile mean over the runs of all tasks, as Agarwal et al. 2021 define it.
+
+    Args:
+        tasks: the scores of each task's runs, ``(n,)`` each, on a scale that all tasks share. The interval is
+            that of runs drawn again within each task (stratified bootstrap).
+    """
+    return _bootstrapped(_pooled, *tasks)
+
+
+def improvement_over_tasks(better: Sequence[ArrayLike], worse: Sequence[ArrayLike]) -> Estimate:
+    """Return the probability of improvement on a task, averaged over tasks, as Agarwal et al. 2021 define it.
+
+    Args:
+        better: for each task the scores of the runs whose improvement is estimated, ``(n,)``.
+        worse: those of the other runs in the same order of tasks, ``(m,)``.
+    """
+    return _bootstrapped(_mean_share_of_wins, *better, *worse)
+
+
+def _pooled(*tasks: NDArray[np.float64], axis: int = -1) -> NDArray[np.float64]:
+    return interquartile_mean(np.concatenate(tasks, axis=axis), axis=axis)
+
+
+def _mean_share_of_wins(*groups: NDArray[np.float64], axis: int = -1) -> NDArray[np.float64]:
+    half = len(groups) // 2
+    shares = [_share_of_wins(*pair, axis=axis) for pair in zip(groups[:half], groups[half:], strict=True)]
+    return np.asarray(np.mean(shares, axis=0))
 
 
 def _share_of_wins(

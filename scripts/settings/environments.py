@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal, TypeAlias
 from tyro.conf import UseAppendAction, arg
 from tyro.constructors import PrimitiveConstructorSpec
 
-from plasticrl.agents.presets import A2C, A2C_DEFAULTS, PPO, PPO_DEFAULTS
+from plasticrl.agents.presets import A2C, A2C_DEFAULTS, PPO, PPO_DEFAULTS, packages_of
 from plasticrl.agents.presets import Preset as Tuned
 from plasticrl.scripts.settings.groups import RULES, Between, OneOf, Preset, SearchSpace
 from plasticrl.scripts.settings.maze import A2CSettings, AgentSettings, PPOSettings, preset_of
@@ -110,6 +110,8 @@ _SPACE: SearchSpace = {
     "eta": Between(0.003, 0.9),
 }
 _EVAL_EPISODES = 100
+TUNED = "tuned"
+"""Name of the preset that only some environments have."""
 
 
 def a2c_presets(env_id: str) -> dict[str, Preset]:
@@ -125,10 +127,27 @@ def ppo_presets(env_id: str) -> dict[str, Preset]:
 def _presets(
     env_id: str, kind: type[AgentSettings], tuned: Mapping[str, Tuned], default: Tuned
 ) -> dict[str, Preset]:
-    place = {"env": EnvironmentSettings(env_kwargs={}, imports=())}
+    own = next((ids[env_id] for ids in (tuned, PPO) if env_id in ids), default)
+    place = {"env": EnvironmentSettings(env_kwargs={}, imports=own.imports, wrapper=own.wrapper)}
     others = {"n_steps": None, "max_grad_ratio": None, "batch_size": None, "target_kl": None}
-    of_id = {"tuned": tuned[env_id]} if env_id in tuned else {}
+    of_id = {TUNED: tuned[env_id]} if env_id in tuned else {}
     return {
         name: preset_of(kind, one, place, _SPACE, _EVAL_EPISODES, **others)
         for name, one in {**of_id, "default": default}.items()
     }
+
+
+def with_preset(env_id: str) -> bool:
+    """Return True if there is a preset for an environment, which need not be registered yet."""
+    return env_id in PPO or env_id in A2C
+
+
+def table_of_presets() -> list[tuple[str, str, str, str]]:
+    """Return the ids with a preset: a row of columns, then id, learners, steps of a training, and package."""
+    rows = [("environment", "learners", "steps", "needs")]
+    for env_id in dict.fromkeys((*PPO, *A2C)):
+        found = {name: ids[env_id] for name, ids in (("a2c", A2C), ("ppo", PPO)) if env_id in ids}
+        steps = ", ".join(f"{one.total_timesteps:,}" for one in found.values())
+        imports = next(iter(found.values())).imports
+        rows.append((env_id, ", ".join(found), steps, packages_of(imports)))
+    return rows

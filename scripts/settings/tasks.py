@@ -12,6 +12,7 @@ from gymnasium.envs.registration import ENV_ID_RE
 
 from plasticrl.scripts.errors import UserError
 from plasticrl.scripts.settings.environments import (
+    TUNED,
     EnvironmentEvaluation,
     EnvironmentSettings,
     a2c_presets,
@@ -389,7 +390,16 @@ def _environment(name: str) -> Task:
     if ENV_ID_RE.fullmatch(env_id) is None:
         raise TypeError(f"task is {name!r}, neither one of {', '.join(TASKS)} nor the id of an environment")
     folder = re.sub(r"[^\w.-]|^\.+", "_", name)
-    preset_help = "Defaults of the options below: those for any environment, or tuned for this one."
+    preset_help = (
+        "Defaults of the options below: tuned for this environment, which --preset list shows for all \
+environments that have it, or those for any environment."
+    )
+    learners = {
+        "a2c": Learner({"agent": A2CSettings}, _RECURRENT, a2c_presets(env_id), preset_help, folder=folder),
+        "ppo": Learner(
+            {"agent": PPOSettings}, _RECURRENT, ppo_presets(env_id), preset_help, folder=f"{folder}_ppo"
+        ),
+    }  # the first one is the default: one that has a preset for the environment, if any has
     return Task(
         name=name,
         kind="environment",
@@ -403,22 +413,7 @@ The environments are those of Gymnasium, of installed packages, and of modules o
         },
         settings=EnvironmentSettings,
         training=TrainingSettings,
-        learners={
-            "a2c": Learner(
-                {"agent": A2CSettings},
-                _RECURRENT,
-                a2c_presets(env_id),
-                preset_help,
-                folder=folder,
-            ),
-            "ppo": Learner(
-                {"agent": PPOSettings},
-                _RECURRENT,
-                ppo_presets(env_id),
-                preset_help,
-                folder=f"{folder}_ppo",
-            ),
-        },
+        learners=dict(sorted(learners.items(), key=lambda item: TUNED not in item[1].presets)),
         core_help=_RECURRENT_HELP,
         metrics=(ShownMetric("mean_reward", "points per episode", "{:.2f}".format, 1),),
         mean=lambda evaluation, metric: float(evaluation[metric]),

@@ -1,5 +1,6 @@
 """Presets build agents for their environments; the maze's keep its compiled rollouts."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -7,14 +8,26 @@ import pytest
 import torch
 
 from plasticrl.agents import CORE_NAMES, CoreName, RecurrentA2C, RecurrentPPO
-from plasticrl.agents.presets import A2C, PPO, Preset
+from plasticrl.agents.presets import A2C, PPO, Preset, missing_packages, packages_of
 from plasticrl.agents.recurrent import on_policy_algorithm
 from plasticrl.envs import make_vec_env
 
 EVERY_CORE = pytest.mark.parametrize("core", CORE_NAMES)
+ALL = [*((RecurrentA2C, name) for name in A2C), *((RecurrentPPO, name) for name in PPO)]
 EVERY_PRESET = pytest.mark.parametrize(
-    ("kind", "env_id"), [*((RecurrentA2C, name) for name in A2C), *((RecurrentPPO, name) for name in PPO)]
+    ("kind", "env_id"),
+    [
+        pytest.param(
+            kind,
+            env_id,
+            marks=pytest.mark.skipif(
+                bool(missing_packages(kind.presets[env_id].imports)), reason="its package is missing"
+            ),
+        )
+        for kind, env_id in ALL
+    ],
 )
+EVERY_MAZE = pytest.mark.parametrize(("kind", "env_id"), [one for one in ALL if "Maze" in one[1]])
 PLAYED = ("plastic", "homogeneous", "rnn", "plastic_lstm", "plastic_gru")
 
 
@@ -23,8 +36,8 @@ def few(env_id: str) -> Any:
 
 
 @EVERY_CORE
-@EVERY_PRESET
-def test_every_preset_trains_every_core(
+@EVERY_MAZE
+def test_every_preset_of_a_maze_trains_every_core(
     kind: Any, env_id: str, core: CoreName, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """Two updates; plastic cores, and the one without plasticity, play the maze in the compiled loop."""
@@ -46,8 +59,29 @@ def test_every_preset_trains_every_core(
     assert repr(loaded.policy) == repr(agent.policy)
 
 
+@EVERY_PRESET
+@pytest.mark.filterwarnings("ignore::UserWarning")  # Gymnasium's remarks on others' environments
+def test_every_preset_trains_where_it_belongs(kind: Any, env_id: str) -> None:
+    agent = kind.from_preset(env_id, "plastic_lstm", n_envs=2, n_steps=8, seed=0, device="cpu")
+    before = [p.clone() for p in agent.policy.parameters()]
+    agent.learn(48)  # three updates, of which the last one has a rate near zero
+    assert not all(torch.equal(p, q) for p, q in zip(agent.policy.parameters(), before, strict=True))
+
+
+@pytest.mark.parametrize(("kind", "env_id"), [one for one in ALL if one[0].presets[one[1]].imports])
+def test_a_missing_package_is_named_with_the_command(
+    kind: Any, env_id: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    needed = packages_of(kind.presets[env_id].imports)
+    monkeypatch.setattr("plasticrl.agents.presets.find_spec", lambda name: None)
+    text = f"{env_id} needs a package that is missing: pip install {needed}"
+    with pytest.raises(ValueError, match=f"^{re.escape(text)}$"):
+        kind.from_preset(env_id)
+
+
 @EVERY_CORE
 @EVERY_PRESET
+@pytest.mark.filterwarnings("ignore::UserWarning")
 def test_an_agent_has_the_settings_of_its_preset(kind: Any, env_id: str, core: CoreName) -> None:
     agent, preset = kind.from_preset(env_id, core, device="cpu"), kind.presets[env_id].for_core(core)
     assert agent.n_envs == preset.n_envs
@@ -88,7 +122,7 @@ def test_a_seed_is_that_of_the_envs_too() -> None:
     assert first(1) == first(1) != first(2)
 
 
-@pytest.mark.parametrize("env_id", ["CartPole-v1", "plasticmaze-v0", ""])
+@pytest.mark.parametrize("env_id", ["Acrobot-v1", "plasticmaze-v0", ""])
 def test_an_env_without_a_preset_is_named_with_those_that_have_one(env_id: str) -> None:
     message = rf"^RecurrentA2C has no preset for '{env_id}', only for {', '.join(A2C)}: call RecurrentA2C\("
     with pytest.raises(ValueError, match=message) as caught:

@@ -1,5 +1,6 @@
 """The ratios of the benchmark mean something only if both sides compute the same."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,11 +11,22 @@ import torch
 
 from plasticrl import PlasticState, plastic_scan
 from plasticrl.envs import PlasticMazeVectorEnv
-from plasticrl.scripts import benchmark
-from plasticrl.scripts.bench.cases import PlainA2C, a2c_iterations, plain_scan, ppo_iterations
-from plasticrl.scripts.bench.scans import RULES, Scan, draw_scan, gradients, jax_gradients, versus_autograd
+from plasticrl.scripts.bench import speed
+from plasticrl.scripts.bench.cases import (
+    RULES,
+    PlainA2C,
+    Scan,
+    a2c_iterations,
+    draw_scan,
+    gradients,
+    jax_gradients,
+    plain_scan,
+    ppo_iterations,
+    versus_autograd,
+)
 from plasticrl.scripts.bench.timing import interleaved, machine
 from plasticrl.scripts.experiments.paper import EXPERIMENTS
+from plasticrl.scripts.main import main
 
 
 def test_plain_and_fused_recurrence_compute_the_same() -> None:
@@ -57,10 +69,15 @@ def test_the_scans_in_jax_compute_the_same(cell: str) -> None:
         torch.testing.assert_close(torch.from_numpy(np.array(a)), b, rtol=1e-4, atol=1e-5)
 
 
-def test_jax_is_named_where_it_is_missing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(benchmark, "find_spec", lambda name: None)
-    with pytest.raises(SystemExit, match="pip install jax"):
-        benchmark.main(benchmark.Benchmark(out=tmp_path / "out", jax=True))
+def test_jax_is_named_where_it_is_missing(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(speed, "find_spec", lambda name: None)
+    words = ["benchmark", "speed", "--jax", "--out", str(tmp_path / "out")]
+    assert main(words) == 2
+    assert capsys.readouterr().err == (
+        "plasticrl: error: --jax needs JAX, which is not installed: pip install jax\n"
+    )
 
 
 def test_an_iteration_of_the_plain_agent_trains_every_parameter() -> None:
@@ -115,3 +132,75 @@ def test_the_machine_is_described() -> None:
     described = machine()
     assert described["processor"]
     assert described["torch"] == torch.__version__
+
+
+SMALL = ["--total-timesteps", "64", "--jobs", "1", "--threads", "1", "--quiet"]
+
+
+def test_the_benchmark_of_memory_is_trained_reported_and_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    words = ["benchmark", "memory", "--tasks", "cartpole_positions", "--first-seed", "4", *SMALL]
+    assert main([*words, "--cores", "lstm", "plastic_lstm", "--seeds", "1"]) == 0
+    report = tmp_path / "runs/memory/report"
+    assert {path.name for path in report.iterdir()} == {"summary.json", "memory.png", "memory.svg"}
+    before = json.loads((report / "summary.json").read_text())["tasks"]["cartpole_positions"]
+    assert before["cores"].keys() == {"lstm", "plastic_lstm"}
+    assert before["total_timesteps"] == 64
+    folders = {path.parent for path in (tmp_path / "runs").rglob("result.json")}
+    shown = capsys.readouterr().out
+    assert "Points per episode" in shown
+    assert "report: runs/memory/report" in shown
+    assert main([*words, "--cores", "lstm", "--seeds", "2"]) == 0
+    after = json.loads((report / "summary.json").read_text())["tasks"]["cartpole_positions"]["cores"]
+    assert after["lstm"]["scores"].keys() == {"4", "5"}
+    assert after["lstm"]["scores"]["4"] == before["cores"]["lstm"]["scores"]["4"]
+    assert after["plastic_lstm"] == before["cores"]["plastic_lstm"]  # not requested now
+    assert folders < {path.parent for path in (tmp_path / "runs").rglob("result.json")}
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["chess"], "there is no benchmark chess; there are memory, speed"),
+        (["memory", "--tasks", "chess"], "there is no task chess: choose from cartpole_positions, pendulum"),
+        (["memory", "--cores", "hopfield"], "there is no core hopfield: choose from plastic, plastic_lstm"),
+        (["memory", "--cores", "lstm", "lstm"], "cores must be named once each, not lstm lstm"),
+        (["memory", "--tasks", "maze", "maze"], "tasks must be named once each, not maze maze"),
+        (["memory", "--seeds", "0"], "seeds must be from 1"),
+        (["memory", "--jobs", "0"], "jobs must be from 1"),
+        (["memory", "--first-seed", "-1", "--tasks", "cue_reward"], "seed"),
+        (["memory", "--total-timesteps", "0", "--tasks", "cue_reward"], "total_timesteps must be at least 1"),
+        (["memory", "--rounds", "3"], "benchmark memory has no --rounds"),
+        (["speed", "--seeds", "3"], "benchmark speed has no --seeds"),
+    ],
+)
+def test_wrong_input_is_refused_in_one_line(
+    words: list[str],
+    message: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(["benchmark", *words]) == 2
+    told = capsys.readouterr().err
+    assert told.count("\n") == 1
+    assert message in told
+    assert not (tmp_path / "runs").exists()
+
+
+def test_missing_packages_are_named_together(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("plasticrl.agents.presets.find_spec", lambda name: None)
+    monkeypatch.chdir(tmp_path)
+    assert main(["benchmark", "memory"]) == 2
+    assert capsys.readouterr().err.endswith("that are missing: pip install popgym minigrid\n")
+
+
+@pytest.mark.parametrize("words", [["benchmark", "--help"], ["benchmark", "memory", "--help"]])
+def test_help_tells_of_both_benchmarks(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(words) == 0
+    assert "memory" in capsys.readouterr().out

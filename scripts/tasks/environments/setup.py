@@ -31,6 +31,7 @@ import plasticrl.envs.registration  # noqa: F401  (registers the mazes)
 from plasticrl.agents import RecurrentA2C, RecurrentPPO
 from plasticrl.agents.checkpoint import tensor_file
 from plasticrl.agents.ppo.contrib import PlainRecurrentPPO
+from plasticrl.agents.presets import missing_packages
 from plasticrl.agents.recurrent import checkpoint as agent_files
 from plasticrl.agents.recurrent.spaces import check_spaces
 from plasticrl.envs import MazeConfig, make_vec_env
@@ -178,6 +179,8 @@ def registered(task: str, settings: EnvironmentSettings) -> str:
     module, colon, env_id = task.rpartition(":")
     if "" not in sys.path and os.getcwd() not in sys.path:
         sys.path.append(os.getcwd())  # where a program that is installed does not look
+    if missing := missing_packages(settings.imports):
+        raise UserError(f"{env_id} needs a package that is missing: pip install {missing}")
     for name in (*settings.imports, *([module] if colon else [])):
         _import("--import", name)
     if env_id in gym.registry:

@@ -21,6 +21,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from plasticrl.agents import CORE_NAMES, CoreName, RecurrentA2C, RecurrentPPO, evaluate_policy
 from plasticrl.agents.common import tags
+from plasticrl.agents.presets import A2C, PPO, missing_packages
 from plasticrl.envs import make_vec_env
 from plasticrl.scripts.commands import parse
 from plasticrl.scripts.experiments.training import train
@@ -101,6 +102,7 @@ ARGUMENTS: dict[str, Any] = {
     "Pendulum-v1": {"g": 9.5},
     "Corridor-v0": {"length": 3},
 }
+ATARI = [("PongNoFrameskip-v4", "ale-py opencv-python-headless")]
 ENVS = {
     "CartPole-v1": (["--algo", "ppo", "--core", "plastic_lstm"], "CartPole-v1_ppo/plastic_lstm"),
     "FrozenLake-v1": (["--core", "gru", "--env-kwargs", "map_name=8x8"], "FrozenLake-v1/gru"),
@@ -164,11 +166,56 @@ def test_the_evaluation_is_that_of_evaluate_policy(module: Path) -> None:
     }
 
 
+@pytest.mark.parametrize("env_id", PPO)
+def test_the_preset_of_an_id_is_its_default_and_that_of_from_preset(env_id: str) -> None:
+    if missing_packages(PPO[env_id].imports):
+        pytest.skip("its package is missing")
+    command: Any = parse(["train", env_id, "--core", "plastic_gru", "--algo", "ppo", "--n-envs", "4"])
+    run = command.make_run("plastic_gru", 0)
+    with closing(make_envs(run, 4, 0)) as env:
+        ours: Any = make_learner(run, env, "cpu")
+    theirs = RecurrentPPO.from_preset(env_id, "plastic_gru", n_envs=4, seed=0, device="cpu")
+    with closing(theirs.env):  # type: ignore[arg-type]
+        assert ours.observation_space == theirs.observation_space
+    for name in theirs.file_format.settings.keys() - {"learning_rate", "clip_range", "stats_window_size"}:
+        assert getattr(ours, name) == getattr(theirs, name), name
+    assert [ours.lr_schedule(at) for at in (1.0, 0.1)] == [theirs.lr_schedule(at) for at in (1.0, 0.1)]
+    for mine, other in zip(ours.policy.parameters(), theirs.policy.parameters(), strict=True):
+        assert torch.equal(mine, other)
+    assert run.training.total_timesteps == PPO[env_id].total_timesteps
+    assert command.entry.learner == ("a2c" if env_id in A2C else "ppo")
+
+
+@pytest.mark.parametrize("words", [["--preset"], ["--preset", "list"], ["CartPole-v1", "--preset=list"]])
+@pytest.mark.parametrize("name", ["train", "compare", "sweep"])
+def test_the_ids_with_a_preset_are_listed(
+    name: str, words: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([name, *words]) == 0
+    rows = {
+        line.split()[0]: line.split()[1:] for line in capsys.readouterr().out.splitlines() if line.strip()
+    }
+    assert rows.keys() >= {*PPO, *A2C}
+    assert rows["popgym-RepeatFirstEasy-v0"][0] == "ppo"
+    assert rows["MiniGrid-MemoryS7-v0"][-1] == "minigrid"
+    assert rows["PlasticRecall-v0"][:2] == ["a2c,", "ppo"]
+
+
+@pytest.mark.parametrize(("env_id", "package"), [("popgym-AutoencodeEasy-v0", "popgym"), *ATARI])
+def test_an_id_whose_package_is_missing_names_the_command(
+    env_id: str, package: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("plasticrl.agents.presets.find_spec", lambda name: None)
+    check_refused(
+        ["train", env_id], f"{env_id} needs a package that is missing: pip install {package}", capsys
+    )
+
+
 @pytest.mark.parametrize(("algo", "learner"), [("a2c", RecurrentA2C), ("ppo", RecurrentPPO)])
 @pytest.mark.parametrize("core", CORE_NAMES)
 def test_an_agent_of_a_command_is_the_one_that_python_makes(algo: str, learner: Any, core: CoreName) -> None:
-    """Even the parameters are the same; a preset is only for its own environment."""
-    command: Any = parse(["train", "CartPole-v1", "--algo", algo, "--core", core])
+    """Even the parameters are the same."""
+    command: Any = parse(["train", "CartPole-v1", "--preset", "default", "--algo", algo, "--core", core])
     run = command.make_run(core, 0)
     with closing(make_envs(run, run.training.n_envs, 0)) as env:
         ours: Any = make_learner(run, env, "cpu")
