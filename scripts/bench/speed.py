@@ -20,12 +20,14 @@ from plasticrl.scripts.bench.cases import (
     RULES,
     SHAPES,
     a2c_iterations,
+    interleaved,
+    machine,
+    peak_memory,
     plain_scan,
     ppo_iterations,
     versus_autograd,
     versus_jax,
 )
-from plasticrl.scripts.bench.timing import interleaved, machine, peak_memory
 from plasticrl.scripts.commands import SpeedBenchmark
 from plasticrl.scripts.errors import UserError
 from plasticrl.scripts.experiments.paper import EXPERIMENTS

@@ -91,8 +91,7 @@ def task_of(run: Run) -> TaskCode:
 
 
 def _supervised() -> TaskCode:
-    from plasticrl.scripts.tasks.supervised.scores import evaluate_checkpoint
-    from plasticrl.scripts.tasks.supervised.training import make_trainer
+    from plasticrl.scripts.tasks.supervised.training import evaluate_checkpoint, make_trainer
 
     return TaskCode(make_trainer, evaluate_checkpoint)
 

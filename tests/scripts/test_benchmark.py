@@ -19,12 +19,13 @@ from plasticrl.scripts.bench.cases import (
     a2c_iterations,
     draw_scan,
     gradients,
+    interleaved,
     jax_gradients,
+    machine,
     plain_scan,
     ppo_iterations,
     versus_autograd,
 )
-from plasticrl.scripts.bench.timing import interleaved, machine
 from plasticrl.scripts.experiments.paper import EXPERIMENTS
 from plasticrl.scripts.main import main
 
