@@ -2,6 +2,8 @@ from .a2c.recurrent_a2c import RecurrentA2C as RecurrentA2C
 from .checkpoint.tensor_file import TensorFileError as TensorFileError
 from .common.finite_checks import NonFiniteError as NonFiniteError
 from .ppo.recurrent_ppo import RecurrentPPO as RecurrentPPO
+from .pretrained.registry import PRETRAINED as PRETRAINED
+from .pretrained.registry import load_pretrained as load_pretrained
 from .recurrent.masks import MaskedEvalCallback as MaskedEvalCallback
 from .recurrent.masks import evaluate_policy as evaluate_policy
 from .recurrent.policies import CORE_NAMES as CORE_NAMES

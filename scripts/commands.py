@@ -243,8 +243,8 @@ def _options_with(kind: Any, task: str, algo: str, values: Mapping[str, Any]) ->
 @dataclass(frozen=True)
 class _Evaluate:
     run: tyro.conf.Positional[Path]
-    """A run's folder (its newest checkpoint is used), a checkpoint file in one, or with --env the file of \
-an agent that Python saved."""
+    """A run's folder (its newest checkpoint is used), a checkpoint file in one, with --env the file of an \
+agent that Python saved, or an agent of the package such as pretrained:maze."""
     episodes: int | None = None
     """Number of episodes; None for as many as at the end of the training."""
     seed: int | None = None
@@ -342,8 +342,8 @@ class Watch:
     """
 
     run: tyro.conf.Positional[Path]
-    """A run's folder (its newest checkpoint is used), a checkpoint file in one, or with --env the file of \
-an agent that Python saved."""
+    """A run's folder (its newest checkpoint is used), a checkpoint file in one, with --env the file of an \
+agent that Python saved, or an agent of the package such as pretrained:maze."""
     env: str | None = None
     """Id of the environment of an agent that Python saved."""
     place: EnvironmentSettings = NO_SETTINGS

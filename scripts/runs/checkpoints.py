@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from plasticrl.agents.checkpoint import tensor_file
-from plasticrl.scripts.errors import UserError, one_line
+from plasticrl.agents.pretrained.registry import pretrained_folder
+from plasticrl.scripts.errors import UserError, as_user_error, one_line
 from plasticrl.scripts.runs.folder import (
     CHECKPOINTS,
     CONFIG,
@@ -24,15 +25,21 @@ from plasticrl.scripts.runs.logs import flush
 from plasticrl.whole_files import UnfitFileError, kind_of, temporary_name
 
 SUFFIX = ".safetensors"
+_PRETRAINED = "pretrained:"
 CHECKPOINT_NAMES = f"step_*{SUFFIX}"
 
 
 def find_checkpoint(path: Path) -> tuple[Path, Path]:
     """Return the run's folder and the checkpoint for ``path``: a file, or a run's folder (its newest one).
 
+    ``pretrained:NAME`` is the folder of an agent that comes with the package.
+
     Raises:
         UserError: there is no checkpoint.
     """
+    if str(path).startswith(_PRETRAINED):
+        with as_user_error(ValueError):
+            path = pretrained_folder(str(path).removeprefix(_PRETRAINED))
     if path.is_file():
         folder = _run_around(path)
         if path.suffix != SUFFIX or folder is None:
