@@ -484,14 +484,15 @@ def can_go_on(folder: Path, run: Run) -> bool:
         return True
     if not has_file(folder / CONFIG):
         return False
-    check_files(folder)
     settings, total = _settings_in(folder), run.entry.total
     training = settings.get("training")
     if not isinstance(training, dict) or not isinstance(was := training.get(total), int) or was >= run.total:
         return False
-    is_same = {**settings, "training": {**training, total: run.total}} == run.as_dict()
+    if {**settings, "training": {**training, total: run.total}} != run.as_dict():
+        return False
+    check_files(folder)
     saved = (_CHECKPOINT.fullmatch(path.name) for path in (folder / CHECKPOINTS).glob("step_*"))
-    return is_same and any(int(found[1]) >= was for found in saved if found)
+    return any(int(found[1]) >= was for found in saved if found)
 
 
 def lengthen(folder: Path, run: Run) -> None:
