@@ -9,12 +9,14 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from textwrap import fill, wrap
 
 from plasticrl.agents.pretrained.registry import pretrained_folder
 from plasticrl.scripts.runs.checkpoints import find_checkpoint
 from plasticrl.scripts.runs.folder import CHECKPOINTS, CONFIG, RESULT, read_run
 from plasticrl.scripts.runs.run import Run
 
+WIDTH = 110
 CARD = """# {name}
 
 {about}
@@ -30,8 +32,9 @@ CARD = """# {name}
 
     {command}
 
-Settings are in `config.json`, scores in `result.json`; `plasticrl evaluate pretrained:{name}` measures them
-again.
+Settings are in `config.json`, scores in `result.json`. To measure them again:
+
+    plasticrl evaluate pretrained:{name}
 """
 ABOUT = {
     "maze": "Finds the invisible reward of the paper's maze, and its way back to it: PPO and a plastic LSTM.",
@@ -54,24 +57,24 @@ def main(source: Path, name: str) -> None:
     (target / CHECKPOINTS).mkdir(parents=True)
     shutil.copy(folder / CONFIG, target / CONFIG)
     result = json.loads((folder / RESULT).read_text(encoding="utf-8"))
-    kept = {key: result[key] for key in ("evaluation", "steps", "episodes") if key in result}
+    kept = {key: result[key] for key in ("evaluation", "steps") if key in result}
     (target / RESULT).write_text(json.dumps(kept, indent=2) + "\n", encoding="utf-8")
     _save(run, file, target / CHECKPOINTS / file.name)
-    unit = "steps" if "steps" in result else "episodes"
+    unit = "episodes" if run.entry.kind == "supervised" else "steps"
     commit = subprocess.run(
         ["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=True
     )
     card = CARD.format(
         name=name,
-        about=ABOUT[name],
+        about=fill(ABOUT[name], WIDTH),
         task=run.task if run.entry.kind != "maze" else run.maze.env,
         core=run.core,
-        steps=result[unit],
+        steps=result["steps"],
         unit=unit,
         seed=run.seed,
         score=_score(result["evaluation"]),
         commit=commit.stdout.strip(),
-        command=" ".join(_words(result["command"])),
+        command=" \\\n        ".join(wrap(" ".join(_words(result["command"])), WIDTH - 10)),
     )
     (target / "CARD.md").write_text(card, encoding="utf-8")
 
