@@ -1,22 +1,69 @@
 """What the README shows must run as it is written."""
 
+import json
 import re
 import runpy
 from pathlib import Path
+from statistics import fmean
 
 import pytest
+import torch
+
+from plasticrl.agents.pretrained.registry import pretrained_folder
 
 ROOT = Path(__file__).parents[1]
 
 
-def test_python_example_runs_as_written(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    (example,) = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+EXAMPLES = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+
+
+def test_it_is_short() -> None:
+    lines = README.splitlines()
+    assert len(lines) <= 150
+    assert [line for line in lines if len(line) > 110] == []
+
+
+@pytest.mark.parametrize("example", EXAMPLES, ids=["learns", "saves", "network"])
+def test_examples_run_as_written(
+    example: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert len([line for line in example.splitlines() if line]) <= 15
+    monkeypatch.chdir(tmp_path)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # two wait for each other for minutes where other tests share the processors
     script = tmp_path / "example.py"
     script.write_text(example)
-    runpy.run_path(str(script), run_name="__main__")
+    try:
+        runpy.run_path(str(script), run_name="__main__")
+    finally:
+        torch.set_num_threads(threads)
     printed = capsys.readouterr().out
-    assert re.search(r"points per episode: -?\d+\.\d ± \d+\.\d", printed)
+    points = {core: int(found) for core, found in re.findall(r"^(\w+): (\d+) of 500 points$", printed, re.M)}
+    assert ("of 500 points" in example) == (points.keys() == {"plastic", "feedforward"})
+    if points:
+        assert points["plastic"] > 400 > 100 > points["feedforward"]
+
+
+def test_points_on_the_maze_are_those_of_the_runs() -> None:
+    scores = {
+        name: json.loads((ROOT / "results" / "learning" / f"{name}.json").read_text())
+        for name in ("maze_ppo", "maze_ppo_random", "maze_ppo_128_envs")
+    }
+
+    def mean(name: str, core: str) -> str:
+        return f"{fmean(scores[name][core].values()):.0f}"
+
+    row = "plastic GRU {}, plastic LSTM {}, GRU {}, LSTM {} (3 seeds)"
+    cores = ("plastic_gru", "plastic_lstm", "gru", "lstm")
+    assert row.format(*(mean("maze_ppo", core) for core in cores)) in README
+    few = (mean("maze_ppo_128_envs", core) for core in ("plastic_lstm", "lstm"))
+    assert "128 envs: {} points, LSTM {} (10 seeds".format(*few) in README
+    changing = (mean("maze_ppo_random", core) for core in ("gru", "plastic_gru", "lstm"))
+    assert "GRU {}, plastic GRU and LSTM {}, LSTM {} (3 seeds)".format(*changing) in README
+    assert mean("maze_ppo_random", "plastic_gru") == mean("maze_ppo_random", "plastic_lstm")
+    card = json.loads((pretrained_folder("maze") / "result.json").read_text())["evaluation"]
+    assert f"{card['mean_reward']:.0f} points per episode; acting at random: 0" in README
 
 
 @pytest.mark.parametrize(
