@@ -56,18 +56,21 @@ lesion cleared_at_125 cleared 125
 lesion frozen_from_125 frozen 125
 lesion frozen_from_25 frozen 25
 
-supervised() { # TASK EPISODES NAME OPTIONS...
-    evaluate 3 "$1_quick/transfer/$3" "$1_quick/plastic/$1/plastic" --episodes "$2" --data-dir "$data" "${@:4}"
+images() { # NAME OPTIONS...
+    evaluate 3 "images_quick/transfer/$1" images_quick/plastic/images/plastic --episodes 200 --data-dir "$data" "${@:2}"
 }
-images() { supervised images 200 "$@"; }
 images own
 images quarter --occlusion quarter
 for percent in 50 80; do images pixels_$percent --occlusion pixels --share 0.$percent; done
 for percent in 25 50; do images square_$percent --occlusion square --share 0.$percent; done
 images omniglot --dataset omniglot
 
-omniglot() { supervised omniglot 5000 "$@"; }
-omniglot own
-for ways in 2 3; do omniglot n_way_$ways --n-way $ways; done
-for shots in 2 5; do omniglot k_shot_$shots --k-shot $shots; done
-omniglot n_way_3_k_shot_3 --n-way 3 --k-shot 3
+omniglot() { # CONDITION NAME OPTIONS...
+    local run=omniglot_quick/$1/omniglot/plastic
+    evaluate 3 "omniglot_quick/transfer/$1/$2" "$run" --episodes 5000 --data-dir "$data" "${@:3}"
+}
+for condition in plastic batch_norm; do
+    omniglot $condition own
+    omniglot $condition n_way_20 --n-way 20
+    omniglot $condition k_shot_5 --k-shot 5
+done

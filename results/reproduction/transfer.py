@@ -48,12 +48,12 @@ IMAGES = {
     "omniglot": "Omniglot's drawings, a half",
 }
 OMNIGLOT = {
-    "own": "5 | 1",
-    "n_way_2": "2 | 1",
-    "n_way_3": "3 | 1",
-    "k_shot_2": "5 | 2",
-    "k_shot_5": "5 | 5",
-    "n_way_3_k_shot_3": "3 | 3",
+    "plastic/own": "plastic | 5 | 1",
+    "plastic/n_way_20": "plastic | 20 | 1",
+    "plastic/k_shot_5": "plastic | 5 | 5",
+    "batch_norm/own": "batch_norm | 5 | 1",
+    "batch_norm/n_way_20": "batch_norm | 20 | 1",
+    "batch_norm/k_shot_5": "batch_norm | 5 | 5",
 }
 
 
