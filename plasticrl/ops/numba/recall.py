@@ -8,7 +8,7 @@ from typing import TypeAlias
 
 import numpy as np
 
-from plasticrl.ops.numba.shuffles import store_totals
+from plasticrl.ops.numba.products import store_totals
 from plasticrl.ops.numba.vectors import (
     WIDTH,
     Pointer,

@@ -3,7 +3,7 @@
 import numpy as np
 
 from plasticrl.ops.numba.kernel_data import Problem, Scratch
-from plasticrl.ops.numba.shuffles import store_totals
+from plasticrl.ops.numba.products import store_totals
 from plasticrl.ops.numba.trace import fill, is_reset, trace_before, walk
 from plasticrl.ops.numba.vectors import (
     WIDTH,
