@@ -74,7 +74,14 @@ def main(source: Path, name: str) -> None:
         seed=run.seed,
         score=_score(result["evaluation"]),
         commit=commit.stdout.strip(),
-        command=" \\\n        ".join(wrap(" ".join(_words(result["command"])), WIDTH - 10)),
+        command=" \\\n        ".join(
+            wrap(
+                " ".join(_words(result["command"])),
+                WIDTH - 10,
+                break_on_hyphens=False,
+                break_long_words=False,
+            )
+        ),
     )
     (target / "CARD.md").write_text(card, encoding="utf-8")
 

@@ -10,7 +10,7 @@ from dataclasses import fields, is_dataclass
 from importlib import import_module
 from pathlib import Path
 
-from plasticrl.scripts.commands import COMMANDS, Evaluate, Watch, parse
+from plasticrl.scripts.commands import COMMANDS, Demo, Evaluate, SpeedBenchmark, Watch, parse
 from plasticrl.scripts.errors import UserError, in_one_line, os_error_in_one_line
 from plasticrl.scripts.runs.terminal import lasting_streams, one_line_warnings
 from plasticrl.signals import INTERRUPTED, sigterm_interrupts
@@ -47,8 +47,9 @@ def _status(words: Sequence[str]) -> int:
         _say(str(error))
         return 2
     except KeyboardInterrupt:
-        trains = command is not None and not isinstance(command, (Evaluate, Watch))
-        resumes = "; the same command resumes" if trains else ""
+        keeps = command is not None and not isinstance(command, (Evaluate, Watch, Demo, SpeedBenchmark))
+        anew = getattr(getattr(command, "output", None), "overwrite", False)
+        resumes = f"; the same command{' without --overwrite' if anew else ''} resumes" if keeps else ""
         print(f"\nplasticrl: stopped; everything written so far is kept{resumes}", file=sys.stderr)
         return INTERRUPTED
     except SystemExit as stop:  # after --help

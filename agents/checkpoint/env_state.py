@@ -131,12 +131,17 @@ def restore_means(env: VecEnv, saved: Any) -> None:
     Raises:
         EnvStateError: the means do not fit.
     """
-    normalized = unwrap_vec_normalize(env)
+    normalized, means = unwrap_vec_normalize(env), means_in(saved)
+    if normalized is not None and means is not None:
+        with _misfits():
+            _set_means(normalized, means)
+
+
+def means_in(saved: Any) -> dict[str, Any] | None:
+    """Return the part of a state that holds the running means of a ``VecNormalize``, if there is one."""
     while isinstance(saved, dict) and saved.get("kind") != VecNormalize.__name__:
         saved = saved.get("inside")
-    if normalized is not None and isinstance(saved, dict):
-        with _misfits():
-            _set_means(normalized, saved)
+    return saved if isinstance(saved, dict) else None
 
 
 @contextmanager

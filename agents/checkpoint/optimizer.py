@@ -97,7 +97,8 @@ def load_states(optimizer: Optimizer, state_dict: dict[str, Any]) -> None:
     optimizer.load_state_dict(state_dict)
     for parameter, state in optimizer.state.items():
         for name, value in state.items():
-            if isinstance(value, Tensor) and value.shape == parameter.shape:
+            of_parameter = isinstance(value, Tensor) and value.shape == parameter.shape
+            if of_parameter and value.stride() != parameter.stride():
                 state[name] = torch.empty_like(parameter, dtype=value.dtype).copy_(value)
 
 

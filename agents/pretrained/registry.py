@@ -73,7 +73,7 @@ def load_pretrained(
         **options: further arguments of ``load``.
 
     Raises:
-        ValueError: there is no such agent, or the task is missing.
+        ValueError: there is no such agent, the task is missing, or ``env`` or ``task`` is for others.
     """
     from plasticrl.agents.ppo.recurrent_ppo import RecurrentPPO  # torch takes seconds to load
     from plasticrl.agents.supervised.learner import EpisodeLearner
@@ -87,6 +87,9 @@ def load_pretrained(
         known = ", ".join(f"{one} ({kept.task}, {kept.core})" for one, kept in PRETRAINED.items())
         raise ValueError(f"there is no pretrained agent {name!r}{of_core}; there are {known}")
     chosen = name if name in found else found[0]
+    wrong, right = ("task", "env") if PRETRAINED[chosen].learner == "ppo" else ("env", "task")
+    if {"env": env, "task": task}[wrong] is not None:
+        raise ValueError(f"{chosen} takes {right}, not {wrong}")
     folder = pretrained_folder(chosen)
     (file,) = (folder / "checkpoints").glob("*.safetensors")
     if PRETRAINED[chosen].learner == "ppo":

@@ -417,6 +417,8 @@ def _check_alike(task: EpisodeTask, eval_task: EpisodeTask) -> None:
             f"eval_task must have the input_shape of task, {task.input_shape}, not {eval_task.input_shape}"
         )
     most, classes = task.n_classes, eval_task.n_classes
-    fewer = most is not None and classes is not None and classes < most  # the others are no answers then
-    if most != classes and not fewer:
-        raise ValueError(f"eval_task must have at most the n_classes of task, {most}, not {classes}")
+    if most is None or classes is None:
+        if most != classes:
+            raise ValueError("eval_task must have classes if task has any, and none if it has none")
+    elif classes > most:  # fewer are welcome: the others are then no answers
+        raise ValueError(f"eval_task must have at most the {most} classes of task, not {classes}")

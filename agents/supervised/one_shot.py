@@ -153,9 +153,11 @@ class OneShotNetwork(EpisodeNetwork):
         if plasticity.alpha is None:
             return self.core.initial_state(features.shape[1])
         warn_of_free_eta(plasticity, plasticity.free_eta)
-        eta, shown = plasticity.eta, told.to(features.dtype)
+        eta, shown = plasticity.eta, told.to(self.core.weight.dtype)
         later = shown.flip(0).cumsum(0).flip(0) - shown
-        return TraceState(torch.einsum("tbn,tbf->bnf", eta * (1 - eta) ** later * shown, features))
+        stored = eta * (1 - eta) ** later * shown
+        with torch.autocast(features.device.type, enabled=False):  # the trace has the dtype of the weights
+            return TraceState(torch.einsum("tbn,tbf->bnf", stored, features.to(stored.dtype)))
 
     def _checked(self, episode: EpisodeTensors) -> Tensor:
         """Return the labels ``(T, B)``.

@@ -72,11 +72,13 @@ class PreviousAction(gym.Wrapper[Observation, Any, Any, Any]):
         if not (env.observation_space.is_np_flattenable and env.action_space.is_np_flattenable):
             raise ValueError("PreviousAction needs observations and actions of a fixed number of values")
         parts = [gym.spaces.flatten_space(one) for one in (env.observation_space, env.action_space)]
-        bounds = []
-        for part in parts:
-            assert isinstance(part, Box)
-            bounds.append((part.low, part.high))
-        low, high = (np.concatenate(bound).astype(np.float32) for bound in zip(*bounds, strict=True))
+        seen, acted = parts
+        assert isinstance(seen, Box)
+        assert isinstance(acted, Box)
+        low = np.concatenate([seen.low, np.minimum(acted.low, 0)]).astype(
+            np.float32
+        )  # 0 before the first action
+        high = np.concatenate([seen.high, np.maximum(acted.high, 0)]).astype(np.float32)
         self.observation_space = Box(low, high, dtype=np.float32)
         self._none = np.zeros(flatdim(env.action_space), np.float32)
 

@@ -38,7 +38,7 @@ class Episode(NamedTuple):
             self.inputs if self.picture is not None else self.inputs[:, own],
             None if self.clamp is None else self.clamp[:, own],
             None if self.labels is None else self.labels[:, own],
-            self.target[own] if self.labels is None else self.target[..., own],
+            self.target[own] if self.target.dtype.kind == "f" else self.target[..., own],
             self.target_mask[:, own],
             None if self.hidden is None else self.hidden[own],
             None if self.picture is None else self.picture[:, own],
@@ -52,7 +52,7 @@ class Episode(NamedTuple):
 
     def answers(self) -> NDArray[Any]:
         """Return the target of each episode's last scored step: (B, D), or (B,) for classes."""
-        if self.labels is None or self.target.ndim == 1:
+        if self.target.dtype.kind == "f" or self.target.ndim == 1:
             return self.target
         steps, batch = self.target_mask.shape
         last = steps - 1 - self.target_mask[::-1].argmax(axis=0)

@@ -45,13 +45,25 @@ class MemorySummary:
         return [core for core in CORES if any(core in found for found in self.scores.values())]
 
     @property
+    def common(self) -> dict[str, list[int]]:
+        """The seeds that every one of these cores has finished, by task: aggregates are over them."""
+        found = {
+            task: sorted(set.intersection(*(set(scores.get(core, ())) for core in self.cores)))
+            for task, scores in self.scores.items()
+        }
+        return {task: seeds for task, seeds in found.items() if seeds}
+
+    @property
     def shared(self) -> list[str]:
-        """The tasks that every one of these cores has a finished run of: aggregates are over them."""
-        return [task for task, found in self.scores.items() if all(core in found for core in self.cores)]
+        """The tasks that aggregates are over."""
+        return [*self.common]
 
     def normalized(self, core: str) -> list[list[float]]:
         """Return the scores of a core on a scale from random actions (0) to the limit (1), for each task."""
-        return [[*map(TASKS[task].normalized, self.scores[task][core].values())] for task in self.shared]
+        return [
+            [TASKS[task].normalized(self.scores[task][core][seed]) for seed in seeds]
+            for task, seeds in self.common.items()
+        ]
 
     def aggregates(self) -> dict[str, Estimate]:
         """Return each core's interquartile mean over the runs of all shared tasks."""
@@ -86,7 +98,7 @@ class MemorySummary:
         return {
             "tasks": tasks,
             "aggregate": {
-                "tasks": self.shared,
+                "seeds": self.common,
                 "cores": {core: _plain(found) for core, found in self.aggregates().items()},
             },
             "improvement": {
@@ -152,7 +164,8 @@ def print_memory(summary: MemorySummary) -> None:
     for task, found in summary.scores.items():
         own = {core: estimate([*scores.values()]) for core, scores in found.items()}
         cells = ["" if core not in own else form_of(task)(own[core].mean) for core in summary.cores]
-        rows.append((task, str(max(map(len, found.values()))), *cells))
+        counts = sorted({len(runs) for runs in found.values()})
+        rows.append((task, "-".join(map(str, dict.fromkeys((counts[0], counts[-1])))), *cells))
     title = "Points per episode: interquartile mean over runs (intervals are in summary.json)"
     print_table(title, ("task", "runs", *summary.cores), rows)
     aggregates, better = summary.aggregates(), summary.improvements()

@@ -118,7 +118,7 @@ class RunLogger(Logger):
         """
         tracked = _Tracked(self._folder, run)
         self.output_formats.append(tracked)
-        return None if tracked.run.offline else str(tracked.run.url)
+        return None if tracked.run.offline else tracked.run.url or None
 
     def log_evaluation(self, values: Mapping[str, float], step: int) -> None:
         """Log the scores of the final evaluation where nothing else does: at Weights & Biases."""

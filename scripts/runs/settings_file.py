@@ -70,7 +70,7 @@ def read_settings(path: Path, task: str) -> SettingsFile:
         values = json_object(text) if kind == "JSON" else _yaml_object(text)
     except OSError as error:
         raise UserError(os_error_in_one_line(error, f"cannot read {path}")) from error
-    except (ValueError, TypeError, RecursionError, YAMLError) as error:
+    except (ValueError, TypeError, LookupError, AttributeError, RecursionError, YAMLError) as error:
         raise UserError(f"{path} is not valid {kind} ({_cause(error)}): correct it") from error
     file = SettingsFile(path, values)
     if _is_of_run(values):
@@ -176,7 +176,14 @@ class _Loader(SafeLoader):  # type: ignore[misc]
         found: dict[Any, Any] = super().construct_mapping(node, deep)
         return found
 
+    def construct_yaml_int(self, node: Any) -> Any:
+        """Refuse YAML 1.1's numbers to the base 8 or 60: ``010`` would be 8, and ``1:30`` 90."""
+        if re.match(r"[-+]?(0\d|.*:)", node.value):
+            raise ValueError(f"{node.value} is no whole number: write it without leading zeros and colons")
+        return super().construct_yaml_int(node)
 
+
+_Loader.add_constructor("tag:yaml.org,2002:int", _Loader.construct_yaml_int)
 # PyYAML reads YAML 1.1, in which 1e-3 is a text.
 _Loader.add_implicit_resolver(
     "tag:yaml.org,2002:float", re.compile(r"[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+$"), list("-+.0123456789")

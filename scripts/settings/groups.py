@@ -10,7 +10,7 @@ from pathlib import Path
 from types import MappingProxyType, NoneType, UnionType
 from typing import Any, Literal, TypeAlias, TypeVar, Union, get_args, get_origin, get_type_hints
 
-from plasticrl.scripts.errors import UserError
+from plasticrl.scripts.errors import UserError, one_line
 
 Settings = TypeVar("Settings")
 Value = TypeVar("Value")
@@ -232,9 +232,9 @@ def value_of(kind: Any, name: str, value: Any) -> Any:
         if get_origin(choice) is tuple and isinstance(value, (list, tuple)):
             return tuple(value_of(get_args(choice)[0], name, one) for one in value)
         if get_origin(choice) is Mapping and isinstance(value, dict):
-            return {value_of(str, name, key): one for key, one in value.items()}
+            return {value_of(str, f"a name in {name}", key): one for key, one in value.items()}
     allowed = " or ".join(_in_words(choice) for choice in choices)
-    raise TypeError(f"{name} is {value!r}, which is not allowed: it must be {allowed}")
+    raise TypeError(f"{name} is {one_line(repr(value), 60)}, which is not allowed: it must be {allowed}")
 
 
 _WORDS: Mapping[Any, str] = {

@@ -4,7 +4,7 @@ from types import ModuleType
 
 import pytest
 
-from plasticrl.scripts import evaluate, train
+from plasticrl.scripts import benchmark, demo, evaluate, train
 from plasticrl.scripts.main import main
 from plasticrl.scripts.runs.terminal import one_line_warnings
 
@@ -12,8 +12,15 @@ from plasticrl.scripts.runs.terminal import one_line_warnings
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 @pytest.mark.parametrize(
     ("module", "words", "resumes"),
-    [(evaluate, ["evaluate", "run"], ""), (train, ["train", "maze"], "; the same command resumes")],
-    ids=["evaluate", "train"],
+    [
+        (evaluate, ["evaluate", "run"], ""),
+        (demo, ["demo"], ""),
+        (benchmark, ["benchmark", "speed"], ""),
+        (benchmark, ["benchmark", "memory"], "; the same command resumes"),
+        (train, ["train", "maze"], "; the same command resumes"),
+        (train, ["train", "maze", "--overwrite"], "; the same command without --overwrite resumes"),
+    ],
+    ids=["evaluate", "demo", "speed", "memory", "train", "overwrite"],
 )
 def test_a_signal_ends_with_130_and_a_line(
     number: signal.Signals,

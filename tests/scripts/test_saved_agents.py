@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from PIL import Image
 from refusals import check_refused
+from stable_baselines3.common.vec_env import VecNormalize
 
 from plasticrl.agents import CoreName, RecurrentA2C, RecurrentPPO, evaluate_policy
 from plasticrl.envs import make_vec_env
@@ -51,12 +52,18 @@ def test_the_title_names_environment_and_core(tmp_path: Path, capsys: pytest.Cap
 def test_the_environment_is_wrapped_and_normalized(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    flat = make_vec_env("CartPole-v1", n_envs=2, wrapper_class=None, seed=0)
-    saved(RecurrentA2C, flat, tmp_path / "agent.safetensors")
-    words = ["evaluate", str(tmp_path / "agent.safetensors"), "--env", "CartPole-v1", "--episodes", "2"]
-    assert main([*words, "--wrapper", "gymnasium.wrappers:FlattenObservation", "--normalize"]) == 0
-    assert "points per episode" in capsys.readouterr().out
-    check_refused([*words, "--frame-stack", "2"], "spaces do not match", capsys)
+    env = VecNormalize(make_vec_env("CartPole-v1", n_envs=2, seed=0))
+    agent = saved(RecurrentA2C, env, tmp_path / "agent.safetensors")
+    words = ["evaluate", str(tmp_path / "agent.safetensors"), "--env", "CartPole-v1", "--episodes", "20"]
+    check_refused(words, "was trained with VecNormalize: add --normalize", capsys)
+    options = ["--wrapper", "gymnasium.wrappers:FlattenObservation", "--normalize", "--seed", "5", "--json"]
+    assert main([*words, *options]) == 0
+    shown = json.loads(capsys.readouterr().out)
+    test = VecNormalize(make_vec_env("CartPole-v1", n_envs=8, seed=5), training=False, norm_reward=False)
+    test.obs_rms = env.obs_rms
+    mean, _ = evaluate_policy(agent, test, n_eval_episodes=20, deterministic=True)
+    assert shown["mean_reward"] == pytest.approx(mean)
+    check_refused([*words, "--normalize", "--frame-stack", "2"], "spaces do not match", capsys)
 
 
 @pytest.mark.parametrize("env_id", ["PlasticMaze-v0", "FrozenLake-v1"])

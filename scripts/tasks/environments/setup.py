@@ -30,6 +30,7 @@ from stable_baselines3.common.vec_env import (
 import plasticrl.envs.registration  # noqa: F401  (registers the mazes)
 from plasticrl.agents import RecurrentA2C, RecurrentPPO
 from plasticrl.agents.checkpoint import tensor_file
+from plasticrl.agents.checkpoint.env_state import means_in
 from plasticrl.agents.ppo.contrib import PlainRecurrentPPO
 from plasticrl.agents.presets import missing_packages
 from plasticrl.agents.recurrent import checkpoint as agent_files
@@ -419,7 +420,10 @@ def _run_of_agent(path: Path, env_id: str, place: EnvironmentSettings) -> Run:
         raise UserError(f"--env {env_id}: give the id of an environment, such as CartPole-v1")
     with checkpoint_errors(path):
         kind = kind_of_agent(path)
-        core = kind.file_format.load(path)["settings"]["policy_kwargs"].get("core")
+        parts = kind.file_format.load(path)
+        core = parts["settings"]["policy_kwargs"].get("core")
+    if means_in(parts.get("env")) is not None and not place.normalize:
+        raise UserError(f"{path} was trained with VecNormalize: add --normalize")
     name = next(name for name, one in _LEARNERS.items() if one is kind)
     learner = task.learners[name]
     groups = {**next(iter(learner.presets.values())).groups, task.own_group: place}

@@ -1,6 +1,8 @@
 """The trained agents of the package are there, small, and as good as their cards say."""
 
 import json
+import re
+import shlex
 from typing import Any
 
 import numpy as np
@@ -9,8 +11,10 @@ import pytest
 from plasticrl import PlasticLSTM
 from plasticrl.agents import PRETRAINED, EpisodeLearner, RecurrentPPO, load_pretrained
 from plasticrl.agents.pretrained.registry import pretrained_folder
-from plasticrl.envs import OneShotTask, make_vec_env
+from plasticrl.envs import OneShotTask, PatternsTask, make_vec_env
+from plasticrl.scripts.commands import parse
 from plasticrl.scripts.main import main
+from plasticrl.scripts.runs.folder import read_run
 
 MOST_BYTES = 3_000_000
 AGENTS = [name for name, kept in PRETRAINED.items() if kept.learner == "ppo"]
@@ -39,6 +43,17 @@ def test_each_has_settings_scores_one_checkpoint_and_a_card(name: str) -> None:
         assert f"{mean:.2f} % " in card
     else:
         assert f"{mean:.1f} points per episode" in card
+
+
+@pytest.mark.parametrize("name", PRETRAINED)
+def test_the_command_on_the_card_trains_it(name: str) -> None:
+    card = (pretrained_folder(name) / "CARD.md").read_text()
+    found = re.search(r"\n    plasticrl (train .*?)\n\n", card, re.DOTALL)
+    if found is None:
+        assert "\n    plasticrl reproduce omniglot" in card
+        return
+    options = parse(shlex.split(found[1].replace("\\\n", "")))
+    assert options.make_run(options.core, options.seed) == read_run(pretrained_folder(name))
 
 
 def test_together_they_are_small() -> None:
@@ -92,6 +107,8 @@ def test_characters_of_ones_own() -> None:
         ("chess", {}, "no pretrained agent 'chess'; there are maze"),
         ("PlasticMaze-v0", {"core": "gru"}, "no pretrained agent 'PlasticMaze-v0' with core 'gru'"),
         ("omniglot", {}, "give the task whose pictures it should classify"),
+        ("patterns", {"env": "CartPole-v1"}, "patterns takes task, not env"),
+        ("maze", {"task": PatternsTask(10)}, "maze takes env, not task"),
     ],
 )
 def test_what_there_is_not_is_named(name: str, options: dict[str, Any], says: str) -> None:

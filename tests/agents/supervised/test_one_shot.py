@@ -158,6 +158,18 @@ def test_ojas_closed_form_is_what_the_layer_does_step_by_step(k_shot: int) -> No
         torch.testing.assert_close(*pair)
 
 
+@pytest.mark.parametrize("rule", ["oja", "hebb"])
+def test_under_autocast_the_trace_keeps_the_dtype_of_the_weights(rule: str) -> None:
+    torch.manual_seed(0)
+    network = OneShotNetwork(5, n_filters=8, rule=rule, eta=0.3)
+    shown = episode()
+    _, exact = network(shown)
+    with torch.autocast("cpu", torch.bfloat16):
+        _, state = network(shown)
+    assert state.trace.dtype == torch.float32
+    torch.testing.assert_close(state.trace, exact.trace, rtol=0.05, atol=0.005)
+
+
 @pytest.mark.parametrize("rule", ["oja", "hebb", "delta"])
 @pytest.mark.parametrize("core", ["plastic", "homogeneous"])
 def test_each_of_several_queries_is_answered_as_if_it_were_the_only_one(core: PlasticName, rule: str) -> None:

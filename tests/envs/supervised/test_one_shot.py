@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from scipy.stats import chisquare
 
 from plasticrl.envs.supervised.one_shot import OneShotTask
+from plasticrl.envs.supervised.task import Episode
 
 
 def numbered_images(classes, pictures):
@@ -185,3 +186,12 @@ def test_the_episodes_of_a_pooled_batch_share_pictures_and_another_batch_has_oth
 def test_a_pool_has_at_least_the_classes_of_an_episode(pool):
     with pytest.raises(ValueError, match="pool"):
         OneShotTask(numbered_images(10, 3), pool=pool)
+
+
+def test_vectors_beside_labels_stay_whole():
+    """A task of one's own may show labels and ask for vectors."""
+    inputs, labels = np.zeros((4, 3, 2), np.float32), np.zeros((4, 3), np.int64)
+    target = np.arange(6, dtype=np.float32).reshape(3, 2)
+    episode = Episode(inputs, None, labels, target, np.ones((4, 3), bool), None)
+    assert episode.rows(slice(1, 2)).target.tolist() == [[2, 3]]
+    assert episode.answers() is target

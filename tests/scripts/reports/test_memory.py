@@ -76,6 +76,17 @@ def test_aggregates_are_over_the_tasks_that_all_cores_have() -> None:
     assert SUMMARY.improvements()["plastic_lstm"].mean == pytest.approx((1 + 2.5 / 9) / 2)
 
 
+def test_a_core_is_not_judged_by_runs_that_others_lack() -> None:
+    """Equal cores, each with more runs on another task, have equal aggregates."""
+    first, second = (dict.fromkeys(range(n), 1.0) for n in (5, 1))
+    zero, zeros = (dict.fromkeys(range(n), -0.5) for n in (1, 5))
+    scores = {"repeat_first": {"lstm": first, "gru": second}, "repeat_previous": {"lstm": zero, "gru": zeros}}
+    summary = MemorySummary(scores, {"repeat_first": 10, "repeat_previous": 10})
+    assert summary.common == {"repeat_first": [0], "repeat_previous": [0]}
+    found = summary.aggregates()
+    assert found["lstm"].mean == found["gru"].mean == pytest.approx(0.5)
+
+
 def test_the_summary_holds_scores_bounds_and_intervals() -> None:
     data = json.loads(json.dumps(SUMMARY.as_dict(), allow_nan=False))
     first = data["tasks"]["repeat_first"]
@@ -86,7 +97,8 @@ def test_the_summary_holds_scores_bounds_and_intervals() -> None:
     assert data["tasks"]["maze"]["cores"] == {
         "plastic_lstm": {"scores": {"0": 240.0}, "middle": 240.0, "low": None, "high": None}
     }
-    assert data["aggregate"]["tasks"] == SUMMARY.shared
+    assert data["aggregate"]["seeds"] == SUMMARY.common
+    assert [*SUMMARY.common] == SUMMARY.shared
     assert data["improvement"]["plastic_lstm"]["over"] == "lstm"
 
 
