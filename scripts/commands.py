@@ -544,8 +544,8 @@ def parse(words: Sequence[str]) -> Any:
 
 def _asks_for_presets(words: Sequence[str]) -> bool:
     """Return True for ``--preset list``, and for ``--preset`` alone."""
-    pairs = zip(words, [*words[1:], "list"], strict=True)
-    return "--preset=list" in words or ("--preset", "list") in pairs
+    followed = zip(words, [*words[1:], "list"], strict=False)  # without words, there is none to follow
+    return "--preset=list" in words or ("--preset", "list") in followed
 
 
 def _task(word: str, others: Sequence[str]) -> Task | None:

@@ -459,7 +459,9 @@ def first_difference(old: dict[str, Any], new: dict[str, Any]) -> str | None:
                 return change
         elif was != value:
             return f"{name} was {one_line(was)}, now {value}"
-    return None if old.keys() <= new.keys() else "by another version"
+    if left := [name for name in old if name not in new]:
+        return f"{left[0]} was {one_line(old[left[0]])}, now not given"
+    return None
 
 
 def is_unfinished(folder: Path, run: Run) -> bool:

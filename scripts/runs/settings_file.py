@@ -64,6 +64,8 @@ def read_settings(path: Path, task: str) -> SettingsFile:
         raise UserError(f"--config {path} is a folder: give a file, such as {path / CONFIG}")
     if kind is None:
         raise UserError(f"--config {path}: give a file that ends in .yaml, .yml or .json")
+    if not path.exists():
+        raise UserError(f"--config {path} does not exist")
     try:
         with open_regular(path, links=True) as stream:
             text = stream.read(check_size(path, stream, MOST_BYTES)).decode()

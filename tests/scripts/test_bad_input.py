@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from refusals import check_refused
 
+from plasticrl.scripts.commands import COMMANDS
 from plasticrl.scripts.main import main
 
 TRAIN = ["train", "maze", "--total-timesteps", "100"]
@@ -242,6 +243,11 @@ def test_file_that_is_no_checkpoint(trained: Path, capsys: pytest.CaptureFixture
 @pytest.mark.parametrize("option", [["--episodes", "0"], ["--seed", "-1"], ["--size", "6"]])
 def test_evaluate_out_of_range(option: list[str], trained: Path, capsys: pytest.CaptureFixture[str]) -> None:
     check_refused(["evaluate", str(trained), *option], option[0].strip("-"), capsys)
+
+
+@pytest.mark.parametrize("command", [*(name for name in COMMANDS if name != "demo"), ""])
+def test_a_command_alone_is_one_line(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    check_refused([command] if command else [], "--help", capsys)
 
 
 @pytest.mark.parametrize(
