@@ -118,6 +118,15 @@ def test_the_page_has_the_scores_on_the_maze() -> None:
         assert rows[f"`{core}`"] == cells
 
 
+def test_the_page_has_the_scores_of_long_trainings() -> None:
+    scores = json.loads((ROOT / "results/learning/maze_ppo_64_envs_10m.json").read_text())
+    found = {core: f"{runs['2000']:.1f}" for core, runs in scores.items()}
+    page = " ".join((ROOT / "docs/learning.md").read_text().split())
+    assert found["lstm"] == found["plastic_lstm"]
+    assert f"with 64 environments both have {found['lstm']} points" in page
+    assert f"the plain plastic network has {found['plastic']} (seed 2000" in page
+
+
 def table(page: str) -> dict[str, list[str]]:
     """Return the cells of each row of a page's table by the first one."""
     rows = [[cell.strip() for cell in row.split("|")[1:-1]] for row in page.splitlines() if row[:1] == "|"]
