@@ -73,6 +73,8 @@ def test_points_on_the_maze_are_those_of_the_runs() -> None:
         "docs/architecture.md",
         "docs/commands.md",
         "docs/export.md",
+        "docs/learning.md",
+        "docs/memory-benchmark.md",
         "docs/networks.md",
         "docs/reliability.md",
         "docs/performance.md",
