@@ -200,7 +200,7 @@ def test_files_that_are_none(
 
 
 def test_paths_that_are_no_files(trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    check_refused(["train", "maze", "--config", str(tmp_path / "none.yaml")], "cannot read", capsys)
+    check_refused(["train", "maze", "--config", str(tmp_path / "none.yaml")], "does not exist", capsys)
     check_refused(["train", "maze", "--config", str(trained)], f"{trained / 'config.json'}", capsys)
     check_refused(["train", "--resume", str(trained), "--config", "a.yaml"], "has no --config", capsys)
 
