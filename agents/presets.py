@@ -68,6 +68,16 @@ def missing_packages(imports: Iterable[str]) -> str:
     return packages_of(name for name in imports if name in _PACKAGES and find_spec(name) is None)
 
 
+def check_packages(env_id: str, imports: Iterable[str]) -> None:
+    """Check that the packages of an environment are installed.
+
+    Raises:
+        ValueError: one is missing; the message names the command that installs it.
+    """
+    if missing := missing_packages(imports):
+        raise ValueError(f"{env_id} needs a package that is missing: pip install {missing}")
+
+
 def make_envs(env_id: str, preset: Preset, n_envs: int | None = None, seed: int | None = None) -> VecEnv:
     """Make parallel environments as a preset wants them: with its imports and its wrappers.
 
@@ -80,8 +90,7 @@ def make_envs(env_id: str, preset: Preset, n_envs: int | None = None, seed: int 
     Raises:
         ValueError: a package is missing.
     """
-    if missing := missing_packages(preset.imports):
-        raise ValueError(f"{env_id} needs a package that is missing: pip install {missing}")
+    check_packages(env_id, preset.imports)
     for name in preset.imports:
         import_module(name)
     maker: Any = partial(_wrapped, env_id, preset.wrapper) if preset.wrapper else env_id

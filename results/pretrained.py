@@ -15,6 +15,8 @@ from plasticrl.agents.pretrained.registry import pretrained_folder
 from plasticrl.scripts.runs.checkpoints import find_checkpoint
 from plasticrl.scripts.runs.folder import CHECKPOINTS, CONFIG, RESULT, read_run
 from plasticrl.scripts.runs.run import Run
+from plasticrl.scripts.tasks.environments.setup import load_to_act
+from plasticrl.scripts.tasks.supervised.setup import load_learner, make_tasks
 
 WIDTH = 110
 CARD = """# {name}
@@ -88,14 +90,10 @@ def main(source: Path, name: str) -> None:
 
 def _save(run: Run, file: Path, target: Path) -> None:
     if run.entry.kind == "supervised":
-        from plasticrl.scripts.tasks.supervised.setup import load_learner, make_tasks
-
         learner = load_learner(file, run, "cpu", make_tasks(run).train)
         learner.optimizer.state.clear()
         learner.save(target)
     else:
-        from plasticrl.scripts.tasks.environments.setup import load_to_act
-
         agent = load_to_act(run, file, "cpu")
         agent.policy.optimizer.state.clear()
         agent.save(target)

@@ -13,7 +13,7 @@ from plasticrl.scripts.experiments.executors import (
     check_folders,
     check_named_once,
     check_settings,
-    train_missing,
+    train_and_report,
 )
 from plasticrl.scripts.experiments.experiment import Experiment
 from plasticrl.scripts.experiments.memory import CORES, TASKS, memory_experiment
@@ -52,12 +52,12 @@ def _memory(command: MemoryBenchmark) -> None:
     check_settings([one.run for one in trials[: len(requested.conditions)]], command.output)
     everything = _experiment(command, (*TASKS,), CORES)
     folder = command.output.root / REPORT
-    try:
-        train_missing(trials, InProcesses(command.output, command.jobs), command.output)
-    except (KeyboardInterrupt, UserError):
-        report_memory(everything.with_started(trials), folder)
-        raise
-    report_memory(everything.with_started(trials), folder)
+    train_and_report(
+        trials,
+        InProcesses(command.output, command.jobs),
+        command.output,
+        lambda: report_memory(everything.with_started(trials), folder),
+    )
 
 
 def _experiment(command: MemoryBenchmark, tasks: tuple[str, ...], cores: tuple[str, ...]) -> Experiment:

@@ -38,8 +38,8 @@ from plasticrl.scripts.runs.terminal import print_table
 from plasticrl.scripts.settings.environments import (
     NO_SETTINGS,
     EnvironmentSettings,
+    has_preset,
     table_of_presets,
-    with_preset,
 )
 from plasticrl.scripts.settings.groups import CoreValues, SearchSpace, changed, flag_of, merged, with_home
 from plasticrl.scripts.settings.maze import PPO_PRESETS, Device, OutputSettings
@@ -241,10 +241,14 @@ def _options_with(kind: Any, task: str, algo: str, values: Mapping[str, Any]) ->
 
 
 @dataclass(frozen=True)
-class _Evaluate:
+class _OfAgent:
     run: tyro.conf.Positional[Path]
     """A run's folder (its newest checkpoint is used), a checkpoint file in one, with --env the file of an \
 agent that Python saved, or an agent of the package such as pretrained:maze."""
+
+
+@dataclass(frozen=True)
+class _Evaluate(_OfAgent):
     episodes: int | None = None
     """Number of episodes; None for as many as at the end of the training."""
     seed: int | None = None
@@ -335,15 +339,12 @@ class Resume:
 
 
 @dataclass(frozen=True)
-class Watch:
+class Watch(_OfAgent):
     """Watch an agent for one episode: in the terminal, as a GIF, or as a video.
 
     An environment needs the render mode ansi for the first, and rgb_array for the others.
     """
 
-    run: tyro.conf.Positional[Path]
-    """A run's folder (its newest checkpoint is used), a checkpoint file in one, with --env the file of an \
-agent that Python saved, or an agent of the package such as pretrained:maze."""
     env: str | None = None
     """Id of the environment of an agent that Python saved."""
     place: EnvironmentSettings = NO_SETTINGS
@@ -557,7 +558,7 @@ def _task(word: str, others: Sequence[str]) -> Task | None:
         word: the word after the command.
         others: the words after it.
     """
-    known = word in TASKS or word in gym.registry or with_preset(word) or ":" in word or "/" in word
+    known = word in TASKS or word in gym.registry or has_preset(word) or ":" in word or "/" in word
     if not known and not any(one.partition("=")[0] == "--import" for one in others):
         return None
     try:

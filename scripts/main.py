@@ -10,7 +10,7 @@ from dataclasses import fields, is_dataclass
 from importlib import import_module
 from pathlib import Path
 
-from plasticrl.scripts.commands import COMMANDS, Demo, Evaluate, SpeedBenchmark, Watch, parse
+from plasticrl.scripts.commands import COMMANDS, Resume, parse
 from plasticrl.scripts.errors import UserError, in_one_line, os_error_in_one_line
 from plasticrl.scripts.runs.terminal import lasting_streams, one_line_warnings
 from plasticrl.signals import INTERRUPTED, sigterm_interrupts
@@ -47,10 +47,7 @@ def _status(words: Sequence[str]) -> int:
         _say(str(error))
         return 2
     except KeyboardInterrupt:
-        keeps = command is not None and not isinstance(command, (Evaluate, Watch, Demo, SpeedBenchmark))
-        anew = getattr(getattr(command, "output", None), "overwrite", False)
-        resumes = f"; the same command{' without --overwrite' if anew else ''} resumes" if keeps else ""
-        print(f"\nplasticrl: stopped; everything written so far is kept{resumes}", file=sys.stderr)
+        print(f"\nplasticrl: stopped; everything written so far is kept{_resuming(command)}", file=sys.stderr)
         return INTERRUPTED
     except SystemExit as stop:  # after --help
         return int(stop.code or 0)
@@ -61,6 +58,14 @@ def _status(words: Sequence[str]) -> int:
         _say(text)
         return 2
     return 0
+
+
+def _resuming(command: object) -> str:
+    """Return what resumes a stopped command, as the end of a message; empty if nothing does."""
+    output = getattr(command, "output", None)  # of the commands that write runs
+    if output is None and not isinstance(command, Resume):
+        return ""
+    return f"; the same command{' without --overwrite' if output and output.overwrite else ''} resumes"
 
 
 def _leave_removed_folder(command: object) -> None:

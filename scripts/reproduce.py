@@ -13,7 +13,7 @@ from plasticrl.scripts.experiments.executors import (
     check_folders,
     check_named_once,
     check_settings,
-    train_missing,
+    train_and_report,
 )
 from plasticrl.scripts.experiments.experiment import Experiment, Trial
 from plasticrl.scripts.experiments.paper import EXPERIMENTS
@@ -35,18 +35,18 @@ def run(command: Reproduce) -> None:
     requested = _requested(command, experiment)
     trials = _with_data(requested.trials(), command.data_dir)
     check_folders(trials, overwrite=command.output.overwrite)
+
+    def report() -> None:
+        report_experiment(experiment, experiment.with_started(trials), folder)
+
     if command.train:
         check_settings([trial.run for trial in trials if trial.run.seed == 0], command.output)
-        try:
-            train_missing(trials, InProcesses(command.output, command.jobs), command.output)
-        except (KeyboardInterrupt, UserError):
-            report_experiment(experiment, experiment.with_started(trials), folder)
-            raise
+        train_and_report(trials, InProcesses(command.output, command.jobs), command.output, report)
     else:
         trials = _started(command, experiment, trials)
-    trials = experiment.with_started(trials)
-    report_experiment(experiment, trials, folder)
-    finished = _with_data([trial for trial in trials if trial.is_finished], command.data_dir)
+        report()
+    started = experiment.with_started(trials)
+    finished = _with_data([trial for trial in started if trial.is_finished], command.data_dir)
     with as_user_error(OSError, about=f"cannot write to {folder}"):
         draw_networks(finished, folder)
 

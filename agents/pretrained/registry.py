@@ -87,13 +87,14 @@ def load_pretrained(
         known = ", ".join(f"{one} ({kept.task}, {kept.core})" for one, kept in PRETRAINED.items())
         raise ValueError(f"there is no pretrained agent {name!r}{of_core}; there are {known}")
     chosen = name if name in found else found[0]
-    wrong, right = ("task", "env") if PRETRAINED[chosen].learner == "ppo" else ("env", "task")
-    if {"env": env, "task": task}[wrong] is not None:
-        raise ValueError(f"{chosen} takes {right}, not {wrong}")
     folder = pretrained_folder(chosen)
     (file,) = (folder / "checkpoints").glob("*.safetensors")
     if PRETRAINED[chosen].learner == "ppo":
+        if task is not None:
+            raise ValueError(f"{chosen} takes env, not task")
         return RecurrentPPO.load(file, env=env, device=device, **options)
+    if env is not None:
+        raise ValueError(f"{chosen} takes task, not env")
     if task is None and chosen == "patterns":
         task = make_task("patterns", **json.loads((folder / "config.json").read_text())["patterns"])
     if task is None:

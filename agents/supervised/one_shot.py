@@ -90,11 +90,8 @@ class OneShotNetwork(EpisodeNetwork):
         side = image_size
         for number, (before, after) in enumerate(pairwise(channels), 1):
             self.embedding.append(nn.Conv2d(before, after, 3, stride=2, bias=not batch_norm))
-            if batch_norm:
-                self.embedding.append(nn.BatchNorm2d(after))
-            if not batch_norm:
-                self.embedding.append(nn.Tanh())
-            elif number < _CONVOLUTIONS:
+            self.embedding.append(nn.BatchNorm2d(after) if batch_norm else nn.Tanh())
+            if batch_norm and number < _CONVOLUTIONS:
                 self.embedding.append(nn.ReLU())
             side = (side - 1) // 2
         self.embedding.append(nn.Flatten())
@@ -125,8 +122,8 @@ class OneShotNetwork(EpisodeNetwork):
         features = self.embed(episode.inputs)
         if episode.picture is not None:
             features = features[episode.picture]
-        steps = int((labels >= 0).any(1).nonzero().max()) + 1 if (labels >= 0).any() else 0
-        sums, state = [], self.core.initial_state(labels.shape[1])
+        numbers = torch.arange(1, len(labels) + 1, device=labels.device)
+        steps = int((numbers * (labels >= 0).any(1)).max())  # up to the last label; 0 without any
         told = labels[:steps, :, None] == torch.arange(self.n_classes, device=labels.device)
         drive = (_LABEL_GAIN * told).to(features.dtype)  # -1 matches no class
         if type(self.core.plasticity.rule) is Oja and told.any(-1).all():
@@ -134,6 +131,8 @@ class OneShotNetwork(EpisodeNetwork):
         elif steps:
             shown, state = self.core.sums(features[:steps], drive=drive)
             sums = [shown]
+        else:
+            sums, state = [], self.core.initial_state(labels.shape[1])
         if steps < len(labels):
             asked = self.core.recall(features[steps:], state)
             sums.append(asked.masked_fill(~told.any(0), -inf) if steps else asked)

@@ -71,13 +71,11 @@ class PreviousAction(gym.Wrapper[Observation, Any, Any, Any]):
         super().__init__(env)
         if not (env.observation_space.is_np_flattenable and env.action_space.is_np_flattenable):
             raise ValueError("PreviousAction needs observations and actions of a fixed number of values")
-        parts = [gym.spaces.flatten_space(one) for one in (env.observation_space, env.action_space)]
-        seen, acted = parts
+        seen, acted = map(gym.spaces.flatten_space, (env.observation_space, env.action_space))
         assert isinstance(seen, Box)
         assert isinstance(acted, Box)
-        low = np.concatenate([seen.low, np.minimum(acted.low, 0)]).astype(
-            np.float32
-        )  # 0 before the first action
+        # Before the first action, zeros stand in its place.
+        low = np.concatenate([seen.low, np.minimum(acted.low, 0)]).astype(np.float32)
         high = np.concatenate([seen.high, np.maximum(acted.high, 0)]).astype(np.float32)
         self.observation_space = Box(low, high, dtype=np.float32)
         self._none = np.zeros(flatdim(env.action_space), np.float32)

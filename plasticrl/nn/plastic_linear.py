@@ -139,9 +139,8 @@ class PlasticLinear(Core):
         Returns:
             ``(T, B, out_features)``, without a drive.
         """
-        self._check_inputs(inputs, None)
-        (trace,) = parts_of(state, TraceState)
-        check_shape("state.trace", trace, (inputs.shape[1], *self.initial_state(0).trace.shape[1:]))
+        self._check_inputs(inputs)
+        trace = self._trace(state, inputs.shape[1])
         alpha = self.plasticity.alpha
         if alpha is None:
             return inputs @ self.weight.T
@@ -153,9 +152,8 @@ class PlasticLinear(Core):
     ) -> tuple[Tensor, Tensor, TraceState]:
         """Return sums and outputs, each ``(T, B, out_features)``, and the last state."""
         self._check_inputs(inputs, reset)
-        (trace,) = self.initial_state(inputs.shape[1]) if state is None else parts_of(state, TraceState)
-        shape = self.plasticity.trace_shape(self.out_features, self.in_features)
-        check_shape("state.trace", trace, (inputs.shape[1], *shape))
+        batch_size = inputs.shape[1]
+        trace = self._trace(self.initial_state(batch_size) if state is None else state, batch_size)
         fixed = inputs @ self.weight.T  # (T, B, out_features)
         if drive is not None:
             check_shape("drive", drive, tuple(fixed.shape))
@@ -173,6 +171,12 @@ class PlasticLinear(Core):
             outputs.append(self.activation(sums[-1]))
             trace = next_trace(rule, trace, x, outputs[-1], eta, None, own)
         return torch.stack(sums), torch.stack(outputs), TraceState(trace)
+
+    def _trace(self, state: TraceState, batch_size: int) -> Tensor:
+        (trace,) = parts_of(state, TraceState)
+        shape = self.plasticity.trace_shape(self.out_features, self.in_features)
+        check_shape("state.trace", trace, (batch_size, *shape))
+        return trace
 
     def extra_repr(self) -> str:
         """Return sizes and initialisation, for ``print(module)``."""

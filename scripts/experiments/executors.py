@@ -125,6 +125,23 @@ def train_missing(trials: Sequence[Trial], executor: Executor, output: OutputSet
     raise_failures(list(failed.items()), len(missing))
 
 
+def train_and_report(
+    trials: Sequence[Trial], executor: Executor, output: OutputSettings, report: Callable[[], object]
+) -> None:
+    """Train the trials that are not finished, and report on the finished ones, however far it comes.
+
+    Raises:
+        UserError: trials failed, after the report.
+        KeyboardInterrupt: Ctrl-C was pressed; likewise.
+    """
+    try:
+        train_missing(trials, executor, output)
+    except (KeyboardInterrupt, UserError):
+        report()
+        raise
+    report()
+
+
 @dataclass(frozen=True)
 class InProcess:
     """Executor that trains one trial after another in this process.

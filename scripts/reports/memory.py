@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -39,12 +41,12 @@ class MemorySummary:
     scores: Mapping[str, Mapping[str, Mapping[int, float]]]
     total_timesteps: Mapping[str, int]
 
-    @property
+    @cached_property
     def cores(self) -> list[str]:
         """The cores with a finished run, in the benchmark's order."""
         return [core for core in CORES if any(core in found for found in self.scores.values())]
 
-    @property
+    @cached_property
     def common(self) -> dict[str, list[int]]:
         """The seeds that every one of these cores has finished, by task: aggregates are over them."""
         found = {
@@ -65,12 +67,14 @@ class MemorySummary:
             for task, seeds in self.common.items()
         ]
 
+    @cached_property
     def aggregates(self) -> dict[str, Estimate]:
-        """Return each core's interquartile mean over the runs of all shared tasks."""
+        """Each core's interquartile mean over the runs of all shared tasks."""
         return {core: aggregate(self.normalized(core)) for core in self.cores if self.shared}
 
+    @cached_property
     def improvements(self) -> dict[str, Estimate]:
-        """Return each plastic core's probability of improvement over the plain core of its cell."""
+        """Each plastic core's probability of improvement over the plain core of its cell."""
         pairs = [(core, PLAIN[core]) for core in self.cores if PLAIN.get(core) in self.cores and self.shared]
         return {
             core: improvement_over_tasks(self.normalized(core), self.normalized(plain))
@@ -99,10 +103,10 @@ class MemorySummary:
             "tasks": tasks,
             "aggregate": {
                 "seeds": self.common,
-                "cores": {core: _plain(found) for core, found in self.aggregates().items()},
+                "cores": {core: _plain(found) for core, found in self.aggregates.items()},
             },
             "improvement": {
-                core: {"over": PLAIN[core], **_plain(found)} for core, found in self.improvements().items()
+                core: {"over": PLAIN[core], **_plain(found)} for core, found in self.improvements.items()
             },
         }
 
@@ -117,16 +121,15 @@ def summarize_memory(trials: Sequence[Trial]) -> MemorySummary:
     Raises:
         UserError: a result cannot be read.
     """
-    finished = {(one.condition, one.run.seed): one for one in trials if one.is_finished}
+    finished: dict[str, dict[int, Trial]] = {}
+    for one in sorted((one for one in trials if one.is_finished), key=lambda one: one.run.seed):
+        finished.setdefault(one.condition, {})[one.run.seed] = one
     scores: dict[str, dict[str, dict[int, float]]] = {}
     steps: dict[str, int] = {}
-    for task in TASKS:
-        for core in CORES:
-            name = condition_of(task, core)
-            for (condition, seed), trial in sorted(finished.items()):
-                if condition == name:
-                    scores.setdefault(task, {}).setdefault(core, {})[seed] = trial.score()
-                    steps[task] = trial.run.total
+    for task, core in product(TASKS, CORES):
+        for seed, one in finished.get(condition_of(task, core), {}).items():
+            scores.setdefault(task, {}).setdefault(core, {})[seed] = one.score()
+            steps[task] = one.run.total
     return MemorySummary(scores, steps)
 
 
@@ -168,7 +171,7 @@ def print_memory(summary: MemorySummary) -> None:
         rows.append((task, "-".join(map(str, dict.fromkeys((counts[0], counts[-1])))), *cells))
     title = "Points per episode: interquartile mean over runs (intervals are in summary.json)"
     print_table(title, ("task", "runs", *summary.cores), rows)
-    aggregates, better = summary.aggregates(), summary.improvements()
+    aggregates, better = summary.aggregates, summary.improvements
     if not aggregates:
         return
     over = [
@@ -188,7 +191,7 @@ def draw_memory(summary: MemorySummary, paths: Sequence[Path]) -> None:
     """
     from matplotlib.figure import Figure  # takes a second to load
 
-    aggregates, better = summary.aggregates(), summary.improvements()
+    aggregates, better = summary.aggregates, summary.improvements
     order = sorted(aggregates, key=lambda core: aggregates[core].mean) or [*reversed(summary.cores)]
     height = 1.6 + 0.34 * max(len(summary.scores), 6)
     figure = Figure(figsize=(13, height), dpi=130, layout="constrained")

@@ -137,7 +137,7 @@ def _presets(
     }
 
 
-def with_preset(env_id: str) -> bool:
+def has_preset(env_id: str) -> bool:
     """Return True if there is a preset for an environment, which need not be registered yet."""
     return env_id in PPO or env_id in A2C
 

@@ -13,6 +13,7 @@ import pytest
 from PIL import Image
 
 from plasticrl.scripts import reproduce
+from plasticrl.scripts.experiments import executors
 from plasticrl.scripts.experiments.executors import train_missing
 from plasticrl.scripts.experiments.experiment import Condition, Experiment, Trial
 from plasticrl.scripts.experiments.paper import EXPERIMENTS
@@ -294,7 +295,7 @@ def test_stopped_midway_it_says_how_far_it_is(
         train_missing(trials[: len(NAMES) + 1], *rest)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(reproduce, "train_missing", stopped)
+    monkeypatch.setattr(executors, "train_missing", stopped)
     assert main([*WORDS, "--root", str(tmp_path)]) == 130
     assert [line.split()[1:4] for line in capsys.readouterr().out.splitlines() if " of 3 " in line] == [
         ["2", "of", "3"],
@@ -305,7 +306,7 @@ def test_stopped_midway_it_says_how_far_it_is(
         [2 / 3, *[1 / 3] * (len(NAMES) - 1)]
     )
     assert all(one["first"] is None for one in told["conditions"])  # a single run says nothing
-    monkeypatch.setattr(reproduce, "train_missing", train_missing)
+    monkeypatch.setattr(executors, "train_missing", train_missing)
     assert main([*WORDS, "--root", str(tmp_path)]) == 0
     assert [len(one["scores"]) for one in summary(tmp_path)["conditions"]] == [3] * len(NAMES)
 

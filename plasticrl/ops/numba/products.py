@@ -4,7 +4,6 @@ A panel holds some columns of all rows, one row after the other, so that a sum r
 processor fetches it ahead. Vectors of several samples share one pass over a panel, four or two at a time.
 """
 
-from importlib import import_module
 from typing import Any
 
 from llvmlite import ir  # type: ignore[import-untyped]
@@ -24,12 +23,12 @@ from plasticrl.ops.numba.vectors import (
     operation,
     splat_like,
     store,
+    types,
     zeros_1,
     zeros_2,
     zeros_4,
 )
 
-types: Any = import_module("numba.core.types")  # as Any: numba's internals are not annotated
 PANEL = (4 if WIDTH == 16 else 2) * WIDTH  # columns that sums of four samples keep in registers
 
 

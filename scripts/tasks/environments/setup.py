@@ -32,7 +32,7 @@ from plasticrl.agents import RecurrentA2C, RecurrentPPO
 from plasticrl.agents.checkpoint import tensor_file
 from plasticrl.agents.checkpoint.env_state import means_in
 from plasticrl.agents.ppo.contrib import PlainRecurrentPPO
-from plasticrl.agents.presets import missing_packages
+from plasticrl.agents.presets import check_packages
 from plasticrl.agents.recurrent import checkpoint as agent_files
 from plasticrl.agents.recurrent.spaces import check_spaces
 from plasticrl.envs import MazeConfig, make_vec_env
@@ -180,8 +180,8 @@ def registered(task: str, settings: EnvironmentSettings) -> str:
     module, colon, env_id = task.rpartition(":")
     if "" not in sys.path and os.getcwd() not in sys.path:
         sys.path.append(os.getcwd())  # where a program that is installed does not look
-    if missing := missing_packages(settings.imports):
-        raise UserError(f"{env_id} needs a package that is missing: pip install {missing}")
+    with as_user_error(ValueError):
+        check_packages(env_id, settings.imports)
     for name in (*settings.imports, *([module] if colon else [])):
         _import("--import", name)
     if env_id in gym.registry:
@@ -437,7 +437,7 @@ def load_saved(run: Run, path: Path, device: str) -> OnPolicyAlgorithm:
         UserError: it cannot be loaded, or has other spaces.
     """
     with closing(make_envs(run, 1, run.seed)) as env, checkpoint_errors(path):
-        return kind_of_agent(path).load(path, env=env, device=device)
+        return _LEARNERS[run.learner].load(path, env=env, device=device)
 
 
 def untrained(agent: OnPolicyAlgorithm, env: VecEnv) -> OnPolicyAlgorithm:

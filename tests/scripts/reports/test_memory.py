@@ -70,10 +70,10 @@ def test_improvement_over_tasks_is_the_mean_of_those_on_each() -> None:
 def test_aggregates_are_over_the_tasks_that_all_cores_have() -> None:
     assert SUMMARY.shared == ["repeat_first", "cartpole_positions"]
     assert SUMMARY.normalized("lstm")[0] == pytest.approx([0.6, 2 / 3, 1.1 / 1.5])
-    aggregates = SUMMARY.aggregates()
+    aggregates = SUMMARY.aggregates
     assert aggregates["plastic_lstm"].mean > aggregates["lstm"].mean > 0.5 > aggregates["feedforward"].mean
-    assert SUMMARY.improvements().keys() == {"plastic_lstm"}
-    assert SUMMARY.improvements()["plastic_lstm"].mean == pytest.approx((1 + 2.5 / 9) / 2)
+    assert SUMMARY.improvements.keys() == {"plastic_lstm"}
+    assert SUMMARY.improvements["plastic_lstm"].mean == pytest.approx((1 + 2.5 / 9) / 2)
 
 
 def test_a_core_is_not_judged_by_runs_that_others_lack() -> None:
@@ -83,7 +83,7 @@ def test_a_core_is_not_judged_by_runs_that_others_lack() -> None:
     scores = {"repeat_first": {"lstm": first, "gru": second}, "repeat_previous": {"lstm": zero, "gru": zeros}}
     summary = MemorySummary(scores, {"repeat_first": 10, "repeat_previous": 10})
     assert summary.common == {"repeat_first": [0], "repeat_previous": [0]}
-    found = summary.aggregates()
+    found = summary.aggregates
     assert found["lstm"].mean == found["gru"].mean == pytest.approx(0.5)
 
 
